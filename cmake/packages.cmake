@@ -1,0 +1,72 @@
+# Every library the build can use, found here and nowhere else; deploy/packages.txt names their
+# Debian packages. Required ones stop the configure step; optional ones switch their plug-in or
+# feature and appear in the summary.
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(absl CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(RocksDB CONFIG REQUIRED)
+find_package(yaml-cpp CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)  # target PkgConfig::PCRE2
+
+# hnswlib may be included by one source file only: its CPU detection is not inline.
+find_path(HNSWLIB_INCLUDE_DIR hnswlib/hnswlib.h REQUIRED)
+add_library(hnswlib INTERFACE)
+target_include_directories(hnswlib SYSTEM INTERFACE ${HNSWLIB_INCLUDE_DIR})
+if(BATON_SANITIZE)
+  # Its hand-written prefetch reads past the end of a neighbour list.
+  target_compile_definitions(hnswlib INTERFACE NO_MANUAL_VECTORIZATION)
+endif()
+
+if(BATON_BUILD_SERVER)
+  find_package(Protobuf REQUIRED)  # module mode, before gRPC: Debian ships no protobuf-config
+  find_package(gRPC CONFIG REQUIRED)
+  find_package(CLI11 CONFIG REQUIRED)
+endif()
+
+# Optional: the tests. Debian's own python3, for that is the one python3-grpcio installs into.
+if(BATON_BUILD_TESTS)
+  find_package(Catch2 2 CONFIG)
+  find_program(BATON_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH)
+  if(Catch2_FOUND AND BATON_PYTHON)
+    set(BATON_HAVE_TESTS TRUE)
+  endif()
+endif()
+
+# Optional: the GPU plug-in.
+include(CheckLanguage)
+check_language(CUDA)
+if(CMAKE_CUDA_COMPILER)
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)
+  endif()
+  enable_language(CUDA)
+  # CMake 3.25 does not know that nvcc 13 speaks C++20.
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  find_package(CUDAToolkit REQUIRED)
+  set(BATON_HAVE_CUDA TRUE)
+endif()
+
+# Optional: the FPGA plug-in. Debian's xrt.pc is wrong (prefix=/usr//usr) and there is no CMake
+# config, so XRT is searched for by hand; xclbin.h needs uuid/uuid.h, which libxrt-dev forgets.
+find_path(XRT_INCLUDE_DIR xrt/xrt_device.h PATH_SUFFIXES xrt)
+find_library(XRT_COREUTIL_LIBRARY xrt_coreutil)
+find_path(UUID_INCLUDE_DIR uuid/uuid.h)
+if(XRT_INCLUDE_DIR AND XRT_COREUTIL_LIBRARY AND UUID_INCLUDE_DIR)
+  add_library(xrt_coreutil INTERFACE)
+  target_include_directories(xrt_coreutil SYSTEM INTERFACE ${XRT_INCLUDE_DIR})
+  target_link_libraries(xrt_coreutil INTERFACE ${XRT_COREUTIL_LIBRARY} uuid Threads::Threads)
+  set(BATON_HAVE_XRT TRUE)
+endif()
+
+if(BATON_REQUIRE_CUDA AND NOT BATON_HAVE_CUDA)
+  message(FATAL_ERROR "baton: the cuda preset needs nvcc (CUDA toolkit), none was found")
+endif()
+if(BATON_REQUIRE_XRT AND NOT BATON_HAVE_XRT)
+  message(FATAL_ERROR "baton: the fpga preset needs libxrt-dev and uuid-dev, not both were found")
+endif()

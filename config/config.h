@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "config/server_options.h"
+#include "engine/base/log.h"
+#include "engine/engine_options.h"
+#include "engine/exec/cpu/cpu_options.h"
+#include "engine/exec/fpga/fpga_options.h"
+#include "engine/exec/gpu/gpu_options.h"
+#include "engine/vector/vector_options.h"
+
+namespace baton {
+
+struct ExecutorsOptions {
+  std::vector<std::string> require;
+  CpuOptions cpu;
+  GpuOptions gpu;
+  FpgaOptions fpga;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("require", require, OneOf{"cpu", "gpu", "fpga"},
+      "platforms without which the daemon refuses to start");
+  }
+};
+
+struct EmbedderOptions {
+  int32_t dimension = 1024;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("dimension", dimension, Range{16, 65536},
+      "length of the built-in lexical embedder's vectors; a collection keeps the one it was made "
+      "with");
+  }
+};
+
+// A language model to load. Not part of the key table: the list's entries have no fixed keys.
+struct ModelOptions {
+  std::string name;
+  std::string path;
+  bool operator==(const ModelOptions&) const = default;
+};
+
+// Everything that can be configured: the sum of every component's Options.
+struct Config {
+  LogOptions log;
+  ServerOptions server;
+  ExecutorsOptions executors;
+  std::vector<ModelOptions> models;  // the first is the default
+  EmbedderOptions embedder;
+  VectorOptions vector;
+  EngineOptions engine;  // its members are sections of their own: classify, route, ... queues
+};
+
+// Calls visit(section name, options) for every section, in the order they are printed.
+template <class Visit>
+void ForEachSection(Config& config, Visit&& visit) {
+  visit("log", config.log);
+  visit("server", config.server);
+  visit("executors", config.executors);
+  visit("executors.cpu", config.executors.cpu);
+  visit("executors.gpu", config.executors.gpu);
+  visit("executors.fpga", config.executors.fpga);
+  visit("embedder", config.embedder);
+  visit("vector", config.vector);
+  visit("classify", config.engine.classify);
+  visit("route", config.engine.route);
+  visit("schedule", config.engine.schedule);
+  visit("kv", config.engine.kv);
+  visit("transfer", config.engine.transfer);
+  visit("rag", config.engine.rag);
+  visit("queues", config.engine.queues);
+}
+
+}  // namespace baton

@@ -1,0 +1,48 @@
+#include "config/models.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "config/key_table.h"
+#include "engine/base/strings.h"
+
+namespace baton {
+
+absl::Status AddModel(ModelOptions model, std::vector<ModelOptions>& models) {
+  if (model.path.empty()) {
+    return absl::InvalidArgumentError("models.path must name a GGUF file, but is empty");
+  }
+  if (model.name.empty()) {
+    model.name = model.path.substr(model.path.find_last_of('/') + 1);
+    const size_t ending = model.name.rfind(".gguf");
+    if (ending != model.name.npos && ending > 0) model.name.resize(ending);
+  }
+  const bool plain = std::ranges::all_of(model.name, [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("_.:-").find(c) != std::string_view::npos;
+  });
+  if (!plain || model.name.empty() || model.name.size() > 128) {
+    return absl::InvalidArgumentError(
+        StrCat("models.name must be 1 to 128 characters of [A-Za-z0-9_.:-], but is ",
+               Quoted(model.name), " for ", model.path));
+  }
+  if (std::ranges::find(models, model.name, &ModelOptions::name) != models.end()) {
+    return absl::InvalidArgumentError(StrCat("models.name must differ between models, but ",
+                                             Quoted(model.name), " is given twice"));
+  }
+  models.push_back(std::move(model));
+  return absl::OkStatus();
+}
+
+ModelOptions ParseModelFlag(std::string_view text) {
+  const size_t equals = text.find('=');
+  // A '=' after a slash belongs to the path.
+  if (equals == text.npos || text.substr(0, equals).find('/') != text.npos) {
+    return {.name = "", .path = std::string(text)};
+  }
+  return {.name = std::string(text.substr(0, equals)),
+          .path = std::string(text.substr(equals + 1))};
+}
+
+}  // namespace baton

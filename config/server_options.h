@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/base/options.h"
+
+namespace baton {
+
+// What the transport needs to know. Lives here and not in server/, because config may not include
+// server.
+struct ServerOptions {
+  std::string grpc_address = "127.0.0.1:50051";
+  std::string http_address = "127.0.0.1:9464";
+  int64_t message_bytes_max = 48 << 20;
+  int64_t streams_per_connection_max = 1024;
+  int64_t stream_pending_bytes_max = 1 << 20;
+  int64_t writer_threads = 2;
+  int64_t http_threads = 2;
+  int64_t drain_seconds_max = 30;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("grpc_address", grpc_address, AnyValue{},
+      "IP:PORT that gRPC listens on, e.g. 0.0.0.0:50051 or [::]:50051; port 0 takes a free one");
+    v("http_address", http_address, AnyValue{},
+      "IP:PORT of /metrics, /livez and /readyz; port 0 takes a free one");
+    v("message_bytes_max", message_bytes_max, Range{1 << 20, 1 << 30},
+      "longest gRPC message, either way; a longer one fails with RESOURCE_EXHAUSTED");
+    v("streams_per_connection_max", streams_per_connection_max, Range{1, 1e6},
+      "RPCs running at once on one connection; more wait in the client");
+    v("stream_pending_bytes_max", stream_pending_bytes_max, Range{4096, 1 << 30},
+      "what a slow reader of a stream may leave unread in the daemon before its request is "
+      "cancelled");
+    v("writer_threads", writer_threads, Range{1, 64},
+      "threads that hand answers and tokens to the transport");
+    v("http_threads", http_threads, Range{1, 64}, "threads of the HTTP port");
+    v("drain_seconds_max", drain_seconds_max, Range{0, 3600},
+      "how long running requests may go on after SIGTERM before they are cancelled");
+  }
+};
+
+}  // namespace baton

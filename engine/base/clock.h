@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+
+namespace baton {
+
+// Microseconds on the monotonic clock. All deadlines and timings inside the engine are in it.
+using TimeUs = int64_t;
+inline constexpr TimeUs kNoDeadline = INT64_MAX;
+
+// Thread safe.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual TimeUs NowUs() const = 0;
+};
+
+// The machine's monotonic clock; lives as long as the process.
+const Clock& SystemClock();
+
+}  // namespace baton

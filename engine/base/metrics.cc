@@ -1,0 +1,252 @@
+#include "engine/base/metrics.h"
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "engine/base/check.h"
+
+namespace baton {
+namespace {
+
+enum class Type { kCounter, kGauge, kHistogram };
+
+struct Row {
+  MetricId id;
+  Type type;
+  const char* name;
+  const char* help;
+  std::vector<std::string> labels;
+  std::vector<double> buckets;
+};
+
+// 1-2-5 steps: sub-millisecond work and minute-long generations in one histogram.
+const std::vector<double>& SecondsBuckets() {
+  static const std::vector<double> buckets = {1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3,
+                                              5e-3, 1e-2, 2e-2, 5e-2, 0.1,  0.2,  0.5,  1.0,
+                                              2.0,  5.0,  10.0, 20.0, 50.0, 120.0};
+  return buckets;
+}
+
+const std::vector<Row>& Table() {
+  using enum MetricId;
+  static const std::vector<Row> table = {
+      {kBuildInfo,
+       Type::kGauge,
+       "baton_build_info",
+       "Always 1; the labels say what runs",
+       {"version"},
+       {}},
+      {kRequests,
+       Type::kCounter,
+       "baton_requests_total",
+       "RPCs answered, by gRPC status code",
+       {"method", "code"},
+       {}},
+      {kRequestSeconds,
+       Type::kHistogram,
+       "baton_request_seconds",
+       "RPC time from arrival to the last byte handed to the transport",
+       {"method"},
+       SecondsBuckets()},
+      {kRequestsInFlight,
+       Type::kGauge,
+       "baton_requests_in_flight",
+       "Requests accepted by the engine and not yet finished",
+       {},
+       {}},
+      {kStageSeconds,
+       Type::kHistogram,
+       "baton_stage_seconds",
+       "Time a stage of a request ran on its executor",
+       {"work_class", "platform"},
+       SecondsBuckets()},
+      {kStageQueueSeconds,
+       Type::kHistogram,
+       "baton_stage_queue_seconds",
+       "Time a stage waited before its executor began",
+       {"work_class", "platform"},
+       SecondsBuckets()},
+      {kStages,
+       Type::kCounter,
+       "baton_stages_total",
+       "Stages routed, with the classifier rule that decided",
+       {"work_class", "platform", "emulated", "rule"},
+       {}},
+      {kFallbacks,
+       Type::kCounter,
+       "baton_fallbacks_total",
+       "Stages that ran elsewhere than their preferred platform",
+       {"work_class", "from", "to"},
+       {}},
+      {kTimeToFirstTokenSeconds,
+       Type::kHistogram,
+       "baton_time_to_first_token_seconds",
+       "From a Generate or Ask being accepted to its first generated token",
+       {},
+       SecondsBuckets()},
+      {kInterTokenSeconds,
+       Type::kHistogram,
+       "baton_inter_token_seconds",
+       "Gap between consecutive tokens of one sequence",
+       {},
+       SecondsBuckets()},
+      {kPromptTokens,
+       Type::kCounter,
+       "baton_prompt_tokens_total",
+       "Prompt tokens prefilled",
+       {},
+       {}},
+      {kGeneratedTokens,
+       Type::kCounter,
+       "baton_generated_tokens_total",
+       "Tokens generated",
+       {},
+       {}},
+      {kGenerateFinished,
+       Type::kCounter,
+       "baton_generate_finished_total",
+       "Sequences ended, by finish reason",
+       {"reason"},
+       {}},
+      {kSequencesRunning,
+       Type::kGauge,
+       "baton_sequences_running",
+       "Sequences holding KV blocks",
+       {"model"},
+       {}},
+      {kSequencesWaiting,
+       Type::kGauge,
+       "baton_sequences_waiting",
+       "Sequences waiting for admission",
+       {"model"},
+       {}},
+      {kStepTokens,
+       Type::kHistogram,
+       "baton_step_tokens",
+       "Tokens computed by one engine step",
+       {},
+       {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000}},
+      {kKvBlocks,
+       Type::kGauge,
+       "baton_kv_blocks",
+       "KV blocks by state (total, used, reserved)",
+       {"model", "state"},
+       {}},
+      {kHandoffs, Type::kCounter, "baton_handoffs_total", "KV handoffs completed", {"path"}, {}},
+      {kHandoffBytes,
+       Type::kCounter,
+       "baton_handoff_bytes_total",
+       "Bytes copied by KV handoffs (the same-space path copies none)",
+       {"path"},
+       {}},
+      {kHandoffSeconds,
+       Type::kHistogram,
+       "baton_handoff_seconds",
+       "From a handoff being posted to its data being ready",
+       {"path"},
+       SecondsBuckets()},
+      {kPoints, Type::kGauge, "baton_points", "Live points", {"collection"}, {}},
+      {kPointsUnindexed,
+       Type::kGauge,
+       "baton_points_unindexed",
+       "Live points still in the growing buffer, searched exactly",
+       {"collection"},
+       {}},
+      {kPointsWritten,
+       Type::kCounter,
+       "baton_points_written_total",
+       "Points made durable by upserts",
+       {},
+       {}},
+      {kWriteCommitSeconds,
+       Type::kHistogram,
+       "baton_write_commit_seconds",
+       "One group commit, fsync included",
+       {},
+       SecondsBuckets()},
+      {kQueueRefused,
+       Type::kCounter,
+       "baton_queue_refused_total",
+       "Work refused because a bounded queue was full",
+       {"queue"},
+       {}},
+      {kExecutorUp,
+       Type::kGauge,
+       "baton_executor_up",
+       "1 where the executor can take work, else 0",
+       {"platform", "device", "emulated"},
+       {}},
+  };
+  return table;
+}
+
+}  // namespace
+
+struct Metrics::Family {
+  const Row* row = nullptr;
+  prometheus::Family<prometheus::Counter>* counter = nullptr;
+  prometheus::Family<prometheus::Gauge>* gauge = nullptr;
+  prometheus::Family<prometheus::Histogram>* histogram = nullptr;
+
+  prometheus::Labels Labels(std::initializer_list<std::string_view> values) const {
+    BATON_CHECK(values.size() == row->labels.size());
+    prometheus::Labels labels;
+    size_t i = 0;
+    for (const std::string_view value : values) labels.emplace(row->labels[i++], value);
+    return labels;
+  }
+};
+
+Metrics::Metrics()
+    : registry_(std::make_shared<prometheus::Registry>()),
+      families_(std::make_unique<Family[]>(static_cast<size_t>(MetricId::kCount))) {
+  BATON_CHECK(Table().size() == static_cast<size_t>(MetricId::kCount));
+  for (const Row& row : Table()) {
+    Family& family = families_[static_cast<size_t>(row.id)];
+    BATON_CHECK(family.row == nullptr);
+    family.row = &row;
+    switch (row.type) {
+      case Type::kCounter:
+        family.counter =
+            &prometheus::BuildCounter().Name(row.name).Help(row.help).Register(*registry_);
+        break;
+      case Type::kGauge:
+        family.gauge = &prometheus::BuildGauge().Name(row.name).Help(row.help).Register(*registry_);
+        break;
+      case Type::kHistogram:
+        family.histogram =
+            &prometheus::BuildHistogram().Name(row.name).Help(row.help).Register(*registry_);
+        break;
+    }
+  }
+}
+
+Metrics::~Metrics() = default;
+
+prometheus::Counter& Metrics::Counter(MetricId id, std::initializer_list<std::string_view> labels) {
+  const Family& family = families_[static_cast<size_t>(id)];
+  BATON_CHECK(family.counter != nullptr);
+  return family.counter->Add(family.Labels(labels));
+}
+
+prometheus::Gauge& Metrics::Gauge(MetricId id, std::initializer_list<std::string_view> labels) {
+  const Family& family = families_[static_cast<size_t>(id)];
+  BATON_CHECK(family.gauge != nullptr);
+  return family.gauge->Add(family.Labels(labels));
+}
+
+prometheus::Histogram& Metrics::Histogram(MetricId id,
+                                          std::initializer_list<std::string_view> labels) {
+  const Family& family = families_[static_cast<size_t>(id)];
+  BATON_CHECK(family.histogram != nullptr);
+  return family.histogram->Add(family.Labels(labels), family.row->buckets);
+}
+
+void Metrics::RemoveGauge(MetricId id, std::initializer_list<std::string_view> labels) {
+  const Family& family = families_[static_cast<size_t>(id)];
+  BATON_CHECK(family.gauge != nullptr);
+  family.gauge->Remove(&family.gauge->Add(family.Labels(labels)));
+}
+
+}  // namespace baton

@@ -1,0 +1,22 @@
+#include "engine/base/strings.h"
+
+#include "absl/strings/escaping.h"
+
+namespace baton {
+
+std::string JoinParts(std::initializer_list<std::string_view> parts) {
+  size_t size = 0;
+  for (const std::string_view part : parts) size += part.size();
+  std::string text;
+  text.reserve(size);
+  for (const std::string_view part : parts) text += part;
+  return text;
+}
+
+std::string Escaped(std::string_view text) {
+  constexpr size_t kMaxShown = 80;
+  const std::string_view shown = text.substr(0, kMaxShown);
+  return absl::CHexEscape({shown.data(), shown.size()}) + (shown.size() < text.size() ? "..." : "");
+}
+
+}  // namespace baton

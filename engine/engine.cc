@@ -1,0 +1,272 @@
+#include "engine/engine.h"
+
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+#include "engine/engine_loop.h"
+
+namespace baton {
+namespace {
+
+// A callback that both ways a request can end hold on to: the answer, and the failure.
+template <class T>
+class SharedDone {
+ public:
+  explicit SharedDone(Done<T> done) : done_(std::make_shared<Done<T>>(std::move(done))) {}
+  void operator()(absl::StatusOr<T> result) const { (*done_)(std::move(result)); }
+  absl::AnyInvocable<void(absl::Status)> OnFailure() const {
+    return [done = done_](absl::Status status) { (*done)(std::move(status)); };
+  }
+
+ private:
+  std::shared_ptr<Done<T>> done_;
+};
+
+absl::Status ValidateParams(const SearchRequest& request) {
+  const SearchParams& params = request.params;
+  if (params.k < 1 || params.k > 10'000) {
+    return absl::InvalidArgumentError(StrCat("params.k must be 1 to 10000, but is ", params.k));
+  }
+  if (params.ef < 1 || params.ef > 100'000) {
+    return absl::InvalidArgumentError(StrCat("params.ef must be 1 to 100000, but is ", params.ef));
+  }
+  if (request.queries.empty() || request.queries.size() > 10'000) {
+    return absl::InvalidArgumentError(
+        StrCat("queries must be 1 to 10000, but are ", request.queries.size()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
+Engine::~Engine() = default;
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options,
+                                                       EngineParts parts) {
+  auto loop = std::make_unique<Loop>(options, std::move(parts));
+  RETURN_IF_ERROR(loop->LoadModels());
+  loop->StartThread();
+  return std::unique_ptr<Engine>(new Engine(std::move(loop)));
+}
+
+absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink) {
+  RETURN_IF_ERROR(ValidateSampling(request.sampling));
+  RETURN_IF_ERROR(loop_->FindModel(request.model).status());
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status), {}); },
+      [this, sink, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Generate(active, std::move(request), sink);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(AskRequest request, std::shared_ptr<AskSink> sink) {
+  RETURN_IF_ERROR(ValidateSampling(request.sampling));
+  if (request.question.find_first_not_of(" \t\r\n") == std::string::npos) {
+    return absl::InvalidArgumentError("question is blank");
+  }
+  if (request.k < 1 || request.k > 100) {
+    return absl::InvalidArgumentError(StrCat("k must be 1 to 100, but is ", request.k));
+  }
+  if (request.max_tokens.has_value() && *request.max_tokens < 1) {
+    return absl::InvalidArgumentError(
+        StrCat("max_tokens must be at least 1, but is ", *request.max_tokens));
+  }
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status), {}); },
+      [this, sink, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Ask(active, std::move(request), sink);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(EmbedRequest request, Done<EmbedResult> done) {
+  if (!request.model.empty() && request.model != embedder().name()) {
+    return absl::NotFoundError(StrCat("embedding model \"", request.model,
+                                      "\" is not loaded; loaded: ", embedder().name()));
+  }
+  for (size_t i = 0; i < request.texts.size(); ++i) {
+    if (request.texts[i].empty()) {
+      return absl::InvalidArgumentError(StrCat("texts[", i, "] is empty"));
+    }
+  }
+  if (request.texts.empty()) return absl::InvalidArgumentError("texts is empty");
+  const SharedDone<EmbedResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Embed(active, std::move(request), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResult> done) {
+  RETURN_IF_ERROR(ValidateParams(request));
+  const SharedDone<SearchResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Search(active, std::move(request), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(UpsertRequest request, Done<UpsertResult> done) {
+  if (request.points.empty()) return absl::InvalidArgumentError("points is empty");
+  const SharedDone<UpsertResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Upsert(active, std::move(request), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(DeleteRequest request, Done<DeleteResult> done) {
+  if (request.ids.empty()) return absl::InvalidArgumentError("ids is empty");
+  const SharedDone<DeleteResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Delete(active, std::move(request), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(IngestRequest request, Done<IngestResult> done) {
+  Envelope envelope = request.envelope;
+  ASSIGN_OR_RETURN(IngestMachine machine,
+                   IngestMachine::Create(std::move(request), loop_->options().rag));
+  const SharedDone<IngestResult> shared(std::move(done));
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, machine = std::move(machine)](const RequestPtr& active) mutable {
+        loop_->Ingest(active, std::move(machine), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(GetRequest request, TimeUs deadline_us,
+                                         Done<std::vector<Point>> done) {
+  return SubmitHost<std::vector<Point>>(
+      deadline_us,
+      [this, request = std::move(request)] {
+        return loop_->parts().store->Get(request.collection, request.ids, request.with_vectors,
+                                         request.with_payload);
+      },
+      std::move(done));
+}
+
+absl::StatusOr<RequestId> Engine::SubmitCreate(CollectionSpec spec, Done<CollectionInfo> done) {
+  const SharedDone<CollectionInfo> shared(std::move(done));
+  return loop_->Admit({}, shared.OnFailure(),
+                      [this, shared, spec = std::move(spec)](const RequestPtr& active) mutable {
+                        loop_->Create(active, std::move(spec), shared);
+                      });
+}
+
+absl::StatusOr<RequestId> Engine::SubmitDrop(std::string collection, Done<bool> done) {
+  const SharedDone<bool> shared(std::move(done));
+  return loop_->Admit(
+      {}, shared.OnFailure(),
+      [this, shared, collection = std::move(collection)](const RequestPtr& active) mutable {
+        loop_->Drop(active, std::move(collection), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::SubmitTokenize(std::string model, std::string text,
+                                                 std::optional<bool> add_bos,
+                                                 Done<std::vector<TokenId>> done) {
+  ASSIGN_OR_RETURN(const auto found, loop_->FindModel(model));
+  return SubmitHost<std::vector<TokenId>>(
+      kNoDeadline,
+      [found, text = std::move(text), add_bos]() -> absl::StatusOr<std::vector<TokenId>> {
+        const Tokenizer& tokenizer = found->tokenizer();
+        std::vector<TokenId> ids = tokenizer.Encode(text);
+        if (add_bos.value_or(tokenizer.add_bos()) && tokenizer.bos().has_value()) {
+          ids.insert(ids.begin(), *tokenizer.bos());
+        }
+        return ids;
+      },
+      std::move(done));
+}
+
+absl::StatusOr<RequestId> Engine::SubmitDetokenize(std::string model, std::vector<TokenId> ids,
+                                                   Done<std::string> done) {
+  ASSIGN_OR_RETURN(const auto found, loop_->FindModel(model));
+  return SubmitHost<std::string>(
+      kNoDeadline,
+      [found, ids = std::move(ids)]() -> absl::StatusOr<std::string> {
+        for (size_t i = 0; i < ids.size(); ++i) {
+          if (ids[i] < 0 || ids[i] >= found->shape().vocabulary) {
+            return absl::InvalidArgumentError(StrCat(
+                "ids[", i, "] must be 0 to ", found->shape().vocabulary - 1, ", but is ", ids[i]));
+          }
+        }
+        return DecodeAll(found->tokenizer(), ids);
+      },
+      std::move(done));
+}
+
+template <class T>
+absl::StatusOr<RequestId> Engine::SubmitHost(TimeUs deadline_us,
+                                             absl::AnyInvocable<absl::StatusOr<T>()> work,
+                                             Done<T> done) {
+  const SharedDone<T> shared(std::move(done));
+  Envelope envelope;
+  envelope.deadline_us = deadline_us;
+  return loop_->Admit(std::move(envelope), shared.OnFailure(),
+                      [this, shared, work = std::move(work)](const RequestPtr& active) mutable {
+                        loop_->RunHost<T>(active, std::move(work), [this, active, shared](T value) {
+                          if (loop_->Finish(active)) shared(std::move(value));
+                        });
+                      });
+}
+
+void Engine::Cancel(RequestId id) { loop_->Cancel(id); }
+
+std::vector<CollectionInfo> Engine::ListCollections() const { return loop_->parts().store->List(); }
+
+absl::StatusOr<CollectionInfo> Engine::DescribeCollection(const std::string& name) const {
+  return loop_->parts().store->Describe(name);
+}
+
+std::vector<std::shared_ptr<const LanguageModel>> Engine::ListLanguageModels() const {
+  return loop_->parts().models;
+}
+
+const Embedder& Engine::embedder() const { return *loop_->parts().embedder; }
+
+std::vector<DeviceReport> Engine::Devices() const { return loop_->Devices(); }
+
+absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest& request) const {
+  RETURN_IF_ERROR(ValidateEnvelope(request.envelope));
+  if (request.items < 1) {
+    return absl::InvalidArgumentError(StrCat("items must be at least 1, but is ", request.items));
+  }
+  std::vector<ExplainedStage> stages;
+  const auto add = [&](std::string name, WorkKind kind, int64_t items) {
+    RouteChoice choice = loop_->Choose(request.envelope.hints, kind, items);
+    stages.push_back({.name = std::move(name),
+                      .route = std::move(choice.route),
+                      .candidates = std::move(choice.candidates)});
+  };
+  using Kind = ExplainRequest::Kind;
+  if (request.kind == Kind::kEmbed) add("embed", WorkKind::kEmbed, request.items);
+  if (request.kind == Kind::kAsk) add("embed", WorkKind::kEmbed, 1);
+  if (request.kind == Kind::kAsk) add("search", WorkKind::kSearch, 1);
+  if (request.kind == Kind::kSearch) add("search", WorkKind::kSearch, request.items);
+  if (request.kind == Kind::kUpsert) add("write", WorkKind::kWrite, request.items);
+  if (request.kind == Kind::kGenerate || request.kind == Kind::kAsk) {
+    add("prefill", WorkKind::kPrefill, request.items);
+    add("decode", WorkKind::kDecode, 1);
+  }
+  return stages;
+}
+
+void Engine::BeginDrain() { loop_->BeginDrain(); }
+int64_t Engine::InFlight() const { return loop_->InFlight(); }
+bool Engine::MakesProgress() const { return loop_->MakesProgress(); }
+
+}  // namespace baton

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "engine/base/clock.h"
+#include "engine/base/ids.h"
+#include "engine/base/metrics.h"
+#include "engine/engine_options.h"
+#include "engine/exec/executor.h"
+#include "engine/model/embedder.h"
+#include "engine/model/language_model.h"
+#include "engine/request/embed_request.h"
+#include "engine/request/explain_request.h"
+#include "engine/request/generate_request.h"
+#include "engine/request/rag_request.h"
+#include "engine/request/vector_request.h"
+#include "engine/vector/vector_store.h"
+
+namespace baton {
+
+// Called exactly once with the answer, on the engine's loop thread; must not block.
+template <class T>
+using Done = absl::AnyInvocable<void(absl::StatusOr<T>)>;
+
+// What the engine joins. Executors are owned by the engine; the rest outlives it.
+struct EngineParts {
+  const Clock* clock = nullptr;
+  Metrics* metrics = nullptr;
+  VectorStore* store = nullptr;
+  std::vector<std::unique_ptr<Executor>> executors;          // one per device, absent ones too
+  std::vector<std::shared_ptr<const LanguageModel>> models;  // the first is the default
+  std::shared_ptr<const Embedder> embedder;
+};
+
+// An executor's description and its state now.
+struct DeviceReport {
+  ExecutorInfo info;
+  ExecutorSample sample;
+  std::vector<std::string> skills;  // "llm", "search", "embed"
+};
+
+// The engine: takes requests, classifies their work, routes and schedules it on executors, and
+// answers. One loop thread owns all request state; it never waits on an executor or a disk.
+//
+// Submit() never blocks and is thread safe. It returns the request's id, or at once an error for a
+// request that is invalid or for which there is no room (RESOURCE_EXHAUSTED, naming the queue and
+// when to retry); then the sink or `done` is not called. After Cancel(id), the sink ends with
+// CANCELLED unless it has already ended. A request past its deadline ends with DEADLINE_EXCEEDED.
+class Engine {
+ public:
+  // Loads the models into the executors (this blocks) and starts the loop.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options,
+                                                        EngineParts parts);
+  // Ends what still runs with UNAVAILABLE. All sinks have been called when this returns.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
+  absl::StatusOr<RequestId> Submit(AskRequest request, std::shared_ptr<AskSink> sink);
+  absl::StatusOr<RequestId> Submit(EmbedRequest request, Done<EmbedResult> done);
+  absl::StatusOr<RequestId> Submit(SearchRequest request, Done<SearchResult> done);
+  absl::StatusOr<RequestId> Submit(UpsertRequest request, Done<UpsertResult> done);
+  absl::StatusOr<RequestId> Submit(DeleteRequest request, Done<DeleteResult> done);
+  absl::StatusOr<RequestId> Submit(IngestRequest request, Done<IngestResult> done);
+  absl::StatusOr<RequestId> Submit(GetRequest request, TimeUs deadline_us,
+                                   Done<std::vector<Point>> done);
+  absl::StatusOr<RequestId> SubmitCreate(CollectionSpec spec, Done<CollectionInfo> done);
+  absl::StatusOr<RequestId> SubmitDrop(std::string collection, Done<bool> done);
+  absl::StatusOr<RequestId> SubmitTokenize(std::string model, std::string text,
+                                           std::optional<bool> add_bos,
+                                           Done<std::vector<TokenId>> done);
+  absl::StatusOr<RequestId> SubmitDetokenize(std::string model, std::vector<TokenId> ids,
+                                             Done<std::string> done);
+  void Cancel(RequestId id);
+
+  // Quick answers from memory; thread safe, on the caller's thread.
+  std::vector<CollectionInfo> ListCollections() const;
+  absl::StatusOr<CollectionInfo> DescribeCollection(const std::string& name) const;
+  std::vector<std::shared_ptr<const LanguageModel>> ListLanguageModels() const;
+  const Embedder& embedder() const;
+  std::vector<DeviceReport> Devices() const;
+  absl::StatusOr<std::vector<ExplainedStage>> Explain(const ExplainRequest& request) const;
+
+  // Refuses new requests with UNAVAILABLE from now on; what runs goes on.
+  void BeginDrain();
+  // Requests accepted and not yet ended.
+  int64_t InFlight() const;
+  // Whether the loop has turned within the last few seconds.
+  bool MakesProgress() const;
+
+ private:
+  class Loop;
+  explicit Engine(std::unique_ptr<Loop> loop);
+  template <class T>
+  absl::StatusOr<RequestId> SubmitHost(TimeUs deadline_us,
+                                       absl::AnyInvocable<absl::StatusOr<T>()> work, Done<T> done);
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace baton

@@ -1,0 +1,474 @@
+#include "engine/engine_loop.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/log.h"
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+
+namespace baton {
+namespace {
+
+constexpr TimeUs kIdleTurnUs = 500'000;         // the loop turns at least this often
+constexpr TimeUs kProgressLimitUs = 5'000'000;  // without a turn for so long it is stuck
+
+double Seconds(TimeUs us) { return static_cast<double>(us) * 1e-6; }
+
+// Why an executor cannot take work of this class; empty where it can.
+std::string Ineligible(Executor& executor, WorkClass work_class) {
+  const ExecutorInfo& info = executor.Describe();
+  if (!info.present) return info.reason;
+  bool able = false;
+  switch (work_class) {
+    case WorkClass::kPrefill:
+    case WorkClass::kDecode:
+      able = executor.llm() != nullptr;
+      break;
+    case WorkClass::kSearchSingle:
+    case WorkClass::kSearchBulk:
+      able = executor.search() != nullptr;
+      break;
+    case WorkClass::kEmbed:
+      able = executor.embed() != nullptr;
+      break;
+    default:
+      if (info.platform != Platform::kCpu) return "points are written by the host";
+      able = true;
+      break;
+  }
+  if (!able) return StrCat("it has no skill for ", Name(work_class));
+  return executor.Sample().healthy ? "" : "it is not healthy";
+}
+
+// The neighbours as points: their scores, and what the request wants of their stored data. A point
+// that was deleted since the search is left out.
+absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(
+    const VectorStore& store, const std::string& collection, const SearchParams& params,
+    Metric metric, const std::vector<std::vector<Neighbor>>& neighbors) {
+  std::unordered_map<PointId, Point> stored;
+  const bool fetch = params.with_payload || params.with_vectors;
+  if (fetch) {
+    std::vector<PointId> ids;
+    for (const auto& list : neighbors) {
+      for (const Neighbor& neighbor : list) {
+        if (stored.try_emplace(neighbor.id).second) ids.push_back(neighbor.id);
+      }
+    }
+    ASSIGN_OR_RETURN(std::vector<Point> points,
+                     store.Get(collection, ids, params.with_vectors, params.with_payload));
+    stored.clear();
+    for (Point& point : points) stored.emplace(point.id, std::move(point));
+  }
+  std::vector<std::vector<ScoredPoint>> results(neighbors.size());
+  for (size_t i = 0; i < neighbors.size(); ++i) {
+    for (const Neighbor& neighbor : neighbors[i]) {
+      ScoredPoint scored{.id = neighbor.id,
+                         .score = ScoreOf(metric, neighbor.distance),
+                         .payload = {},
+                         .vector = {}};
+      if (fetch) {
+        const auto it = stored.find(neighbor.id);
+        if (it == stored.end()) continue;
+        scored.payload = it->second.payload;
+        scored.vector = it->second.vector;
+      }
+      results[i].push_back(std::move(scored));
+    }
+  }
+  return results;
+}
+
+}  // namespace
+
+Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
+    : options_(options),
+      parts_(std::move(parts)),
+      clock_(*parts_.clock),
+      metrics_(*parts_.metrics),
+      transfer_(options.transfer, metrics_),
+      in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
+      write_lane_(*parts_.store, clock_, static_cast<size_t>(options.queues.write_queue_max)),
+      host_lane_(static_cast<int>(options.queues.host_threads),
+                 static_cast<size_t>(options.queues.host_queue_max)) {}
+
+absl::Status Engine::Loop::LoadModels() {
+  std::vector<Executor*> executors;
+  for (const auto& executor : parts_.executors) executors.push_back(executor.get());
+  for (const auto& model : parts_.models) {
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<LlmLane> lane,
+        LlmLane::Create(model, options_.schedule, options_.kv,
+                        {.clock = &clock_,
+                         .metrics = &metrics_,
+                         .transfer = &transfer_,
+                         .executors = executors,
+                         .mailbox = &mailbox_,
+                         .first_slot = static_cast<int32_t>(
+                             std::ssize(llm_lanes_) * options_.schedule.sequences_running_max)}));
+    llm_lanes_.push_back(std::move(lane));
+  }
+  for (Executor* executor : executors) {
+    const ExecutorInfo& info = executor->Describe();
+    metrics_
+        .Gauge(MetricId::kExecutorUp,
+               {Name(info.platform), info.device, info.emulated ? "true" : "false"})
+        .Set(info.present && executor->Sample().healthy ? 1 : 0);
+  }
+  return absl::OkStatus();
+}
+
+void Engine::Loop::StartThread() {
+  last_turn_us_ = clock_.NowUs();
+  thread_ = std::thread([this] { Run(); });
+}
+
+Engine::Loop::~Loop() {
+  draining_ = true;
+  if (thread_.joinable()) {
+    mailbox_.Post([this] {
+      while (!active_.empty()) {
+        Fail(active_.begin()->second, absl::UnavailableError("the daemon is shutting down"));
+      }
+      stopping_ = true;
+    });
+    thread_.join();
+  }
+  mailbox_.Close();
+  // Executors run what they have begun; their completions go to the closed mailbox.
+  parts_.executors.clear();
+}
+
+void Engine::Loop::Run() {
+  while (!stopping_) Turn();
+}
+
+void Engine::Loop::Turn() {
+  TimeUs now_us = clock_.NowUs();
+  TimeUs wake_us = now_us + kIdleTurnUs;
+  if (!deadlines_.empty()) wake_us = std::min(wake_us, deadlines_.begin()->first);
+  for (const auto& lane : llm_lanes_) wake_us = std::min(wake_us, lane->NextWakeUs(now_us));
+  for (Mailbox::Task& task : mailbox_.TakeAll(std::max<TimeUs>(0, wake_us - now_us))) task();
+  now_us = clock_.NowUs();
+  ExpireDeadlines(now_us);
+  for (const auto& lane : llm_lanes_) lane->Step(now_us);
+  transfer_.ExpireLeases(now_us);
+  last_turn_us_ = now_us;
+}
+
+bool Engine::Loop::MakesProgress() const {
+  return clock_.NowUs() - last_turn_us_ < kProgressLimitUs;
+}
+
+// ---- Requests
+
+absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope,
+                                              absl::AnyInvocable<void(absl::Status)> fail,
+                                              absl::AnyInvocable<void(const RequestPtr&)> begin) {
+  RETURN_IF_ERROR(ValidateEnvelope(envelope));
+  if (draining_) return absl::UnavailableError("the daemon is shutting down");
+  const TimeUs now_us = clock_.NowUs();
+  if (envelope.deadline_us <= now_us) {
+    return absl::DeadlineExceededError("the deadline had passed when the request arrived");
+  }
+  if (in_flight_.fetch_add(1) >= options_.queues.requests_in_flight_max) {
+    --in_flight_;
+    metrics_.Counter(MetricId::kQueueRefused, {"requests"}).Increment();
+    return absl::ResourceExhaustedError(
+        StrCat("queues.requests_in_flight_max: ", options_.queues.requests_in_flight_max,
+               " requests are in flight; retry in 100 ms"));
+  }
+  auto active = std::make_shared<ActiveRequest>();
+  active->id = RequestId(next_request_++);
+  active->envelope = std::move(envelope);
+  active->arrived_us = now_us;
+  active->fail = std::move(fail);
+  const RequestId id = active->id;
+  mailbox_.Post([this, active = std::move(active), begin = std::move(begin)]() mutable {
+    in_flight_gauge_.Set(static_cast<double>(in_flight_));
+    active_.emplace(active->id, active);
+    if (active->envelope.deadline_us != kNoDeadline) {
+      deadlines_.emplace(active->envelope.deadline_us, active->id);
+    }
+    begin(active);
+  });
+  return id;
+}
+
+void Engine::Loop::Cancel(RequestId id) {
+  mailbox_.Post([this, id] {
+    const auto it = active_.find(id);
+    if (it != active_.end()) {
+      Fail(it->second, absl::CancelledError("the client cancelled the request"));
+    }
+  });
+}
+
+void Engine::Loop::ExpireDeadlines(TimeUs now_us) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now_us) {
+    const auto it = active_.find(deadlines_.begin()->second);
+    BATON_CHECK(it != active_.end());
+    Fail(it->second, absl::DeadlineExceededError("the request's deadline has passed"));
+  }
+}
+
+void Engine::Loop::Forget(const RequestPtr& active) {
+  active->ended = true;
+  deadlines_.erase({active->envelope.deadline_us, active->id});
+  active_.erase(active->id);
+  in_flight_gauge_.Set(static_cast<double>(--in_flight_));
+}
+
+void Engine::Loop::Fail(const RequestPtr& request, absl::Status status) {
+  const RequestPtr active = request;  // Forget() drops the caller's reference into active_
+  if (active->ended) return;
+  Forget(active);
+  // Its sequence, if it has one, stops computing; what it still reports is ignored.
+  if (active->llm_lane != nullptr) active->llm_lane->Cancel(active->sequence);
+  std::exchange(active->fail, nullptr)(std::move(status));
+}
+
+void Engine::Loop::RefuseFull(const RequestPtr& active, std::string_view queue, int64_t max) {
+  metrics_.Counter(MetricId::kQueueRefused, {queue}).Increment();
+  Fail(active, absl::ResourceExhaustedError(
+                   StrCat("queues.", queue, "_queue_max: ", max, " are waiting; retry in 100 ms")));
+}
+
+bool Engine::Loop::Finish(const RequestPtr& active) {
+  if (active->ended) return false;
+  Forget(active);
+  return true;
+}
+
+Timings Engine::Loop::MakeTimings(const ActiveRequest& active) const {
+  return Timings{.stages = active.stages, .total_us = clock_.NowUs() - active.arrived_us};
+}
+
+// ---- Where work runs
+
+RouteChoice Engine::Loop::Choose(const Hints& hints, WorkKind kind, int64_t items) const {
+  const Classification work = Classify(options_.classify, hints, kind, items);
+  std::vector<ExecutorChoice> choices;
+  for (const auto& executor : parts_.executors) {
+    const ExecutorInfo& info = executor->Describe();
+    choices.push_back({.platform = info.platform,
+                       .device = info.device,
+                       .emulated = info.emulated,
+                       .ineligible = Ineligible(*executor, work.work_class),
+                       .queue_depth = executor->Sample().queue_depth,
+                       .holds_data = info.platform == Platform::kCpu});
+  }
+  return ChooseRoute(options_.route, work, hints.fallback, choices);
+}
+
+int Engine::Loop::Route(const RequestPtr& active, std::string_view stage, WorkKind kind,
+                        int64_t items) {
+  RouteChoice choice = Choose(active->envelope.hints, kind, items);
+  if (choice.chosen < 0) {
+    Fail(active, std::move(choice.status));
+    return -1;
+  }
+  const baton::Route& route = choice.route;
+  metrics_
+      .Counter(MetricId::kStages, {Name(route.work_class), Name(route.platform),
+                                   route.emulated ? "true" : "false", route.rule})
+      .Increment();
+  if (route.fallback) {
+    metrics_
+        .Counter(MetricId::kFallbacks,
+                 {Name(route.work_class), Name(route.preferred), Name(route.platform)})
+        .Increment();
+  }
+  // Repeated work of one stage, such as an Ingest's batches, is one record.
+  if (!active->stages.empty() && active->stages.back().name == stage) {
+    active->stages.back().items += items;
+    return choice.chosen;
+  }
+  active->stages.push_back(Stage{.name = std::string(stage),
+                                 .route = std::move(choice.route),
+                                 .start_us = clock_.NowUs() - active->arrived_us,
+                                 .items = items});
+  return choice.chosen;
+}
+
+void Engine::Loop::EndStage(Stage& stage, const BatchTimes& times) {
+  stage.queue_us += times.queue_us;
+  stage.run_us += times.run_us;
+  const auto work_class = Name(stage.route.work_class);
+  const auto platform = Name(stage.route.platform);
+  metrics_.Histogram(MetricId::kStageSeconds, {work_class, platform})
+      .Observe(Seconds(times.run_us));
+  metrics_.Histogram(MetricId::kStageQueueSeconds, {work_class, platform})
+      .Observe(Seconds(times.queue_us));
+}
+
+void Engine::Loop::RunEmbed(const RequestPtr& active, std::vector<std::string> texts,
+                            absl::AnyInvocable<void(std::vector<std::vector<float>>)> then) {
+  const int executor = Route(active, "embed", WorkKind::kEmbed, std::ssize(texts));
+  if (executor < 0) return;
+  const size_t stage = active->stages.size() - 1;
+  parts_.executors[static_cast<size_t>(executor)]->embed()->Execute(
+      {.embedder = parts_.embedder,
+       .texts = std::move(texts),
+       .deadline_us = active->envelope.deadline_us},
+      [this, active, stage, then = std::move(then)](EmbedBatchResult result) mutable {
+        mailbox_.Post(
+            [this, active, stage, then = std::move(then), result = std::move(result)]() mutable {
+              if (active->ended) return;
+              EndStage(active->stages[stage], result.times);
+              if (!result.status.ok()) return Fail(active, std::move(result.status));
+              then(std::move(result.embeddings));
+            });
+      });
+}
+
+void Engine::Loop::RunSearch(const RequestPtr& active, const std::string& collection,
+                             std::vector<std::vector<float>> queries, const SearchParams& params,
+                             absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> then) {
+  absl::StatusOr<std::shared_ptr<const CollectionView>> view = parts_.store->View(collection);
+  if (!view.ok()) return Fail(active, view.status());
+  for (size_t i = 0; i < queries.size(); ++i) {
+    const absl::Status status = PrepareQuery(**view, queries[i]);
+    if (!status.ok()) {
+      return Fail(
+          active,
+          absl::Status(status.code(), StrCat("queries[", i, "]: ", std::string(status.message()))));
+    }
+  }
+  const int executor = Route(active, "search", WorkKind::kSearch, std::ssize(queries));
+  if (executor < 0) return;
+  const size_t stage = active->stages.size() - 1;
+  const Metric metric = (*view)->spec().metric;
+  const auto fetch = [this, active, collection, params, metric](
+                         std::vector<std::vector<Neighbor>> neighbors,
+                         absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> next) {
+    RunHost<std::vector<std::vector<ScoredPoint>>>(
+        active,
+        [this, collection, params, metric, neighbors = std::move(neighbors)] {
+          return FetchPoints(*parts_.store, collection, params, metric, neighbors);
+        },
+        std::move(next));
+  };
+  parts_.executors[static_cast<size_t>(executor)]->search()->Execute(
+      {.view = *std::move(view),
+       .queries = std::move(queries),
+       .params = params,
+       .deadline_us = active->envelope.deadline_us},
+      [this, active, stage, fetch, then = std::move(then)](SearchBatchResult result) mutable {
+        mailbox_.Post([this, active, stage, fetch, then = std::move(then),
+                       result = std::move(result)]() mutable {
+          if (active->ended) return;
+          EndStage(active->stages[stage], result.times);
+          if (!result.status.ok()) return Fail(active, std::move(result.status));
+          fetch(std::move(result.neighbors), std::move(then));
+        });
+      });
+}
+
+void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
+                            absl::AnyInvocable<void(WriteResult)> then) {
+  const auto items = static_cast<int64_t>(write.upserts.size() + write.deletes.size());
+  const int executor = Route(active, "write", WorkKind::kWrite, items);
+  if (executor < 0) return;
+  const size_t stage = active->stages.size() - 1;
+  const bool queued = write_lane_.TryWrite(
+      std::move(write),
+      [this, active, stage, then = std::move(then)](WriteLane::Outcome outcome) mutable {
+        mailbox_.Post([this, active, stage, then = std::move(then),
+                       outcome = std::move(outcome)]() mutable {
+          if (active->ended) return;
+          EndStage(active->stages[stage], {.queue_us = outcome.queue_us, .run_us = outcome.run_us});
+          if (!outcome.result.status.ok()) return Fail(active, outcome.result.status);
+          then(std::move(outcome.result));
+        });
+      });
+  if (!queued) RefuseFull(active, "write", options_.queues.write_queue_max);
+}
+
+void Engine::Loop::RunGenerate(const RequestPtr& active, LlmLane& lane, LlmJob job,
+                               absl::AnyInvocable<void(GenerateResult)> then) {
+  const size_t first_stage = active->stages.size();
+  job.prefill_executor = Route(active, "prefill", WorkKind::kPrefill, std::ssize(job.prompt));
+  if (job.prefill_executor < 0) return;
+  job.decode_executor = Route(active, "decode", WorkKind::kDecode, 1);
+  if (job.decode_executor < 0) return;
+  job.priority = active->envelope.priority;
+  job.arrived_us = active->arrived_us;
+  job.deadline_us = active->envelope.deadline_us;
+  job.on_end = [this, active, first_stage, then = std::move(then)](
+                   absl::Status status, GenerateResult result, const LlmUsage& usage) mutable {
+    active->llm_lane = nullptr;
+    if (active->ended) return;
+    RecordLlmStages(*active, first_stage, usage);
+    if (!status.ok()) return Fail(active, std::move(status));
+    then(std::move(result));
+  };
+  const absl::StatusOr<SequenceId> sequence = lane.Start(std::move(job));
+  if (!sequence.ok()) return Fail(active, sequence.status());
+  active->llm_lane = &lane;
+  active->sequence = *sequence;
+}
+
+void Engine::Loop::RecordLlmStages(ActiveRequest& active, size_t first_stage,
+                                   const LlmUsage& usage) {
+  Stage& prefill = active.stages[first_stage];
+  prefill.start_us = usage.prefill_start_us - active.arrived_us;
+  prefill.items = usage.prefill_tokens;
+  EndStage(prefill, usage.prefill);
+  Stage& decode = active.stages[first_stage + 1];
+  decode.start_us = usage.decode_start_us - active.arrived_us;
+  decode.items = usage.decode_tokens;
+  if (usage.decode_tokens > 0) {
+    EndStage(decode, usage.decode);
+  } else {
+    active.stages.pop_back();  // it ended with the first token, which the prefill sampled
+  }
+  if (usage.handoff_start_us == 0) return;
+  Stage handoff{.name = "handoff",
+                .route = active.stages.back().route,
+                .start_us = usage.handoff_start_us - active.arrived_us,
+                .run_us = usage.handoff.copy_us,
+                .items = usage.handoff.bytes};
+  handoff.route.reason = StrCat("path ", usage.handoff.path);
+  active.stages.insert(active.stages.begin() + static_cast<int64_t>(first_stage) + 1,
+                       std::move(handoff));
+}
+
+LlmLane* Engine::Loop::LaneOf(const LanguageModel& model) {
+  for (const auto& lane : llm_lanes_) {
+    if (&lane->model() == &model) return lane.get();
+  }
+  BATON_CHECK(false);
+  return nullptr;
+}
+
+absl::StatusOr<std::shared_ptr<const LanguageModel>> Engine::Loop::FindModel(
+    const std::string& name) const {
+  if (name.empty() && !parts_.models.empty()) return parts_.models.front();
+  std::string known;
+  for (const auto& model : parts_.models) {
+    if (model->name() == name) return model;
+    known += (known.empty() ? "" : ", ") + model->name();
+  }
+  if (parts_.models.empty()) {
+    return absl::FailedPreconditionError(
+        "no language model is configured; start batond with --model FILE.gguf");
+  }
+  return absl::NotFoundError(StrCat("model \"", name, "\" is not loaded; loaded: ", known));
+}
+
+std::vector<DeviceReport> Engine::Loop::Devices() const {
+  std::vector<DeviceReport> reports;
+  for (const auto& executor : parts_.executors) {
+    DeviceReport report{.info = executor->Describe(), .sample = executor->Sample(), .skills = {}};
+    if (executor->llm() != nullptr) report.skills.push_back("llm");
+    if (executor->search() != nullptr) report.skills.push_back("search");
+    if (executor->embed() != nullptr) report.skills.push_back("embed");
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+}  // namespace baton

@@ -1,0 +1,158 @@
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "engine/classify/classifier.h"
+#include "engine/engine.h"
+#include "engine/host_lane.h"
+#include "engine/llm_lane.h"
+#include "engine/mailbox.h"
+#include "engine/rag/ask_machine.h"
+#include "engine/rag/ingest_machine.h"
+#include "engine/schedule/route_choice.h"
+#include "engine/transfer/transfer_manager.h"
+#include "engine/write_lane.h"
+
+namespace baton {
+
+// A request while the engine works on it. Owned by the loop; touched on its thread only.
+struct ActiveRequest {
+  RequestId id;
+  Envelope envelope;
+  TimeUs arrived_us = 0;
+  std::vector<Stage> stages;
+  // Tells the client; moved from when the request ends. Set by the flow that the request follows.
+  absl::AnyInvocable<void(absl::Status)> fail;
+  bool ended = false;
+  LlmLane* llm_lane = nullptr;  // where its sequence runs, if it has one
+  SequenceId sequence;
+};
+using RequestPtr = std::shared_ptr<ActiveRequest>;
+
+// The loop behind Engine: one thread that owns all request state. What a request needs is done on
+// executors, the host lane or the write lane; each completion comes back through the mailbox and
+// runs the request's next step here. The steps of each kind of request are in request_flows.cc.
+class Engine::Loop {
+ public:
+  Loop(const EngineOptions& options, EngineParts parts);
+  ~Loop();
+
+  absl::Status LoadModels();
+  void StartThread();
+
+  // ---- Any thread
+
+  // Takes a request in, if there is room, and runs `begin` for it on the loop.
+  absl::StatusOr<RequestId> Admit(Envelope envelope, absl::AnyInvocable<void(absl::Status)> fail,
+                                  absl::AnyInvocable<void(const RequestPtr&)> begin);
+  void Cancel(RequestId id);
+  void BeginDrain() { draining_ = true; }
+  int64_t InFlight() const { return in_flight_; }
+  bool MakesProgress() const;
+  const EngineOptions& options() const { return options_; }
+  const EngineParts& parts() const { return parts_; }
+  std::vector<DeviceReport> Devices() const;
+  RouteChoice Choose(const Hints& hints, WorkKind kind, int64_t items) const;
+  // NOT_FOUND names the models there are; an empty name is the default model.
+  absl::StatusOr<std::shared_ptr<const LanguageModel>> FindModel(const std::string& name) const;
+
+  // ---- On the loop: the flows of request_flows.cc
+
+  void Generate(const RequestPtr& active, GenerateRequest request, std::shared_ptr<TokenSink> sink);
+  void Ask(const RequestPtr& active, AskRequest request, std::shared_ptr<AskSink> sink);
+  void Embed(const RequestPtr& active, EmbedRequest request, Done<EmbedResult> done);
+  void Search(const RequestPtr& active, SearchRequest request, Done<SearchResult> done);
+  void Upsert(const RequestPtr& active, UpsertRequest request, Done<UpsertResult> done);
+  void Delete(const RequestPtr& active, DeleteRequest request, Done<DeleteResult> done);
+  void Ingest(const RequestPtr& active, IngestMachine machine, Done<IngestResult> done);
+  void Create(const RequestPtr& active, CollectionSpec spec, Done<CollectionInfo> done);
+  void Drop(const RequestPtr& active, std::string collection, Done<bool> done);
+
+  // Runs `work` on the host lane, then `then` with its value on the loop.
+  template <class T>
+  void RunHost(const RequestPtr& active, absl::AnyInvocable<absl::StatusOr<T>()> work,
+               absl::AnyInvocable<void(T)> then);
+  // Ends a request well; its answer goes out after this. False where it has ended already.
+  bool Finish(const RequestPtr& active);
+  Timings MakeTimings(const ActiveRequest& active) const;
+
+ private:
+  struct AskFlow;
+  struct IngestFlow;
+
+  void Run();
+  void Turn();
+  void ExpireDeadlines(TimeUs now_us);
+  void Fail(const RequestPtr& active, absl::Status status);
+  void RefuseFull(const RequestPtr& active, std::string_view queue, int64_t max);
+  void Forget(const RequestPtr& active);
+
+  // ---- Stages. Each records the stage, and runs its `then` on the loop unless the request has
+  // ended or the stage failed, which ends it.
+
+  // The executor for classified work; the stage's record is appended to the request. -1: it failed.
+  int Route(const RequestPtr& active, std::string_view stage, WorkKind kind, int64_t items);
+  void EndStage(Stage& stage, const BatchTimes& times);
+  void RunEmbed(const RequestPtr& active, std::vector<std::string> texts,
+                absl::AnyInvocable<void(std::vector<std::vector<float>>)> then);
+  void RunSearch(const RequestPtr& active, const std::string& collection,
+                 std::vector<std::vector<float>> queries, const SearchParams& params,
+                 absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> then);
+  void RunWrite(const RequestPtr& active, Write write, absl::AnyInvocable<void(WriteResult)> then);
+  void Change(const RequestPtr& active, absl::AnyInvocable<absl::Status()> change,
+              absl::AnyInvocable<void()> then);
+  void RunGenerate(const RequestPtr& active, LlmLane& lane, LlmJob job,
+                   absl::AnyInvocable<void(GenerateResult)> then);
+  void RecordLlmStages(ActiveRequest& active, size_t first_stage, const LlmUsage& usage);
+
+  void AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Work work);
+  void AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found);
+  void EnsureCollection(const std::shared_ptr<IngestFlow>& flow);
+  void IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMachine::Work work);
+  LlmLane* LaneOf(const LanguageModel& model);
+
+  const EngineOptions options_;
+  EngineParts parts_;
+  const Clock& clock_;
+  Metrics& metrics_;
+  Mailbox mailbox_;
+  TransferManager transfer_;
+  std::vector<std::unique_ptr<LlmLane>> llm_lanes_;  // one per model
+  std::map<RequestId, RequestPtr> active_;
+  std::set<std::pair<TimeUs, RequestId>> deadlines_;
+  std::atomic<uint64_t> next_request_{1};
+  std::atomic<int64_t> in_flight_{0};
+  std::atomic<bool> draining_{false};
+  std::atomic<bool> stopping_{false};
+  std::atomic<TimeUs> last_turn_us_{0};
+  prometheus::Gauge& in_flight_gauge_;
+
+  // Last, so that they end first: what they still run may post to the mailbox.
+  WriteLane write_lane_;
+  HostLane host_lane_;
+  std::thread thread_;
+};
+
+template <class T>
+void Engine::Loop::RunHost(const RequestPtr& active, absl::AnyInvocable<absl::StatusOr<T>()> work,
+                           absl::AnyInvocable<void(T)> then) {
+  const bool queued =
+      host_lane_.TryRun([this, active, work = std::move(work), then = std::move(then)]() mutable {
+        mailbox_.Post([this, active, result = work(), then = std::move(then)]() mutable {
+          if (active->ended) return;
+          if (!result.ok()) return Fail(active, result.status());
+          then(*std::move(result));
+        });
+      });
+  if (!queued) RefuseFull(active, "host", options_.queues.host_queue_max);
+}
+
+}  // namespace baton

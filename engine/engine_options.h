@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/base/options.h"
+#include "engine/classify/classifier_options.h"
+#include "engine/kv/kv_options.h"
+#include "engine/rag/rag_options.h"
+#include "engine/schedule/schedule_options.h"
+#include "engine/transfer/transfer_options.h"
+
+namespace baton {
+
+// Bounds of the engine's own queues.
+struct QueueOptions {
+  int64_t requests_in_flight_max = 4096;
+  int64_t host_threads = 2;
+  int64_t host_queue_max = 4096;
+  int64_t write_queue_max = 4096;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("requests_in_flight_max", requests_in_flight_max, Range{1, 1e6},
+      "requests accepted and not yet ended; more are refused");
+    v("host_threads", host_threads, Range{1, 64},
+      "threads for host work: tokenizing, splitting documents, reading points");
+    v("host_queue_max", host_queue_max, Range{1, 1e6}, "host work queued at most");
+    v("write_queue_max", write_queue_max, Range{1, 1e6}, "writes queued for commit at most");
+  }
+};
+
+struct EngineOptions {
+  ClassifierOptions classify;
+  RouteOptions route;
+  ScheduleOptions schedule;
+  KvOptions kv;
+  TransferOptions transfer;
+  RagOptions rag;
+  QueueOptions queues;
+};
+
+}  // namespace baton

@@ -1,0 +1,65 @@
+#include "engine/exec/cpu/cpu_embed.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace baton {
+
+CpuEmbed::CpuEmbed(const CpuEmbedOptions& options, const Clock& clock)
+    : clock_(clock), jobs_(static_cast<size_t>(options.queue_batches)) {
+  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { ThreadMain(); });
+}
+
+CpuEmbed::~CpuEmbed() {
+  stopping_ = true;
+  jobs_.Close();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void CpuEmbed::Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) {
+  Job job = {.batch = std::move(batch), .done = std::move(done), .queued_us = clock_.NowUs()};
+  ++batches_;
+  if (jobs_.TryPush(std::move(job))) return;
+  --batches_;  // a refused push leaves the job untouched
+  EmbedBatchResult refused;
+  refused.status = absl::ResourceExhaustedError(
+      absl::StrCat("the CPU's embedding queue is full: ", jobs_.capacity(), " batches"));
+  refused.texts = std::move(job.batch.texts);
+  job.done(std::move(refused));
+}
+
+void CpuEmbed::ThreadMain() {
+  while (std::optional<Job> job = jobs_.Pop()) RunJob(*std::move(job));
+}
+
+void CpuEmbed::RunJob(Job job) {
+  EmbedBatchResult result;
+  const TimeUs start_us = clock_.NowUs();
+  result.status = stopping_ ? absl::CancelledError("the CPU executor is shutting down")
+                            : Embed(job.batch, &result.embeddings);
+  if (!result.status.ok()) result.embeddings.clear();
+  result.texts = std::move(job.batch.texts);
+  result.times = {.queue_us = start_us - job.queued_us, .run_us = clock_.NowUs() - start_us};
+  --batches_;
+  job.done(std::move(result));
+}
+
+absl::Status CpuEmbed::Embed(const EmbedBatch& batch,
+                             std::vector<std::vector<float>>* embeddings) const {
+  embeddings->reserve(batch.texts.size());
+  for (const std::string& text : batch.texts) {
+    if (clock_.NowUs() >= batch.deadline_us) {
+      return absl::DeadlineExceededError(absl::StrCat("embedding stopped at text ",
+                                                      embeddings->size(), " of ",
+                                                      batch.texts.size(), ": deadline passed"));
+    }
+    std::vector<float>& embedding = embeddings->emplace_back(batch.embedder->dimension());
+    batch.embedder->Embed(text, embedding);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace baton

@@ -1,0 +1,111 @@
+#include "engine/exec/cpu/cpu_executor.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/simd_level.h"
+#include "engine/base/status_macros.h"
+#include "engine/exec/cpu/cpu_embed.h"
+#include "engine/exec/cpu/cpu_llm.h"
+#include "engine/exec/cpu/cpu_search.h"
+#include "engine/exec/cpu/kernels/kernels.h"
+
+namespace baton {
+namespace {
+
+// Cores this process may run on.
+int CoreCount() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
+int ThreadsOrCores(int64_t threads) {
+  return threads == 0 ? CoreCount() : static_cast<int>(threads);
+}
+
+absl::StatusOr<SimdLevel> ChooseSimdLevel(const std::string& name) {
+  if (name == "auto") return DetectedSimdLevel();
+  for (const SimdLevel level : {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
+    if (name != std::string(Name(level))) continue;
+    if (level <= DetectedSimdLevel()) return level;
+    return absl::FailedPreconditionError(absl::StrCat("simd is ", name, ", but this machine has ",
+                                                      std::string(Name(DetectedSimdLevel())),
+                                                      " at most"));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("simd must be auto, baseline, avx2 or avx512, but is ", name));
+}
+
+int64_t PageBytes() { return sysconf(_SC_PAGESIZE); }
+
+// This process's resident memory, mapped models included; 0 where the system does not say.
+int64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total_pages = 0;
+  int64_t resident_pages = 0;
+  statm >> total_pages >> resident_pages;
+  return statm ? resident_pages * PageBytes() : 0;
+}
+
+class CpuExecutor final : public Executor {
+ public:
+  CpuExecutor(const CpuOptions& options, SimdLevel level, const Clock& clock)
+      : llm_threads_(ThreadsOrCores(options.llm_threads)),
+        search_threads_(ThreadsOrCores(options.search_threads)),
+        embed_threads_(ThreadsOrCores(options.embed_threads)),
+        llm_({.threads = llm_threads_,
+              .queue_batches = options.llm_queue_batches,
+              .step_tokens_max = static_cast<int32_t>(options.step_tokens_max)},
+             KernelsFor(level), clock),
+        search_({.threads = search_threads_, .queue_batches = options.search_queue_batches}, clock),
+        embed_({.threads = embed_threads_, .queue_batches = options.embed_queue_batches}, clock) {
+    info_.platform = Platform::kCpu;
+    info_.device = "cpu0";
+    info_.present = true;
+    info_.detail =
+        absl::StrCat(std::string(Name(level)), ", ", CoreCount(), " cores; threads: ", llm_threads_,
+                     " llm, ", search_threads_, " search, ", embed_threads_, " embed");
+    info_.memory_bytes_total = sysconf(_SC_PHYS_PAGES) * PageBytes();
+  }
+
+  const ExecutorInfo& Describe() const override { return info_; }
+
+  ExecutorSample Sample() const override {
+    const int32_t llm = llm_.queue_depth();
+    const int32_t search = search_.queue_depth();
+    const int32_t embed = embed_.queue_depth();
+    // Each skill's share of its threads that have work; a language model batch takes all of its.
+    const int busy = (llm > 0 ? llm_threads_ : 0) + std::min(search, search_threads_) +
+                     std::min(embed, embed_threads_);
+    return {.healthy = true,
+            .queue_depth = llm + search + embed,
+            .memory_bytes_used = ResidentBytes(),
+            .load = static_cast<double>(busy) / (llm_threads_ + search_threads_ + embed_threads_)};
+  }
+
+  LlmSkill* llm() override { return &llm_; }
+  SearchSkill* search() override { return &search_; }
+  EmbedSkill* embed() override { return &embed_; }
+
+ private:
+  ExecutorInfo info_;
+  const int llm_threads_;
+  const int search_threads_;
+  const int embed_threads_;
+  CpuLlm llm_;
+  CpuSearch search_;
+  CpuEmbed embed_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Executor>> MakeCpuExecutor(const CpuOptions& options,
+                                                          const Clock& clock) {
+  ASSIGN_OR_RETURN(const SimdLevel level, ChooseSimdLevel(options.simd));
+  return std::make_unique<CpuExecutor>(options, level, clock);
+}
+
+}  // namespace baton

@@ -1,0 +1,142 @@
+#include "engine/exec/cpu/cpu_llm.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace baton {
+namespace {
+
+bool AllFinite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+}  // namespace
+
+CpuLlm::CpuLlm(const CpuLlmOptions& options, const CpuKernels& kernels, const Clock& clock)
+    : options_(options),
+      kernels_(kernels),
+      clock_(clock),
+      team_(options.threads),
+      commands_(std::numeric_limits<size_t>::max()),
+      thread_([this] { ThreadMain(); }) {}
+
+CpuLlm::~CpuLlm() {
+  stopping_ = true;
+  commands_.Close();
+  thread_.join();
+}
+
+absl::Status CpuLlm::LoadModel(std::shared_ptr<const LanguageModel> model) {
+  const LanguageModel* const key = model.get();
+  if (model->shape().architecture != "llama") {
+    return absl::UnimplementedError(absl::StrCat("model ", model->name(), ": architecture ",
+                                                 model->shape().architecture,
+                                                 " does not run on the CPU; llama does"));
+  }
+  auto forward =
+      std::make_unique<LlamaForward>(std::move(model), kernels_, team_, options_.step_tokens_max);
+  const std::lock_guard lock(models_mutex_);
+  models_.try_emplace(key, std::move(forward));
+  return absl::OkStatus();
+}
+
+void CpuLlm::OpenSlot(SlotId slot, const SamplingParams& sampling,
+                      std::optional<TokenId> last_token) {
+  commands_.Push(Open{.slot = slot, .sampling = sampling, .last_token = last_token});
+}
+
+void CpuLlm::CloseSlot(SlotId slot) { commands_.Push(Close{.slot = slot}); }
+
+void CpuLlm::Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) {
+  if (++batches_ > options_.queue_batches) {
+    --batches_;
+    LlmBatchResult refused;
+    refused.status = absl::ResourceExhaustedError(absl::StrCat(
+        "the CPU's language model queue is full: ", options_.queue_batches, " batches"));
+    done(std::move(refused));
+    return;
+  }
+  commands_.Push(
+      Batch{.batch = std::move(batch), .done = std::move(done), .queued_us = clock_.NowUs()});
+}
+
+void CpuLlm::ThreadMain() {
+  while (std::optional<Command> command = commands_.Pop()) {
+    if (auto* open = std::get_if<Open>(&*command)) {
+      slots_.insert_or_assign(open->slot,
+                              Slot{Sampler(open->sampling), std::move(open->last_token)});
+    } else if (auto* close = std::get_if<Close>(&*command)) {
+      slots_.erase(close->slot);
+    } else {
+      RunBatch(std::get<Batch>(*command));
+    }
+  }
+}
+
+void CpuLlm::RunBatch(Batch& batch) {
+  LlmBatchResult result;
+  const TimeUs start_us = clock_.NowUs();
+  result.status = stopping_ ? absl::CancelledError("the CPU executor is shutting down")
+                            : Forward(batch.batch, &result);
+  if (!result.status.ok()) result.items.clear();
+  result.times = {.queue_us = start_us - batch.queued_us, .run_us = clock_.NowUs() - start_us};
+  --batches_;
+  batch.done(std::move(result));
+}
+
+absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
+  ASSIGN_OR_RETURN(LlamaForward* const forward, FindModel(batch.model.get()));
+  items_.clear();
+  for (const LlmItem& item : batch.items) {
+    const auto slot = slots_.find(item.slot);
+    if (slot == slots_.end()) {
+      return absl::InternalError(absl::StrCat("slot ", item.slot.value(), " is not open"));
+    }
+    std::span<const TokenId> tokens = item.tokens;
+    if (item.work_class == WorkClass::kDecode) {
+      if (!slot->second.last_token) {
+        return absl::InternalError(
+            absl::StrCat("slot ", item.slot.value(), " has no token to continue from"));
+      }
+      tokens = {&*slot->second.last_token, 1};
+    }
+    items_.push_back({.tokens = tokens,
+                      .position = item.position,
+                      .blocks = item.blocks,
+                      .logits = item.sample});
+    result->items.push_back({.sequence = item.sequence, .token = std::nullopt});
+  }
+
+  absl::Status status;
+  RETURN_IF_ERROR(forward->Run(batch.layout, items_, [&](size_t i, std::span<const float> logits) {
+    if (!AllFinite(logits)) {
+      status.Update(absl::InternalError(
+          absl::StrCat("model ", batch.model->name(), " gave logits that are not finite")));
+      return;
+    }
+    result->items[i].token = slots_.at(batch.items[i].slot).sampler.Sample(logits);
+  }));
+  RETURN_IF_ERROR(status);
+  for (size_t i = 0; i < batch.items.size(); ++i) {
+    if (result->items[i].token) {
+      slots_.at(batch.items[i].slot).last_token = result->items[i].token;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LlamaForward*> CpuLlm::FindModel(const LanguageModel* model) {
+  const std::lock_guard lock(models_mutex_);
+  const auto found = models_.find(model);
+  if (found == models_.end()) {
+    return absl::InternalError("a batch for a model that was not loaded into the CPU executor");
+  }
+  return found->second.get();
+}
+
+}  // namespace baton

@@ -1,0 +1,24 @@
+#pragma once
+
+// Compiled once per instruction set, each time with BATON_SIMD_NAMESPACE naming it. Nothing in the
+// *-inl.h files may call an inline function or template of a shared header: the linker keeps one
+// copy of those for the whole program, and it could be the one with the newest instructions.
+
+#include "engine/exec/cpu/kernels/attention-inl.h"
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/kernels/matmul-inl.h"
+#include "engine/exec/cpu/kernels/rms_norm-inl.h"
+#include "engine/exec/cpu/kernels/rope-inl.h"
+#include "engine/exec/cpu/kernels/silu_gate-inl.h"
+
+namespace baton::BATON_SIMD_NAMESPACE {
+
+constexpr CpuKernels kTable = {
+    .matmul = &Matmul,
+    .rms_norm = &RmsNorm,
+    .rope = &Rope,
+    .attention = &Attention,
+    .silu_gate = &SiluGate,
+};
+
+}  // namespace baton::BATON_SIMD_NAMESPACE

@@ -1,0 +1,171 @@
+#pragma once
+
+// A vector of floats as wide as the instruction set's registers, in GCC's vector extensions;
+// intrinsics only where those have no word for an instruction. Compiled with -ffp-contract=off: a
+// product and a sum are rounded together exactly where MulAdd says so, which is what makes a result
+// independent of the code around it.
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#if defined(__AVX512F__)
+#define BATON_SIMD_BYTES 64
+#elif defined(__AVX2__)
+#define BATON_SIMD_BYTES 32
+#else
+#define BATON_SIMD_BYTES 16
+#endif
+
+namespace baton::BATON_SIMD_NAMESPACE {
+
+constexpr int64_t kLanes = BATON_SIMD_BYTES / 4;
+
+typedef float F32 __attribute__((vector_size(BATON_SIMD_BYTES)));
+typedef int32_t I32 __attribute__((vector_size(BATON_SIMD_BYTES)));
+typedef uint32_t U32 __attribute__((vector_size(BATON_SIMD_BYTES)));
+typedef uint16_t U16 __attribute__((vector_size(BATON_SIMD_BYTES / 2)));
+typedef int8_t I8 __attribute__((vector_size(BATON_SIMD_BYTES / 4)));
+
+#define BATON_INLINE inline __attribute__((always_inline))
+
+template <class Vector>
+static BATON_INLINE Vector LoadAs(const void* p) {
+  Vector v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+static BATON_INLINE F32 Load(const float* p) { return LoadAs<F32>(p); }
+static BATON_INLINE void Store(F32 v, float* p) { __builtin_memcpy(p, &v, sizeof(v)); }
+
+// The first n lanes, 0 < n < kLanes; the others are 0.
+static BATON_INLINE F32 LoadPartial(const float* p, int64_t n) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+#else
+  F32 v = {};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+static BATON_INLINE void StorePartial(F32 v, float* p, int64_t n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#else
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+static BATON_INLINE F32 Broadcast(float x) { return F32{} + x; }
+
+// a * b + c, rounded once where the instruction set can.
+static BATON_INLINE F32 MulAdd(F32 a, F32 b, F32 c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_ps(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+// The lanes' sum, always in the same order: halves onto each other.
+static BATON_INLINE float Sum(F32 v) {
+  typedef float F32x4 __attribute__((vector_size(16)));
+#if defined(__AVX512F__)
+  typedef float F32x8 __attribute__((vector_size(32)));
+  const F32x8 v8 = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                   __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  F32x4 v4 =
+      __builtin_shufflevector(v8, v8, 0, 1, 2, 3) + __builtin_shufflevector(v8, v8, 4, 5, 6, 7);
+#elif defined(__AVX2__)
+  F32x4 v4 = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+  F32x4 v4 = v;
+#endif
+  v4 += __builtin_shufflevector(v4, v4, 2, 3, 0, 1);
+  return v4[0] + v4[1];
+}
+
+// Lane by lane `yes` where the mask is set, else `no`.
+static BATON_INLINE F32 Select(I32 mask, F32 yes, F32 no) {
+  return reinterpret_cast<F32>((mask & reinterpret_cast<I32>(yes)) |
+                               (~mask & reinterpret_cast<I32>(no)));
+}
+
+// kLanes IEEE halves to floats, exactly.
+static BATON_INLINE F32 LoadF16(const void* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+#elif defined(__AVX2__)
+  return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+#else
+  // Moves exponent and mantissa to their places in a float, whose exponent is then too small by
+  // 127 - 15 = 112; the multiplication mends that for denormals too. Infinity and NaN (exponent all
+  // ones) need the float's exponent to be all ones.
+  const U32 half = __builtin_convertvector(LoadAs<U16>(p), U32);
+  const U32 magnitude = half & 0x7fff;
+  const U32 scaled = reinterpret_cast<U32>(reinterpret_cast<F32>(magnitude << 13) * 0x1p112f);
+  const U32 special = reinterpret_cast<U32>(magnitude >= 0x7c00) & 0x7f800000;
+  return reinterpret_cast<F32>(((half & 0x8000) << 16) | scaled | special);
+#endif
+}
+
+static BATON_INLINE F32 LoadF16Partial(const void* p, int64_t n) {
+  U16 halves = {};
+  __builtin_memcpy(&halves, p, static_cast<size_t>(n) * 2);
+  return LoadF16(&halves);
+}
+
+static BATON_INLINE float LoadF16Scalar(const void* p) {
+  uint16_t half;
+  __builtin_memcpy(&half, p, sizeof(half));
+#if defined(__F16C__)
+  return _cvtsh_ss(half);
+#else
+  U16 halves = {};
+  halves[0] = half;
+  return LoadF16(&halves)[0];
+#endif
+}
+
+// kLanes signed bytes to floats.
+static BATON_INLINE F32 LoadI8(const int8_t* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+  return __builtin_convertvector(__builtin_convertvector(LoadAs<I8>(p), I32), F32);
+#endif
+}
+
+// e^x within 2 units in the last place for x in [-87.3, 88.3]; clamped to that range, so neither 0
+// nor infinity comes out. NaN stays NaN.
+static BATON_INLINE F32 Exp(F32 x) {
+  x = Select(x < -87.3f, Broadcast(-87.3f), x);
+  x = Select(x > 88.3f, Broadcast(88.3f), x);
+  // n = round(x / ln 2): adding 1.5 * 2^23 leaves the integer in the low mantissa bits.
+  const F32 magic = Broadcast(0x1.8p23f);
+  const F32 shifted = MulAdd(x, Broadcast(0x1.715476p0f), magic);
+  const F32 n = shifted - magic;
+  // r = x - n ln 2, in [-0.35, 0.35]; ln 2 in two parts so that the first product is exact.
+  F32 r = MulAdd(n, Broadcast(-0x1.62e4p-1f), x);
+  r = MulAdd(n, Broadcast(-0x1.7f7d1cp-20f), r);
+  F32 p = Broadcast(1.0f / 5040);
+  p = MulAdd(p, r, Broadcast(1.0f / 720));
+  p = MulAdd(p, r, Broadcast(1.0f / 120));
+  p = MulAdd(p, r, Broadcast(1.0f / 24));
+  p = MulAdd(p, r, Broadcast(1.0f / 6));
+  p = MulAdd(p, r, Broadcast(0.5f));
+  p = MulAdd(p, r, Broadcast(1.0f));
+  p = MulAdd(p, r, Broadcast(1.0f));
+  const I32 exponent = reinterpret_cast<I32>(shifted) - reinterpret_cast<I32>(magic) + 127;
+  return p * reinterpret_cast<F32>(exponent << 23);
+}
+
+}  // namespace baton::BATON_SIMD_NAMESPACE

@@ -1,0 +1,289 @@
+#include "engine/exec/cpu/llama_forward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace baton {
+namespace {
+
+// Rows whose logits are computed in one pass over the output matrix. Bounds the workspace: 64 rows
+// of 128,000 tokens are 33 MB.
+constexpr int64_t kLogitRows = 64;
+
+// Below about this many multiplications a range costs less than handing it to another thread.
+constexpr int64_t kRangeWork = 64 * 1024;
+
+// The range length, in units of `unit_work` multiplications each, that is worth handing out.
+int64_t Grain(int64_t unit_work) { return std::max<int64_t>(1, kRangeWork / (unit_work + 1)); }
+
+int64_t LongestRow(const LlmShape& shape) {
+  return std::max(
+      {int64_t{shape.dim}, int64_t{shape.ffn_dim}, int64_t{shape.heads} * shape.head_dim});
+}
+
+}  // namespace
+
+LlamaForward::LlamaForward(std::shared_ptr<const LanguageModel> model, const CpuKernels& kernels,
+                           ThreadTeam& team, int32_t step_tokens_max)
+    : model_(std::move(model)),
+      shape_(model_->shape()),
+      weights_(model_->weights()),
+      kernels_(kernels),
+      team_(team),
+      step_tokens_max_(step_tokens_max),
+      query_dim_(int64_t{shape_.heads} * shape_.head_dim),
+      kv_dim_(int64_t{shape_.kv_heads} * shape_.head_dim),
+      pairs_(shape_.rope_dims / 2) {
+  const auto rows = static_cast<size_t>(step_tokens_max);
+  rows_.reserve(rows);
+  cos_.resize(rows * pairs_);
+  sin_.resize(rows * pairs_);
+  x_.resize(rows * shape_.dim);
+  normed_.resize(std::max<size_t>(rows, kLogitRows) * shape_.dim);
+  q_.resize(rows * query_dim_);
+  k_.resize(rows * kv_dim_);
+  v_.resize(rows * kv_dim_);
+  attended_.resize(rows * query_dim_);
+  gate_.resize(rows * shape_.ffn_dim);
+  up_.resize(rows * shape_.ffn_dim);
+  logits_.resize(std::min<size_t>(rows, kLogitRows) * shape_.vocabulary);
+
+  constexpr int64_t kBlockTokensMax = 64;
+  scratch_per_thread_ = std::max(kMatmulPanelRows * LongestRow(shape_),
+                                 AttentionScratch(shape_.heads / shape_.kv_heads, kBlockTokensMax));
+  scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
+
+  frequency_.resize(static_cast<size_t>(pairs_));
+  for (int64_t i = 0; i < pairs_; ++i) {
+    const double exponent = -2.0 * static_cast<double>(i) / shape_.rope_dims;
+    const double factor = weights_.rope_factors != nullptr ? weights_.rope_factors[i] : 1.0;
+    frequency_[i] = std::pow(double{shape_.rope_base}, exponent) * shape_.rope_scale / factor;
+  }
+}
+
+absl::Status LlamaForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
+                               OnLogits on_logits) {
+  if (items.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(Check(layout, items));
+  Plan(items);
+  for (int32_t layer = 0; layer < shape_.layers; ++layer) RunLayer(layout, layer);
+  EmitLogits(items, on_logits);
+  return absl::OkStatus();
+}
+
+absl::Status LlamaForward::Check(const KvLayout& layout, std::span<const ForwardItem> items) const {
+  if (layout.layers != shape_.layers || layout.kv_heads != shape_.kv_heads ||
+      layout.head_dim != shape_.head_dim || layout.block_tokens < 1 || layout.block_tokens > 64) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "KV layout [", layout.layers, " layers, ", layout.kv_heads, " heads, ", layout.head_dim,
+        "] x ", layout.block_tokens, " tokens is not model ", model_->name(), "'s [", shape_.layers,
+        " layers, ", shape_.kv_heads, " heads, ", shape_.head_dim, "] x 1 to 64 tokens"));
+  }
+  int64_t tokens = 0;
+  for (const ForwardItem& item : items) {
+    const int64_t count = std::ssize(item.tokens);
+    const int64_t end = item.position + count;
+    tokens += count;
+    if (count < 1 || item.position < 0 || end > shape_.context_tokens) {
+      return absl::InvalidArgumentError(absl::StrCat("positions [", item.position, ", ", end,
+                                                     ") are not within the ", shape_.context_tokens,
+                                                     " tokens of model ", model_->name()));
+    }
+    if (std::ssize(item.blocks) * layout.block_tokens < end) {
+      return absl::InvalidArgumentError(absl::StrCat(item.blocks.size(), " KV blocks of ",
+                                                     layout.block_tokens, " tokens do not hold ",
+                                                     end, " positions"));
+    }
+    for (const TokenId token : item.tokens) {
+      if (token < 0 || token >= shape_.vocabulary) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "token ", token, " is not in [0, ", shape_.vocabulary, ") of model ", model_->name()));
+      }
+    }
+  }
+  if (tokens > step_tokens_max_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a step of ", tokens, " tokens, step_tokens_max is ", step_tokens_max_));
+  }
+  return absl::OkStatus();
+}
+
+// Lines up the step's tokens as rows: embedding, position, rotation.
+void LlamaForward::Plan(std::span<const ForwardItem> items) {
+  rows_.clear();
+  const MatrixView& embedding = weights_.token_embedding;
+  const int64_t embedding_bytes = RowBytes(embedding.type, embedding.cols);
+  for (const ForwardItem& item : items) {
+    for (size_t i = 0; i < item.tokens.size(); ++i) {
+      const auto row = static_cast<int64_t>(rows_.size());
+      rows_.push_back({.item = &item, .position = item.position + static_cast<int32_t>(i)});
+      DequantizeRow(embedding.type, embedding.data + item.tokens[i] * embedding_bytes,
+                    embedding.cols, x_.data() + row * shape_.dim);
+      for (int64_t pair = 0; pair < pairs_; ++pair) {
+        const double angle = rows_.back().position * frequency_[pair];
+        cos_[row * pairs_ + pair] = static_cast<float>(std::cos(angle));
+        sin_[row * pairs_ + pair] = static_cast<float>(std::sin(angle));
+      }
+    }
+  }
+}
+
+void LlamaForward::RunLayer(const KvLayout& layout, int32_t layer) {
+  const LlmLayerWeights& w = weights_.layers[layer];
+  const auto m = static_cast<int64_t>(rows_.size());
+
+  Norm(x_.data(), w.attention_norm, m, normed_.data());
+  const Product qkv[] = {{w.query, q_.data()}, {w.key, k_.data()}, {w.value, v_.data()}};
+  Multiply(normed_.data(), m, qkv, /*add=*/false);
+  RotateAndStore(layout, layer);
+  Attend(layout, layer);
+  const Product output[] = {{w.output, x_.data()}};
+  Multiply(attended_.data(), m, output, /*add=*/true);
+
+  Norm(x_.data(), w.ffn_norm, m, normed_.data());
+  const Product gate_up[] = {{w.gate, gate_.data()}, {w.up, up_.data()}};
+  Multiply(normed_.data(), m, gate_up, /*add=*/false);
+  team_.ParallelFor(m, Grain(8 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
+    kernels_.silu_gate({.gate = gate_.data() + begin * shape_.ffn_dim,
+                        .up = up_.data() + begin * shape_.ffn_dim,
+                        .count = (end - begin) * shape_.ffn_dim});
+  });
+  const Product down[] = {{w.down, x_.data()}};
+  Multiply(gate_.data(), m, down, /*add=*/true);
+}
+
+// Rotates queries and keys by their positions; appends keys and values to the sequences' blocks.
+void LlamaForward::RotateAndStore(const KvLayout& layout, int32_t layer) {
+  const auto m = static_cast<int64_t>(rows_.size());
+  team_.ParallelFor(m, Grain(4 * (query_dim_ + kv_dim_)), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* const q = q_.data() + row * query_dim_;
+      float* const k = k_.data() + row * kv_dim_;
+      RopeArgs rope = {.x = q,
+                       .cos = cos_.data() + row * pairs_,
+                       .sin = sin_.data() + row * pairs_,
+                       .heads = shape_.heads,
+                       .head_dim = shape_.head_dim,
+                       .pairs = pairs_};
+      kernels_.rope(rope);
+      rope.x = k;
+      rope.heads = shape_.kv_heads;
+      kernels_.rope(rope);
+
+      const int32_t position = rows_[row].position;
+      float* const keys = rows_[row].item->blocks[position / layout.block_tokens] +
+                          layer * layout.layer_elements() +
+                          position % layout.block_tokens * kv_dim_;
+      std::copy_n(k, kv_dim_, keys);
+      std::copy_n(v_.data() + row * kv_dim_, kv_dim_, keys + layout.plane_elements());
+    }
+  });
+}
+
+// Each row's heads over its own sequence's blocks, one task per row and key/value head.
+void LlamaForward::Attend(const KvLayout& layout, int32_t layer) {
+  const auto m = static_cast<int64_t>(rows_.size());
+  const int64_t group = shape_.heads / shape_.kv_heads;
+  int64_t positions = 0;
+  for (const Row& row : rows_) positions += row.position + 1;
+  const int64_t task_work = 2 * positions / m * group * shape_.head_dim;
+  team_.ParallelFor(
+      m * shape_.kv_heads, Grain(task_work), [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t kv_head = task / m;  // neighbouring tasks share keys and values
+          const int64_t row = task % m;
+          const int64_t first_head = row * query_dim_ + kv_head * group * shape_.head_dim;
+          const int64_t keys = layer * layout.layer_elements() + kv_head * shape_.head_dim;
+          kernels_.attention({.q = q_.data() + first_head,
+                              .out = attended_.data() + first_head,
+                              .blocks = rows_[row].item->blocks.data(),
+                              .key_offset = keys,
+                              .value_offset = keys + layout.plane_elements(),
+                              .row_stride = kv_dim_,
+                              .block_tokens = layout.block_tokens,
+                              .positions = rows_[row].position + 1,
+                              .group = group,
+                              .head_dim = shape_.head_dim,
+                              .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
+                              .scratch = Scratch(thread)});
+        }
+      });
+}
+
+void LlamaForward::Norm(const float* x, const float* weight, int64_t rows, float* y) {
+  team_.ParallelFor(rows, Grain(4 * shape_.dim), [&](int64_t begin, int64_t end, int) {
+    kernels_.rms_norm({.x = x + begin * shape_.dim,
+                       .weight = weight,
+                       .y = y + begin * shape_.dim,
+                       .rows = end - begin,
+                       .dim = shape_.dim,
+                       .epsilon = shape_.rms_epsilon});
+  });
+}
+
+void LlamaForward::Multiply(const float* x, int64_t m, std::span<const Product> products,
+                            bool add) {
+  // The matrices' panels of rows, one matrix after the other, split among the threads.
+  const auto panels = [](const Product& product) {
+    return (product.w.rows + kMatmulPanelRows - 1) / kMatmulPanelRows;
+  };
+  int64_t panel_count = 0;
+  for (const Product& product : products) panel_count += panels(product);
+  const int64_t panel_work = m * products[0].w.cols * kMatmulPanelRows;
+  team_.ParallelFor(panel_count, Grain(panel_work), [&](int64_t begin, int64_t end, int thread) {
+    for (const Product& product : products) {
+      const int64_t count = panels(product);
+      if (begin < count && end > 0) {
+        const MatrixView& w = product.w;
+        kernels_.matmul({.x = x,
+                         .w = w.data,
+                         .type = w.type,
+                         .y = product.y,
+                         .y_stride = w.rows,
+                         .m = m,
+                         .cols = w.cols,
+                         .row_begin = std::max<int64_t>(begin, 0) * kMatmulPanelRows,
+                         .row_end = std::min(end * kMatmulPanelRows, w.rows),
+                         .add = add,
+                         .scratch = Scratch(thread)});
+      }
+      begin -= count;
+      end -= count;
+    }
+  });
+}
+
+void LlamaForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits) {
+  // Items whose logits are gathered and not yet given: normed_ holds their last rows.
+  size_t first = 0;
+  int64_t gathered = 0;
+  const auto emit = [&](size_t end) {
+    Norm(normed_.data(), weights_.output_norm, gathered, normed_.data());
+    const Product output[] = {{weights_.output, logits_.data()}};
+    Multiply(normed_.data(), gathered, output, /*add=*/false);
+    const float* logits = logits_.data();
+    for (size_t i = first; i < end; ++i) {
+      if (!items[i].logits) continue;
+      on_logits(i, {logits, static_cast<size_t>(shape_.vocabulary)});
+      logits += shape_.vocabulary;
+    }
+    first = end;
+    gathered = 0;
+  };
+  int64_t row_end = 0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    row_end += std::ssize(items[i].tokens);
+    if (!items[i].logits) continue;
+    std::copy_n(x_.data() + (row_end - 1) * shape_.dim, shape_.dim,
+                normed_.data() + gathered * shape_.dim);
+    if (++gathered == kLogitRows) emit(i + 1);
+  }
+  if (gathered > 0) emit(items.size());
+}
+
+}  // namespace baton

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "engine/base/ids.h"
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/thread_team.h"
+#include "engine/kv/block_pool.h"
+#include "engine/model/language_model.h"
+
+namespace baton {
+
+// Consecutive positions of one sequence, as the forward pass takes them.
+struct ForwardItem {
+  std::span<const TokenId> tokens = {};  // at least one
+  int32_t position = 0;                  // of the first token
+  std::span<float* const> blocks = {};   // of positions [0, position + tokens), as in LlmItem
+  bool logits = false;                   // wanted after the last token
+};
+
+// The forward pass of a llama-architecture decoder: embeds a step's tokens, runs the layers over
+// all of them at once, appends their keys and values to their sequences' blocks, and gives the
+// logits that are asked for. The values do not depend on what else is in the step nor on how a
+// prompt is cut into chunks.
+//
+// The workspace is allocated at construction; Run allocates nothing. Not thread safe; uses the team
+// while it runs. `kernels` and `team` outlive it.
+class LlamaForward {
+ public:
+  LlamaForward(std::shared_ptr<const LanguageModel> model, const CpuKernels& kernels,
+               ThreadTeam& team, int32_t step_tokens_max);
+
+  // [item index], [vocabulary] f32; the logits are valid during the call only.
+  using OnLogits = absl::FunctionRef<void(size_t item, std::span<const float> logits)>;
+
+  // Calls on_logits for the items that want them, in their order. INVALID_ARGUMENT: the step does
+  // not fit the model or the workspace; nothing was written then.
+  absl::Status Run(const KvLayout& layout, std::span<const ForwardItem> items, OnLogits on_logits);
+
+ private:
+  // One token of the step, one row of every activation.
+  struct Row {
+    const ForwardItem* item = nullptr;
+    int32_t position = 0;
+  };
+  // A matrix of weights and where its products with the current input go.
+  struct Product {
+    const MatrixView& w;
+    float* y;  // [m, w.rows]
+  };
+
+  absl::Status Check(const KvLayout& layout, std::span<const ForwardItem> items) const;
+  void Plan(std::span<const ForwardItem> items);
+  void RunLayer(const KvLayout& layout, int32_t layer);
+  void RotateAndStore(const KvLayout& layout, int32_t layer);
+  void Attend(const KvLayout& layout, int32_t layer);
+  void Norm(const float* x, const float* weight, int64_t rows, float* y);
+  // y = x . W^T for each product; adds to y where `add`. All products have the same w.cols.
+  void Multiply(const float* x, int64_t m, std::span<const Product> products, bool add);
+  void EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits);
+  float* Scratch(int thread) { return scratch_.data() + thread * scratch_per_thread_; }
+
+  const std::shared_ptr<const LanguageModel> model_;
+  const LlmShape& shape_;
+  const LlmWeights& weights_;
+  const CpuKernels& kernels_;
+  ThreadTeam& team_;
+  const int32_t step_tokens_max_;
+  const int64_t query_dim_;  // heads * head_dim
+  const int64_t kv_dim_;     // kv_heads * head_dim
+  const int64_t pairs_;      // rotated per head
+
+  // The step's plan; [m] below is its number of tokens.
+  std::vector<Row> rows_;          // [m]
+  std::vector<double> frequency_;  // [pairs], radians per position
+  std::vector<float> cos_;         // [m, pairs]
+  std::vector<float> sin_;         // [m, pairs]
+
+  // Activations, row-major, f32.
+  std::vector<float> x_;         // [m, dim], the residual stream
+  std::vector<float> normed_;    // [m, dim]
+  std::vector<float> q_;         // [m, query_dim]
+  std::vector<float> k_;         // [m, kv_dim]
+  std::vector<float> v_;         // [m, kv_dim]
+  std::vector<float> attended_;  // [m, query_dim]
+  std::vector<float> gate_;      // [m, ffn_dim]
+  std::vector<float> up_;        // [m, ffn_dim]
+  std::vector<float> logits_;    // [kLogitRows, vocabulary]
+  int64_t scratch_per_thread_ = 0;
+  std::vector<float> scratch_;  // [threads, scratch_per_thread]
+};
+
+}  // namespace baton

@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "engine/base/clock.h"
+#include "engine/base/ids.h"
+#include "engine/kv/block_pool.h"
+#include "engine/model/embedder.h"
+#include "engine/model/language_model.h"
+#include "engine/request/generate_request.h"
+#include "engine/request/vector_request.h"
+#include "engine/request/work.h"
+#include "engine/transfer/memory_space.h"
+#include "engine/vector/collection_view.h"
+
+namespace baton {
+
+// How long a batch waited in the executor's queue and how long it ran.
+struct BatchTimes {
+  TimeUs queue_us = 0;
+  TimeUs run_us = 0;
+};
+
+// ---- Language model work
+
+// Consecutive positions of one sequence: a chunk of its prompt, or its next token.
+struct LlmItem {
+  SequenceId sequence;
+  SlotId slot;                                // opened on this executor before
+  WorkClass work_class = WorkClass::kDecode;  // kPrefill or kDecode
+  int32_t position = 0;                       // of the first token
+  // kPrefill: the tokens. kDecode: empty; the token is the one last sampled into the slot, which
+  // may not be known yet when the batch is submitted.
+  std::vector<TokenId> tokens;
+  // Blocks of positions [0, position + count), in order: each [KvLayout::block_elements()].
+  std::vector<float*> blocks;
+  bool sample = false;  // sample a token after the last position, into the slot
+};
+
+struct LlmBatch {
+  std::shared_ptr<const LanguageModel> model;
+  KvLayout layout;
+  std::vector<LlmItem> items;
+};
+
+struct LlmBatchResult {
+  absl::Status status;  // of the whole batch: device trouble; on error no item has a result
+  struct Item {
+    SequenceId sequence;
+    std::optional<TokenId> token;  // where a token was sampled
+  };
+  std::vector<Item> items;  // in the batch's order
+  BatchTimes times;
+};
+
+// Prefill and decode. Called from the engine's loop thread only; never blocks. Batches of one
+// executor run in the order of their submission.
+class LlmSkill {
+ public:
+  virtual ~LlmSkill() = default;
+  // Takes what the model needs on this device; UNIMPLEMENTED where it cannot run it. Blocks: called
+  // while the daemon starts.
+  virtual absl::Status LoadModel(std::shared_ptr<const LanguageModel> model) = 0;
+  // Binds a slot to a sequence that will sample with `sampling` (its seed set). `last_token`: what
+  // a decode continues from, where another executor prefilled.
+  virtual void OpenSlot(SlotId slot, const SamplingParams& sampling,
+                        std::optional<TokenId> last_token) = 0;
+  // Takes effect after the batches submitted before it.
+  virtual void CloseSlot(SlotId slot) = 0;
+  // `done` is called once, from the executor's own thread, and must not block.
+  virtual void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) = 0;
+  // Where this executor keeps its KV blocks.
+  virtual MemorySpace kv_space() const = 0;
+};
+
+// ---- Vector work
+
+struct SearchBatch {
+  std::shared_ptr<const CollectionView> view;  // pins what is searched
+  std::vector<std::vector<float>> queries;     // [queries][dimension], prepared by PrepareQuery
+  SearchParams params;
+  TimeUs deadline_us = kNoDeadline;  // polled between queries
+};
+
+struct SearchBatchResult {
+  absl::Status status;
+  // One per query: distance ascending, then id ascending; all live points where fewer than k exist.
+  std::vector<std::vector<Neighbor>> neighbors;
+  BatchTimes times;
+};
+
+// Search over a pinned view. Execute is thread safe and never blocks: RESOURCE_EXHAUSTED arrives
+// through `done` when the executor's queue is full.
+class SearchSkill {
+ public:
+  virtual ~SearchSkill() = default;
+  virtual void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) = 0;
+};
+
+// ---- Embedding work
+
+struct EmbedBatch {
+  std::shared_ptr<const Embedder> embedder;
+  std::vector<std::string> texts;
+  TimeUs deadline_us = kNoDeadline;  // polled between texts
+};
+
+struct EmbedBatchResult {
+  absl::Status status;
+  std::vector<std::vector<float>> embeddings;  // [texts][dimension]
+  std::vector<std::string> texts;              // the batch's own, handed back
+  BatchTimes times;
+};
+
+class EmbedSkill {
+ public:
+  virtual ~EmbedSkill() = default;
+  virtual void Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) = 0;
+};
+
+// ---- The executor
+
+// What an executor is. Constant while it lives.
+struct ExecutorInfo {
+  Platform platform = Platform::kCpu;
+  std::string device;    // "cpu0", "NVIDIA H200"; the platform's name where absent
+  bool present = false;  // false: a placeholder that says why there is none
+  bool emulated = false;
+  std::string reason;  // where not present: why, and what to do about it
+  std::string detail;  // instruction set, driver, plug-in version
+  int64_t memory_bytes_total = 0;
+};
+
+// How it is now.
+struct ExecutorSample {
+  bool healthy = false;
+  int32_t queue_depth = 0;  // batches waiting and running
+  int64_t memory_bytes_used = 0;
+  double load = 0;  // 0 idle to 1 busy
+};
+
+// Owns one device and offers skills; a null skill is one it lacks. Thread safe. Destruction waits
+// for what runs; every `done` is called before it returns (CANCELLED for what had not begun).
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  virtual const ExecutorInfo& Describe() const = 0;
+  virtual ExecutorSample Sample() const = 0;
+  virtual LlmSkill* llm() = 0;
+  virtual SearchSkill* search() = 0;
+  virtual EmbedSkill* embed() = 0;
+};
+
+}  // namespace baton

@@ -1,0 +1,331 @@
+#include "engine/llm_lane.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+
+namespace baton {
+namespace {
+
+constexpr TimeUs kHandoffPollUs = 200;
+
+double Seconds(TimeUs us) { return static_cast<double>(us) * 1e-6; }
+
+// Keys and values of prefill and decode live in host memory until an executor brings its own pool.
+constexpr MemorySpace kPoolSpace{.kind = MemorySpace::Kind::kHost};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const LanguageModel> model,
+                                                         const ScheduleOptions& schedule,
+                                                         const KvOptions& kv, Env env) {
+  const LlmShape& shape = model->shape();
+  const KvLayout layout = MakeKvLayout(shape.layers, shape.kv_heads, shape.head_dim);
+  // No more than every running sequence could fill.
+  const int64_t context_blocks =
+      (shape.context_tokens + layout.block_tokens - 1) / layout.block_tokens;
+  const int64_t blocks = std::min(kv.memory_mb * (int64_t{1} << 20) / layout.block_bytes(),
+                                  context_blocks * schedule.sequences_running_max);
+  if (blocks < 1 || blocks > INT32_MAX) {
+    return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
+                                               ", but one KV block of model \"", model->name(),
+                                               "\" takes ", layout.block_bytes(), " bytes"));
+  }
+  for (Executor* executor : env.executors) {
+    if (executor->llm() == nullptr) continue;
+    if (executor->llm()->kv_space() != kPoolSpace) {
+      return absl::UnimplementedError(
+          StrCat("executor ", executor->Describe().device, " keeps its KV in ",
+                 ToString(executor->llm()->kv_space()), ", which has no block pool"));
+    }
+    RETURN_IF_ERROR(executor->llm()->LoadModel(model));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> pool,
+                   KvBlockPool::Create(layout, static_cast<int32_t>(blocks)));
+  return std::unique_ptr<LlmLane>(
+      new LlmLane(std::move(model), schedule, std::move(pool), std::move(env)));
+}
+
+LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
+                 std::unique_ptr<KvBlockPool> pool, Env env)
+    : model_(std::move(model)),
+      pool_(std::move(pool)),
+      env_(std::move(env)),
+      scheduler_(schedule, pool_->block_count(), pool_->layout().block_tokens),
+      metrics_{.first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
+               .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
+               .step_tokens = &env_.metrics->Histogram(MetricId::kStepTokens),
+               .prompt_tokens = &env_.metrics->Counter(MetricId::kPromptTokens),
+               .generated_tokens = &env_.metrics->Counter(MetricId::kGeneratedTokens),
+               .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
+               .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
+               .blocks_used = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "used"}),
+               .blocks_reserved =
+                   &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "reserved"})} {
+  env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "total"}).Set(pool_->block_count());
+  for (auto i = static_cast<int32_t>(schedule.sequences_running_max); i-- > 0;) {
+    free_slots_.emplace_back(env_.first_slot + i);
+  }
+}
+
+absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
+  const auto prompt_tokens = static_cast<int32_t>(job.prompt.size());
+  const int32_t blocks = scheduler_.BlocksFor(prompt_tokens, job.max_tokens);
+  if (blocks > pool_->block_count()) {
+    return absl::ResourceExhaustedError(StrCat(
+        "a prompt of ", prompt_tokens, " and max_tokens of ", job.max_tokens, " need ", blocks,
+        " KV blocks, but kv.memory_mb allows ", pool_->block_count(), "; ask for fewer tokens"));
+  }
+  const SequenceId id(next_sequence_++);
+  events_.arrived.push_back({.id = id,
+                             .prompt_tokens = prompt_tokens,
+                             .max_tokens = job.max_tokens,
+                             .priority = job.priority,
+                             .deadline_us = job.deadline_us,
+                             .prefill_executor = job.prefill_executor,
+                             .decode_executor = job.decode_executor});
+  sequences_.emplace(id, Sequence{.job = std::move(job),
+                                  .slot = SlotId(-1),
+                                  .blocks = {},
+                                  .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
+                                  .usage = {}});
+  return id;
+}
+
+void LlmLane::Cancel(SequenceId id) { events_.cancelled.push_back(id); }
+
+TimeUs LlmLane::NextWakeUs(TimeUs now_us) const {
+  const bool events = !events_.arrived.empty() || !events_.completed.empty() ||
+                      !events_.handed_over.empty() || !events_.cancelled.empty();
+  if (events) return now_us;
+  const TimeUs deadline_us = scheduler_.NextDeadlineUs();
+  return handoffs_.empty() ? deadline_us : std::min(deadline_us, now_us + kHandoffPollUs);
+}
+
+void LlmLane::Step(TimeUs now_us) {
+  PollHandoffs(now_us);
+  Plan plan = scheduler_.Step(std::exchange(events_, {}), now_us);
+  for (const Plan::Ended& ended : plan.ended) {
+    const auto it = sequences_.find(ended.sequence);
+    End(it->second, ended.status, FinishReason::kStop);
+    if (it->second.slot.value() < 0) sequences_.erase(it);  // it was never admitted
+  }
+  for (const SequenceId id : plan.released) Release(id);
+  for (const SequenceId id : plan.admitted) Admit(id);
+  for (PlannedBatch& batch : plan.batches) Submit(std::move(batch), now_us);
+  UpdateGauges();
+}
+
+void LlmLane::Admit(SequenceId id) {
+  Sequence& sequence = sequences_.at(id);
+  BATON_CHECK(!free_slots_.empty());
+  sequence.slot = free_slots_.back();
+  free_slots_.pop_back();
+  env_.executors[static_cast<size_t>(sequence.job.prefill_executor)]->llm()->OpenSlot(
+      sequence.slot, sequence.job.sampling, std::nullopt);
+}
+
+void LlmLane::Release(SequenceId id) {
+  const auto it = sequences_.find(id);
+  Sequence& sequence = it->second;
+  const LlmJob& job = sequence.job;
+  env_.executors[static_cast<size_t>(job.prefill_executor)]->llm()->CloseSlot(sequence.slot);
+  if (sequence.slot_open) {
+    env_.executors[static_cast<size_t>(job.decode_executor)]->llm()->CloseSlot(sequence.slot);
+  }
+  free_slots_.push_back(sequence.slot);
+  for (const KvBlockRef block : sequence.blocks) pool_->Free(block);
+  std::erase_if(handoffs_, [&](const PendingHandoff& pending) {
+    if (pending.sequence != id) return false;
+    env_.transfer->Release(pending.handoff);
+    return true;
+  });
+  BATON_CHECK(sequence.ended);
+  sequences_.erase(it);
+}
+
+void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
+  LlmBatch batch{.model = model_, .layout = pool_->layout(), .items = {}};
+  int64_t tokens = 0;
+  for (const PlannedItem& item : planned.items) {
+    Sequence& sequence = sequences_.at(item.sequence);
+    const int32_t positions = item.position + item.tokens;
+    while (int64_t{pool_->layout().block_tokens} * static_cast<int64_t>(sequence.blocks.size()) <
+           positions) {
+      absl::StatusOr<KvBlockRef> block = pool_->Allocate();
+      BATON_CHECK(block.ok());  // admission has reserved the worst case
+      sequence.blocks.push_back(*block);
+    }
+    LlmItem work{.sequence = item.sequence,
+                 .slot = sequence.slot,
+                 .work_class = item.work_class,
+                 .position = item.position,
+                 .tokens = {},
+                 .blocks = {},
+                 .sample = item.sample};
+    if (item.work_class == WorkClass::kPrefill) {
+      const auto first = sequence.job.prompt.begin() + item.position;
+      work.tokens.assign(first, first + item.tokens);
+      if (sequence.usage.prefill_start_us == 0) sequence.usage.prefill_start_us = now_us;
+    } else if (sequence.usage.decode_start_us == 0) {
+      sequence.usage.decode_start_us = now_us;
+    }
+    for (const KvBlockRef block : sequence.blocks) work.blocks.push_back(pool_->Data(block));
+    tokens += item.tokens;
+    batch.items.push_back(std::move(work));
+  }
+  metrics_.step_tokens->Observe(static_cast<double>(tokens));
+
+  LlmSkill& skill = *env_.executors[static_cast<size_t>(planned.executor)]->llm();
+  skill.Execute(std::move(batch), [this, planned = std::move(planned)](LlmBatchResult result) {
+    env_.mailbox->Post(
+        [this, planned, result = std::move(result)] { OnBatchDone(planned, result); });
+  });
+}
+
+void LlmLane::OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& result) {
+  const TimeUs now_us = env_.clock->NowUs();
+  BatchCompletion completion{.executor = planned.executor, .sequences = {}, .ended = {}};
+  for (size_t i = 0; i < planned.items.size(); ++i) {
+    const PlannedItem& item = planned.items[i];
+    Sequence& sequence = sequences_.at(item.sequence);
+    completion.sequences.push_back(item.sequence);
+    const bool prefill = item.work_class == WorkClass::kPrefill;
+    BatchTimes& times = prefill ? sequence.usage.prefill : sequence.usage.decode;
+    times.queue_us += result.times.queue_us;
+    times.run_us += result.times.run_us;
+    if (sequence.ended) {  // cancelled, expired, or computed beyond end-of-text
+      completion.ended.push_back(item.sequence);
+      continue;
+    }
+    if (!result.status.ok()) {
+      End(sequence, result.status, FinishReason::kStop);
+      completion.ended.push_back(item.sequence);
+      continue;
+    }
+    if (prefill) {
+      sequence.usage.prefill_tokens += item.tokens;
+      metrics_.prompt_tokens->Increment(item.tokens);
+    } else {
+      ++sequence.usage.decode_tokens;
+    }
+    if (!item.sample) continue;
+    const TokenId token = *result.items[i].token;
+    if (Deliver(sequence, token, now_us)) {
+      completion.ended.push_back(item.sequence);
+    } else if (prefill) {
+      HandOver(item.sequence, token, now_us);
+      if (sequence.ended) completion.ended.push_back(item.sequence);
+    }
+  }
+  events_.completed.push_back(std::move(completion));
+}
+
+bool LlmLane::Deliver(Sequence& sequence, TokenId token, TimeUs now_us) {
+  LlmJob& job = sequence.job;
+  if (model_->tokenizer().IsEndOfText(token) && !job.ignore_eos) {
+    End(sequence, absl::OkStatus(), FinishReason::kStop);
+    return true;
+  }
+  if (sequence.generated == 0) {
+    metrics_.first_token->Observe(Seconds(now_us - job.arrived_us));
+  } else {
+    metrics_.inter_token->Observe(Seconds(now_us - sequence.last_token_us));
+  }
+  sequence.last_token_us = now_us;
+  ++sequence.generated;
+  metrics_.generated_tokens->Increment();
+  job.on_tokens(TokenChunk{.ids = {token}, .text = sequence.decoder.Push(token)});
+  if (sequence.generated < job.max_tokens) return false;
+  End(sequence, absl::OkStatus(), job.reason_at_max);
+  return true;
+}
+
+void LlmLane::HandOver(SequenceId id, TokenId last_token, TimeUs now_us) {
+  Sequence& sequence = sequences_.at(id);
+  const LlmJob& job = sequence.job;
+  LlmSkill& from = *env_.executors[static_cast<size_t>(job.prefill_executor)]->llm();
+  LlmSkill& to = *env_.executors[static_cast<size_t>(job.decode_executor)]->llm();
+  if (&from != &to) {
+    to.OpenSlot(sequence.slot, job.sampling, last_token);
+    sequence.slot_open = true;
+  }
+  HandoffRequest request{.source = from.kv_space(),
+                         .destination = to.kv_space(),
+                         .job = {},
+                         .still_current = [this, blocks = sequence.blocks] {
+                           return std::all_of(blocks.begin(), blocks.end(),
+                                              [this](KvBlockRef b) { return pool_->IsCurrent(b); });
+                         }};
+  absl::StatusOr<HandoffId> handoff = env_.transfer->Prepare(std::move(request), now_us);
+  absl::Status status = handoff.status();
+  if (status.ok()) status = env_.transfer->Post(*handoff, now_us);
+  if (!status.ok()) {
+    End(sequence, std::move(status), FinishReason::kStop);
+    return;
+  }
+  sequence.usage.handoff_start_us = now_us;
+  handoffs_.push_back({.sequence = id,
+                       .handoff = *handoff,
+                       .renew_at_us = now_us + env_.transfer->renew_interval_us()});
+  PollHandoffs(now_us);  // within one space it is ready at once
+}
+
+void LlmLane::PollHandoffs(TimeUs now_us) {
+  std::erase_if(handoffs_, [&](PendingHandoff& pending) {
+    const absl::StatusOr<TransferManager::State> state =
+        env_.transfer->Check(pending.handoff, now_us);
+    if (!state.ok()) {
+      Sequence& sequence = sequences_.at(pending.sequence);
+      End(sequence, state.status(), FinishReason::kStop);
+      events_.cancelled.push_back(pending.sequence);
+      return true;
+    }
+    if (*state == TransferManager::State::kReady) {
+      FinishHandOver(pending.sequence, pending.handoff);
+      return true;
+    }
+    if (now_us >= pending.renew_at_us && env_.transfer->Renew(pending.handoff, now_us).ok()) {
+      pending.renew_at_us = now_us + env_.transfer->renew_interval_us();
+    }
+    return false;
+  });
+}
+
+void LlmLane::FinishHandOver(SequenceId id, HandoffId handoff) {
+  sequences_.at(id).usage.handoff = *env_.transfer->Release(handoff);
+  events_.handed_over.push_back(id);
+}
+
+void LlmLane::End(Sequence& sequence, absl::Status status, FinishReason reason) {
+  if (sequence.ended) return;
+  sequence.ended = true;
+  LlmJob& job = sequence.job;
+  if (const std::string rest = sequence.decoder.Finish(); status.ok() && !rest.empty()) {
+    job.on_tokens(TokenChunk{.ids = {}, .text = rest});
+  }
+  env_.metrics
+      ->Counter(MetricId::kGenerateFinished,
+                {status.ok() ? Name(reason) : absl::StatusCodeToString(status.code())})
+      .Increment();
+  job.on_end(std::move(status),
+             GenerateResult{.reason = reason,
+                            .prompt_tokens = static_cast<int32_t>(job.prompt.size()),
+                            .generated_tokens = sequence.generated,
+                            .seed = *job.sampling.seed,
+                            .model = model_->name(),
+                            .timings = {}},
+             sequence.usage);
+}
+
+void LlmLane::UpdateGauges() {
+  metrics_.running->Set(scheduler_.running_count());
+  metrics_.waiting->Set(scheduler_.waiting_count());
+  metrics_.blocks_used->Set(pool_->block_count() - pool_->free_count());
+  metrics_.blocks_reserved->Set(scheduler_.blocks_reserved());
+}
+
+}  // namespace baton

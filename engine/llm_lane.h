@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "engine/base/clock.h"
+#include "engine/base/ids.h"
+#include "engine/base/metrics.h"
+#include "engine/exec/executor.h"
+#include "engine/kv/block_pool.h"
+#include "engine/kv/kv_options.h"
+#include "engine/mailbox.h"
+#include "engine/model/language_model.h"
+#include "engine/request/generate_request.h"
+#include "engine/schedule/llm_scheduler.h"
+#include "engine/transfer/transfer_manager.h"
+
+namespace baton {
+
+// What of a generation is measured, for the request's report.
+struct LlmUsage {
+  TimeUs prefill_start_us = 0;  // on the engine's clock; 0: never began
+  TimeUs decode_start_us = 0;
+  BatchTimes prefill;
+  BatchTimes decode;
+  int64_t prefill_tokens = 0;
+  int64_t decode_tokens = 0;
+  HandoffReport handoff;
+  TimeUs handoff_start_us = 0;
+};
+
+// A sequence to be generated, and where its tokens go.
+struct LlmJob {
+  std::vector<TokenId> prompt;  // not empty, shorter than the context
+  SamplingParams sampling;      // its seed set
+  int32_t max_tokens = 0;
+  FinishReason reason_at_max = FinishReason::kLength;
+  bool ignore_eos = false;
+  int32_t priority = 0;
+  TimeUs arrived_us = 0;  // of the request: time to first token counts from here
+  TimeUs deadline_us = kNoDeadline;
+  int prefill_executor = 0;
+  int decode_executor = 0;
+  // On the loop's thread. `on_end` comes once and last.
+  absl::AnyInvocable<void(TokenChunk)> on_tokens;
+  absl::AnyInvocable<void(absl::Status, GenerateResult, const LlmUsage&)> on_end;
+};
+
+// Runs one language model's sequences: carries out the plans of the pure LlmScheduler. Owns their
+// KV blocks and slots; hands the KV over between prefill and decode. Lives on the engine's loop
+// thread; only the completions that executors post come from elsewhere, through the mailbox.
+class LlmLane {
+ public:
+  struct Env {
+    const Clock* clock = nullptr;
+    Metrics* metrics = nullptr;
+    TransferManager* transfer = nullptr;
+    std::vector<Executor*> executors;  // indexed as in LlmJob; those without the skill unused
+    Mailbox* mailbox = nullptr;
+    int32_t first_slot = 0;  // slots from here on are this lane's; executors serve several lanes
+  };
+
+  // RESOURCE_EXHAUSTED: not even one sequence fits kv.memory_mb.
+  static absl::StatusOr<std::unique_ptr<LlmLane>> Create(std::shared_ptr<const LanguageModel> model,
+                                                         const ScheduleOptions& schedule,
+                                                         const KvOptions& kv, Env env);
+
+  // RESOURCE_EXHAUSTED: its worst case exceeds the whole KV memory.
+  absl::StatusOr<SequenceId> Start(LlmJob job);
+  // Ends a sequence: `on_end` gets CANCELLED at the next step, unless it has ended already.
+  void Cancel(SequenceId id);
+  // One turn: what happened since the last one becomes a plan, the plan becomes batches.
+  void Step(TimeUs now_us);
+  // When Step must be called though nothing happens; kNoDeadline: never.
+  TimeUs NextWakeUs(TimeUs now_us) const;
+
+  const LanguageModel& model() const { return *model_; }
+
+ private:
+  struct Sequence {
+    LlmJob job;
+    SlotId slot;
+    std::vector<KvBlockRef> blocks;
+    StreamDecoder decoder;
+    LlmUsage usage;
+    int32_t generated = 0;
+    TimeUs last_token_us = 0;
+    bool slot_open = false;
+    bool ended = false;  // the client has been told
+  };
+  struct PendingHandoff {
+    SequenceId sequence;
+    HandoffId handoff;
+    TimeUs renew_at_us = 0;
+  };
+
+  LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
+          std::unique_ptr<KvBlockPool> pool, Env env);
+  void Admit(SequenceId id);
+  void Release(SequenceId id);
+  void Submit(PlannedBatch planned, TimeUs now_us);
+  void OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& result);
+  // True where the sequence ends with this token.
+  bool Deliver(Sequence& sequence, TokenId token, TimeUs now_us);
+  void HandOver(SequenceId id, TokenId last_token, TimeUs now_us);
+  void FinishHandOver(SequenceId id, HandoffId handoff);
+  void PollHandoffs(TimeUs now_us);
+  void End(Sequence& sequence, absl::Status status, FinishReason reason);
+  void UpdateGauges();
+
+  const std::shared_ptr<const LanguageModel> model_;
+  const std::unique_ptr<KvBlockPool> pool_;
+  Env env_;
+  LlmScheduler scheduler_;
+  ScheduleEvents events_;  // since the last step
+  std::map<SequenceId, Sequence> sequences_;
+  std::vector<SlotId> free_slots_;
+  std::vector<PendingHandoff> handoffs_;
+  uint64_t next_sequence_ = 1;
+
+  struct Handles {
+    prometheus::Histogram *first_token, *inter_token, *step_tokens;
+    prometheus::Counter *prompt_tokens, *generated_tokens;
+    prometheus::Gauge *running, *waiting, *blocks_used, *blocks_reserved;
+  };
+  const Handles metrics_;
+};
+
+}  // namespace baton

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace baton {
+
+// Text to one vector. Immutable and thread safe.
+class Embedder {
+ public:
+  enum class Kind { kLexical, kSemantic };
+  virtual ~Embedder() = default;
+  virtual const std::string& name() const = 0;
+  virtual Kind kind() const = 0;
+  virtual int32_t dimension() const = 0;
+  // Writes a vector of length one to out: [dimension()]. A text without any usable feature gives a
+  // fixed unit vector, never zeros or NaN.
+  virtual void Embed(std::string_view text, std::span<float> out) const = 0;
+};
+
+// The built-in embedder: words, word pairs and character n-grams hashed into `dimension` signed
+// buckets, weighted and normalised. It knows nothing of meaning: texts match by the words and word
+// parts they share. No file, no training.
+std::unique_ptr<const Embedder> MakeLexicalEmbedder(int32_t dimension);
+
+}  // namespace baton

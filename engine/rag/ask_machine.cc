@@ -1,0 +1,95 @@
+#include "engine/rag/ask_machine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/rag/passage.h"
+#include "engine/rag/prompt.h"
+#include "engine/rag/quote.h"
+
+namespace baton {
+namespace {
+
+Citation Cite(const Passage& passage, int32_t number, std::string_view question) {
+  const TextRange quote = FindQuote(question, passage.text);
+  return Citation{.number = number,
+                  .passage_id = passage.id,
+                  .document_id = passage.document_id,
+                  .title = passage.title,
+                  .quote = passage.text.substr(static_cast<size_t>(quote.begin),
+                                               static_cast<size_t>(quote.end - quote.begin)),
+                  .begin = passage.begin + quote.begin,
+                  .end = passage.begin + quote.end};
+}
+
+}  // namespace
+
+AskMachine::AskMachine(AskRequest request, const RagOptions& options, Writer writer)
+    : request_(std::move(request)), options_(options), writer_(std::move(writer)) {}
+
+AskMachine::Work AskMachine::Start() const { return Embed{.text = request_.question}; }
+
+AskMachine::Work AskMachine::OnEmbedded(std::vector<float> query) const {
+  return Search{.query = std::move(query), .k = request_.k};
+}
+
+int32_t AskMachine::AnswerTokensMax() const {
+  // Half of a small context stays for the question and its passages.
+  return std::min(request_.max_tokens.value_or(static_cast<int32_t>(options_.answer_tokens_max)),
+                  std::max(1, writer_.context_tokens / 2));
+}
+
+absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
+    const std::vector<ScoredPoint>& found) const {
+  Context context;
+  for (const ScoredPoint& point : found) {
+    ASSIGN_OR_RETURN(Passage passage, PassageFromPayload(point.id, point.score, point.payload));
+    context.passages.push_back(std::move(passage));
+  }
+  size_t cited = context.passages.size();
+  if (Generates() && cited > 0) {
+    std::vector<PromptPassage> given;
+    for (const Passage& passage : context.passages) {
+      if (given.size() >= static_cast<size_t>(options_.context_passages_max)) break;
+      given.push_back({.title = passage.title, .text = passage.text});
+    }
+    ASSIGN_OR_RETURN(BuiltPrompt prompt, BuildPrompt(*writer_.tokenizer, request_.question, given,
+                                                     writer_.context_tokens - AnswerTokensMax()));
+    context.prompt = std::move(prompt.tokens);
+    cited = static_cast<size_t>(prompt.passages_used);
+  }
+  for (size_t i = 0; i < cited; ++i) {
+    context.citations.push_back(
+        Cite(context.passages[i], static_cast<int32_t>(i) + 1, request_.question));
+  }
+  return context;
+}
+
+AskMachine::Work AskMachine::OnPrepared(Context context) {
+  citations_ = std::move(context.citations);
+  if (!context.prompt.empty()) {
+    return Generate{.prompt = std::move(context.prompt), .max_tokens = AnswerTokensMax()};
+  }
+  AskResult result;
+  if (context.passages.empty()) {
+    result.mode = AskMode::kNothingFound;
+    result.mode_reason = "the collection holds no passages";
+  } else {
+    result.mode = AskMode::kRetrievalOnly;
+    result.mode_reason =
+        request_.retrieval_only ? "the request asked for retrieval only" : writer_.reason;
+  }
+  result.citations = citations_;
+  return Finish{.result = std::move(result)};
+}
+
+AskMachine::Work AskMachine::OnGenerated(GenerateResult generated) {
+  return Finish{.result = {.mode = AskMode::kGenerated,
+                           .mode_reason = "answered by model " + generated.model,
+                           .citations = std::move(citations_),
+                           .generated = std::move(generated),
+                           .timings = {}}};
+}
+
+}  // namespace baton

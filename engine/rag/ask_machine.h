@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/model/tokenizer.h"
+#include "engine/rag/rag_options.h"
+#include "engine/request/rag_request.h"
+
+namespace baton {
+
+// An Ask as a pure state machine: embed -> search -> prepare -> generate -> finish. It asks for one
+// piece of work at a time; the engine's loop has it done and feeds the outcome back. No thread, no
+// clock, no executor. Errors of a stage end the request in the loop and never come here.
+class AskMachine {
+ public:
+  // The model that would answer; absent: retrieval only, and `reason` says why.
+  struct Writer {
+    const Tokenizer* tokenizer = nullptr;
+    int32_t context_tokens = 0;
+    std::string reason;
+  };
+
+  struct Embed {
+    std::string text;
+  };
+  struct Search {
+    std::vector<float> query;
+    int32_t k = 0;
+  };
+  // Call Prepare() with the points that were found, on a thread that may take milliseconds.
+  struct PrepareContext {};
+  struct Generate {
+    std::vector<TokenId> prompt;
+    int32_t max_tokens = 0;
+  };
+  struct Finish {
+    AskResult result;  // its timings are the loop's to fill in
+  };
+  using Work = std::variant<Embed, Search, PrepareContext, Generate, Finish>;
+
+  // What Prepare() makes of the found points.
+  struct Context {
+    std::vector<Passage> passages;    // best first
+    std::vector<Citation> citations;  // of those the answer rests on
+    std::vector<TokenId> prompt;      // empty where nothing is generated
+  };
+
+  // `request` has been validated. The tokenizer outlives the machine.
+  AskMachine(AskRequest request, const RagOptions& options, Writer writer);
+
+  Work Start() const;
+  Work OnEmbedded(std::vector<float> query) const;
+  Work OnFound() const { return PrepareContext{}; }
+  // Pure and const: may run beside anything. INVALID_ARGUMENT: the question does not fit the
+  // model's context, or a point was not stored by Ingest.
+  absl::StatusOr<Context> Prepare(const std::vector<ScoredPoint>& found) const;
+  Work OnPrepared(Context context);
+  Work OnGenerated(GenerateResult generated);
+
+  const AskRequest& request() const { return request_; }
+
+ private:
+  bool Generates() const { return writer_.tokenizer != nullptr && !request_.retrieval_only; }
+  int32_t AnswerTokensMax() const;
+
+  const AskRequest request_;
+  const RagOptions options_;
+  const Writer writer_;
+  std::vector<Citation> citations_;
+};
+
+}  // namespace baton

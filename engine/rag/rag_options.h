@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/base/options.h"
+
+namespace baton {
+
+struct RagOptions {
+  int32_t passage_chars_max = 600;
+  int32_t passage_overlap_chars = 100;
+  int32_t context_passages_max = 5;
+  int32_t answer_tokens_max = 128;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("passage_chars_max", passage_chars_max, Range{64, 8192},
+      "longest passage of an ingested document, characters");
+    v("passage_overlap_chars", passage_overlap_chars, Range{0, 4095},
+      "characters that consecutive passages may share, less than half of passage_chars_max");
+    v("context_passages_max", context_passages_max, Range{1, 100},
+      "retrieved passages that are put before the language model at most");
+    v("answer_tokens_max", answer_tokens_max, Range{1, 1048576},
+      "longest answer where the request does not say, tokens");
+  }
+};
+
+}  // namespace baton

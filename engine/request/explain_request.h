@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/request/hints.h"
+#include "engine/request/route.h"
+
+namespace baton {
+
+// How a piece of work would be classified and routed now.
+struct ExplainRequest {
+  enum class Kind : uint8_t { kGenerate, kEmbed, kSearch, kUpsert, kAsk };
+  Envelope envelope;
+  Kind kind = Kind::kGenerate;
+  int32_t items = 1;  // queries, texts or points
+};
+
+// An executor considered for a stage. Its score is the weighted sum of the four parts.
+struct Candidate {
+  Platform platform = Platform::kCpu;
+  std::string device;
+  bool eligible = false;
+  std::string reason;  // where not eligible: why
+  double score = 0;
+  double score_performance = 0;
+  double score_queue = 0;
+  double score_capability = 0;
+  double score_residency = 0;
+};
+
+struct ExplainedStage {
+  std::string name;
+  Route route;  // where nothing is eligible: device is empty and reason says why
+  std::vector<Candidate> candidates;
+};
+
+}  // namespace baton

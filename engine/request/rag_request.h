@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/request/generate_request.h"
+#include "engine/request/vector_request.h"
+
+namespace baton {
+
+struct Document {
+  std::string id;     // 1 to 512 bytes
+  std::string title;  // at most 1,024 bytes
+  std::string text;   // UTF-8, not blank, at most 16 MiB
+  Payload metadata;
+};
+
+struct IngestRequest {
+  Envelope envelope;
+  std::string collection;
+  std::vector<Document> documents;
+  std::optional<int32_t> passage_chars_max;
+  std::optional<int32_t> passage_overlap_chars;
+};
+
+struct IngestResult {
+  int64_t documents = 0;
+  int64_t passages = 0;
+  int64_t passages_removed = 0;
+  Timings timings;
+};
+
+struct AskRequest {
+  Envelope envelope;
+  std::string collection;
+  std::string question;
+  int32_t k = 5;
+  std::string model;  // empty: the default one, if any
+  SamplingParams sampling;
+  std::optional<int32_t> max_tokens;
+  bool retrieval_only = false;
+};
+
+// A stored piece of a document.
+struct Passage {
+  PointId id = 0;
+  std::string document_id;
+  std::string title;
+  std::string text;
+  int32_t passage = 0;  // which one of its document, from 0
+  int64_t begin = 0;    // bytes of the document's text: [begin, end)
+  int64_t end = 0;
+  float score = 0;
+};
+
+struct Citation {
+  int32_t number = 0;  // of the passage in the prompt, from 1
+  PointId passage_id = 0;
+  std::string document_id;
+  std::string title;
+  std::string quote;  // the passage's sentence nearest to the question
+  int64_t begin = 0;  // where the quote stands in the document's text, bytes: [begin, end)
+  int64_t end = 0;
+};
+
+enum class AskMode : uint8_t { kGenerated, kRetrievalOnly, kNothingFound };
+
+struct AskResult {
+  AskMode mode = AskMode::kNothingFound;
+  std::string mode_reason;
+  std::vector<Citation> citations;
+  GenerateResult generated;  // meaningful in kGenerated; its timings are empty
+  Timings timings;
+};
+
+// As TokenSink, for Ask: OnRetrieved comes at most once and before any token.
+class AskSink {
+ public:
+  virtual ~AskSink() = default;
+  virtual void OnRetrieved(std::vector<Passage> passages) = 0;
+  virtual void OnTokens(TokenChunk chunk) = 0;
+  virtual void OnFinished(absl::Status status, AskResult result) = 0;
+};
+
+}  // namespace baton

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/base/ids.h"
+#include "engine/request/hints.h"
+#include "engine/request/route.h"
+
+namespace baton {
+
+using PayloadValue = std::variant<std::string, int64_t, double, bool>;
+using Payload = std::map<std::string, PayloadValue>;
+
+struct Point {
+  PointId id = 0;
+  std::vector<float> vector;  // [dimension]
+  Payload payload;
+};
+
+enum class Metric : uint8_t { kCosine, kDot, kL2 };
+
+struct CollectionSpec {
+  std::string name;
+  int32_t dimension = 0;
+  Metric metric = Metric::kCosine;
+  int32_t hnsw_m = 16;
+  int32_t hnsw_ef_construction = 200;
+};
+
+struct CollectionInfo {
+  CollectionSpec spec;
+  int64_t points = 0;
+  int64_t points_unindexed = 0;
+  int32_t segments = 0;
+  std::string embedder;  // empty: points came by Upsert alone
+};
+
+struct UpsertRequest {
+  Envelope envelope;
+  std::string collection;
+  std::vector<Point> points;  // 1 to 10,000; the last of several with one id wins
+};
+struct UpsertResult {
+  int64_t points = 0;
+  Timings timings;
+};
+
+struct DeleteRequest {
+  Envelope envelope;
+  std::string collection;
+  std::vector<PointId> ids;
+};
+struct DeleteResult {
+  int64_t deleted = 0;
+};
+
+struct GetRequest {
+  std::string collection;
+  std::vector<PointId> ids;
+  bool with_vectors = false;
+  bool with_payload = true;
+};
+
+struct SearchParams {
+  int32_t k = 0;  // 1 to 10,000
+  bool exact = false;
+  int32_t ef = 64;  // 1 to 100,000
+  bool with_payload = true;
+  bool with_vectors = false;
+};
+
+struct SearchRequest {
+  Envelope envelope;
+  std::string collection;
+  std::vector<std::vector<float>> queries;  // [queries][dimension]
+  SearchParams params;
+};
+
+struct ScoredPoint {
+  PointId id = 0;
+  float score = 0;  // by the metric: cosine, inner product, or squared L2 distance
+  Payload payload;
+  std::vector<float> vector;
+};
+struct SearchResult {
+  std::vector<std::vector<ScoredPoint>> results;  // one per query, nearest first
+  Timings timings;
+};
+
+}  // namespace baton

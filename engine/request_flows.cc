@@ -1,0 +1,337 @@
+// The way of each kind of request, step by step. Every step runs on the loop's thread; what takes
+// time is done elsewhere by the Run...() functions, which bring the result back here.
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+#include "engine/engine_loop.h"
+#include "engine/rag/ask_machine.h"
+#include "engine/rag/ingest_machine.h"
+
+namespace baton {
+namespace {
+
+constexpr int32_t kDefaultMaxTokens = 256;
+
+SamplingParams WithSeed(SamplingParams sampling) {
+  if (!sampling.seed.has_value()) {
+    std::random_device device;
+    sampling.seed = (uint64_t{device()} << 32) | device();
+  }
+  return sampling;
+}
+
+// Checks a prompt against the model and says how many tokens may follow it.
+absl::StatusOr<LlmJob> MakeJob(const LanguageModel& model, std::vector<TokenId> prompt,
+                               const SamplingParams& sampling, std::optional<int32_t> max_tokens,
+                               bool ignore_eos) {
+  const int32_t context = model.shape().context_tokens;
+  if (prompt.empty()) return absl::InvalidArgumentError("prompt is empty");
+  if (std::ssize(prompt) >= context) {
+    return absl::InvalidArgumentError(
+        StrCat("prompt has ", prompt.size(), " tokens, but the context of model \"", model.name(),
+               "\" is ", context, " with at least one token to generate"));
+  }
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    if (prompt[i] < 0 || prompt[i] >= model.shape().vocabulary) {
+      return absl::InvalidArgumentError(StrCat("prompt.tokens[", i, "] must be 0 to ",
+                                               model.shape().vocabulary - 1, ", but is ",
+                                               prompt[i]));
+    }
+  }
+  if (max_tokens.has_value() && *max_tokens < 1) {
+    return absl::InvalidArgumentError(
+        StrCat("max_tokens must be at least 1, but is ", *max_tokens));
+  }
+  const int32_t room = context - static_cast<int32_t>(prompt.size());
+  const int32_t wanted = max_tokens.value_or(kDefaultMaxTokens);
+  return LlmJob{.prompt = std::move(prompt),
+                .sampling = WithSeed(sampling),
+                .max_tokens = std::min(wanted, room),
+                .reason_at_max = wanted > room ? FinishReason::kContext : FinishReason::kLength,
+                .ignore_eos = ignore_eos,
+                .on_tokens = nullptr,
+                .on_end = nullptr};
+}
+
+}  // namespace
+
+// ---- Generate: (tokenize) -> prefill -> handoff -> decode
+
+void Engine::Loop::Generate(const RequestPtr& active, GenerateRequest request,
+                            std::shared_ptr<TokenSink> sink) {
+  const auto model = FindModel(request.model);
+  if (!model.ok()) return Fail(active, model.status());
+  RunHost<LlmJob>(
+      active,
+      [model = *model, request = std::move(request)]() -> absl::StatusOr<LlmJob> {
+        std::vector<TokenId> prompt;
+        if (const auto* text = std::get_if<std::string>(&request.prompt)) {
+          prompt = EncodePrompt(model->tokenizer(), *text);
+        } else {
+          prompt = std::get<std::vector<TokenId>>(request.prompt);
+        }
+        return MakeJob(*model, std::move(prompt), request.sampling, request.max_tokens,
+                       request.ignore_eos);
+      },
+      [this, active, model = *model, sink](LlmJob job) {
+        job.on_tokens = [active, sink](TokenChunk chunk) {
+          if (!active->ended) sink->OnTokens(std::move(chunk));
+        };
+        RunGenerate(active, *LaneOf(*model), std::move(job),
+                    [this, active, sink](GenerateResult result) {
+                      result.timings = MakeTimings(*active);
+                      if (Finish(active)) sink->OnFinished(absl::OkStatus(), std::move(result));
+                    });
+      });
+}
+
+// ---- Ask: embed -> search -> prepare -> prefill -> handoff -> decode
+
+struct Engine::Loop::AskFlow {
+  RequestPtr active;
+  AskMachine machine;
+  std::shared_ptr<AskSink> sink;
+  std::shared_ptr<const LanguageModel> model;  // null: retrieval only
+};
+
+void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
+                       std::shared_ptr<AskSink> sink) {
+  const auto collection = parts_.store->Describe(request.collection);
+  if (!collection.ok()) return Fail(active, collection.status());
+  if (collection->embedder != parts_.embedder->name()) {
+    return Fail(active,
+                absl::FailedPreconditionError(
+                    collection->embedder.empty()
+                        ? StrCat("collection \"", request.collection,
+                                 "\" was not filled by Ingest, so there are no passages to "
+                                 "answer from")
+                        : StrCat("collection \"", request.collection, "\" was embedded by \"",
+                                 collection->embedder, "\", but this daemon embeds by \"",
+                                 parts_.embedder->name(), "\"; ingest it again")));
+  }
+  const auto model = FindModel(request.model);
+  AskMachine::Writer writer;
+  if (model.ok()) {
+    writer = {.tokenizer = &(*model)->tokenizer(),
+              .context_tokens = (*model)->shape().context_tokens,
+              .reason = ""};
+  } else if (request.model.empty()) {
+    writer.reason = std::string(model.status().message());
+  } else {
+    return Fail(active, model.status());
+  }
+  auto flow = std::make_shared<AskFlow>(
+      AskFlow{.active = active,
+              .machine = AskMachine(std::move(request), options_.rag, std::move(writer)),
+              .sink = std::move(sink),
+              .model = model.ok() ? *model : nullptr});
+  AskStep(flow, flow->machine.Start());
+}
+
+void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Work work) {
+  const RequestPtr& active = flow->active;
+  const AskRequest& request = flow->machine.request();
+
+  if (auto* embed = std::get_if<AskMachine::Embed>(&work)) {
+    return RunEmbed(active, {std::move(embed->text)},
+                    [this, flow](std::vector<std::vector<float>> embeddings) {
+                      AskStep(flow, flow->machine.OnEmbedded(std::move(embeddings.front())));
+                    });
+  }
+  if (auto* search = std::get_if<AskMachine::Search>(&work)) {
+    return RunSearch(active, request.collection, {std::move(search->query)},
+                     SearchParams{.k = search->k},
+                     [this, flow](std::vector<std::vector<ScoredPoint>> found) {
+                       AskPrepare(flow, std::move(found.front()));
+                     });
+  }
+  if (auto* generate = std::get_if<AskMachine::Generate>(&work)) {
+    absl::StatusOr<LlmJob> job = MakeJob(*flow->model, std::move(generate->prompt),
+                                         request.sampling, generate->max_tokens, false);
+    if (!job.ok()) return Fail(active, job.status());
+    job->on_tokens = [flow](TokenChunk chunk) {
+      if (!flow->active->ended) flow->sink->OnTokens(std::move(chunk));
+    };
+    return RunGenerate(active, *LaneOf(*flow->model), *std::move(job),
+                       [this, flow](GenerateResult result) {
+                         AskStep(flow, flow->machine.OnGenerated(std::move(result)));
+                       });
+  }
+  auto& finish = std::get<AskMachine::Finish>(work);
+  finish.result.timings = MakeTimings(*active);
+  if (Finish(active)) flow->sink->OnFinished(absl::OkStatus(), std::move(finish.result));
+}
+
+void Engine::Loop::AskPrepare(const std::shared_ptr<AskFlow>& flow,
+                              std::vector<ScoredPoint> found) {
+  RunHost<AskMachine::Context>(
+      flow->active, [flow, found = std::move(found)] { return flow->machine.Prepare(found); },
+      [this, flow](AskMachine::Context context) {
+        flow->sink->OnRetrieved(context.passages);
+        AskStep(flow, flow->machine.OnPrepared(std::move(context)));
+      });
+}
+
+// ---- Ingest: split -> embed in batches -> write
+
+struct Engine::Loop::IngestFlow {
+  RequestPtr active;
+  IngestMachine machine;
+  Done<IngestResult> done;
+};
+
+void Engine::Loop::Ingest(const RequestPtr& active, IngestMachine machine,
+                          Done<IngestResult> done) {
+  auto flow = std::make_shared<IngestFlow>(
+      IngestFlow{.active = active, .machine = std::move(machine), .done = std::move(done)});
+  EnsureCollection(flow);
+}
+
+void Engine::Loop::EnsureCollection(const std::shared_ptr<IngestFlow>& flow) {
+  const RequestPtr& active = flow->active;
+  const std::string& name = flow->machine.request().collection;
+  const std::string& embedder = parts_.embedder->name();
+  const auto collection = parts_.store->Describe(name);
+  if (collection.ok()) {
+    if (collection->embedder == embedder) return IngestStep(flow, flow->machine.Start());
+    return Fail(active, absl::FailedPreconditionError(StrCat(
+                            "collection \"", name, "\" ",
+                            collection->embedder.empty()
+                                ? "was created for points, not for documents"
+                                : StrCat("was embedded by \"", collection->embedder, "\""),
+                            "; this daemon embeds by \"", embedder, "\": ingest into another")));
+  }
+  CollectionSpec spec{.name = name, .dimension = parts_.embedder->dimension()};
+  Change(
+      active,
+      [this, spec = std::move(spec)] {
+        const absl::Status status = parts_.store->CreateCollection(spec, parts_.embedder->name());
+        // Somebody else may have created it meanwhile; it is looked at again below.
+        return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
+      },
+      [this, flow] { EnsureCollection(flow); });
+}
+
+void Engine::Loop::IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMachine::Work work) {
+  const RequestPtr& active = flow->active;
+  if (std::holds_alternative<IngestMachine::SplitDocuments>(work)) {
+    return RunHost<std::vector<Point>>(
+        active,
+        [this, flow]() -> absl::StatusOr<std::vector<Point>> {
+          RETURN_IF_ERROR(flow->machine.Split());
+          return parts_.store->Get(flow->machine.request().collection,
+                                   flow->machine.FirstPassageIds(), false, true);
+        },
+        [this, flow](std::vector<Point> stored) {
+          IngestStep(flow, flow->machine.OnSplit(stored));
+        });
+  }
+  if (auto* embed = std::get_if<IngestMachine::Embed>(&work)) {
+    return RunEmbed(active, std::move(embed->texts),
+                    [this, flow](std::vector<std::vector<float>> embeddings) {
+                      IngestStep(flow, flow->machine.OnEmbedded(std::move(embeddings)));
+                    });
+  }
+  if (auto* write = std::get_if<IngestMachine::Write>(&work)) {
+    return RunWrite(active,
+                    {.collection = flow->machine.request().collection,
+                     .upserts = std::move(write->upserts),
+                     .deletes = std::move(write->deletes)},
+                    [this, flow](WriteResult result) {
+                      IngestStep(flow, flow->machine.OnWritten(result.deleted));
+                    });
+  }
+  auto& finish = std::get<IngestMachine::Finish>(work);
+  finish.result.timings = MakeTimings(*active);
+  if (Finish(active)) flow->done(std::move(finish.result));
+}
+
+// ---- Changes of collections: their place is between writes
+
+void Engine::Loop::Change(const RequestPtr& active, absl::AnyInvocable<absl::Status()> change,
+                          absl::AnyInvocable<void()> then) {
+  const bool queued = write_lane_.TryChange(
+      [this, active, change = std::move(change), then = std::move(then)]() mutable {
+        mailbox_.Post([this, active, status = change(), then = std::move(then)]() mutable {
+          if (active->ended) return;
+          if (!status.ok()) return Fail(active, std::move(status));
+          then();
+        });
+      });
+  if (!queued) RefuseFull(active, "write", options_.queues.write_queue_max);
+}
+
+void Engine::Loop::Create(const RequestPtr& active, CollectionSpec spec,
+                          Done<CollectionInfo> done) {
+  const std::string name = spec.name;
+  Change(
+      active, [this, spec] { return parts_.store->CreateCollection(spec, ""); },
+      [this, active, name, done = std::move(done)]() mutable {
+        if (Finish(active)) done(parts_.store->Describe(name));
+      });
+}
+
+void Engine::Loop::Drop(const RequestPtr& active, std::string collection, Done<bool> done) {
+  Change(
+      active,
+      [this, collection = std::move(collection)] {
+        return parts_.store->DropCollection(collection);
+      },
+      [this, active, done = std::move(done)]() mutable {
+        if (Finish(active)) done(true);
+      });
+}
+
+// ---- Single-stage requests
+
+void Engine::Loop::Embed(const RequestPtr& active, EmbedRequest request, Done<EmbedResult> done) {
+  RunEmbed(
+      active, std::move(request.texts),
+      [this, active, done = std::move(done)](std::vector<std::vector<float>> embeddings) mutable {
+        EmbedResult result{.embeddings = std::move(embeddings),
+                           .model = parts_.embedder->name(),
+                           .timings = MakeTimings(*active)};
+        if (Finish(active)) done(std::move(result));
+      });
+}
+
+void Engine::Loop::Search(const RequestPtr& active, SearchRequest request,
+                          Done<SearchResult> done) {
+  RunSearch(active, request.collection, std::move(request.queries), request.params,
+            [this, active,
+             done = std::move(done)](std::vector<std::vector<ScoredPoint>> results) mutable {
+              SearchResult result{.results = std::move(results), .timings = MakeTimings(*active)};
+              if (Finish(active)) done(std::move(result));
+            });
+}
+
+void Engine::Loop::Upsert(const RequestPtr& active, UpsertRequest request,
+                          Done<UpsertResult> done) {
+  RunWrite(active,
+           {.collection = std::move(request.collection),
+            .upserts = std::move(request.points),
+            .deletes = {}},
+           [this, active, done = std::move(done)](WriteResult written) mutable {
+             UpsertResult result{.points = written.upserted, .timings = MakeTimings(*active)};
+             if (Finish(active)) done(std::move(result));
+           });
+}
+
+void Engine::Loop::Delete(const RequestPtr& active, DeleteRequest request,
+                          Done<DeleteResult> done) {
+  RunWrite(active,
+           {.collection = std::move(request.collection),
+            .upserts = {},
+            .deletes = std::move(request.ids)},
+           [this, active, done = std::move(done)](WriteResult written) mutable {
+             if (Finish(active)) done(DeleteResult{.deleted = written.deleted});
+           });
+}
+
+}  // namespace baton

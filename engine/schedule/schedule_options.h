@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/base/options.h"
+
+namespace baton {
+
+// How executors are chosen.
+struct RouteOptions {
+  std::string policy = "balanced";
+  std::string fallback = "cpu";
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("policy", policy,
+      OneOf{"latency_optimized", "throughput_optimized", "power_optimized", "balanced"},
+      "row of weights that scores executors");
+    v("fallback", fallback, OneOf{"none", "cpu", "alternate"},
+      "what to do when the preferred platform cannot take work and the request does not say; a "
+      "request that pins a platform and does not say fails instead");
+  }
+};
+
+// How language-model work is batched.
+struct ScheduleOptions {
+  int64_t step_tokens_max = 512;
+  int64_t prefill_chunk_tokens_max = 256;
+  int64_t sequences_running_max = 64;
+  int64_t sequences_waiting_max = 256;
+  int64_t plans_in_flight_max = 2;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("step_tokens_max", step_tokens_max, Range{1, 65536},
+      "tokens in one step at most: decodes first, prefill chunks fill the rest");
+    v("prefill_chunk_tokens_max", prefill_chunk_tokens_max, Range{1, 65536},
+      "prompt tokens of one sequence in one step at most");
+    v("sequences_running_max", sequences_running_max, Range{1, 4096},
+      "sequences generating at once, per model");
+    v("sequences_waiting_max", sequences_waiting_max, Range{1, 100000},
+      "sequences waiting for admission, per model; more are refused");
+    v("plans_in_flight_max", plans_in_flight_max, Range{1, 2},
+      "steps submitted to one executor before the first has completed");
+  }
+};
+
+}  // namespace baton

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+
+namespace baton {
+
+// Where bytes live: host, pinned, cuda:N, fpga:N/bank, cxl.
+struct MemorySpace {
+  enum class Kind : uint8_t { kHost, kPinned, kCuda, kFpga, kCxl };
+  Kind kind = Kind::kHost;
+  int32_t device = 0;  // N of cuda and fpga, the NUMA node of cxl
+  int32_t bank = 0;    // of fpga
+
+  friend auto operator<=>(const MemorySpace&, const MemorySpace&) = default;
+};
+
+std::string ToString(const MemorySpace& space);
+
+}  // namespace baton

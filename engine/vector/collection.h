@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/base/metrics.h"
+#include "engine/request/vector_request.h"
+#include "engine/vector/collection_view.h"
+#include "engine/vector/growing_buffer.h"
+#include "engine/vector/point_db.h"
+#include "engine/vector/segment.h"
+#include "engine/vector/vector_options.h"
+
+namespace baton {
+
+// What is to become one new segment. Full buffers get no further rows.
+struct SealJob {
+  uint64_t number = 0;  // of the new segment
+  std::vector<CollectionView::BufferPart> buffers;
+  std::vector<std::shared_ptr<const Segment>> segments;
+};
+
+// The state in memory of one collection: a growing buffer, full buffers that wait to be sealed, and
+// segments. An id has at most one live row among them all.
+//
+// Threads: writing and finishing a job change the state under mutex_, which is never held while
+// anything is built or read from the disk. Readers take the last published view, behind a mutex of
+// its own that is held only to copy a pointer.
+class Collection {
+ public:
+  // `metrics` outlives it.
+  Collection(StoredCollection stored, const VectorOptions& options, Metrics& metrics);
+  Collection(const Collection&) = delete;
+  Collection& operator=(const Collection&) = delete;
+
+  uint32_t id() const { return stored_.id; }
+  const CollectionSpec& spec() const { return stored_.spec; }
+
+  std::shared_ptr<const CollectionView> View() const;
+  CollectionInfo Info() const;
+
+  // ---- Recovery: before any other thread knows the collection
+
+  // A segment read from its file, its rows dead. Later ones are preferred where several have a row.
+  void RecoverSegment(std::shared_ptr<Segment> segment);
+  // Numbers of new segments will be larger.
+  void ReserveNumber(uint64_t number);
+  // A stored point: revived in a segment, or appended to the growing buffer. `vector` as stored.
+  void RecoverRow(PointId id, WriteSequence sequence, const float* vector);
+  // Publishes the first view. Forgets segments without a live row and returns their numbers.
+  std::vector<uint64_t> FinishRecovery(WriteSequence sequence);
+
+  // ---- Writing: under the store's commit lock
+
+  // How many of the points would be new.
+  int64_t CountNew(const std::vector<Point>& points) const;
+  // Applies writes of one commit, in order, and makes them visible together. Each is valid, durable
+  // and has each id once. Fills the counts of their results. True where there is something
+  // to seal or merge now.
+  bool Apply(std::span<const PlacedWrite> writes);
+  // No job is taken or finished from now on. Views stay valid.
+  void Drop();
+
+  // ---- Sealing: the builder's thread
+
+  // Nothing where nothing is to be done. Must be followed by FinishJob or AbandonJob.
+  std::optional<SealJob> TakeJob();
+  // Swaps the job's parts for `segment`, built from their live rows; null where they had none.
+  // False where the collection was dropped meanwhile.
+  bool FinishJob(const SealJob& job, std::shared_ptr<Segment> segment);
+  // Leaves everything as it is and rests until the next write.
+  void AbandonJob();
+
+ private:
+  struct SegmentState {
+    std::shared_ptr<Segment> segment;
+    int64_t live = 0;
+  };
+
+  void ApplyLocked(const PlacedWrite& placed);
+  bool ContainsLocked(PointId id) const;
+  bool DeleteLocked(PointId id, WriteSequence sequence);
+  void AppendLocked(PointId id, WriteSequence sequence, const float* vector);
+  void PublishLocked(WriteSequence sequence);
+  bool HasJobLocked() const;
+
+  const StoredCollection stored_;
+  const VectorOptions options_;
+  Metrics& metrics_;
+
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<GrowingBuffer>> buffers_;  // all full but the last, never empty
+  std::vector<SegmentState> segments_;
+  int64_t points_ = 0;
+  WriteSequence sequence_ = 0;  // of the last published write
+  uint64_t next_number_ = 1;
+  bool building_ = false;  // a job was taken
+  bool resting_ = false;   // a job failed; the next write tries again
+  bool dropped_ = false;
+  // While a job is out: rows that died since, to be marked in the segment it brings.
+  std::vector<std::pair<PointId, WriteSequence>> died_;
+  std::vector<float> scaled_;  // scratch of AppendLocked
+  prometheus::Gauge* points_gauge_ = nullptr;
+  prometheus::Gauge* unindexed_gauge_ = nullptr;
+
+  mutable std::mutex view_mutex_;
+  std::shared_ptr<const CollectionView> view_;
+};
+
+}  // namespace baton

@@ -1,0 +1,65 @@
+#include "engine/vector/growing_buffer.h"
+
+#include <cstring>
+
+#include "engine/base/check.h"
+
+namespace baton {
+namespace {
+
+// About 256 KiB of vectors: a collection of few points costs little, and a chunk is long enough for
+// a scan to run at the speed of memory.
+int64_t ChunkRows(int32_t dimension, int64_t capacity) {
+  const int64_t rows = (256 << 10) / (int64_t{dimension} * sizeof(float));
+  return std::clamp<int64_t>(rows, 1, capacity);
+}
+
+}  // namespace
+
+GrowingBuffer::GrowingBuffer(int32_t dimension, int64_t capacity)
+    : dimension_(dimension),
+      capacity_(capacity),
+      chunk_rows_(ChunkRows(dimension, capacity)),
+      chunks_((capacity + chunk_rows_ - 1) / chunk_rows_) {}
+
+void GrowingBuffer::Append(PointId id, const float* vector, WriteSequence sequence) {
+  BATON_CHECK(!full());
+  Chunk& chunk = chunks_[rows_ / chunk_rows_];
+  const int64_t i = rows_ % chunk_rows_;
+  if (i == 0) {
+    chunk.vectors = std::make_unique_for_overwrite<float[]>(chunk_rows_ * dimension_);
+    chunk.ids = std::make_unique_for_overwrite<PointId[]>(chunk_rows_);
+    chunk.sequences = std::make_unique_for_overwrite<WriteSequence[]>(chunk_rows_);
+    chunk.deleted_at = std::make_unique<std::atomic<WriteSequence>[]>(chunk_rows_);
+  }
+  std::memcpy(&chunk.vectors[i * dimension_], vector, dimension_ * sizeof(float));
+  chunk.ids[i] = id;
+  chunk.sequences[i] = sequence;
+  chunk.deleted_at[i].store(kNeverDeleted, std::memory_order_relaxed);
+  const bool inserted = live_rows_.emplace(id, rows_).second;
+  BATON_CHECK(inserted);
+  ++rows_;
+}
+
+bool GrowingBuffer::Delete(PointId id, WriteSequence sequence) {
+  const auto found = live_rows_.find(id);
+  if (found == live_rows_.end()) return false;
+  const int64_t row = found->second;
+  // Relaxed: a view that must see it is published after it, through a mutex; older views have a
+  // smaller sequence and find the row live either way.
+  chunks_[row / chunk_rows_].deleted_at[row % chunk_rows_].store(sequence,
+                                                                 std::memory_order_relaxed);
+  live_rows_.erase(found);
+  return true;
+}
+
+RowBlock GrowingBuffer::Block(int64_t first, int64_t end) const {
+  const Chunk& chunk = chunks_[first / chunk_rows_];
+  const int64_t i = first % chunk_rows_;
+  return {.vectors = &chunk.vectors[i * dimension_],
+          .ids = &chunk.ids[i],
+          .deleted_at = &chunk.deleted_at[i],
+          .count = std::min(chunk_rows_ - i, end - first)};
+}
+
+}  // namespace baton

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "engine/vector/collection_view.h"
+
+namespace baton {
+
+// Rows in the order of their writing, in chunks that never move. Append-only and of fixed capacity:
+// a full buffer is frozen and sealed into a segment. Threads: one writer at a time (the
+// collection's mutex); readers need no lock, since they look only at rows that a published view
+// includes.
+class GrowingBuffer {
+ public:
+  GrowingBuffer(int32_t dimension, int64_t capacity);
+  GrowingBuffer(const GrowingBuffer&) = delete;
+  GrowingBuffer& operator=(const GrowingBuffer&) = delete;
+
+  // ---- The writer's
+
+  int64_t rows() const { return rows_; }
+  bool full() const { return rows_ == capacity_; }
+  int64_t live() const { return static_cast<int64_t>(live_rows_.size()); }
+  bool Contains(PointId id) const { return live_rows_.contains(id); }
+  // Not when full or when `id` is live here. `vector`: [dimension].
+  void Append(PointId id, const float* vector, WriteSequence sequence);
+  // False where no live row has this id.
+  bool Delete(PointId id, WriteSequence sequence);
+
+  // ---- Everybody's
+
+  int64_t chunk_rows() const { return chunk_rows_; }
+  // The part of rows [first, end) that lies together with row `first`.
+  RowBlock Block(int64_t first, int64_t end) const;
+  WriteSequence SequenceOf(int64_t row) const {
+    return chunks_[row / chunk_rows_].sequences[row % chunk_rows_];
+  }
+
+ private:
+  struct Chunk {
+    std::unique_ptr<float[]> vectors;                          // [chunk_rows, dimension], row-major
+    std::unique_ptr<PointId[]> ids;                            // [chunk_rows]
+    std::unique_ptr<WriteSequence[]> sequences;                // [chunk_rows]
+    std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at;  // [chunk_rows]
+  };
+
+  const int32_t dimension_;
+  const int64_t capacity_;
+  const int64_t chunk_rows_;
+  std::vector<Chunk> chunks_;  // sized once; a chunk's arrays are made with its first row
+  int64_t rows_ = 0;
+  absl::flat_hash_map<PointId, int64_t> live_rows_;
+};
+
+}  // namespace baton

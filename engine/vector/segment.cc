@@ -1,0 +1,57 @@
+#include "engine/vector/segment.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace baton {
+
+GraphRows GraphRowsOf(const CollectionSpec& spec, const SegmentRows& rows) {
+  return {.vectors = rows.vectors.data(),
+          .rows = rows.count(),
+          .dimension = spec.dimension,
+          .metric = spec.metric,
+          .m = spec.hnsw_m,
+          .ef_construction = spec.hnsw_ef_construction};
+}
+
+Segment::Segment(uint64_t number, int32_t dimension, SegmentRows rows,
+                 std::unique_ptr<HnswGraph> graph, bool live)
+    : number_(number),
+      dimension_(dimension),
+      rows_(std::move(rows)),
+      graph_(std::move(graph)),
+      deleted_at_(std::make_unique<std::atomic<WriteSequence>[]>(rows_.ids.size())) {
+  const WriteSequence deleted_at = live ? kNeverDeleted : 0;
+  for (int64_t row = 0; row < this->rows(); ++row) {
+    deleted_at_[row].store(deleted_at, std::memory_order_relaxed);
+  }
+}
+
+std::optional<int64_t> Segment::Find(PointId id) const {
+  const auto found = std::lower_bound(rows_.ids.begin(), rows_.ids.end(), id);
+  if (found == rows_.ids.end() || *found != id) return std::nullopt;
+  return found - rows_.ids.begin();
+}
+
+bool Segment::Contains(PointId id) const {
+  const std::optional<int64_t> row = Find(id);
+  return row.has_value() && deleted_at_[*row].load(std::memory_order_relaxed) == kNeverDeleted;
+}
+
+bool Segment::Delete(PointId id, WriteSequence sequence) {
+  const std::optional<int64_t> row = Find(id);
+  if (!row.has_value()) return false;
+  // Relaxed, as in GrowingBuffer::Delete.
+  if (deleted_at_[*row].load(std::memory_order_relaxed) != kNeverDeleted) return false;
+  deleted_at_[*row].store(sequence, std::memory_order_relaxed);
+  return true;
+}
+
+RowBlock Segment::Block(int64_t first, int64_t count) const {
+  return {.vectors = rows_.vectors.data() + first * dimension_,
+          .ids = rows_.ids.data() + first,
+          .deleted_at = deleted_at_.get() + first,
+          .count = count};
+}
+
+}  // namespace baton

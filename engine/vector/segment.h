@@ -1,0 +1,64 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/vector/collection_view.h"
+#include "engine/vector/hnsw_graph.h"
+
+namespace baton {
+
+// What a segment is made of, before it has a graph: rows by ascending id.
+struct SegmentRows {
+  std::vector<PointId> ids;              // [rows]
+  std::vector<WriteSequence> sequences;  // [rows]: the write each row came by
+  std::vector<float> vectors;            // [rows, dimension], row-major
+
+  int64_t count() const { return static_cast<int64_t>(ids.size()); }
+};
+
+// The same rows as the graph takes them. Moving `rows` does not move the vectors.
+GraphRows GraphRowsOf(const CollectionSpec& spec, const SegmentRows& rows);
+
+// A sealed piece of a collection: rows and their graph, immutable but for the marks of deletion.
+// Threads: Delete is the writer's (the collection's mutex); the rest is anybody's.
+class Segment {
+ public:
+  // `number` names the segment's file. All rows are live; or dead, where `live` is false.
+  // `graph` is over GraphRowsOf(spec, rows).
+  Segment(uint64_t number, int32_t dimension, SegmentRows rows, std::unique_ptr<HnswGraph> graph,
+          bool live = true);
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+  uint64_t number() const { return number_; }
+  int64_t rows() const { return rows_.count(); }
+  const SegmentRows& data() const { return rows_; }
+  const HnswGraph& graph() const { return *graph_; }
+
+  // The row of `id`, live or not.
+  std::optional<int64_t> Find(PointId id) const;
+  bool Contains(PointId id) const;  // and it is live
+  // False where no live row has this id.
+  bool Delete(PointId id, WriteSequence sequence);
+  // While recovering: a row that was constructed dead is live after all.
+  void Revive(int64_t row) { deleted_at_[row].store(kNeverDeleted, std::memory_order_relaxed); }
+
+  // Rows [first, first + count).
+  RowBlock Block(int64_t first, int64_t count) const;
+  bool LiveAt(WriteSequence sequence, int64_t row) const {
+    return sequence < deleted_at_[row].load(std::memory_order_relaxed);
+  }
+
+ private:
+  const uint64_t number_;
+  const int32_t dimension_;
+  const SegmentRows rows_;
+  const std::unique_ptr<const HnswGraph> graph_;
+  const std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at_;  // [rows]
+};
+
+}  // namespace baton

@@ -1,0 +1,114 @@
+#include "engine/vector/vector_checks.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/vector/collection_view.h"
+#include "engine/vector/payload_codec.h"
+
+namespace baton {
+namespace {
+
+// Keeps every distance finite: 65,536 squared differences of 2e15 sum up to 2.6e35 < 3.4e38.
+constexpr float kValueMax = 1e15f;
+constexpr int32_t kDimensionMax = 65'536;
+constexpr size_t kNameBytesMax = 128;
+constexpr size_t kPayloadKeyBytesMax = 256;
+
+absl::Status OutOfRange(const char* field, int64_t value, int64_t min, int64_t max) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " is ", value, ", allowed is ", min, " to ", max));
+}
+
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '.' || c == '-';
+}
+
+}  // namespace
+
+absl::Status CheckSpec(const CollectionSpec& spec) {
+  if (spec.name.empty() || spec.name.size() > kNameBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("name has ", spec.name.size(),
+                                                   " characters, allowed is 1 to ", kNameBytesMax));
+  }
+  if (spec.name.front() == '.' ||
+      !std::all_of(spec.name.begin(), spec.name.end(), IsNameCharacter)) {
+    return absl::InvalidArgumentError(
+        "name may hold only A-Z, a-z, 0-9, '_', '.', '-' and not start with '.'");
+  }
+  if (spec.dimension < 1 || spec.dimension > kDimensionMax) {
+    return OutOfRange("dimension", spec.dimension, 1, kDimensionMax);
+  }
+  if (spec.metric != Metric::kCosine && spec.metric != Metric::kDot && spec.metric != Metric::kL2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("metric ", static_cast<int>(spec.metric), " is not known"));
+  }
+  if (spec.hnsw_m < 2 || spec.hnsw_m > 128) return OutOfRange("hnsw_m", spec.hnsw_m, 2, 128);
+  if (spec.hnsw_ef_construction < 8 || spec.hnsw_ef_construction > 4096) {
+    return OutOfRange("hnsw_ef_construction", spec.hnsw_ef_construction, 8, 4096);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
+                         const std::vector<float>& vector) {
+  if (vector.size() != static_cast<size_t>(spec.dimension)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " has ", vector.size(), vector.size() == 1 ? " value" : " values",
+                     ", but collection \"", spec.name, "\" has dimension ", spec.dimension));
+  }
+  bool all_zero = true;
+  for (size_t i = 0; i < vector.size(); ++i) {
+    if (!(std::abs(vector[i]) <= kValueMax)) {  // also where it is no number
+      return absl::InvalidArgumentError(absl::StrCat(field, "[", i, "] is ", vector[i],
+                                                     ", values must be finite and at most ",
+                                                     kValueMax, " in magnitude"));
+    }
+    all_zero = all_zero && vector[i] == 0;
+  }
+  if (all_zero && spec.metric == Metric::kCosine) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " is all zero, which has no direction: the metric of collection \"",
+                     spec.name, "\" is cosine"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPayload(const VectorOptions& options, const std::string& field,
+                          const Payload& payload) {
+  if (static_cast<int64_t>(payload.size()) > options.payload_keys_max) {
+    return absl::InvalidArgumentError(absl::StrCat(field, " has ", payload.size(),
+                                                   " keys, allowed is ", options.payload_keys_max));
+  }
+  for (const auto& [key, value] : payload) {
+    if (key.empty() || key.size() > kPayloadKeyBytesMax) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          field, " has a key of ", key.size(), " bytes, allowed is 1 to ", kPayloadKeyBytesMax));
+    }
+  }
+  const int64_t bytes = EncodedPayloadBytes(payload);
+  if (bytes > options.payload_bytes_max) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " takes ", bytes, " bytes, allowed is ", options.payload_bytes_max));
+  }
+  return absl::OkStatus();
+}
+
+void Normalize(float* vector, int64_t dimension) {
+  double sum = 0;
+  for (int64_t i = 0; i < dimension; ++i) sum += double{vector[i]} * vector[i];
+  const double length = std::sqrt(sum);
+  for (int64_t i = 0; i < dimension; ++i) vector[i] = static_cast<float>(vector[i] / length);
+}
+
+absl::Status PrepareQuery(const CollectionView& view, std::vector<float>& query) {
+  RETURN_IF_ERROR(CheckVector(view.spec(), "query", query));
+  if (view.spec().metric == Metric::kCosine) Normalize(query.data(), view.spec().dimension);
+  return absl::OkStatus();
+}
+
+}  // namespace baton

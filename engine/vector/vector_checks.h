@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/request/vector_request.h"
+#include "engine/vector/vector_options.h"
+
+namespace baton {
+
+// Checks of what a client sends. INVALID_ARGUMENT or RESOURCE_EXHAUSTED, naming the field, the
+// limit and the value. `field` is how the client knows it, e.g. "points[3].vector".
+
+absl::Status CheckSpec(const CollectionSpec& spec);
+absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
+                         const std::vector<float>& vector);
+absl::Status CheckPayload(const VectorOptions& options, const std::string& field,
+                          const Payload& payload);
+
+// Scales `vector` to unit length in double precision; it is not zero.
+void Normalize(float* vector, int64_t dimension);
+
+}  // namespace baton

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/base/options.h"
+
+namespace baton {
+
+struct VectorOptions {
+  std::string data_dir = "baton-data";
+  std::string fsync = "always";
+  int64_t fsync_interval_ms = 200;
+  int64_t collections_max = 1000;
+  int64_t points_max = 10'000'000;
+  int64_t write_points_max = 10'000;
+  int64_t payload_bytes_max = 1 << 20;
+  int64_t payload_keys_max = 256;
+  int64_t seal_points = 8192;
+  int64_t segment_points_max = 1 << 20;
+  bool graph_files = true;
+  int64_t disk_reserve_mb = 64;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("data_dir", data_dir, AnyValue{}, "where collections are kept; made if it does not exist");
+    v("fsync", fsync, OneOf{"always", "interval"},
+      "always: a write is on the disk before it is acknowledged; interval: it survives a crash of "
+      "the daemon, and one of the machine after fsync_interval_ms");
+    v("fsync_interval_ms", fsync_interval_ms, Range{1, 60'000}, "for fsync: interval");
+    v("collections_max", collections_max, Range{1, 100'000}, "collections at most");
+    v("points_max", points_max, Range{1, 1e9}, "points of all collections at most");
+    v("write_points_max", write_points_max, Range{1, 100'000},
+      "points upserted and ids deleted by one write at most");
+    v("payload_bytes_max", payload_bytes_max, Range{0, 1 << 24}, "one point's payload at most");
+    v("payload_keys_max", payload_keys_max, Range{0, 65'536}, "keys in one payload at most");
+    v("seal_points", seal_points, Range{16, 1 << 20},
+      "points in the growing buffer of a collection when it is sealed into a segment");
+    v("segment_points_max", segment_points_max, Range{16, 1 << 28},
+      "a segment of more points is not merged with others");
+    v("graph_files", graph_files, AnyValue{},
+      "keep segments with their graphs in files; false: rebuild every graph at start");
+    v("disk_reserve_mb", disk_reserve_mb, Range{0, 1 << 20},
+      "writes are refused while the disk of data_dir has less free space, MiB");
+  }
+};
+
+}  // namespace baton

@@ -1,0 +1,326 @@
+#include "engine/vector/vector_store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/status_macros.h"
+#include "engine/vector/collection.h"
+#include "engine/vector/durable_file.h"
+#include "engine/vector/point_db.h"
+#include "engine/vector/segment_builder.h"
+#include "engine/vector/segment_file.h"
+#include "engine/vector/vector_checks.h"
+
+namespace baton {
+namespace {
+
+// What is under data_dir, besides the lock.
+std::string DatabaseDirectory(const VectorOptions& options) {
+  return absl::StrCat(options.data_dir, "/points");
+}
+std::string SegmentDirectory(const VectorOptions& options) {
+  return absl::StrCat(options.data_dir, "/segments");
+}
+
+absl::Status UnknownCollection(const std::string& name) {
+  return absl::NotFoundError(absl::StrCat("collection \"", name, "\" does not exist"));
+}
+
+absl::Status CheckCount(const char* field, size_t count, int64_t max) {
+  if (static_cast<int64_t>(count) <= max) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " has ", count, " entries, allowed is ", max));
+}
+
+// Leaves every id once: the last upsert of it, or one delete.
+void DropSuperseded(Write& write) {
+  absl::flat_hash_set<PointId> seen;
+  std::vector<Point> upserts;
+  upserts.reserve(write.upserts.size());
+  for (auto point = write.upserts.rbegin(); point != write.upserts.rend(); ++point) {
+    if (seen.insert(point->id).second) upserts.push_back(std::move(*point));
+  }
+  std::reverse(upserts.begin(), upserts.end());
+  write.upserts = std::move(upserts);
+  std::erase_if(write.deletes, [&seen](PointId id) { return !seen.insert(id).second; });
+}
+
+// The segment files in a directory, by number.
+absl::StatusOr<std::vector<SegmentFileName>> ListSegmentFiles(const std::string& directory) {
+  std::vector<SegmentFileName> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    SegmentFileName name;
+    if (SegmentFileName::Parse(it->path().filename().string(), &name)) names.push_back(name);
+  }
+  if (error) {
+    return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot list ", directory));
+  }
+  std::sort(names.begin(), names.end(),
+            [](const SegmentFileName& a, const SegmentFileName& b) { return a.number < b.number; });
+  return names;
+}
+
+// Files that were being written when the daemon was killed.
+void RemoveTemporaryFiles(const std::string& directory) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->path().extension() == ".tmp") unlink(it->path().c_str());
+  }
+}
+
+}  // namespace
+
+VectorStore::VectorStore(const VectorOptions& options, Metrics& metrics)
+    : options_(options),
+      metrics_(metrics),
+      points_written_(metrics.Counter(MetricId::kPointsWritten)),
+      commit_seconds_(metrics.Histogram(MetricId::kWriteCommitSeconds)) {}
+
+VectorStore::~VectorStore() = default;
+
+absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptions& options,
+                                                               Metrics& metrics) {
+  if (options.data_dir.empty()) {
+    return absl::InvalidArgumentError("vector.data_dir is empty: it must name a directory");
+  }
+  std::unique_ptr<VectorStore> store(new VectorStore(options, metrics));
+  RETURN_IF_ERROR(MakeDirectories(options.data_dir));
+  ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options.data_dir));
+  store->lock_ = std::make_unique<DirectoryLock>(std::move(lock));
+  RETURN_IF_ERROR(MakeDirectories(DatabaseDirectory(options)));
+  RETURN_IF_ERROR(MakeDirectories(SegmentDirectory(options)));
+  ASSIGN_OR_RETURN(store->db_, PointDb::Open(options, DatabaseDirectory(options)));
+  RETURN_IF_ERROR(store->Recover());
+  store->builder_ = std::make_unique<SegmentBuilder>(
+      options.graph_files ? SegmentDirectory(options) : "", *store->db_,
+      [self = store.get()] { return self->Collections(); });
+  store->builder_->Wake();
+  return store;
+}
+
+absl::Status VectorStore::Recover() {
+  const TimeUs start_us = SystemClock().NowUs();
+  const std::string directory = SegmentDirectory(options_);
+  const auto remove = [&directory](const SegmentFileName& name) {
+    unlink(absl::StrCat(directory, "/", name.ToString()).c_str());
+  };
+  RemoveTemporaryFiles(directory);
+  ASSIGN_OR_RETURN(std::vector<SegmentFileName> files, ListSegmentFiles(directory));
+  ASSIGN_OR_RETURN(const std::vector<StoredCollection> stored, db_->Collections());
+  for (const StoredCollection& record : stored) {
+    auto collection = std::make_shared<Collection>(record, options_, metrics_);
+    for (const SegmentFileName& name : files) {
+      if (name.collection_id != record.id) continue;
+      collection->ReserveNumber(name.number);
+      if (!options_.graph_files) continue;
+      auto segment = ReadSegmentFile(directory, name, record.spec);
+      if (segment.ok()) {
+        collection->RecoverSegment(std::move(*segment));
+      } else {
+        Log().warn("collection {}: building a graph again: {}", record.spec.name,
+                   segment.status().ToString());
+        remove(name);
+      }
+    }
+    std::erase_if(
+        files, [&record](const SegmentFileName& name) { return name.collection_id == record.id; });
+    RETURN_IF_ERROR(db_->ForEachVector(
+        record, [&collection](PointId id, WriteSequence sequence, const float* vector) {
+          collection->RecoverRow(id, sequence, vector);
+          return absl::OkStatus();
+        }));
+    for (const uint64_t number : collection->FinishRecovery(db_->last_sequence())) {
+      remove({.collection_id = record.id, .number = number});
+    }
+    const CollectionInfo info = collection->Info();
+    points_ += info.points;
+    Log().info("collection {}: {} points, {} of them without a graph, {} segments",
+               record.spec.name, info.points, info.points_unindexed, info.segments);
+    collections_.emplace(record.spec.name, std::move(collection));
+  }
+  for (const SegmentFileName& name : files) remove(name);  // of collections that were dropped
+  Log().info("vector store: {} collections with {} points opened in {} ms", collections_.size(),
+             points_, (SystemClock().NowUs() - start_us) / 1000);
+  return absl::OkStatus();
+}
+
+std::shared_ptr<Collection> VectorStore::Find(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = collections_.find(name);
+  return found == collections_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Collection>> VectorStore::Collections() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Collection>> collections;
+  for (const auto& [name, collection] : collections_) collections.push_back(collection);
+  return collections;
+}
+
+absl::Status VectorStore::CreateCollection(const CollectionSpec& spec,
+                                           const std::string& embedder) {
+  RETURN_IF_ERROR(CheckSpec(spec));
+  const std::lock_guard commit_lock(commit_mutex_);
+  if (Find(spec.name) != nullptr) {
+    return absl::AlreadyExistsError(absl::StrCat("collection \"", spec.name, "\" exists already"));
+  }
+  const size_t count = Collections().size();
+  if (static_cast<int64_t>(count) >= options_.collections_max) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "there are ", count, " collections, vector.collections_max is ", options_.collections_max));
+  }
+  ASSIGN_OR_RETURN(const uint32_t id, db_->CreateCollection(spec, embedder));
+  auto collection =
+      std::make_shared<Collection>(StoredCollection{id, spec, embedder}, options_, metrics_);
+  const std::lock_guard lock(mutex_);
+  collections_.emplace(spec.name, std::move(collection));
+  return absl::OkStatus();
+}
+
+absl::Status VectorStore::DropCollection(const std::string& name) {
+  const std::lock_guard commit_lock(commit_mutex_);
+  const std::shared_ptr<Collection> collection = Find(name);
+  if (collection == nullptr) return UnknownCollection(name);
+  RETURN_IF_ERROR(db_->DropCollection(collection->id()));
+  points_ -= collection->View()->points();
+  collection->Drop();
+  {
+    const std::lock_guard lock(mutex_);
+    collections_.erase(name);
+  }
+  // A file that is just being written is removed by the builder, or at the next start.
+  const std::string directory = SegmentDirectory(options_);
+  const auto files = ListSegmentFiles(directory);
+  if (!files.ok()) return absl::OkStatus();
+  for (const SegmentFileName& file : *files) {
+    if (file.collection_id != collection->id()) continue;
+    unlink(absl::StrCat(directory, "/", file.ToString()).c_str());
+  }
+  return absl::OkStatus();
+}
+
+std::vector<CollectionInfo> VectorStore::List() const {
+  std::vector<CollectionInfo> infos;
+  for (const auto& collection : Collections()) infos.push_back(collection->Info());
+  return infos;
+}
+
+absl::StatusOr<CollectionInfo> VectorStore::Describe(const std::string& name) const {
+  const std::shared_ptr<Collection> collection = Find(name);
+  if (collection == nullptr) return UnknownCollection(name);
+  return collection->Info();
+}
+
+absl::StatusOr<std::shared_ptr<const CollectionView>> VectorStore::View(
+    const std::string& name) const {
+  const std::shared_ptr<Collection> collection = Find(name);
+  if (collection == nullptr) return UnknownCollection(name);
+  return collection->View();
+}
+
+absl::Status VectorStore::CheckWrite(const Write& write) const {
+  const std::shared_ptr<Collection> collection = Find(write.collection);
+  if (collection == nullptr) return UnknownCollection(write.collection);
+  return CheckWrite(write, collection->spec());
+}
+
+absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& spec) const {
+  if (write.upserts.empty() && write.deletes.empty()) {
+    return absl::InvalidArgumentError("points is empty: there is nothing to write");
+  }
+  RETURN_IF_ERROR(CheckCount("points", write.upserts.size(), options_.write_points_max));
+  RETURN_IF_ERROR(CheckCount("ids", write.deletes.size(), options_.write_points_max));
+  for (size_t i = 0; i < write.upserts.size(); ++i) {
+    const Point& point = write.upserts[i];
+    RETURN_IF_ERROR(CheckVector(spec, absl::StrCat("points[", i, "].vector"), point.vector));
+    RETURN_IF_ERROR(CheckPayload(options_, absl::StrCat("points[", i, "].payload"), point.payload));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collection,
+                                    int64_t points) const {
+  // Most writes are far from the limit: then no id is looked up.
+  if (points + static_cast<int64_t>(write.upserts.size()) <= options_.points_max) {
+    return absl::OkStatus();
+  }
+  const int64_t added = collection.CountNew(write.upserts);
+  if (added == 0 || points + added <= options_.points_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("there are ", points, " points, ", added,
+                                                   " more would exceed vector.points_max, ",
+                                                   options_.points_max));
+}
+
+std::vector<WriteResult> VectorStore::Commit(std::vector<Write> writes) {
+  const std::lock_guard commit_lock(commit_mutex_);
+  std::vector<WriteResult> results(writes.size());
+  std::vector<std::shared_ptr<Collection>> collections(writes.size());  // null where refused
+  std::vector<PlacedWrite> placed;
+  int64_t points = points_;  // at most, once those placed so far are applied
+  for (size_t i = 0; i < writes.size(); ++i) {
+    std::shared_ptr<Collection> collection = Find(writes[i].collection);
+    absl::Status& status = results[i].status;
+    status = collection == nullptr ? UnknownCollection(writes[i].collection)
+                                   : CheckWrite(writes[i], collection->spec());
+    if (!status.ok()) continue;
+    DropSuperseded(writes[i]);
+    status = CheckRoom(writes[i], *collection, points);
+    if (!status.ok()) continue;
+    points += static_cast<int64_t>(writes[i].upserts.size());
+    placed.push_back(
+        {.collection_id = collection->id(), .write = &writes[i], .result = &results[i]});
+    collections[i] = std::move(collection);
+  }
+  if (placed.empty()) return results;
+
+  const TimeUs start_us = SystemClock().NowUs();
+  const absl::Status stored = db_->Commit(placed);
+  commit_seconds_.Observe(static_cast<double>(SystemClock().NowUs() - start_us) / 1e6);
+  if (!stored.ok()) {
+    for (const PlacedWrite& write : placed) write.result->status = stored;
+    return results;
+  }
+  // A collection's writes together, in their order.
+  std::sort(placed.begin(), placed.end(), [](const PlacedWrite& a, const PlacedWrite& b) {
+    return std::pair(a.collection_id, a.sequence) < std::pair(b.collection_id, b.sequence);
+  });
+  bool sealable = false;
+  for (auto first = placed.begin(); first != placed.end();) {
+    const auto end = std::find_if(first, placed.end(), [first](const PlacedWrite& write) {
+      return write.collection_id != first->collection_id;
+    });
+    Collection& collection = *collections[static_cast<size_t>(first->write - writes.data())];
+    const int64_t points_before = collection.View()->points();
+    if (collection.Apply(std::span(first, end))) sealable = true;
+    points_ += collection.View()->points() - points_before;
+    first = end;
+  }
+  for (const WriteResult& result : results) {
+    points_written_.Increment(static_cast<double>(result.upserted));
+  }
+  if (sealable) builder_->Wake();
+  return results;
+}
+
+absl::StatusOr<std::vector<Point>> VectorStore::Get(const std::string& collection_name,
+                                                    std::span<const PointId> ids, bool with_vectors,
+                                                    bool with_payload) const {
+  const std::shared_ptr<Collection> collection = Find(collection_name);
+  if (collection == nullptr) return UnknownCollection(collection_name);
+  return db_->Get(collection->id(), collection->spec().dimension, ids, with_vectors, with_payload);
+}
+
+void VectorStore::WaitUntilIdle() const { builder_->WaitUntilIdle(); }
+
+}  // namespace baton

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/metrics.h"
+#include "engine/request/vector_request.h"
+#include "engine/vector/collection_view.h"
+#include "engine/vector/vector_options.h"
+
+namespace baton {
+
+class Collection;
+class DirectoryLock;
+class PointDb;
+class SegmentBuilder;
+
+// One acknowledged unit of writing: all of it or nothing. Deletes come before upserts.
+struct Write {
+  std::string collection;
+  std::vector<Point> upserts;    // the last of several with one id wins
+  std::vector<PointId> deletes;  // ids that do not exist are ignored
+};
+
+struct WriteResult {
+  absl::Status status;
+  int64_t upserted = 0;  // points written: distinct ids
+  int64_t deleted = 0;   // points that existed and that no upsert of the same write brought back
+};
+
+// Owns everything under VectorOptions::data_dir: a RocksDB with collections, points and payloads,
+// which is the truth, and files of sealed segments with their graphs, which can be lost. Keeps all
+// vectors in memory. Threads: any may call anything; Commit, CreateCollection and DropCollection
+// wait for the disk and for each other, Get may read the disk, the rest is quick. One thread of its
+// own, at low priority, seals growing buffers into segments. A failed write changes nothing; when
+// the disk is full, reading goes on and writing resumes by itself once there is room.
+class VectorStore {
+ public:
+  // Recovers everything acknowledged. Errors: INVALID_ARGUMENT or PERMISSION_DENIED for a directory
+  // that cannot be used, FAILED_PRECONDITION where another process has it, DATA_LOSS for
+  // corruption. `metrics` outlives the store.
+  static absl::StatusOr<std::unique_ptr<VectorStore>> Open(const VectorOptions& options,
+                                                           Metrics& metrics);
+  ~VectorStore();
+  VectorStore(const VectorStore&) = delete;
+  VectorStore& operator=(const VectorStore&) = delete;
+
+  // `embedder`: what makes the vectors of texts for it; empty where points come by Upsert alone.
+  absl::Status CreateCollection(const CollectionSpec& spec, const std::string& embedder);
+  // Its points are gone when this returns; views taken before stay valid.
+  absl::Status DropCollection(const std::string& name);
+
+  std::vector<CollectionInfo> List() const;  // by name
+  absl::StatusOr<CollectionInfo> Describe(const std::string& name) const;
+  // Includes every write whose Commit returned before this call.
+  absl::StatusOr<std::shared_ptr<const CollectionView>> View(const std::string& name) const;
+
+  // What Commit would refuse without trying: unknown collection, wrong dimension, values, limits.
+  absl::Status CheckWrite(const Write& write) const;
+  // Makes all valid writes durable together, then applies them in order. One result per write.
+  // Where RocksDB cannot write, all valid ones fail alike and none is visible; after a crash, a
+  // failed write may turn out to have been stored.
+  std::vector<WriteResult> Commit(std::vector<Write> writes);
+
+  // Points by id in the order asked, from one state of the store; ids that do not exist are left
+  // out. Vectors come back as they were written, not scaled.
+  absl::StatusOr<std::vector<Point>> Get(const std::string& collection,
+                                         std::span<const PointId> ids, bool with_vectors,
+                                         bool with_payload) const;
+
+  // Blocks until nothing is left to seal or merge. For tests and benchmarks.
+  void WaitUntilIdle() const;
+
+ private:
+  VectorStore(const VectorOptions& options, Metrics& metrics);
+  absl::Status Recover();
+  std::shared_ptr<Collection> Find(const std::string& name) const;  // null where there is none
+  std::vector<std::shared_ptr<Collection>> Collections() const;     // by name
+  absl::Status CheckWrite(const Write& write, const CollectionSpec& spec) const;
+  // `points`: how many there are at most before the write.
+  absl::Status CheckRoom(const Write& write, const Collection& collection, int64_t points) const;
+
+  const VectorOptions options_;
+  Metrics& metrics_;
+  prometheus::Counter& points_written_;
+  prometheus::Histogram& commit_seconds_;
+  std::unique_ptr<DirectoryLock> lock_;
+  std::unique_ptr<PointDb> db_;
+
+  std::mutex commit_mutex_;  // one commit, creation or drop at a time; taken before mutex_
+  int64_t points_ = 0;       // of all collections; guarded by commit_mutex_
+
+  mutable std::mutex mutex_;  // guards collections_; held only for look-ups
+  std::map<std::string, std::shared_ptr<Collection>> collections_;
+
+  std::unique_ptr<SegmentBuilder> builder_;  // destroyed first: it uses the others
+};
+
+}  // namespace baton

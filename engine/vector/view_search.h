@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "engine/request/vector_request.h"
+#include "engine/vector/collection_view.h"
+
+namespace baton {
+
+// Asked about once per millisecond of work whether to go on; an error ends the search with it.
+using SearchPoll = absl::FunctionRef<absl::Status()>;
+
+// Whether a graph walk that keeps `ef` candidates is quicker than scanning all `rows` of a segment.
+bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef);
+
+// The k nearest live points of a view, for each query: by distance, then id. All of them where
+// there are no more than k. `queries` are prepared (PrepareQuery). With params.exact, exactly the
+// nearest; else segments are searched by their graphs where that pays. Either way distances are
+// those of DistanceFor, bit for bit. Runs on the caller's thread; thread safe.
+absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
+                        const SearchParams& params, SearchPoll poll,
+                        std::vector<std::vector<Neighbor>>* neighbors);
+
+}  // namespace baton

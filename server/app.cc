@@ -1,0 +1,266 @@
+#include "server/app.h"
+
+#include <grpc/support/log.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <thread>
+#include <utility>
+
+#include "engine/base/log.h"
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+#include "engine/exec/cpu/cpu_executor.h"
+#include "engine/exec/fpga/fpga_executor.h"
+#include "engine/exec/gpu/gpu_executor.h"
+#include "engine/model/embedder.h"
+#include "engine/model/language_model.h"
+#include "engine/vector/vector_store.h"
+#include "google/protobuf/stubs/logging.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+#include "server/unreadable_requests.h"
+#include "server/version.h"
+
+namespace baton {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr const char* kServices[] = {"baton.v1.InferenceService", "baton.v1.VectorService",
+                                     "baton.v1.RagService", "baton.v1.AdminService"};
+// A client whose machine vanished is noticed within two of these.
+constexpr int kKeepaliveMs = 60'000;
+constexpr milliseconds kHealthPeriod{500};
+constexpr milliseconds kDrainPeriod{10};
+// What health watchers and last bytes get after the drain.
+constexpr milliseconds kGoodbye{500};
+
+absl::Status Annotate(std::string_view what, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), StrCat(what, ": ", std::string(status.message())));
+}
+
+// gRPC and protobuf log to stderr by themselves; their records join ours.
+void LogFromProtobuf(google::protobuf::LogLevel, const char*, int, const std::string& message) {
+  Log().debug("protobuf: {}", message);  // what it has to say goes to the client as a status
+}
+void LogFromGrpc(gpr_log_func_args* record) {
+  Log().log(record->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug,
+            "grpc: {}", record->message);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config) {
+  std::unique_ptr<App> app(new App(config));
+  RETURN_IF_ERROR(app->Build());
+  return app;
+}
+
+absl::Status App::Build() {
+  google::protobuf::SetLogHandler(LogFromProtobuf);
+  gpr_set_log_function(LogFromGrpc);
+  gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
+  metrics_.Gauge(MetricId::kBuildInfo, {kVersion}).Set(1);
+
+  // Both ports are tried before the long work begins.
+  const ServerOptions& server = config_.server;
+  ASSIGN_OR_RETURN(const Address grpc_wanted,
+                   ParseAddress("server.grpc_address", server.grpc_address));
+  ASSIGN_OR_RETURN(const Address http_wanted,
+                   ParseAddress("server.http_address", server.http_address));
+  RETURN_IF_ERROR(CheckBindable("server.grpc_address", grpc_wanted));
+  RETURN_IF_ERROR(CheckBindable("server.http_address", http_wanted));
+  ASSIGN_OR_RETURN(http_, HttpPort::Open({.address = http_wanted,
+                                          .threads = static_cast<int>(server.http_threads),
+                                          .metrics = &metrics_,
+                                          .ready = [this] { return Ready(); }}));
+  RETURN_IF_ERROR(BuildEngine());
+
+  writers_ = std::make_unique<WriterPool>(static_cast<int>(server.writer_threads));
+  rpc_metrics_ = std::make_unique<RpcMetrics>(metrics_, SystemClock());
+  const RpcParts parts{.engine = *engine_,
+                       .clock = SystemClock(),
+                       .writers = *writers_,
+                       .metrics = *rpc_metrics_,
+                       .options = config_.server};
+  inference_ = std::make_unique<InferenceService>(parts);
+  vector_ = std::make_unique<VectorService>(parts);
+  rag_ = std::make_unique<RagService>(parts);
+  admin_ = std::make_unique<AdminService>(parts);
+  RETURN_IF_ERROR(BuildGrpc(grpc_wanted));
+
+  SetPhase(absl::OkStatus());
+  UpdateHealth(Ready().ok());
+  Log().info("batond {} serves gRPC on {} and HTTP on {}", kVersion, grpc_address_.ToString(),
+             http_->address().ToString());
+  return absl::OkStatus();
+}
+
+absl::Status App::BuildEngine() {
+  SetPhase(absl::UnavailableError("starting: recovering the collections"));
+  auto store = VectorStore::Open(config_.vector, metrics_);
+  if (!store.ok()) return Annotate("vector.data_dir", store.status());
+  store_ = *std::move(store);
+  for (const CollectionInfo& info : store_->List()) {
+    Log().info("collection {}: {} points of dimension {}", info.spec.name, info.points,
+               info.spec.dimension);
+  }
+
+  EngineParts parts{.clock = &SystemClock(), .metrics = &metrics_, .store = store_.get()};
+  parts.embedder = MakeLexicalEmbedder(config_.embedder.dimension);
+  for (const ModelOptions& model : config_.models) {
+    SetPhase(absl::UnavailableError(StrCat("starting: loading model ", model.name)));
+    auto loaded = LoadLanguageModel(model.name, model.path);
+    if (!loaded.ok()) return Annotate(StrCat("models: ", model.name), loaded.status());
+    const LlmShape& shape = (*loaded)->shape();
+    Log().info("model {}: {}, {} parameters, context of {} tokens", model.name, shape.architecture,
+               shape.parameters, shape.context_tokens);
+    parts.models.push_back(*std::move(loaded));
+  }
+  SetPhase(absl::UnavailableError("starting: opening the executors"));
+  ASSIGN_OR_RETURN(parts.executors, MakeExecutors());
+  ASSIGN_OR_RETURN(engine_, Engine::Create(config_.engine, std::move(parts)));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Executor>>> App::MakeExecutors() const {
+  const ExecutorsOptions& options = config_.executors;
+  std::vector<std::unique_ptr<Executor>> executors;
+  CpuOptions cpu_options = options.cpu;
+  cpu_options.step_tokens_max = config_.engine.schedule.step_tokens_max;
+  auto cpu = MakeCpuExecutor(cpu_options, SystemClock());
+  if (!cpu.ok()) return Annotate("executors.cpu", cpu.status());
+  executors.push_back(*std::move(cpu));
+  executors.push_back(MakeGpuExecutor(options.gpu));
+  executors.push_back(MakeFpgaExecutor(options.fpga));
+
+  for (const auto& executor : executors) {
+    const ExecutorInfo& info = executor->Describe();
+    if (info.present) {
+      Log().info("executor {}: {}{} {}", Name(info.platform), info.device,
+                 info.emulated ? " (emulated)" : "", info.detail);
+      continue;
+    }
+    Log().info("executor {}: absent: {}", Name(info.platform), info.reason);
+    if (std::ranges::find(options.require, Name(info.platform)) != options.require.end()) {
+      return absl::FailedPreconditionError(StrCat("executors.require names ", Name(info.platform),
+                                                  ", but it is absent: ", info.reason));
+    }
+  }
+  return executors;
+}
+
+absl::Status App::BuildGrpc(const Address& wanted) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  const ServerOptions& options = config_.server;
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(wanted.ToString(), grpc::InsecureServerCredentials(), &port);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two daemons share a port
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             static_cast<int>(options.streams_per_connection_max));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.message_bytes_max));
+  builder.SetMaxSendMessageSize(static_cast<int>(options.message_bytes_max));
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(ExplainUnreadableRequests());
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  builder.RegisterService(inference_.get());
+  builder.RegisterService(vector_.get());
+  builder.RegisterService(rag_.get());
+  builder.RegisterService(admin_.get());
+  grpc_ = builder.BuildAndStart();
+  if (grpc_ == nullptr || port == 0) {
+    return absl::UnavailableError(
+        StrCat("cannot listen on ", wanted.ToString(), " (server.grpc_address)"));
+  }
+  grpc_address_ = wanted;
+  grpc_address_.port = static_cast<uint16_t>(port);
+  for (const char* service : kServices) {
+    grpc_->GetHealthCheckService()->SetServingStatus(service, false);
+  }
+  return absl::OkStatus();
+}
+
+void App::SetPhase(absl::Status why_not_ready) {
+  const std::lock_guard lock(phase_mutex_);
+  phase_ = std::move(why_not_ready);
+}
+
+absl::Status App::Ready() {
+  // The engine is looked at under the lock, so that it lives until the phase says otherwise.
+  const std::lock_guard lock(phase_mutex_);
+  RETURN_IF_ERROR(phase_);
+  if (!engine_->MakesProgress()) {
+    return absl::UnavailableError("the engine's loop has not turned for some seconds");
+  }
+  return absl::OkStatus();
+}
+
+void App::UpdateHealth(bool ready) {
+  if (ready == std::exchange(health_, ready)) return;
+  for (const char* service : kServices) {
+    grpc_->GetHealthCheckService()->SetServingStatus(service, ready);
+  }
+}
+
+void App::Run(SignalWatcher& signals) {
+  while (!signals.WaitForStop(kHealthPeriod)) {
+    const absl::Status ready = Ready();
+    if (!ready.ok() && health_) Log().error("not ready: {}", std::string(ready.message()));
+    UpdateHealth(ready.ok());
+  }
+  Drain();
+}
+
+void App::Drain() {
+  const auto limit = steady_clock::now() + seconds(config_.server.drain_seconds_max);
+  Log().info("draining: {} RPCs are running, they have {} s", rpc_metrics_->active(),
+             config_.server.drain_seconds_max);
+  SetPhase(absl::UnavailableError("draining"));
+  UpdateHealth(false);
+  engine_->BeginDrain();
+  while ((rpc_metrics_->active() > 0 || engine_->InFlight() > 0) && steady_clock::now() < limit) {
+    std::this_thread::sleep_for(kDrainPeriod);
+  }
+  if (rpc_metrics_->active() > 0) {
+    Log().warn("server.drain_seconds_max has passed: {} RPCs are cancelled",
+               rpc_metrics_->active());
+  }
+}
+
+absl::Status App::WritePortFile(const std::string& path) const {
+  const std::string temporary = StrCat(path, ".tmp");
+  {
+    std::ofstream file(temporary, std::ios::trunc);
+    file << "grpc=" << grpc_address_.ToString() << "\nhttp=" << http_->address().ToString() << "\n";
+    file.flush();
+    if (!file.good()) return absl::ErrnoToStatus(errno, StrCat("cannot write ", temporary));
+  }
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) {
+    return absl::ErrnoToStatus(errno, StrCat("cannot rename ", temporary, " to ", path));
+  }
+  return absl::OkStatus();
+}
+
+App::~App() {
+  SetPhase(absl::UnavailableError("stopping"));
+  // Cancels what still runs, and waits until no reactor is left.
+  if (grpc_ != nullptr) {
+    grpc_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
+    grpc_->Wait();
+    Log().info("stopped");
+  }
+}
+
+}  // namespace baton

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "config/config.h"
+#include "engine/base/metrics.h"
+#include "engine/engine.h"
+#include "grpcpp/server.h"
+#include "server/admin_service.h"
+#include "server/http_port.h"
+#include "server/inference_service.h"
+#include "server/rag_service.h"
+#include "server/rpc_metrics.h"
+#include "server/signals.h"
+#include "server/vector_service.h"
+#include "server/writer_pool.h"
+
+namespace baton {
+
+// The daemon: builds its parts in order and destroys them in reverse. Not thread safe; its parts
+// have threads of their own.
+class App {
+ public:
+  // Blocks until everything serves: the store is recovered, the models are loaded. Errors name the
+  // key of the configuration that they come from.
+  static absl::StatusOr<std::unique_ptr<App>> Start(const Config& config);
+  ~App();
+  App(const App&) = delete;
+  App& operator=(const App&) = delete;
+
+  // Serves until a signal asks to stop, then drains: refuses new requests, lets running ones finish
+  // within server.drain_seconds_max and cancels the rest.
+  void Run(SignalWatcher& signals);
+
+  // Writes the bound addresses as lines "grpc=IP:PORT" and "http=IP:PORT". The file appears whole
+  // or not at all.
+  absl::Status WritePortFile(const std::string& path) const;
+
+ private:
+  explicit App(const Config& config) : config_(config) {}
+
+  absl::Status Build();
+  absl::Status BuildEngine();
+  absl::StatusOr<std::vector<std::unique_ptr<Executor>>> MakeExecutors() const;
+  absl::Status BuildGrpc(const Address& wanted);
+  void SetPhase(absl::Status why_not_ready);
+  absl::Status Ready();  // thread safe
+  void UpdateHealth(bool ready);
+  void Drain();
+
+  const Config config_;
+  Metrics metrics_;
+  std::mutex phase_mutex_;
+  absl::Status phase_ = absl::UnavailableError("starting");  // OK while serving
+  std::unique_ptr<HttpPort> http_;  // early: a daemon that loads for minutes is alive, not ready
+  std::unique_ptr<VectorStore> store_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<WriterPool> writers_;
+  std::unique_ptr<RpcMetrics> rpc_metrics_;
+  std::unique_ptr<InferenceService> inference_;
+  std::unique_ptr<VectorService> vector_;
+  std::unique_ptr<RagService> rag_;
+  std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<grpc::Server> grpc_;
+  Address grpc_address_;
+  bool health_ = false;  // what the health service says of the services
+};
+
+}  // namespace baton

@@ -1,0 +1,123 @@
+#include "server/batonctl/client.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/batonctl/text.h"
+
+namespace baton::ctl {
+namespace {
+
+// 10,000 points with their payloads may come in one message.
+constexpr int kReceiveBytesMax = 256 << 20;
+
+std::string CodeName(grpc::StatusCode code) {
+  return absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
+}
+
+std::string JoinOr(const std::vector<std::string>& names, const std::string& none) {
+  return names.empty() ? none : absl::StrJoin(names, ", ");
+}
+
+}  // namespace
+
+Client::Client(const Options& options) : server_(options.server), timeout_s_(options.timeout_s) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
+  channel_ = grpc::CreateCustomChannel(server_, grpc::InsecureChannelCredentials(), arguments);
+  admin_ = v1::AdminService::NewStub(channel_);
+  inference_ = v1::InferenceService::NewStub(channel_);
+  rag_ = v1::RagService::NewStub(channel_);
+  vectors_ = v1::VectorService::NewStub(channel_);
+}
+
+std::unique_ptr<grpc::ClientContext> Client::NewContext() const {
+  auto context = std::make_unique<grpc::ClientContext>();
+  context->set_deadline(std::chrono::system_clock::now() +
+                        std::chrono::microseconds(static_cast<int64_t>(timeout_s_ * 1e6)));
+  return context;
+}
+
+std::string Client::ExplainFailure(const grpc::Status& status, const Subject& subject) {
+  const std::string said =
+      absl::StrCat(CodeName(status.error_code()), ": ", Printable(status.error_message()));
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAVAILABLE:
+      if (channel_->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
+        return absl::StrCat("no daemon answers at ", server_,
+                            ": start it with batond --config FILE, or name another with --server\n",
+                            "  (", Printable(status.error_message()), ")");
+      }
+      return said;  // the daemon itself said so
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return absl::StrCat("no answer within ", timeout_s_,
+                          " s: the daemon is busy, or the work is larger than that; "
+                          "raise --timeout");
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return absl::StrCat("the program at ", server_,
+                          " does not know this request: it is not batond, or of another version\n",
+                          "  (", said, ")");
+    case grpc::StatusCode::NOT_FOUND:
+      return ExplainNotFound(status, subject);
+    default:
+      return said;
+  }
+}
+
+std::string Client::ExplainNotFound(const grpc::Status& status, const Subject& subject) {
+  std::string text =
+      absl::StrCat(CodeName(status.error_code()), ": ", Printable(status.error_message()));
+  if (!subject.collection.empty()) {
+    v1::ListCollectionsResponse response;
+    if (!vectors_->ListCollections(NewContext().get(), {}, &response).ok()) {
+      return text;
+    }
+    std::vector<std::string> names;
+    for (const v1::CollectionInfo& info : response.collections()) {
+      names.push_back(info.spec().name());
+    }
+    if (std::find(names.begin(), names.end(), subject.collection) == names.end()) {
+      return absl::StrCat(text, "\n  Collections there are: ",
+                          JoinOr(names, "none yet; batonctl ingest makes one"));
+    }
+  }
+  if (!subject.model.empty()) {
+    v1::ListModelsResponse response;
+    if (inference_->ListModels(NewContext().get(), {}, &response).ok()) {
+      std::vector<std::string> names;
+      for (const v1::Model& model : response.models()) {
+        names.push_back(model.name());
+      }
+      absl::StrAppend(&text, "\n  Models there are: ", JoinOr(names, "none"));
+    }
+  }
+  return text;
+}
+
+int Client::Fail(Terminal& terminal, const grpc::Status& status, const Subject& subject) {
+  terminal.out.flush();
+  terminal.err << "batonctl: " << ExplainFailure(status, subject) << "\n";
+  return kExitFailed;
+}
+
+void PrintJson(std::ostream& out, const google::protobuf::Message& message, bool one_line) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = !one_line;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+      !status.ok()) {
+    json = absl::StrCat("{\"error\": \"not representable as JSON\"}");
+  }
+  out << json << (one_line ? "\n" : "") << std::flush;
+}
+
+}  // namespace baton::ctl

@@ -1,0 +1,95 @@
+#include "absl/strings/str_cat.h"
+#include "server/batonctl/commands.h"
+#include "server/batonctl/table.h"
+#include "server/batonctl/text.h"
+
+namespace baton::ctl {
+namespace {
+
+template <class Infos>
+void PrintCollections(std::ostream& out, const Infos& infos) {
+  Table table({"collection", ">points", ">unindexed", ">segments", ">dimension", "metric",
+               ">hnsw m", ">ef construction", "embedder"});
+  for (const v1::CollectionInfo& info : infos) {
+    const v1::CollectionSpec& spec = info.spec();
+    table.AddRow({spec.name(), absl::StrCat(info.points()), absl::StrCat(info.points_unindexed()),
+                  absl::StrCat(info.segments()), absl::StrCat(spec.dimension()),
+                  EnumWord(v1::Metric_Name(spec.metric()), "METRIC_"), absl::StrCat(spec.hnsw_m()),
+                  absl::StrCat(spec.hnsw_ef_construction()),
+                  info.embedder().empty() ? "-" : info.embedder()});
+  }
+  table.Print(out);
+}
+
+void PrintCollection(Session& session, const google::protobuf::Message& response,
+                     const v1::CollectionInfo& info) {
+  if (session.options.json) {
+    PrintJson(session.terminal.out, response);
+  } else {
+    PrintCollections(session.terminal.out, std::initializer_list<v1::CollectionInfo>{info});
+  }
+}
+
+}  // namespace
+
+int RunListCollections(Session& session) {
+  v1::ListCollectionsResponse response;
+  const grpc::Status status =
+      session.client.vectors().ListCollections(session.client.NewContext().get(), {}, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status);
+  }
+  if (session.options.json) {
+    PrintJson(session.terminal.out, response);
+  } else if (response.collections().empty()) {
+    session.terminal.out << "no collections; batonctl ingest makes one\n";
+  } else {
+    PrintCollections(session.terminal.out, response.collections());
+  }
+  return kExitOk;
+}
+
+int RunDescribeCollection(Session& session, const DescribeCollectionOptions& describe) {
+  v1::DescribeCollectionRequest request;
+  request.set_collection(describe.name);
+  v1::DescribeCollectionResponse response;
+  const grpc::Status status = session.client.vectors().DescribeCollection(
+      session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status, {describe.name, ""});
+  }
+  PrintCollection(session, response, response.collection());
+  return kExitOk;
+}
+
+int RunDropCollection(Session& session, const DropCollectionOptions& drop) {
+  v1::DropCollectionRequest request;
+  request.set_collection(drop.name);
+  v1::DropCollectionResponse response;
+  const grpc::Status status = session.client.vectors().DropCollection(
+      session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status, {drop.name, ""});
+  }
+  if (session.options.json) {
+    PrintJson(session.terminal.out, response);
+  } else {
+    session.terminal.out << "dropped " << Printable(drop.name) << "\n";
+  }
+  return kExitOk;
+}
+
+int RunCreateCollection(Session& session, const CreateCollectionOptions& create) {
+  v1::CreateCollectionRequest request;
+  *request.mutable_spec() = create.spec;
+  v1::CreateCollectionResponse response;
+  const grpc::Status status = session.client.vectors().CreateCollection(
+      session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status);
+  }
+  PrintCollection(session, response, response.collection());
+  return kExitOk;
+}
+
+}  // namespace baton::ctl

@@ -1,0 +1,258 @@
+#include "server/batonctl/flags.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <map>
+
+namespace baton::ctl {
+namespace {
+
+constexpr int kExitUsage = 2;
+
+const std::map<std::string, v1::Platform> kPlatforms = {
+    {"cpu", v1::PLATFORM_CPU}, {"gpu", v1::PLATFORM_GPU}, {"fpga", v1::PLATFORM_FPGA}};
+const std::map<std::string, v1::Fallback> kFallbacks = {
+    {"none", v1::FALLBACK_NONE}, {"cpu", v1::FALLBACK_CPU}, {"alternate", v1::FALLBACK_ALTERNATE}};
+const std::map<std::string, v1::Metric> kMetrics = {
+    {"cosine", v1::METRIC_COSINE}, {"dot", v1::METRIC_DOT}, {"l2", v1::METRIC_L2}};
+const std::map<std::string, v1::ExplainRequest::Kind> kKinds = {
+    {"generate", v1::ExplainRequest::GENERATE},
+    {"embed", v1::ExplainRequest::EMBED},
+    {"search", v1::ExplainRequest::SEARCH},
+    {"upsert", v1::ExplainRequest::UPSERT},
+    {"ask", v1::ExplainRequest::ASK}};
+
+template <class T>
+void Need(CLI::App& app, const std::string& name, T& value, const std::string& help) {
+  app.add_option(name, value, help)->required();
+}
+
+// An option whose absence is not a value: `set` is called only where it is given.
+template <class T, class Set>
+CLI::Option* Maybe(CLI::App& app, const std::string& name, const std::string& help, Set set) {
+  return app.add_option_function<T>(
+      name, [set](const T& value) { set(value); }, help);
+}
+
+template <class E, class Set>
+void MaybeEnum(CLI::App& app, const std::string& name, const std::string& help,
+               const std::map<std::string, E>& names, Set set) {
+  Maybe<std::string>(app, name, help, [&names, set](const std::string& text) {
+    set(names.at(text));
+  })->check(CLI::IsMember(names));
+}
+
+void AddGlobal(CLI::App& app, Options& options) {
+  app.add_option("--server", options.server, "Address of the daemon, host:port")
+      ->capture_default_str();
+  app.add_flag("--json", options.json, "Print JSON (streams: one document a line)");
+  app.add_option("--timeout", options.timeout_s, "Seconds that a request may take")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 86'400.0));
+
+  v1::RequestOptions* request = &options.request;
+  const std::string group = "Hints";
+  MaybeEnum(app, "--platform", "Run on this platform: cpu, gpu or fpga", kPlatforms,
+            [request](v1::Platform p) { request->mutable_hints()->set_platform(p); });
+  MaybeEnum(app, "--fallback", "When that platform cannot: none, cpu or alternate", kFallbacks,
+            [request](v1::Fallback f) { request->mutable_hints()->set_fallback(f); });
+  Maybe<int64_t>(app, "--sla-us", "Latency needed, microseconds", [request](int64_t us) {
+    request->mutable_hints()->set_latency_sla_us(us);
+  })->check(CLI::Range(int64_t{1}, int64_t{3'600'000'000}));
+  Maybe<int32_t>(app, "--batch-size", "How many such requests come together", [request](int32_t n) {
+    request->mutable_hints()->set_batch_size(n);
+  })->check(CLI::Range(1, 1'000'000));
+  Maybe<double>(app, "--power-w", "Watts the work may draw", [request](double watts) {
+    request->mutable_hints()->set_power_budget_w(watts);
+  })->check(CLI::Range(std::nextafter(0.0, 1.0), 100'000.0));
+  app.add_flag_callback(
+      "--deterministic", [request] { request->mutable_hints()->set_deterministic(true); },
+      "Prefer results that do not depend on other work");
+  Maybe<int32_t>(app, "--priority", "Higher runs first, -100 to 100", [request](int32_t priority) {
+    request->set_priority(priority);
+  })->check(CLI::Range(-100, 100));
+  Maybe<std::string>(app, "--tenant", "Who the work is for",
+                     [request](const std::string& tenant) { request->set_tenant(tenant); });
+  for (const char* name : {"--platform", "--fallback", "--sla-us", "--batch-size", "--power-w",
+                           "--deterministic", "--priority", "--tenant"}) {
+    app.get_option(name)->group(group);
+  }
+}
+
+void AddSampling(CLI::App& app, v1::SamplingParams* sampling) {
+  Maybe<float>(app, "--temperature", "0 takes the most likely token (default)",
+               [sampling](float value) { sampling->set_temperature(value); })
+      ->check(CLI::Range(0.0, 100.0));
+  Maybe<int32_t>(app, "--top-k", "Keep the k most likely tokens, 0 all", [sampling](int32_t value) {
+    sampling->set_top_k(value);
+  })->check(CLI::Range(0, 1'000'000));
+  Maybe<float>(app, "--top-p", "Keep the most likely tokens up to this sum of probabilities",
+               [sampling](float value) { sampling->set_top_p(value); })
+      ->check(CLI::Range(0.0, 1.0));
+  Maybe<float>(app, "--min-p", "Keep tokens this likely, relative to the most likely one",
+               [sampling](float value) { sampling->set_min_p(value); })
+      ->check(CLI::Range(0.0, 1.0));
+  Maybe<uint64_t>(app, "--seed", "Seed of the sampling",
+                  [sampling](uint64_t value) { sampling->set_seed(value); });
+}
+
+template <class T>
+CLI::Option* AddOptional(CLI::App& app, const std::string& name, std::optional<T>& value,
+                         const std::string& help) {
+  return Maybe<T>(app, name, help, [&value](T given) { value = given; });
+}
+
+// The options of every subcommand: CLI11 fills them all, the chosen one is kept.
+struct Commands {
+  IngestOptions ingest;
+  AskOptions ask;
+  SearchOptions search;
+  GenerateOptions generate;
+  ExplainOptions explain;
+  DescribeCollectionOptions describe;
+  DropCollectionOptions drop;
+  CreateCollectionOptions create;
+};
+
+void AddIngest(CLI::App& app, Options& options, IngestOptions& ingest) {
+  CLI::App* sub =
+      app.add_subcommand("ingest", "Read documents (.md, .txt, .jsonl) into a collection");
+  Need(*sub, "PATH", ingest.paths, "Files and folders");
+  Need(*sub, "--collection,-c", ingest.collection, "Collection; created where it does not exist");
+  sub->add_option("--root", ingest.root, "Document ids are paths relative to this folder");
+  sub->add_option("--skip", ingest.skip, "Leave out the first N documents: resumes an ingest")
+      ->check(CLI::Range(int64_t{0}, INT64_MAX));
+  AddOptional(*sub, "--passage-chars", ingest.passage_chars_max, "Longest passage, characters")
+      ->check(CLI::Range(64, 8'192));
+  AddOptional(*sub, "--overlap-chars", ingest.passage_overlap_chars,
+              "Characters that consecutive passages may share")
+      ->check(CLI::Range(0, 4'095));
+  sub->callback([&] { options.command = ingest; });
+}
+
+void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
+  CLI::App* sub = app.add_subcommand("ask", "Answer a question from a collection, with citations");
+  Need(*sub, "QUESTION", ask.question, "The question; - reads standard input");
+  Need(*sub, "--collection,-c", ask.collection, "Collection");
+  sub->add_option("--model", ask.model, "Language model; default: the daemon's");
+  AddOptional(*sub, "-k,--k", ask.k, "Passages to retrieve")->check(CLI::Range(1, 100));
+  AddOptional(*sub, "--max-tokens", ask.max_tokens, "Longest answer, tokens")
+      ->check(CLI::Range(1, INT32_MAX));
+  sub->add_flag("--retrieval-only", ask.retrieval_only, "Find passages, generate nothing");
+  sub->add_flag("--passages", ask.show_passages, "Show the passages that were found");
+  AddSampling(*sub, &ask.sampling);
+  sub->callback([&] { options.command = ask; });
+}
+
+void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
+  CLI::App* sub = app.add_subcommand("search", "Find the points nearest to a text or vector");
+  Need(*sub, "--collection,-c", search.collection, "Collection");
+  auto* query = sub->add_option_group("query");
+  query->add_option("--text", search.text, "Text to embed");
+  query->add_option("--vector", search.vector, "Numbers, comma separated");
+  query->require_option(1);
+  sub->add_option("--model", search.model, "Embedder for --text; default: the collection's");
+  sub->add_option("-k,--k", search.k, "Points to find")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10'000));
+  sub->add_flag("--exact", search.exact, "Compare with every point");
+  AddOptional(*sub, "--ef", search.ef, "Candidates the graph walk keeps")
+      ->check(CLI::Range(1, 100'000));
+  sub->callback([&] { options.command = search; });
+}
+
+void AddGenerate(CLI::App& app, Options& options, GenerateOptions& generate) {
+  CLI::App* sub = app.add_subcommand("generate", "Continue a prompt");
+  Need(*sub, "PROMPT", generate.prompt, "The prompt; - reads standard input");
+  sub->add_option("--model", generate.model, "Language model; default: the daemon's");
+  AddOptional(*sub, "--max-tokens", generate.max_tokens, "Stop after this many tokens")
+      ->check(CLI::Range(1, INT32_MAX));
+  sub->add_flag("--ignore-eos", generate.ignore_eos, "Go on past the end-of-text token");
+  AddSampling(*sub, &generate.sampling);
+  sub->callback([&] { options.command = generate; });
+}
+
+void AddExplain(CLI::App& app, Options& options, ExplainOptions& explain) {
+  CLI::App* sub = app.add_subcommand(
+      "explain", "Say how a request would be classified and routed now, and execute nothing");
+  MaybeEnum(*sub, "--kind", "generate, embed, search, upsert or ask (default)", kKinds,
+            [&explain](v1::ExplainRequest::Kind kind) { explain.kind = kind; });
+  AddOptional(*sub, "--items", explain.items, "How many queries, texts or points")
+      ->check(CLI::Range(1, 1'000'000));
+  sub->callback([&] { options.command = explain; });
+}
+
+void AddCollections(CLI::App& app, Options& options, Commands& commands) {
+  CLI::App* group = app.add_subcommand("collections", "List (default), describe, create, drop");
+  group->require_subcommand(0, 1);
+  group->fallthrough();
+  group->callback([&options, group] {
+    if (group->get_subcommands().empty()) {
+      options.command = ListCollectionsOptions{};
+    }
+  });
+  group->add_subcommand("list", "All collections")->callback([&] {
+    options.command = ListCollectionsOptions{};
+  });
+
+  CLI::App* describe = group->add_subcommand("describe", "One collection");
+  Need(*describe, "NAME", commands.describe.name, "Collection");
+  describe->callback([&] { options.command = commands.describe; });
+
+  CLI::App* drop = group->add_subcommand("drop", "Delete a collection and all its points");
+  Need(*drop, "NAME", commands.drop.name, "Collection");
+  drop->callback([&] { options.command = commands.drop; });
+
+  CLI::App* create = group->add_subcommand("create", "Make an empty collection");
+  v1::CollectionSpec* spec = &commands.create.spec;
+  Maybe<std::string>(*create, "NAME", "Collection", [spec](const std::string& name) {
+    spec->set_name(name);
+  })->required();
+  Maybe<int32_t>(*create, "--dim", "Length of every vector",
+                 [spec](int32_t dimension) { spec->set_dimension(dimension); })
+      ->required()
+      ->check(CLI::Range(1, 65'536));
+  MaybeEnum(*create, "--metric", "cosine (default), dot or l2", kMetrics,
+            [spec](v1::Metric metric) { spec->set_metric(metric); });
+  Maybe<int32_t>(*create, "--hnsw-m", "Graph degree", [spec](int32_t m) {
+    spec->set_hnsw_m(m);
+  })->check(CLI::Range(2, 128));
+  Maybe<int32_t>(*create, "--ef-construction", "Candidates per insertion", [spec](int32_t ef) {
+    spec->set_hnsw_ef_construction(ef);
+  })->check(CLI::Range(8, 4'096));
+  create->callback([&] { options.command = commands.create; });
+}
+
+}  // namespace
+
+std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostream& out,
+                                  std::ostream& err, int& exit_code) {
+  Options options;
+  Commands commands;
+  CLI::App app{"batonctl: talk to a Baton daemon."};
+  app.name("batonctl");
+  app.require_subcommand(1);
+  app.fallthrough();  // global flags may follow the subcommand
+  AddGlobal(app, options);
+  AddIngest(app, options, commands.ingest);
+  AddAsk(app, options, commands.ask);
+  AddSearch(app, options, commands.search);
+  AddGenerate(app, options, commands.generate);
+  app.add_subcommand("models", "The loaded models")->callback([&] {
+    options.command = ModelsOptions{};
+  });
+  app.add_subcommand("devices", "Every executor: present, or absent and why")->callback([&] {
+    options.command = DevicesOptions{};
+  });
+  AddExplain(app, options, commands.explain);
+  AddCollections(app, options, commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    exit_code = app.exit(error, out, err) == 0 ? 0 : kExitUsage;
+    return std::nullopt;
+  }
+  return options;
+}
+
+}  // namespace baton::ctl

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "baton/v1/admin.pb.h"
+#include "baton/v1/common.pb.h"
+#include "baton/v1/inference.pb.h"
+#include "baton/v1/vector.pb.h"
+
+// What the command line says, one struct per subcommand.
+namespace baton::ctl {
+
+struct IngestOptions {
+  std::vector<std::string> paths;
+  std::string collection;
+  std::string root;  // ids are paths relative to it; empty: each PATH itself
+  int64_t skip = 0;  // documents to leave out from the front: resumes an ingest that stopped
+  std::optional<int32_t> passage_chars_max;
+  std::optional<int32_t> passage_overlap_chars;
+};
+
+struct AskOptions {
+  std::string question;  // "-": standard input
+  std::string collection;
+  std::string model;
+  std::optional<int32_t> k;
+  std::optional<int32_t> max_tokens;
+  bool retrieval_only = false;
+  bool show_passages = false;
+  v1::SamplingParams sampling;
+};
+
+struct SearchOptions {
+  std::string collection;
+  std::string text;    // embedded first; empty: `vector` is the query
+  std::string vector;  // "1,2,3"
+  std::string model;   // embedder; empty: the collection's
+  int32_t k = 10;
+  bool exact = false;
+  std::optional<int32_t> ef;
+};
+
+struct GenerateOptions {
+  std::string prompt;  // "-": standard input
+  std::string model;
+  std::optional<int32_t> max_tokens;
+  bool ignore_eos = false;
+  v1::SamplingParams sampling;
+};
+
+struct ModelsOptions {};
+struct DevicesOptions {};
+
+struct ExplainOptions {
+  v1::ExplainRequest::Kind kind = v1::ExplainRequest::ASK;
+  std::optional<int32_t> items;
+};
+
+struct ListCollectionsOptions {};
+struct DescribeCollectionOptions {
+  std::string name;
+};
+struct DropCollectionOptions {
+  std::string name;
+};
+struct CreateCollectionOptions {
+  v1::CollectionSpec spec;
+};
+
+struct Options {
+  std::string server = "127.0.0.1:50051";
+  bool json = false;
+  double timeout_s = 300;      // of each request
+  v1::RequestOptions request;  // hints, priority, tenant
+  std::variant<IngestOptions, AskOptions, SearchOptions, GenerateOptions, ModelsOptions,
+               DevicesOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
+               DropCollectionOptions, CreateCollectionOptions>
+      command;
+};
+
+}  // namespace baton::ctl

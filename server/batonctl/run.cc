@@ -1,0 +1,70 @@
+#include "server/batonctl/run.h"
+
+#include <iostream>
+#include <iterator>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "server/batonctl/commands.h"
+#include "server/batonctl/flags.h"
+#include "server/batonctl/text.h"
+
+namespace baton::ctl {
+namespace {
+
+constexpr size_t kInputBytesMax = 4 << 20;  // the longest prompt a daemon takes
+
+struct Dispatch {
+  Session& session;
+  int operator()(const IngestOptions& o) { return RunIngest(session, o); }
+  int operator()(const AskOptions& o) { return RunAsk(session, o); }
+  int operator()(const SearchOptions& o) { return RunSearch(session, o); }
+  int operator()(const GenerateOptions& o) { return RunGenerate(session, o); }
+  int operator()(const ModelsOptions&) { return RunModels(session); }
+  int operator()(const DevicesOptions&) { return RunDevices(session); }
+  int operator()(const ExplainOptions& o) { return RunExplain(session, o); }
+  int operator()(const ListCollectionsOptions&) { return RunListCollections(session); }
+  int operator()(const DescribeCollectionOptions& o) { return RunDescribeCollection(session, o); }
+  int operator()(const DropCollectionOptions& o) { return RunDropCollection(session, o); }
+  int operator()(const CreateCollectionOptions& o) { return RunCreateCollection(session, o); }
+};
+
+}  // namespace
+
+int Run(int argc, const char* const* argv, Terminal terminal) {
+  int exit_code = 0;
+  const std::optional<Options> options =
+      ParseFlags(argc, argv, terminal.out, terminal.err, exit_code);
+  if (!options) {
+    return exit_code;
+  }
+  Client client(*options);
+  Session session{*options, client, terminal};
+  return std::visit(Dispatch{session}, options->command);
+}
+
+absl::StatusOr<std::string> ReadText(const std::string& argument, absl::string_view what) {
+  std::string text = argument;
+  if (argument == "-") {
+    text.clear();
+    char buffer[1 << 16];
+    while (text.size() <= kInputBytesMax && std::cin.read(buffer, sizeof(buffer)).gcount() > 0) {
+      text.append(buffer, static_cast<size_t>(std::cin.gcount()));
+    }
+    if (text.size() > kInputBytesMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the ", what, " is longer than ", kInputBytesMax, " bytes"));
+    }
+  }
+  if (const size_t at = FindInvalidUtf8(text); at != std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("the ", what, " is not UTF-8 at byte ", at));
+  }
+  return text;
+}
+
+int FailUsage(Terminal& terminal, const absl::Status& status) {
+  terminal.err << "batonctl: " << status.message() << "\n";
+  return kExitUsage;
+}
+
+}  // namespace baton::ctl

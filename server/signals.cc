@@ -1,0 +1,55 @@
+#include "server/signals.h"
+
+#include <unistd.h>
+
+#include <cstring>
+
+#include "engine/base/log.h"
+
+namespace baton {
+namespace {
+
+constexpr int kWake = SIGUSR1;  // ends the waiting thread; ignored when it comes from outside
+
+}  // namespace
+
+SignalWatcher::SignalWatcher() {
+  signal(SIGPIPE, SIG_IGN);  // a peer that hangs up is an error of that write alone
+  sigemptyset(&signals_);
+  for (const int number : {SIGTERM, SIGINT, kWake}) sigaddset(&signals_, number);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  thread_ = std::thread([this] { Watch(); });
+}
+
+SignalWatcher::~SignalWatcher() {
+  ending_ = true;
+  pthread_kill(thread_.native_handle(), kWake);
+  thread_.join();
+}
+
+bool SignalWatcher::WaitForStop(std::chrono::milliseconds wait) {
+  std::unique_lock lock(mutex_);
+  return asked_.wait_for(lock, wait, [this] { return stop_; });
+}
+
+void SignalWatcher::Watch() {
+  while (!ending_) {
+    int number = 0;
+    if (sigwait(&signals_, &number) != 0 || number == kWake) continue;
+    if (!serving_) {
+      Log().warn("{} while starting: ending at once", strsignal(number));
+      Log().flush();
+      _exit(0);
+    }
+    const std::lock_guard lock(mutex_);
+    if (stop_) {
+      Log().warn("a second {}: ending at once, streams are cut", strsignal(number));
+      Log().flush();
+      _exit(1);
+    }
+    stop_ = true;
+    asked_.notify_all();
+  }
+}
+
+}  // namespace baton

@@ -1,0 +1,63 @@
+#include "server/translate_admin.h"
+
+#include <utility>
+
+#include "engine/base/strings.h"
+#include "server/translate.h"
+
+namespace baton {
+namespace {
+
+static_assert(v1::ExplainRequest::GENERATE ==
+              static_cast<int>(ExplainRequest::Kind::kGenerate) + 1);
+static_assert(v1::ExplainRequest::ASK == static_cast<int>(ExplainRequest::Kind::kAsk) + 1);
+
+}  // namespace
+
+absl::StatusOr<ExplainRequest> ToExplain(const v1::ExplainRequest& proto, Envelope envelope) {
+  if (proto.kind() == v1::ExplainRequest::KIND_UNSPECIFIED ||
+      !v1::ExplainRequest::Kind_IsValid(proto.kind())) {
+    return absl::InvalidArgumentError(
+        StrCat("kind must be 1 to 5 (generate, embed, search, upsert, ask), but is ",
+               static_cast<int>(proto.kind())));
+  }
+  ExplainRequest request{.envelope = std::move(envelope),
+                         .kind = static_cast<ExplainRequest::Kind>(proto.kind() - 1)};
+  if (proto.has_items()) request.items = proto.items();
+  return request;
+}
+
+void ToProto(const DeviceReport& report, v1::Device& proto) {
+  proto.set_platform(ToProto(report.info.platform));
+  proto.set_device(report.info.device);
+  proto.set_available(report.info.present && report.sample.healthy);
+  proto.set_reason(report.info.present && !report.sample.healthy && report.info.reason.empty()
+                       ? "the device is not healthy"
+                       : report.info.reason);
+  proto.set_emulated(report.info.emulated);
+  for (const std::string& skill : report.skills) proto.add_skills(skill);
+  proto.set_memory_bytes_total(report.info.memory_bytes_total);
+  proto.set_memory_bytes_used(report.sample.memory_bytes_used);
+  proto.set_queue_depth(report.sample.queue_depth);
+  proto.set_detail(report.info.detail);
+}
+
+void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto) {
+  proto.set_name(stage.name);
+  ToProto(stage.route, *proto.mutable_route());
+  if (stage.route.device.empty()) proto.mutable_route()->clear_platform();  // nothing can take it
+  for (const Candidate& candidate : stage.candidates) {
+    v1::Candidate& added = *proto.add_candidates();
+    added.set_platform(ToProto(candidate.platform));
+    added.set_device(candidate.device);
+    added.set_eligible(candidate.eligible);
+    added.set_reason(candidate.reason);
+    added.set_score(candidate.score);
+    added.set_score_performance(candidate.score_performance);
+    added.set_score_queue(candidate.score_queue);
+    added.set_score_capability(candidate.score_capability);
+    added.set_score_residency(candidate.score_residency);
+  }
+}
+
+}  // namespace baton

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "baton/v1/admin.pb.h"
+#include "engine/engine.h"
+#include "engine/request/explain_request.h"
+
+// AdminService's messages and the engine's.
+namespace baton {
+
+absl::StatusOr<ExplainRequest> ToExplain(const v1::ExplainRequest& proto, Envelope envelope);
+
+void ToProto(const DeviceReport& report, v1::Device& proto);
+void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto);
+
+}  // namespace baton

@@ -1,0 +1,123 @@
+#include "server/translate_inference.h"
+
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+#include "server/translate.h"
+
+namespace baton {
+namespace {
+
+constexpr int64_t kTextBytesMax = 4 << 20;
+constexpr int64_t kTokensMax = 1 << 20;
+constexpr int64_t kEmbedTextBytesMax = 1 << 20;
+constexpr int64_t kEmbedTextsMax = 1024;
+
+static_assert(v1::FINISH_REASON_STOP == static_cast<int>(FinishReason::kStop) + 1);
+static_assert(v1::FINISH_REASON_CONTEXT == static_cast<int>(FinishReason::kContext) + 1);
+
+}  // namespace
+
+SamplingParams ToSampling(const v1::SamplingParams& proto) {
+  SamplingParams sampling;
+  if (proto.has_temperature()) sampling.temperature = proto.temperature();
+  if (proto.has_top_k()) sampling.top_k = proto.top_k();
+  if (proto.has_top_p()) sampling.top_p = proto.top_p();
+  if (proto.has_min_p()) sampling.min_p = proto.min_p();
+  if (proto.has_seed()) sampling.seed = proto.seed();
+  return sampling;
+}
+
+absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Envelope envelope) {
+  GenerateRequest request{.envelope = std::move(envelope),
+                          .model = proto.model(),
+                          .prompt = {},
+                          .sampling = ToSampling(proto.sampling()),
+                          .max_tokens = std::nullopt,
+                          .ignore_eos = proto.ignore_eos()};
+  switch (proto.prompt_case()) {
+    case v1::GenerateRequest::kText:
+      RETURN_IF_ERROR(CheckBytes("text", proto.text(), {.min = 1, .max = kTextBytesMax}));
+      request.prompt = proto.text();
+      break;
+    case v1::GenerateRequest::kTokens:
+      RETURN_IF_ERROR(
+          CheckCount("tokens.ids", proto.tokens().ids_size(), {.min = 1, .max = kTokensMax}));
+      request.prompt =
+          std::vector<TokenId>(proto.tokens().ids().begin(), proto.tokens().ids().end());
+      break;
+    case v1::GenerateRequest::PROMPT_NOT_SET:
+      return absl::InvalidArgumentError("prompt must be given, as text or as tokens");
+  }
+  RETURN_IF_ERROR(ValidateSampling(request.sampling));
+  if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();
+  return request;
+}
+
+absl::StatusOr<EmbedRequest> ToEmbed(const v1::EmbedRequest& proto, Envelope envelope) {
+  RETURN_IF_ERROR(CheckCount("texts", proto.texts_size(), {.min = 1, .max = kEmbedTextsMax}));
+  for (int i = 0; i < proto.texts_size(); ++i) {
+    RETURN_IF_ERROR(CheckBytes(StrCat("texts[", i, "]"), proto.texts(i),
+                               {.min = 1, .max = kEmbedTextBytesMax}));
+  }
+  return EmbedRequest{.envelope = std::move(envelope),
+                      .model = proto.model(),
+                      .texts = {proto.texts().begin(), proto.texts().end()}};
+}
+
+absl::Status CheckTokenize(const v1::TokenizeRequest& proto) {
+  return CheckBytes("text", proto.text(), {.min = 0, .max = kTextBytesMax});
+}
+
+absl::Status CheckDetokenize(const v1::DetokenizeRequest& proto) {
+  return CheckCount("ids", proto.ids_size(), {.min = 0, .max = kTokensMax});
+}
+
+v1::FinishReason ToProto(FinishReason reason) {
+  return static_cast<v1::FinishReason>(static_cast<int>(reason) + 1);
+}
+
+void ToProto(TokenChunk chunk, v1::GeneratedTokens& proto) {
+  proto.mutable_ids()->Add(chunk.ids.begin(), chunk.ids.end());
+  proto.set_text(std::move(chunk.text));
+}
+
+void ToProto(const GenerateResult& result, v1::GenerateFinished& proto) {
+  proto.set_reason(ToProto(result.reason));
+  proto.set_prompt_tokens(result.prompt_tokens);
+  proto.set_generated_tokens(result.generated_tokens);
+  proto.set_seed(result.seed);
+  proto.set_model(result.model);
+  ToProto(result.timings, *proto.mutable_timings());
+}
+
+void ToProto(const EmbedResult& result, v1::EmbedResponse& proto) {
+  for (const std::vector<float>& embedding : result.embeddings) {
+    proto.add_embeddings()->mutable_values()->Add(embedding.begin(), embedding.end());
+  }
+  proto.set_model(result.model);
+  ToProto(result.timings, *proto.mutable_timings());
+}
+
+void ToProto(const LanguageModel& model, v1::Model& proto) {
+  const LlmShape& shape = model.shape();
+  proto.set_name(model.name());
+  proto.set_kind(v1::Model::KIND_LANGUAGE);
+  proto.set_architecture(shape.architecture);
+  proto.set_context_tokens(shape.context_tokens);
+  proto.set_vocabulary(shape.vocabulary);
+  proto.set_parameters(shape.parameters);
+  proto.set_weight_bytes(model.weight_bytes());
+  proto.set_path(model.path());
+}
+
+void ToProto(const Embedder& embedder, v1::Model& proto) {
+  const bool lexical = embedder.kind() == Embedder::Kind::kLexical;
+  proto.set_name(embedder.name());
+  proto.set_kind(lexical ? v1::Model::KIND_LEXICAL_EMBEDDING : v1::Model::KIND_EMBEDDING);
+  if (lexical) proto.set_architecture("lexical");
+  proto.set_embedding_dimension(embedder.dimension());
+}
+
+}  // namespace baton

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "baton/v1/inference.pb.h"
+#include "engine/model/embedder.h"
+#include "engine/model/language_model.h"
+#include "engine/request/embed_request.h"
+#include "engine/request/generate_request.h"
+
+// InferenceService's messages and the engine's.
+namespace baton {
+
+SamplingParams ToSampling(const v1::SamplingParams& proto);
+absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Envelope envelope);
+absl::StatusOr<EmbedRequest> ToEmbed(const v1::EmbedRequest& proto, Envelope envelope);
+absl::Status CheckTokenize(const v1::TokenizeRequest& proto);
+absl::Status CheckDetokenize(const v1::DetokenizeRequest& proto);
+
+v1::FinishReason ToProto(FinishReason reason);
+void ToProto(TokenChunk chunk, v1::GeneratedTokens& proto);
+void ToProto(const GenerateResult& result, v1::GenerateFinished& proto);
+void ToProto(const EmbedResult& result, v1::EmbedResponse& proto);
+void ToProto(const LanguageModel& model, v1::Model& proto);
+void ToProto(const Embedder& embedder, v1::Model& proto);
+
+}  // namespace baton

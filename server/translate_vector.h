@@ -1,0 +1,27 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "baton/v1/vector.pb.h"
+#include "engine/base/clock.h"
+#include "engine/request/vector_request.h"
+
+// VectorService's messages and the engine's. The engine knows the collection and checks vectors,
+// payloads and the collection's parameters against it.
+namespace baton {
+
+absl::StatusOr<CollectionSpec> ToSpec(const v1::CollectionSpec& proto);
+absl::StatusOr<UpsertRequest> ToUpsert(const v1::UpsertRequest& proto, Envelope envelope);
+absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope envelope);
+absl::StatusOr<GetRequest> ToGet(const v1::GetRequest& proto);
+absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRequest& proto, Envelope envelope);
+absl::StatusOr<SearchRequest> ToSearch(const v1::SearchBatchRequest& proto, Envelope envelope);
+
+void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto);
+void ToProto(const UpsertResult& result, v1::UpsertResponse& proto);
+void ToProto(const DeleteResult& result, v1::DeleteResponse& proto);
+void ToProto(std::vector<Point> points, v1::GetResponse& proto);
+// `result` holds one query's points.
+void ToProto(SearchResult result, v1::SearchResponse& proto);
+void ToProto(SearchResult result, v1::SearchBatchResponse& proto);
+
+}  // namespace baton

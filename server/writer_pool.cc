@@ -1,0 +1,23 @@
+#include "server/writer_pool.h"
+
+#include <limits>
+#include <utility>
+
+namespace baton {
+
+WriterPool::WriterPool(int threads) : jobs_(std::numeric_limits<size_t>::max()) {
+  for (int i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] {
+      while (std::optional<Job> job = jobs_.Pop()) (*job)();
+    });
+  }
+}
+
+WriterPool::~WriterPool() {
+  jobs_.Close();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WriterPool::Post(Job job) { jobs_.Push(std::move(job)); }
+
+}  // namespace baton

@@ -1,0 +1,31 @@
+#include "config/models.h"
+
+#include <catch2/catch.hpp>
+#include <vector>
+
+#include "tests/support/status_matchers.h"
+
+namespace baton {
+namespace {
+
+TEST_CASE("--model takes a file, or a name and a file") {
+  CHECK(ParseModelFlag("a/tiny.gguf") == ModelOptions{"", "a/tiny.gguf"});
+  CHECK(ParseModelFlag("t=a/tiny.gguf") == ModelOptions{"t", "a/tiny.gguf"});
+  CHECK(ParseModelFlag("a/b=c.gguf") == ModelOptions{"", "a/b=c.gguf"});
+  CHECK(ParseModelFlag("t=b=c.gguf") == ModelOptions{"t", "b=c.gguf"});
+}
+
+TEST_CASE("a model without a name gets its file's") {
+  std::vector<ModelOptions> models;
+  REQUIRE_OK(AddModel({"", "dir/tiny-1.5.gguf"}, models));
+  REQUIRE_OK(AddModel({"", "plain"}, models));
+  CHECK(models == std::vector<ModelOptions>{{"tiny-1.5", "dir/tiny-1.5.gguf"}, {"plain", "plain"}});
+  REQUIRE_STATUS(AddModel({"", "other/plain.gguf"}, models), absl::StatusCode::kInvalidArgument,
+                 "\"plain\" is given twice");
+  REQUIRE_STATUS(AddModel({"a/b", "x"}, models), absl::StatusCode::kInvalidArgument, "models.name");
+  REQUIRE_STATUS(AddModel({"", "dir/"}, models), absl::StatusCode::kInvalidArgument, "models.name");
+  REQUIRE_STATUS(AddModel({"a", ""}, models), absl::StatusCode::kInvalidArgument, "models.path");
+}
+
+}  // namespace
+}  // namespace baton

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/exec/cpu/cpu_executor.h"
+#include "tests/support/await.h"
+#include "tests/support/gguf_writer.h"
+#include "tests/support/scripted_executor.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace baton {
+
+// A whole engine over a store of its own, the CPU executor, and what a test adds.
+class EngineFixture {
+ public:
+  EngineOptions options;
+  Metrics metrics;
+  std::vector<std::shared_ptr<const LanguageModel>> models;
+
+  EngineFixture() { options.kv.memory_mb = 4; }
+
+  void AddRandomModel(const RandomModelOptions& shape = {}) {
+    files_.push_back(std::make_unique<TempFile>(RandomModelBytes(shape)));
+    auto model = LoadLanguageModel("random", files_.back()->path());
+    REQUIRE_OK(model);
+    models.push_back(*model);
+  }
+
+  // Its language-model work is done by `script`; it stands before the CPU and is preferred for
+  // prefill, and for decode too.
+  ScriptedExecutor& AddScripted(ScriptedExecutor::Script script) {
+    auto executor = std::make_unique<ScriptedExecutor>(std::move(script));
+    ScriptedExecutor& added = *executor;
+    extra_.push_back(std::move(executor));
+    return added;
+  }
+
+  Engine& Start() {
+    auto store = VectorStore::Open(VectorOptions{.data_dir = dir_.File("data")}, metrics);
+    REQUIRE_OK(store);
+    store_ = *std::move(store);
+    EngineParts parts{.clock = &SystemClock(),
+                      .metrics = &metrics,
+                      .store = store_.get(),
+                      .executors = std::move(extra_),
+                      .models = models,
+                      .embedder = MakeLexicalEmbedder(512)};
+    auto cpu = MakeCpuExecutor(CpuOptions{.llm_threads = 2, .search_threads = 2}, SystemClock());
+    REQUIRE_OK(cpu);
+    parts.executors.push_back(*std::move(cpu));
+    auto made = Engine::Create(options, std::move(parts));
+    REQUIRE_OK(made);
+    engine = *std::move(made);
+    return *engine;
+  }
+
+  // A request that the scripted executor serves whole.
+  static GenerateRequest Scripted(std::string prompt, int32_t max_tokens) {
+    GenerateRequest request;
+    request.prompt = std::move(prompt);
+    request.max_tokens = max_tokens;
+    request.envelope.hints.platform = Platform::kGpu;
+    return request;
+  }
+
+ private:
+  TempDir dir_;
+  std::vector<std::unique_ptr<TempFile>> files_;
+  std::vector<std::unique_ptr<Executor>> extra_;
+  std::unique_ptr<VectorStore> store_;
+
+ public:
+  std::unique_ptr<Engine> engine;  // destroyed first
+};
+
+}  // namespace baton

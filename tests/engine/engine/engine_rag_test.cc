@@ -1,0 +1,162 @@
+#include <catch2/catch.hpp>
+#include <random>
+
+#include "engine/engine.h"
+#include "tests/engine/engine/engine_fixture.h"
+
+namespace baton {
+namespace {
+
+absl::StatusOr<IngestResult> Ingest(Engine& engine, IngestRequest request) {
+  return Call<IngestResult>(
+      [&](Done<IngestResult> done) { return engine.Submit(request, std::move(done)); });
+}
+
+struct Asked {
+  std::shared_ptr<AskRecorder> sink = std::make_shared<AskRecorder>();
+  absl::Status status;
+  AskResult result;
+};
+
+Asked Ask(Engine& engine, AskRequest request) {
+  Asked asked;
+  const auto id = engine.Submit(std::move(request), asked.sink);
+  if (!id.ok()) {
+    asked.status = id.status();
+    return asked;
+  }
+  auto outcome = asked.sink->Wait();
+  asked.status = outcome.status;
+  asked.result = std::move(outcome.result);
+  return asked;
+}
+
+// An invented name that no text holds by chance.
+std::string Name(std::mt19937& random) {
+  std::string name;
+  for (int i = 0; i < 4; ++i) {
+    name += "bdfgklmnprstvz"[random() % 14];
+    name += "aeiou"[random() % 5];
+  }
+  name[0] = static_cast<char>(name[0] - 'a' + 'A');
+  return name;
+}
+
+TEST_CASE("facts made up at run time are each cited in the answer to their question") {
+  const auto seed = std::random_device{}();
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  EngineFixture f;
+  Engine& engine = f.Start();
+  struct Fact {
+    std::string subject, sentence;
+  };
+  std::vector<Fact> facts;
+  IngestRequest ingest{.collection = "facts"};
+  for (int d = 0; d < 5; ++d) {
+    std::string text;
+    for (int i = 0; i < 8; ++i) {
+      const std::string subject = Name(random);
+      facts.push_back({subject, "The tower of " + subject + " is " +
+                                    std::to_string(10 + random() % 900) + " metres tall."});
+      text += facts.back().sentence + " Visitors come in spring. The road is closed at night.\n\n";
+    }
+    ingest.documents.push_back({.id = "doc" + std::to_string(d), .title = "Towers", .text = text});
+  }
+  const auto ingested = Ingest(engine, ingest);
+  REQUIRE_OK(ingested);
+  CHECK(ingested->documents == 5);
+  CHECK(ingested->passages >= 5);
+
+  for (const Fact& fact : facts) {
+    const Asked asked = Ask(engine, {.collection = "facts",
+                                     .question = "How tall is the tower of " + fact.subject + "?",
+                                     .k = 3});
+    REQUIRE_OK(asked.status);
+    CHECK(asked.result.mode == AskMode::kRetrievalOnly);
+    CHECK_THAT(asked.result.mode_reason, Catch::Contains("no language model is configured"));
+    CAPTURE(fact.sentence);
+    bool cited = false;
+    for (const Citation& citation : asked.result.citations) {
+      cited |= citation.quote == fact.sentence;
+    }
+    CHECK(cited);
+    CHECK(asked.result.timings.stages.at(0).name == "embed");
+    CHECK(asked.result.timings.stages.at(1).name == "search");
+  }
+}
+
+TEST_CASE("a document ingested again replaces its passages") {
+  EngineFixture f;
+  Engine& engine = f.Start();
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "Sentence number " + std::to_string(i) + " stands here.\n\n";
+  IngestRequest request{
+      .collection = "docs", .documents = {{.id = "a", .text = text}}, .passage_chars_max = 64};
+  const auto first = Ingest(engine, request);
+  REQUIRE_OK(first);
+  REQUIRE(first->passages > 10);
+  request.documents[0].text = "Only this is left.";
+  const auto second = Ingest(engine, request);
+  REQUIRE_OK(second);
+  CHECK(second->passages == 1);
+  CHECK(second->passages_removed == first->passages - 1);
+  CHECK(engine.DescribeCollection("docs")->points == 1);
+  const Asked asked = Ask(engine, {.collection = "docs", .question = "What is left?"});
+  REQUIRE(asked.sink->passages.size() == 1);
+  CHECK(asked.sink->passages[0].text == "Only this is left.");
+}
+
+TEST_CASE("with a model the answer is generated from cited passages, stage by stage") {
+  EngineFixture f;
+  f.AddRandomModel({.context_tokens = 256});
+  f.options.rag.answer_tokens_max = 8;
+  Engine& engine = f.Start();
+  REQUIRE_OK(Ingest(engine, {.collection = "docs",
+                             .documents = {{.id = "a", .text = "The bell rings at nine."},
+                                           {.id = "b", .text = "The ferry leaves at noon."}}}));
+  Asked asked = Ask(engine, {.collection = "docs", .question = "When does the ferry leave?"});
+  REQUIRE_OK(asked.status);
+  CHECK(asked.result.mode == AskMode::kGenerated);
+  CHECK(asked.result.generated.generated_tokens >= 0);
+  CHECK(asked.result.generated.generated_tokens <= 8);
+  REQUIRE_FALSE(asked.result.citations.empty());
+  CHECK(asked.result.citations[0].document_id == "b");
+  CHECK(asked.result.citations[0].number == 1);
+  std::vector<std::string> names;
+  for (const Stage& stage : asked.result.timings.stages) names.push_back(stage.name);
+  REQUIRE(names.size() >= 3);
+  CHECK(names[0] == "embed");
+  CHECK(names[1] == "search");
+  CHECK(names[2] == "prefill");
+
+  asked = Ask(engine, {.collection = "docs", .question = "ferry?", .retrieval_only = true});
+  CHECK(asked.result.mode == AskMode::kRetrievalOnly);
+  CHECK(asked.sink->ids.empty());
+}
+
+TEST_CASE("asking what cannot be answered is refused or said") {
+  EngineFixture f;
+  Engine& engine = f.Start();
+  CHECK(absl::IsNotFound(Ask(engine, {.collection = "none", .question = "x"}).status));
+  CHECK(absl::IsInvalidArgument(Ask(engine, {.collection = "none", .question = " \n"}).status));
+  CHECK(absl::IsInvalidArgument(
+      Ask(engine, {.collection = "none", .question = "x", .k = 101}).status));
+  REQUIRE_OK(Call<CollectionInfo>([&](Done<CollectionInfo> done) {
+    return engine.SubmitCreate({.name = "points", .dimension = 512}, std::move(done));
+  }));
+  const Asked foreign = Ask(engine, {.collection = "points", .question = "x"});
+  CHECK(absl::IsFailedPrecondition(foreign.status));
+  CHECK_THAT(std::string(foreign.status.message()), Catch::Contains("not filled by Ingest"));
+  CHECK(absl::IsFailedPrecondition(
+      Ingest(engine, {.collection = "points", .documents = {{.id = "a", .text = "b"}}}).status()));
+  REQUIRE_STATUS(Ingest(engine, {.collection = "d", .documents = {{.id = "a", .text = " "}}}),
+                 absl::StatusCode::kInvalidArgument, "documents[0].text is blank");
+  REQUIRE_STATUS(Ingest(engine, {.collection = "d", .documents = {}}),
+                 absl::StatusCode::kInvalidArgument, "documents must be 1 to 1000");
+  const Asked no_model = Ask(engine, {.collection = "points", .question = "x", .model = "missing"});
+  CHECK_FALSE(no_model.status.ok());
+}
+
+}  // namespace
+}  // namespace baton

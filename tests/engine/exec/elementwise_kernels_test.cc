@@ -1,0 +1,127 @@
+// The kernels that treat each row or element on its own: rms_norm, rope, silu_gate.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "tests/engine/exec/kernel_levels.h"
+
+namespace baton {
+namespace {
+
+constexpr uint32_t kSeed = 20260803;
+
+std::vector<float> Random(size_t count, float spread, std::mt19937& random) {
+  std::normal_distribution<float> normal(0.0f, spread);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("rms_norm equals its naive twin, in place as well") {
+  const SimdLevel level = GENERATE(from_range(LevelsHere()));
+  const bool in_place = GENERATE(false, true);
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(level), in_place);
+  for (const int64_t dim : {1, 2, 7, 15, 16, 17, 64, 100, 2048}) {
+    for (const int64_t rows : {0, 1, 3}) {
+      CAPTURE(dim, rows);
+      std::vector<float> x = Random(static_cast<size_t>(rows * dim) + 1, 3.0f, random);
+      const std::vector<float> before = x;
+      const std::vector<float> weight = Random(static_cast<size_t>(dim) + 1, 1.0f, random);
+      std::vector<float> y(x.size(), NAN);
+      float* const out = in_place ? x.data() + 1 : y.data() + 1;
+      KernelsFor(level).rms_norm({.x = x.data() + 1,
+                                  .weight = weight.data() + 1,
+                                  .y = out,
+                                  .rows = rows,
+                                  .dim = dim,
+                                  .epsilon = 1e-5f});
+      for (int64_t r = 0; r < rows; ++r) {
+        double squares = 0;
+        for (int64_t i = 0; i < dim; ++i) squares += std::pow(before[1 + r * dim + i], 2);
+        const double factor = 1 / std::sqrt(squares / static_cast<double>(dim) + 1e-5);
+        for (int64_t i = 0; i < dim; ++i) {
+          const double want = before[1 + r * dim + i] * factor * weight[1 + i];
+          REQUIRE(std::abs(out[r * dim + i] - want) <= 2e-6 * std::abs(want) + 1e-9);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("rope rotates the first pairs and leaves the rest") {
+  const SimdLevel level = GENERATE(from_range(LevelsHere()));
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(level));
+  for (const int64_t heads : {0, 1, 3}) {
+    for (const int64_t head_dim : {2, 8, 20, 64, 66}) {
+      for (const int64_t pairs : {int64_t{0}, int64_t{1}, head_dim / 4, head_dim / 2}) {
+        CAPTURE(heads, head_dim, pairs);
+        std::vector<float> x = Random(static_cast<size_t>(heads * head_dim) + 1, 1.0f, random);
+        const std::vector<float> before = x;
+        std::vector<float> cos;
+        std::vector<float> sin;
+        for (int64_t i = 0; i < pairs; ++i) {
+          cos.push_back(std::cos(static_cast<float>(i) * 0.7f));
+          sin.push_back(std::sin(static_cast<float>(i) * 0.7f));
+        }
+        KernelsFor(level).rope({.x = x.data() + 1,
+                                .cos = cos.data(),
+                                .sin = sin.data(),
+                                .heads = heads,
+                                .head_dim = head_dim,
+                                .pairs = pairs});
+        for (int64_t h = 0; h < heads; ++h) {
+          const float* const was = before.data() + 1 + h * head_dim;
+          const float* const is = x.data() + 1 + h * head_dim;
+          for (int64_t i = 0; i < head_dim; ++i) {
+            double want = was[i];
+            if (i < 2 * pairs) {
+              const int64_t pair = i / 2;
+              want = i % 2 == 0 ? double{was[i]} * cos[pair] - double{was[i + 1]} * sin[pair]
+                                : double{was[i - 1]} * sin[pair] + double{was[i]} * cos[pair];
+            }
+            REQUIRE(std::abs(is[i] - want) <= 1e-6);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("silu_gate equals its naive twin over the whole range of exp") {
+  const SimdLevel level = GENERATE(from_range(LevelsHere()));
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(level));
+  for (const size_t count : {0, 1, 3, 15, 16, 17, 172, 1000}) {
+    for (const float spread : {0.01f, 1.0f, 30.0f, 1000.0f}) {
+      CAPTURE(count, spread);
+      std::vector<float> gate = Random(count + 1, spread, random);
+      const std::vector<float> before = gate;
+      const std::vector<float> up = Random(count + 1, 1.0f, random);
+      KernelsFor(level).silu_gate(
+          {.gate = gate.data() + 1, .up = up.data() + 1, .count = static_cast<int64_t>(count)});
+      for (size_t i = 1; i <= count; ++i) {
+        const double want = double{before[i]} / (1 + std::exp(-double{before[i]})) * up[i];
+        REQUIRE(std::abs(gate[i] - want) <= 1e-6 * std::abs(want) + 1e-30);
+      }
+    }
+  }
+}
+
+TEST_CASE("silu_gate keeps a NaN and never makes one") {
+  const SimdLevel level = GENERATE(from_range(LevelsHere()));
+  std::vector<float> gate = {NAN, 3e38f, -3e38f, 0.0f, -0.0f, 88.5f, -88.5f};
+  const std::vector<float> up(gate.size(), 1.0f);
+  KernelsFor(level).silu_gate(
+      {.gate = gate.data(), .up = up.data(), .count = static_cast<int64_t>(gate.size())});
+  REQUIRE(std::isnan(gate[0]));
+  REQUIRE(gate[1] == 3e38f);
+  for (size_t i = 2; i < gate.size(); ++i) REQUIRE(std::isfinite(gate[i]));
+}
+
+}  // namespace baton

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/exec/cpu/llama_forward.h"
+#include "engine/kv/block_pool.h"
+#include "engine/model/language_model.h"
+#include "tests/support/gguf_writer.h"
+#include "tests/support/status_matchers.h"
+
+namespace baton {
+
+inline std::shared_ptr<const LanguageModel> RandomModel(const RandomModelOptions& options) {
+  const TempFile file(RandomModelBytes(options));
+  auto model = LoadLanguageModel("random", file.path());
+  REQUIRE_OK(model);
+  return *std::move(model);
+}
+
+inline KvLayout LayoutOf(const LlmShape& shape, int32_t block_tokens) {
+  return {.layers = shape.layers,
+          .kv_heads = shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .block_tokens = block_tokens};
+}
+
+// One sequence's KV blocks, enough for `tokens` positions.
+struct SequenceBlocks {
+  SequenceBlocks(const KvLayout& layout, int64_t tokens) {
+    const int64_t count = (tokens + layout.block_tokens - 1) / layout.block_tokens;
+    memory.resize(static_cast<size_t>(count * layout.block_elements()), 1e30f);
+    for (int64_t i = 0; i < count; ++i) {
+      blocks.push_back(memory.data() + i * layout.block_elements());
+    }
+  }
+  std::vector<float> memory;
+  std::vector<float*> blocks;
+};
+
+// The logits after the last of `tokens`, which follow `position` earlier ones.
+inline std::vector<float> LogitsAfter(LlamaForward& forward, const KvLayout& layout,
+                                      SequenceBlocks& sequence, std::span<const TokenId> tokens,
+                                      int32_t position) {
+  std::vector<float> logits;
+  const ForwardItem item = {
+      .tokens = tokens, .position = position, .blocks = sequence.blocks, .logits = true};
+  REQUIRE_OK(forward.Run(layout, {&item, 1}, [&](size_t, std::span<const float> values) {
+    logits.assign(values.begin(), values.end());
+  }));
+  return logits;
+}
+
+inline TokenId Greedy(std::span<const float> logits) {
+  return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+}  // namespace baton

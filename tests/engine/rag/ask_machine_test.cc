@@ -1,0 +1,125 @@
+#include "engine/rag/ask_machine.h"
+
+#include <catch2/catch.hpp>
+
+#include "engine/rag/passage.h"
+#include "tests/support/status_matchers.h"
+
+namespace baton {
+namespace {
+
+// One token a byte.
+class ByteTokenizer final : public Tokenizer {
+ public:
+  std::vector<TokenId> Encode(std::string_view text) const override {
+    std::vector<TokenId> ids;
+    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+    return ids;
+  }
+  std::string TokenBytes(TokenId token, bool) const override {
+    return std::string(1, static_cast<char>(token));
+  }
+  int32_t vocabulary() const override { return 256; }
+  std::optional<TokenId> bos() const override { return std::nullopt; }
+  bool add_bos() const override { return false; }
+  bool IsEndOfText(TokenId token) const override { return token == 0; }
+};
+
+std::vector<ScoredPoint> Found(int count) {
+  std::vector<ScoredPoint> points;
+  for (int i = 0; i < count; ++i) {
+    const std::string text = "Opening words. The ferry number " + std::to_string(i) + " sails.";
+    const Document document{.id = "doc" + std::to_string(i), .title = "Ferries", .text = text};
+    points.push_back(
+        {.id = PassageId(document.id, 0),
+         .score = 1.0f - 0.1f * static_cast<float>(i),
+         .payload = MakePassagePayload(document, {0, static_cast<int64_t>(text.size())},
+                                       {.passage = 0, .passages = 1})});
+  }
+  return points;
+}
+
+const ByteTokenizer kTokenizer;
+
+TEST_CASE("with a model: embed, search, prepare, generate, finish") {
+  AskMachine machine({.question = "Which ferry sails?", .k = 4, .max_tokens = 7}, {},
+                     {.tokenizer = &kTokenizer, .context_tokens = 2000});
+  CHECK(std::get<AskMachine::Embed>(machine.Start()).text == "Which ferry sails?");
+  const auto search = std::get<AskMachine::Search>(machine.OnEmbedded({1, 2}));
+  CHECK(search.query == std::vector<float>{1, 2});
+  CHECK(search.k == 4);
+  CHECK(std::holds_alternative<AskMachine::PrepareContext>(machine.OnFound()));
+  auto context = machine.Prepare(Found(3));
+  REQUIRE_OK(context);
+  CHECK(context->passages.size() == 3);
+  CHECK(context->passages[0].document_id == "doc0");
+  const auto generate = std::get<AskMachine::Generate>(machine.OnPrepared(*context));
+  CHECK(generate.max_tokens == 7);
+  const std::string prompt(generate.prompt.begin(), generate.prompt.end());
+  CHECK_THAT(prompt, Catch::Contains("ferry number 2") && Catch::Contains("Which ferry sails?"));
+  const auto finish = std::get<AskMachine::Finish>(machine.OnGenerated({.model = "m"}));
+  CHECK(finish.result.mode == AskMode::kGenerated);
+  REQUIRE(finish.result.citations.size() == 3);
+  const Citation& citation = finish.result.citations[1];
+  CHECK(citation.number == 2);
+  CHECK(citation.document_id == "doc1");
+  CHECK(citation.quote == "The ferry number 1 sails.");
+  CHECK(citation.begin == 15);
+  CHECK(citation.end == citation.begin + std::ssize(citation.quote));
+}
+
+TEST_CASE("only passages that are in the prompt are cited") {
+  SECTION("bounded by rag.context_passages_max") {
+    AskMachine machine({.question = "ferry?"}, {.context_passages_max = 2},
+                       {.tokenizer = &kTokenizer, .context_tokens = 2000});
+    const auto context = machine.Prepare(Found(5));
+    REQUIRE_OK(context);
+    CHECK(context->passages.size() == 5);
+    CHECK(context->citations.size() == 2);
+  }
+  SECTION("bounded by the model's context, half of which is left for the answer at most") {
+    AskMachine machine({.question = "ferry?", .max_tokens = 100'000}, {},
+                       {.tokenizer = &kTokenizer, .context_tokens = 500});
+    auto context = machine.Prepare(Found(5));
+    REQUIRE_OK(context);
+    CHECK(context->prompt.size() <= 250);
+    CHECK(context->citations.size() < 5);
+    CHECK_FALSE(context->citations.empty());
+    CHECK(std::get<AskMachine::Generate>(machine.OnPrepared(*context)).max_tokens == 250);
+  }
+}
+
+TEST_CASE("without a model, or asked so, the passages are the answer") {
+  const auto result_of = [](AskRequest request, AskMachine::Writer writer, int found) {
+    AskMachine machine(std::move(request), {}, std::move(writer));
+    auto context = machine.Prepare(Found(found));
+    REQUIRE_OK(context);
+    CHECK(context->prompt.empty());
+    return std::get<AskMachine::Finish>(machine.OnPrepared(*std::move(context))).result;
+  };
+  const AskResult no_model = result_of({.question = "ferry?"}, {.reason = "no model here"}, 2);
+  CHECK(no_model.mode == AskMode::kRetrievalOnly);
+  CHECK(no_model.mode_reason == "no model here");
+  CHECK(no_model.citations.size() == 2);
+
+  const AskResult asked = result_of({.question = "ferry?", .retrieval_only = true},
+                                    {.tokenizer = &kTokenizer, .context_tokens = 2000}, 2);
+  CHECK(asked.mode == AskMode::kRetrievalOnly);
+  CHECK_THAT(asked.mode_reason, Catch::Contains("asked for retrieval only"));
+
+  const AskResult nothing =
+      result_of({.question = "ferry?"}, {.tokenizer = &kTokenizer, .context_tokens = 2000}, 0);
+  CHECK(nothing.mode == AskMode::kNothingFound);
+  CHECK(nothing.citations.empty());
+}
+
+TEST_CASE("a question that does not fit and a point that is no passage are errors") {
+  const AskMachine small({.question = std::string(400, 'q')}, {},
+                         {.tokenizer = &kTokenizer, .context_tokens = 300});
+  REQUIRE_STATUS(small.Prepare(Found(1)), absl::StatusCode::kInvalidArgument, "question");
+  const AskMachine machine({.question = "q"}, {}, {.reason = "none"});
+  REQUIRE_STATUS(machine.Prepare({{.id = 7}}), absl::StatusCode::kInvalidArgument, "document_id");
+}
+
+}  // namespace
+}  // namespace baton

@@ -1,0 +1,182 @@
+// The programs that people use against a daemon: batonctl and baton-load.
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "catch2/catch.hpp"
+#include "tests/support/daemon.h"
+#include "tests/support/gguf_writer.h"
+#include "tests/support/shared_data.h"
+
+namespace baton {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kCorpus = "deploy/demo/corpus";  // tests run in the root of the repository
+constexpr const char* kQuestions = "deploy/demo/questions.jsonl";
+
+// batonctl against a daemon; the proxy would lead nowhere.
+ProgramResult Ctl(const Daemon& daemon, std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {BATON_BATONCTL, "--server", daemon.grpc_address()});
+  return RunProgram(arguments,
+                    {"http_proxy=http://127.0.0.1:9", "grpc_proxy=http://127.0.0.1:9", "LC_ALL=C"});
+}
+
+// Its output, one JSON document a line or one in all.
+std::vector<json> JsonOf(const ProgramResult& result, bool is_by_line) {
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  if (!is_by_line) return {json::parse(result.out)};
+  std::vector<json> documents;
+  std::istringstream lines(result.out);
+  for (std::string line; std::getline(lines, line);) documents.push_back(json::parse(line));
+  return documents;
+}
+
+json JsonOf(const ProgramResult& result) { return JsonOf(result, /*is_by_line=*/false).front(); }
+
+struct Question {
+  std::string question, document, quote;
+};
+std::vector<Question> AnswerableQuestions() {
+  std::vector<Question> questions;
+  std::ifstream in(kQuestions);
+  for (std::string line; std::getline(in, line);) {
+    const json entry = json::parse(line);
+    if (entry.at("document").is_null()) continue;
+    questions.push_back({entry.at("question"), entry.at("document"), entry.at("quote")});
+  }
+  return questions;
+}
+
+TEST_CASE("batonctl ingests the demo corpus and asks it") {
+  Daemon daemon;
+  const json ingested = JsonOf(Ctl(daemon, {"ingest", kCorpus, "--collection", "town", "--json"}));
+  // Protobuf's JSON has 64-bit numbers as strings.
+  CHECK(std::stoi(ingested.at("documents").get<std::string>()) >= 15);
+  const int passages = std::stoi(ingested.at("passages").get<std::string>());
+  CHECK(passages >= 100);
+
+  const std::vector<Question> questions = AnswerableQuestions();
+  REQUIRE(questions.size() >= 40);
+  int cited = 0;
+  constexpr int kAsked = 10;
+  for (size_t i = 0; i < kAsked; ++i) {
+    const Question& question = questions[i * questions.size() / kAsked];
+    CAPTURE(question.question);
+    const std::vector<json> events =
+        JsonOf(Ctl(daemon, {"--json", "ask", question.question, "-c", "town"}), true);
+    REQUIRE(events.size() == 2);
+    CHECK(events[0].at("retrieved").at("passages").size() == 5);
+    const json& finished = events[1].at("finished");
+    CHECK(finished.at("mode") == "RETRIEVAL_ONLY");
+    CHECK(finished.at("timings").at("stages").size() == 2);
+    for (const json& citation : finished.at("citations")) {
+      if (citation.at("document_id") != question.document) continue;
+      cited += citation.at("quote") == question.quote;
+      break;
+    }
+  }
+  CHECK(cited >= kAsked - 2);  // lexical retrieval: a question may use other words than its answer
+
+  const ProgramResult shown = Ctl(daemon, {"ask", questions[0].question, "-c", "town"});
+  CHECK(shown.exit_code == 0);
+  CHECK_THAT(shown.out, Catch::Contains(questions[0].document) &&
+                            Catch::Contains("search_single") &&
+                            Catch::Contains("No text was generated"));
+
+  const json collections = JsonOf(Ctl(daemon, {"--json", "collections"}));
+  REQUIRE(collections.at("collections").size() == 1);
+  CHECK(collections.at("collections")[0].at("points") == std::to_string(passages));
+
+  const json found = JsonOf(
+      Ctl(daemon, {"search", "--json", "-c", "town", "--text", "lighthouse keeper", "-k", "3"}));
+  REQUIRE(found.at("points").size() == 3);
+  CHECK_FALSE(found.at("points")[0].at("payload").at("text").at("text").get<std::string>().empty());
+}
+
+TEST_CASE("batonctl generates, and shows models, devices and explanations") {
+  const TempFile model(RandomModelBytes({}));
+  Daemon daemon({"--model=tiny=" + model.path()});
+  const std::vector<json> events = JsonOf(
+      Ctl(daemon, {"generate", "hello there", "--max-tokens", "8", "--ignore-eos", "--json"}),
+      true);
+  REQUIRE(events.size() >= 2);
+  CHECK(events.back().at("finished").at("generated_tokens") == 8);
+
+  const json models = JsonOf(Ctl(daemon, {"models", "--json"}));
+  CHECK(models.at("models")[0].at("name") == "tiny");
+  const json devices = JsonOf(Ctl(daemon, {"devices", "--json"}));
+  CHECK(devices.at("devices").size() >= 3);
+  const json explained =
+      JsonOf(Ctl(daemon, {"explain", "--kind", "search", "--items", "64", "--json"}));
+  CHECK(explained.at("stages")[0].at("route").at("rule") == "search-bulk");
+  for (const char* command : {"models", "devices", "explain", "collections"}) {
+    CAPTURE(command);
+    const ProgramResult shown = Ctl(daemon, {command});
+    CHECK(shown.exit_code == 0);
+    CHECK_FALSE(shown.out.empty());
+    CHECK(shown.err.empty());
+  }
+}
+
+TEST_CASE("batonctl says what went wrong and what to do") {
+  Daemon daemon;
+  const ProgramResult missing = Ctl(daemon, {"ask", "Who?", "-c", "nowhere"});
+  CHECK(missing.exit_code == 1);
+  CHECK(missing.out.empty());
+  CHECK_THAT(missing.err, Catch::Contains("nowhere"));
+  CHECK(Ctl(daemon, {"ask"}).exit_code == 2);
+  CHECK(Ctl(daemon, {"dance"}).exit_code == 2);
+  CHECK(daemon.Terminate() == 0);
+  const ProgramResult gone = Ctl(daemon, {"devices", "--timeout", "5"});
+  CHECK(gone.exit_code == 1);
+  CHECK_THAT(gone.err, Catch::Contains("no daemon answers at " + daemon.grpc_address()));
+}
+
+TEST_CASE("baton-load measures a running daemon") {
+  const TempFile model(RandomModelBytes({.context_tokens = 2048}));
+  Daemon daemon({"--model=tiny=" + model.path()});
+  REQUIRE(Ctl(daemon, {"ingest", kCorpus, "-c", "town"}).exit_code == 0);
+  const TempDir dir;
+  const std::string prompts = dir.Write("prompts.txt", "hello there\nthe cat sat on\n");
+  struct Scenario {
+    std::string name;
+    std::vector<std::string> flags;
+    std::string latency;
+  };
+  for (const Scenario& scenario : std::vector<Scenario>{
+           {"search", {"--collection", "town", "--rate", "50", "--duration", "2"}, "search_ms.p99"},
+           {"generate",
+            {"--prompts", prompts, "--max-tokens", "8", "--rate", "10", "--duration", "1"},
+            "ttft_ms.p50"},
+           {"ask",
+            {"--collection", "town", "--questions", kQuestions, "--max-tokens", "8", "--rate", "5",
+             "--duration", "1"},
+            "retrieved_ms.p50"}}) {
+    CAPTURE(scenario.name);
+    const std::string figures_file = dir.File(scenario.name + ".json");
+    std::vector<std::string> arguments = {BATON_LOAD,   "--target",    daemon.grpc_address(),
+                                          "--scenario", scenario.name, "--json",
+                                          figures_file, "--seed",      "5"};
+    arguments.insert(arguments.end(), scenario.flags.begin(), scenario.flags.end());
+    const ProgramResult result = RunProgram(arguments, {"http_proxy=http://127.0.0.1:9"});
+    INFO(result.err);
+    CHECK(result.exit_code == 0);
+    CHECK_THAT(result.out, Catch::StartsWith(scenario.name + ": ") && Catch::Contains("p99"));
+    const json report = json::parse(ReadWholeFile(figures_file));
+    const json& figures = report.at("figures");
+    CAPTURE(figures.dump());
+    CHECK(figures.at("requests.sent").get<double>() > 0);
+    CHECK(figures.at("requests.ok") == figures.at("requests.sent"));
+    CHECK(figures.at(scenario.latency).get<double>() > 0);
+    CHECK(report.at("seed") == 5);
+    CHECK(report.contains("machine"));
+  }
+}
+
+}  // namespace
+}  // namespace baton

@@ -1,0 +1,318 @@
+#include "server/translate_admin.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/translate_inference.h"
+#include "server/translate_rag.h"
+#include "server/translate_vector.h"
+#include "tests/support/status_matchers.h"
+
+namespace baton {
+namespace {
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+TEST_CASE("generate") {
+  v1::GenerateRequest proto;
+  REQUIRE_STATUS(ToGenerate(proto, {}), kInvalid, "prompt must be given");
+  proto.set_text("");
+  REQUIRE_STATUS(ToGenerate(proto, {}), kInvalid, "text must not be empty");
+  proto.set_text(std::string((4 << 20) + 1, 'x'));
+  REQUIRE_STATUS(ToGenerate(proto, {}), kInvalid, "text must be 1 to 4194304 bytes long, but is");
+  proto.mutable_tokens();
+  REQUIRE_STATUS(ToGenerate(proto, {}), kInvalid, "tokens.ids must be 1 to 1048576, but are 0");
+  proto.mutable_tokens()->add_ids(7);
+  proto.mutable_sampling()->set_top_p(1.5f);
+  REQUIRE_STATUS(ToGenerate(proto, {}), kInvalid, "sampling.top_p");
+  proto.mutable_sampling()->set_top_p(0.5f);
+  proto.mutable_sampling()->set_temperature(0.7f);
+  proto.mutable_sampling()->set_top_k(40);
+  proto.mutable_sampling()->set_min_p(0.05f);
+  proto.mutable_sampling()->set_seed(0);
+  proto.set_max_tokens(9);
+  proto.set_ignore_eos(true);
+  proto.set_model("tiny");
+  const auto request = ToGenerate(proto, {.priority = 3});
+  REQUIRE_OK(request);
+  CHECK(std::get<std::vector<TokenId>>(request->prompt) == std::vector<TokenId>{7});
+  CHECK(request->sampling.temperature == 0.7f);
+  CHECK(request->sampling.top_k == 40);
+  CHECK(request->sampling.top_p == 0.5f);
+  CHECK(request->sampling.min_p == 0.05f);
+  CHECK(request->sampling.seed == uint64_t{0});
+  CHECK(request->max_tokens == 9);
+  CHECK(request->ignore_eos);
+  CHECK(request->model == "tiny");
+  CHECK(request->envelope.priority == 3);
+
+  v1::GenerateRequest plain;
+  plain.set_text("hi");
+  const auto defaults = ToGenerate(plain, {});
+  REQUIRE_OK(defaults);
+  CHECK_FALSE(defaults->sampling.seed.has_value());
+  CHECK_FALSE(defaults->max_tokens.has_value());
+  CHECK(defaults->sampling.top_p == 1);
+
+  v1::GenerateFinished finished;
+  ToProto(GenerateResult{.reason = FinishReason::kLength,
+                         .prompt_tokens = 1,
+                         .generated_tokens = 2,
+                         .seed = 3,
+                         .model = "tiny"},
+          finished);
+  CHECK(finished.reason() == v1::FINISH_REASON_LENGTH);
+  CHECK(finished.prompt_tokens() == 1);
+  CHECK(finished.generated_tokens() == 2);
+  CHECK(finished.seed() == 3);
+  CHECK(finished.model() == "tiny");
+}
+
+TEST_CASE("embed and tokenize") {
+  v1::EmbedRequest embed;
+  REQUIRE_STATUS(ToEmbed(embed, {}), kInvalid, "texts must be 1 to 1024, but are 0");
+  embed.add_texts("a");
+  embed.add_texts("");
+  REQUIRE_STATUS(ToEmbed(embed, {}), kInvalid, "texts[1] must not be empty");
+  embed.set_texts(1, std::string((1 << 20) + 1, 'x'));
+  REQUIRE_STATUS(ToEmbed(embed, {}), kInvalid, "texts[1] must be 1 to 1048576 bytes long");
+  embed.set_texts(1, "b");
+  REQUIRE(ToEmbed(embed, {})->texts == std::vector<std::string>{"a", "b"});
+  for (int i = 2; i < 1025; ++i) embed.add_texts("c");
+  REQUIRE_STATUS(ToEmbed(embed, {}), kInvalid, "texts must be 1 to 1024, but are 1025");
+
+  v1::TokenizeRequest tokenize;
+  REQUIRE_OK(CheckTokenize(tokenize));
+  tokenize.set_text(std::string((4 << 20) + 1, 'x'));
+  REQUIRE_STATUS(CheckTokenize(tokenize), kInvalid, "text");
+
+  v1::EmbedResponse response;
+  ToProto(EmbedResult{.embeddings = {{1, 2}, {3, 4}}, .model = "lexical"}, response);
+  REQUIRE(response.embeddings_size() == 2);
+  CHECK(response.embeddings(1).values(0) == 3);
+  CHECK(response.model() == "lexical");
+}
+
+TEST_CASE("collections") {
+  v1::CollectionSpec proto;
+  proto.set_name("c");
+  proto.set_dimension(3);
+  const auto defaults = ToSpec(proto);
+  REQUIRE_OK(defaults);
+  CHECK(defaults->metric == Metric::kCosine);
+  CHECK(defaults->hnsw_m == 16);
+  CHECK(defaults->hnsw_ef_construction == 200);
+  proto.set_metric(v1::METRIC_L2);
+  proto.set_hnsw_m(0);  // present and wrong: the engine refuses it
+  REQUIRE(ToSpec(proto)->metric == Metric::kL2);
+  REQUIRE(ToSpec(proto)->hnsw_m == 0);
+  proto.set_metric(static_cast<v1::Metric>(7));
+  REQUIRE_STATUS(ToSpec(proto), kInvalid, "spec.metric must be 1 to 3");
+
+  v1::CollectionInfo info;
+  ToProto(CollectionInfo{.spec = {.name = "c", .dimension = 3, .metric = Metric::kDot},
+                         .points = 5,
+                         .points_unindexed = 2,
+                         .segments = 1,
+                         .embedder = "lexical"},
+          info);
+  CHECK(info.spec().metric() == v1::METRIC_DOT);
+  CHECK(info.spec().hnsw_m() == 16);
+  CHECK(info.points() == 5);
+  CHECK(info.points_unindexed() == 2);
+  CHECK(info.segments() == 1);
+  CHECK(info.embedder() == "lexical");
+}
+
+TEST_CASE("points") {
+  v1::UpsertRequest upsert;
+  REQUIRE_STATUS(ToUpsert(upsert, {}), kInvalid, "collection must be named");
+  upsert.set_collection("c");
+  REQUIRE_STATUS(ToUpsert(upsert, {}), kInvalid, "points must be 1 to 10000, but are 0");
+  v1::Point& point = *upsert.add_points();
+  point.set_id(18446744073709551615u);
+  point.add_vector(1.5f);
+  (*point.mutable_payload())["k"].set_integer(4);
+  const auto request = ToUpsert(upsert, {});
+  REQUIRE_OK(request);
+  CHECK(request->points[0].id == 18446744073709551615u);
+  CHECK(request->points[0].vector == std::vector<float>{1.5f});
+  CHECK(std::get<int64_t>(request->points[0].payload.at("k")) == 4);
+  (*point.mutable_payload())["void"];
+  REQUIRE_STATUS(ToUpsert(upsert, {}), kInvalid, "points[0].payload[\"void\"]");
+  for (int i = 1; i < 10'001; ++i) upsert.add_points();
+  REQUIRE_STATUS(ToUpsert(upsert, {}), kInvalid, "points must be 1 to 10000, but are 10001");
+
+  v1::DeleteRequest deletion;
+  deletion.set_collection("c");
+  REQUIRE_STATUS(ToDelete(deletion, {}), kInvalid, "ids must be 1 to 10000, but are 0");
+  deletion.add_ids(3);
+  REQUIRE(ToDelete(deletion, {})->ids == std::vector<PointId>{3});
+
+  v1::GetRequest get;
+  get.set_collection("c");
+  REQUIRE_STATUS(ToGet(get), kInvalid, "ids");
+  get.add_ids(3);
+  REQUIRE(ToGet(get)->with_payload);
+  REQUIRE_FALSE(ToGet(get)->with_vectors);
+  get.set_with_payload(false);
+  get.set_with_vectors(true);
+  REQUIRE_FALSE(ToGet(get)->with_payload);
+  REQUIRE(ToGet(get)->with_vectors);
+
+  v1::GetResponse response;
+  std::vector<Point> points;
+  points.push_back({.id = 3, .vector = {1, 2}, .payload = {{"k", true}}});
+  ToProto(std::move(points), response);
+  CHECK(response.points(0).id() == 3);
+  CHECK(response.points(0).vector_size() == 2);
+  CHECK(response.points(0).payload().at("k").boolean());
+}
+
+TEST_CASE("searches") {
+  v1::SearchRequest proto;
+  REQUIRE_STATUS(ToSearch(proto, {}), kInvalid, "collection");
+  proto.set_collection("c");
+  proto.add_vector(1);
+  proto.mutable_params()->set_k(5);
+  const auto defaults = ToSearch(proto, {});
+  REQUIRE_OK(defaults);
+  CHECK(defaults->queries == std::vector<std::vector<float>>{{1}});
+  CHECK(defaults->params.k == 5);
+  CHECK(defaults->params.ef == 64);
+  CHECK(defaults->params.with_payload);
+  CHECK_FALSE(defaults->params.with_vectors);
+  CHECK_FALSE(defaults->params.exact);
+  proto.mutable_params()->set_ef(0);  // present and wrong: the engine refuses it
+  REQUIRE(ToSearch(proto, {})->params.ef == 0);
+
+  v1::SearchBatchRequest batch;
+  batch.set_collection("c");
+  REQUIRE_STATUS(ToSearch(batch, {}), kInvalid, "queries must be 1 to 10000, but are 0");
+  batch.mutable_params()->set_k(1000);
+  for (int i = 0; i < 1000; ++i) batch.add_queries()->add_vector(1);
+  REQUIRE_OK(ToSearch(batch, {}));
+  batch.add_queries();
+  REQUIRE_STATUS(ToSearch(batch, {}), kInvalid,
+                 "queries times params.k must be at most 1000000, but is 1001000");
+
+  v1::SearchBatchResponse response;
+  SearchResult result;
+  result.results.resize(2);
+  result.results[1].push_back({.id = 4, .score = 0.5f, .payload = {{"k", 1.5}}, .vector = {9}});
+  ToProto(std::move(result), response);
+  REQUIRE(response.results_size() == 2);
+  CHECK(response.results(0).points_size() == 0);
+  CHECK(response.results(1).points(0).id() == 4);
+  CHECK(response.results(1).points(0).score() == 0.5f);
+  CHECK(response.results(1).points(0).payload().at("k").number() == 1.5);
+  CHECK(response.results(1).points(0).vector(0) == 9);
+  v1::SearchResponse empty;
+  ToProto(SearchResult(), empty);
+  CHECK(empty.points_size() == 0);
+}
+
+TEST_CASE("ingest and ask") {
+  v1::IngestRequest ingest;
+  REQUIRE_STATUS(ToIngest(ingest, {}), kInvalid, "collection");
+  ingest.set_collection("c");
+  v1::Document& document = *ingest.add_documents();
+  document.set_id("d");
+  document.set_title("t");
+  document.set_text("text");
+  (*document.mutable_metadata())["year"].set_integer(1911);
+  ingest.set_passage_overlap_chars(0);
+  const auto request = ToIngest(ingest, {});
+  REQUIRE_OK(request);
+  CHECK(request->documents[0].id == "d");
+  CHECK(request->documents[0].title == "t");
+  CHECK(request->documents[0].text == "text");
+  CHECK(std::get<int64_t>(request->documents[0].metadata.at("year")) == 1911);
+  CHECK_FALSE(request->passage_chars_max.has_value());
+  CHECK(request->passage_overlap_chars == 0);
+
+  v1::AskRequest ask;
+  ask.set_collection("c");
+  REQUIRE_STATUS(ToAsk(ask, {}), kInvalid, "question must not be empty");
+  ask.set_question(std::string(16'385, 'x'));
+  REQUIRE_STATUS(ToAsk(ask, {}), kInvalid, "question must be 1 to 16384 bytes long");
+  ask.set_question("why?");
+  REQUIRE(ToAsk(ask, {})->k == 5);
+  ask.set_k(0);  // present and wrong: the engine refuses it
+  REQUIRE(ToAsk(ask, {})->k == 0);
+  ask.mutable_sampling()->set_temperature(-1);
+  REQUIRE_STATUS(ToAsk(ask, {}), kInvalid, "sampling.temperature");
+
+  v1::AskFinished finished;
+  ToProto(AskResult{.mode = AskMode::kRetrievalOnly,
+                    .mode_reason = "no model",
+                    .citations = {Citation{.number = 1,
+                                           .passage_id = 2,
+                                           .document_id = "d",
+                                           .title = "t",
+                                           .quote = "q",
+                                           .begin = 3,
+                                           .end = 4}}},
+          finished);
+  CHECK(finished.mode() == v1::AskFinished::RETRIEVAL_ONLY);
+  CHECK(finished.mode_reason() == "no model");
+  CHECK(finished.finish_reason() == v1::FINISH_REASON_UNSPECIFIED);
+  REQUIRE(finished.citations_size() == 1);
+  CHECK(finished.citations(0).quote() == "q");
+  CHECK(finished.citations(0).end() == 4);
+  v1::AskFinished generated;
+  ToProto(AskResult{.mode = AskMode::kGenerated, .generated = {.model = "tiny"}}, generated);
+  CHECK(generated.mode() == v1::AskFinished::GENERATED);
+  CHECK(generated.finish_reason() == v1::FINISH_REASON_STOP);
+  CHECK(generated.model() == "tiny");
+
+  v1::Retrieved retrieved;
+  ToProto(std::vector<Passage>{Passage{.id = 1, .document_id = "d", .text = "x", .score = 0.5f}},
+          retrieved);
+  CHECK(retrieved.passages(0).id() == 1);
+  CHECK(retrieved.passages(0).text() == "x");
+  CHECK(retrieved.passages(0).score() == 0.5f);
+}
+
+TEST_CASE("explain and devices") {
+  v1::ExplainRequest proto;
+  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "kind must be 1 to 5");
+  proto.set_kind(static_cast<v1::ExplainRequest::Kind>(6));
+  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "but is 6");
+  proto.set_kind(v1::ExplainRequest::ASK);
+  REQUIRE(ToExplain(proto, {})->kind == ExplainRequest::Kind::kAsk);
+  REQUIRE(ToExplain(proto, {})->items == 1);
+
+  DeviceReport report;
+  report.info = {.platform = Platform::kGpu, .device = "gpu", .present = true, .detail = "driver"};
+  report.sample = {.healthy = false, .queue_depth = 2};
+  report.skills = {"llm"};
+  v1::Device device;
+  ToProto(report, device);
+  CHECK_FALSE(device.available());
+  CHECK(device.reason() == "the device is not healthy");
+  CHECK(device.queue_depth() == 2);
+  CHECK(device.skills(0) == "llm");
+  report.info.present = false;
+  report.info.reason = "no driver";
+  v1::Device absent;
+  ToProto(report, absent);
+  CHECK_FALSE(absent.available());
+  CHECK(absent.reason() == "no driver");
+
+  v1::ExplainStage stage;
+  ToProto(
+      ExplainedStage{
+          .name = "search",
+          .candidates = {Candidate{
+              .platform = Platform::kCpu, .device = "cpu0", .eligible = true, .score = 0.75}}},
+      stage);
+  CHECK(stage.name() == "search");
+  CHECK(stage.candidates(0).eligible());
+  CHECK(stage.candidates(0).score() == 0.75);
+}
+
+}  // namespace
+}  // namespace baton

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <chrono>
+#include <thread>
+
+namespace baton {
+
+// How long a test waits for what should take milliseconds.
+inline constexpr std::chrono::seconds kAwaitMax{30};
+
+// Polls until `done()`; false after kAwaitMax.
+template <class Condition>
+bool Eventually(Condition done) {
+  const auto end = std::chrono::steady_clock::now() + kAwaitMax;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+}  // namespace baton

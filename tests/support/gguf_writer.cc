@@ -1,0 +1,307 @@
+#include "tests/support/gguf_writer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/strings.h"
+
+namespace baton {
+namespace {
+
+constexpr uint64_t kAlignmentBytes = 32;
+
+enum : uint32_t {
+  kUint32 = 4,
+  kInt32 = 5,
+  kFloat32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kUint64 = 10,
+  kFloat64 = 12,
+};
+
+template <class T>
+void Put(std::string& out, T value) {
+  const auto bytes = std::bit_cast<std::array<char, sizeof(T)>>(value);
+  out.append(bytes.data(), bytes.size());
+}
+
+void PutString(std::string& out, std::string_view value) {
+  Put<uint64_t>(out, value.size());
+  out.append(value);
+}
+
+void Pad(std::string& out) {
+  out.resize((out.size() + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes);
+}
+
+}  // namespace
+
+void GgufWriter::AddKey(std::string_view key, uint32_t type) {
+  ++key_count_;
+  PutString(keys_, key);
+  Put(keys_, type);
+}
+void GgufWriter::AddString(std::string_view key, std::string_view value) {
+  AddKey(key, kString);
+  PutString(keys_, value);
+}
+void GgufWriter::AddUint32(std::string_view key, uint32_t value) {
+  AddKey(key, kUint32);
+  Put(keys_, value);
+}
+void GgufWriter::AddUint64(std::string_view key, uint64_t value) {
+  AddKey(key, kUint64);
+  Put(keys_, value);
+}
+void GgufWriter::AddInt32(std::string_view key, int32_t value) {
+  AddKey(key, kInt32);
+  Put(keys_, value);
+}
+void GgufWriter::AddFloat(std::string_view key, float value) {
+  AddKey(key, kFloat32);
+  Put(keys_, value);
+}
+void GgufWriter::AddDouble(std::string_view key, double value) {
+  AddKey(key, kFloat64);
+  Put(keys_, value);
+}
+void GgufWriter::AddBool(std::string_view key, bool value) {
+  AddKey(key, kBool);
+  Put<uint8_t>(keys_, value ? 1 : 0);
+}
+void GgufWriter::AddStrings(std::string_view key, const std::vector<std::string>& values) {
+  AddKey(key, kArray);
+  Put(keys_, uint32_t{kString});
+  Put<uint64_t>(keys_, values.size());
+  for (const std::string& value : values) {
+    PutString(keys_, value);
+  }
+}
+void GgufWriter::AddInts(std::string_view key, const std::vector<int32_t>& values) {
+  AddKey(key, kArray);
+  Put(keys_, uint32_t{kInt32});
+  Put<uint64_t>(keys_, values.size());
+  for (const int32_t value : values) {
+    Put(keys_, value);
+  }
+}
+void GgufWriter::AddFloats(std::string_view key, const std::vector<float>& values) {
+  AddKey(key, kArray);
+  Put(keys_, uint32_t{kFloat32});
+  Put<uint64_t>(keys_, values.size());
+  for (const float value : values) {
+    Put(keys_, value);
+  }
+}
+
+void GgufWriter::AddTensor(std::string_view name, std::vector<int64_t> dims, TensorType type,
+                           const std::vector<float>& weights) {
+  AddRawTensor(name, std::move(dims), static_cast<uint32_t>(type), EncodeWeights(type, weights));
+}
+
+void GgufWriter::AddRawTensor(std::string_view name, std::vector<int64_t> dims, uint32_t ggml_type,
+                              std::string data) {
+  tensors_.push_back({std::string(name), std::move(dims), ggml_type, std::move(data)});
+}
+
+std::string GgufWriter::Bytes() const {
+  std::string out = "GGUF";
+  Put<uint32_t>(out, 3);
+  Put<uint64_t>(out, tensors_.size());
+  Put(out, key_count_);
+  out += keys_;
+  uint64_t offset = 0;
+  for (const Tensor& tensor : tensors_) {
+    PutString(out, tensor.name);
+    Put(out, static_cast<uint32_t>(tensor.dims.size()));
+    for (const int64_t size : tensor.dims) {
+      Put(out, size);
+    }
+    Put(out, tensor.type);
+    Put(out, offset);
+    offset += (tensor.data.size() + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes;
+  }
+  for (const Tensor& tensor : tensors_) {
+    Pad(out);
+    out += tensor.data;
+  }
+  return out;
+}
+
+uint16_t F32ToF16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) {
+    return sign | 0x7e00u;  // NaN
+  }
+  if (magnitude >= 0x477ff000u) {
+    return sign | 0x7c00u;  // 65520 and above round to infinity
+  }
+  if (magnitude < 0x38800000u) {
+    // A denormal: the f32 adder rounds to multiples of 2^-24 for us.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+    return sign | static_cast<uint16_t>(std::bit_cast<uint32_t>(shifted) - 0x3f000000u);
+  }
+  const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
+  return sign | static_cast<uint16_t>((rounded - 0x38000000u) >> 13);
+}
+
+std::string EncodeWeights(TensorType type, const std::vector<float>& weights) {
+  std::string out;
+  switch (type) {
+    case TensorType::kF32:
+      for (const float weight : weights) {
+        Put(out, weight);
+      }
+      break;
+    case TensorType::kF16:
+      for (const float weight : weights) {
+        Put(out, F32ToF16(weight));
+      }
+      break;
+    case TensorType::kQ8_0:
+      BATON_CHECK(weights.size() % kQ8BlockWeights == 0);
+      for (size_t start = 0; start < weights.size(); start += kQ8BlockWeights) {
+        float largest = 0;
+        for (size_t i = 0; i < kQ8BlockWeights; ++i) {
+          largest = std::max(largest, std::abs(weights[start + i]));
+        }
+        const float scale = largest / 127;
+        Put(out, F32ToF16(scale));
+        for (size_t i = 0; i < kQ8BlockWeights; ++i) {
+          const float quant = scale == 0 ? 0 : std::round(weights[start + i] / scale);
+          Put(out, static_cast<int8_t>(quant));
+        }
+      }
+      break;
+  }
+  return out;
+}
+
+void AddRandomModelKeys(const RandomModelOptions& options, GgufWriter& writer) {
+  writer.AddString("general.architecture", "llama");
+  writer.AddUint32("llama.context_length", static_cast<uint32_t>(options.context_tokens));
+  writer.AddUint32("llama.embedding_length", static_cast<uint32_t>(options.dim));
+  writer.AddUint32("llama.block_count", static_cast<uint32_t>(options.layers));
+  writer.AddUint32("llama.feed_forward_length", static_cast<uint32_t>(options.ffn_dim));
+  writer.AddUint32("llama.attention.head_count", static_cast<uint32_t>(options.heads));
+  writer.AddUint32("llama.attention.head_count_kv", static_cast<uint32_t>(options.kv_heads));
+  writer.AddFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+
+  std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+  std::vector<int32_t> types = {2, 3, 3};
+  for (int byte = 0; byte < 256; ++byte) {
+    char piece[8];
+    std::snprintf(piece, sizeof(piece), "<0x%02X>", static_cast<unsigned>(byte) & 0xff);
+    tokens.push_back(piece);
+    types.push_back(6);
+  }
+  const std::string space = "\xE2\x96\x81";
+  tokens.push_back(space);
+  for (char letter = 'a'; letter <= 'z'; ++letter) {
+    tokens.emplace_back(1, letter);
+  }
+  for (const char* piece : {"th", "he", "in", "er", "an", "the"}) {
+    tokens.emplace_back(piece);
+  }
+  for (const char* word : {"t", "a", "th", "the", "an"}) {
+    tokens.push_back(space + word);
+  }
+  BATON_CHECK(tokens.size() <= kTestPieces && options.vocabulary >= kTestPieces);
+  types.resize(tokens.size(), 1);
+  while (tokens.size() < static_cast<size_t>(options.vocabulary)) {
+    tokens.push_back(StrCat("pad", tokens.size()));
+    types.push_back(5);
+  }
+  std::vector<float> scores(tokens.size(), 0.0f);
+  for (size_t i = 259; i < tokens.size(); ++i) {
+    // Longer pieces merge first, as in trained vocabularies.
+    scores[i] = static_cast<float>(tokens[i].size()) - static_cast<float>(i) / 1000;
+  }
+  writer.AddString("tokenizer.ggml.model", "llama");
+  writer.AddStrings("tokenizer.ggml.tokens", tokens);
+  writer.AddFloats("tokenizer.ggml.scores", scores);
+  writer.AddInts("tokenizer.ggml.token_type", types);
+  writer.AddUint32("tokenizer.ggml.bos_token_id", 1);
+  writer.AddUint32("tokenizer.ggml.eos_token_id", 2);
+  writer.AddUint32("tokenizer.ggml.unknown_token_id", 0);
+}
+
+void AddRandomModelTensors(const RandomModelOptions& options, GgufWriter& writer) {
+  std::mt19937_64 random(options.seed);
+  // Uniform in [-1, 1) from the generator's bits: std distributions differ between libraries.
+  const auto uniform = [&random] {
+    return static_cast<float>(static_cast<double>(random() >> 11) * 0x1p-52 - 1);
+  };
+  const auto matrix = [&](const std::string& name, int64_t rows, int64_t cols) {
+    // Outputs keep the size of the inputs, so that nothing grows with depth.
+    const float scale = std::sqrt(3.0f / static_cast<float>(cols));
+    std::vector<float> weights(static_cast<size_t>(rows * cols));
+    std::generate(weights.begin(), weights.end(), [&] { return scale * uniform(); });
+    // Rows that are not whole blocks stay F16, as in published quantised files.
+    const TensorType type =
+        cols % BlockWeights(options.type) == 0 ? options.type : TensorType::kF16;
+    writer.AddTensor(name, {cols, rows}, type, weights);
+  };
+  const auto norm = [&](const std::string& name) {
+    std::vector<float> weights(static_cast<size_t>(options.dim));
+    std::generate(weights.begin(), weights.end(), [&] { return 1 + 0.2f * uniform(); });
+    writer.AddTensor(name, {options.dim}, TensorType::kF32, weights);
+  };
+  const int64_t head_dim = options.dim / options.heads;
+  matrix("token_embd.weight", options.vocabulary, options.dim);
+  for (int32_t layer = 0; layer < options.layers; ++layer) {
+    const std::string prefix = StrCat("blk.", layer, ".");
+    norm(prefix + "attn_norm.weight");
+    matrix(prefix + "attn_q.weight", options.dim, options.dim);
+    matrix(prefix + "attn_k.weight", options.kv_heads * head_dim, options.dim);
+    matrix(prefix + "attn_v.weight", options.kv_heads * head_dim, options.dim);
+    matrix(prefix + "attn_output.weight", options.dim, options.dim);
+    norm(prefix + "ffn_norm.weight");
+    matrix(prefix + "ffn_gate.weight", options.ffn_dim, options.dim);
+    matrix(prefix + "ffn_up.weight", options.ffn_dim, options.dim);
+    matrix(prefix + "ffn_down.weight", options.dim, options.ffn_dim);
+  }
+  norm("output_norm.weight");
+  if (!options.tied_output) {
+    matrix("output.weight", options.vocabulary, options.dim);
+  }
+  if (options.rope_factors) {
+    std::vector<float> factors(static_cast<size_t>(head_dim / 2));
+    std::generate(factors.begin(), factors.end(), [&] { return 4.5f + 3.5f * uniform(); });
+    writer.AddTensor("rope_freqs.weight", {head_dim / 2}, TensorType::kF32, factors);
+  }
+}
+
+std::string RandomModelBytes(const RandomModelOptions& options) {
+  GgufWriter writer;
+  AddRandomModelKeys(options, writer);
+  AddRandomModelTensors(options, writer);
+  return writer.Bytes();
+}
+
+TempFile::TempFile(std::string_view bytes, std::string_view suffix) {
+  path_ = (std::filesystem::temp_directory_path() / StrCat("baton-test-XXXXXX", suffix)).string();
+  const int fd = mkstemps(path_.data(), static_cast<int>(suffix.size()));
+  BATON_CHECK(fd >= 0);
+  close(fd);
+  std::ofstream(path_, std::ios::binary) << bytes;
+}
+
+TempFile::~TempFile() { std::filesystem::remove(path_); }
+
+}  // namespace baton

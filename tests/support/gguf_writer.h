@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/model/tensor_type.h"
+
+namespace baton {
+
+// Writes GGUF version 3 files for tests. Keys and tensors appear in the order they were added; the
+// writer checks nothing, so that it can also write files that are wrong.
+class GgufWriter {
+ public:
+  void AddString(std::string_view key, std::string_view value);
+  void AddUint32(std::string_view key, uint32_t value);
+  void AddUint64(std::string_view key, uint64_t value);
+  void AddInt32(std::string_view key, int32_t value);
+  void AddFloat(std::string_view key, float value);
+  void AddDouble(std::string_view key, double value);
+  void AddBool(std::string_view key, bool value);
+  void AddStrings(std::string_view key, const std::vector<std::string>& values);
+  void AddInts(std::string_view key, const std::vector<int32_t>& values);
+  void AddFloats(std::string_view key, const std::vector<float>& values);
+
+  // weights: [dims], innermost dimension first in `dims`; rounded to `type`.
+  void AddTensor(std::string_view name, std::vector<int64_t> dims, TensorType type,
+                 const std::vector<float>& weights);
+  // `ggml_type` and `data` as they are.
+  void AddRawTensor(std::string_view name, std::vector<int64_t> dims, uint32_t ggml_type,
+                    std::string data);
+
+  std::string Bytes() const;  // the whole file
+
+ private:
+  struct Tensor {
+    std::string name;
+    std::vector<int64_t> dims;
+    uint32_t type;
+    std::string data;
+  };
+  void AddKey(std::string_view key, uint32_t type);
+
+  uint64_t key_count_ = 0;
+  std::string keys_;
+  std::vector<Tensor> tensors_;
+};
+
+// Weights rounded to `type`, as a GGUF file holds them; Q8_0 rounds to nearest.
+std::string EncodeWeights(TensorType type, const std::vector<float>& weights);
+uint16_t F32ToF16(float value);  // round to nearest, ties to even
+
+// A llama-architecture model of any shape with random weights, and a small SPM vocabulary: <unk>,
+// <s>, </s>, 256 bytes, then letters, common pairs and words, padded with unused pieces.
+struct RandomModelOptions {
+  int32_t dim = 64;
+  int32_t ffn_dim = 96;
+  int32_t layers = 2;
+  int32_t heads = 4;
+  int32_t kv_heads = 2;
+  int32_t vocabulary = 320;  // at least kTestPieces
+  int32_t context_tokens = 128;
+  TensorType type = TensorType::kF32;  // of the matrices; norms stay F32
+  bool tied_output = true;
+  bool rope_factors = false;
+  uint64_t seed = 1;
+};
+inline constexpr int32_t kTestPieces = 300;  // the tiny vocabulary without padding fits in
+
+// The keys and the vocabulary, without tensors.
+void AddRandomModelKeys(const RandomModelOptions& options, GgufWriter& writer);
+void AddRandomModelTensors(const RandomModelOptions& options, GgufWriter& writer);
+std::string RandomModelBytes(const RandomModelOptions& options);
+
+// A file that is removed with this object.
+class TempFile {
+ public:
+  explicit TempFile(std::string_view bytes, std::string_view suffix = ".gguf");
+  ~TempFile();
+  TempFile(const TempFile&) = delete;
+  TempFile& operator=(const TempFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace baton
