@@ -7,6 +7,7 @@
 #include "engine/rag/passage.h"
 #include "engine/rag/prompt.h"
 #include "engine/rag/quote.h"
+#include "engine/rag/rerank.h"
 
 namespace baton {
 namespace {
@@ -31,7 +32,7 @@ AskMachine::AskMachine(AskRequest request, const RagOptions& options, Writer wri
 AskMachine::Work AskMachine::Start() const { return Embed{.text = request_.question}; }
 
 AskMachine::Work AskMachine::OnEmbedded(std::vector<float> query) const {
-  return Search{.query = std::move(query), .k = request_.k};
+  return Search{.query = std::move(query), .k = std::max(request_.k, options_.rerank_candidates)};
 }
 
 int32_t AskMachine::AnswerTokensMax() const {
@@ -46,6 +47,10 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
   for (const ScoredPoint& point : found) {
     ASSIGN_OR_RETURN(Passage passage, PassageFromPayload(point.id, point.score, point.payload));
     context.passages.push_back(std::move(passage));
+  }
+  Rerank(request_.question, context.passages);
+  if (context.passages.size() > static_cast<size_t>(request_.k)) {
+    context.passages.resize(static_cast<size_t>(request_.k));
   }
   size_t cited = context.passages.size();
   if (Generates() && cited > 0) {

@@ -30,7 +30,7 @@ class AskMachine {
   };
   struct Search {
     std::vector<float> query;
-    int32_t k = 0;
+    int32_t k = 0;  // more than the request's: the best of them are kept
   };
   // Call Prepare() with the points that were found, on a thread that may take milliseconds.
   struct PrepareContext {};

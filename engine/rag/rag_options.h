@@ -9,6 +9,7 @@ namespace baton {
 struct RagOptions {
   int32_t passage_chars_max = 600;
   int32_t passage_overlap_chars = 100;
+  int32_t rerank_candidates = 32;
   int32_t context_passages_max = 5;
   int32_t answer_tokens_max = 128;
 
@@ -18,6 +19,8 @@ struct RagOptions {
       "longest passage of an ingested document, characters");
     v("passage_overlap_chars", passage_overlap_chars, Range{0, 4095},
       "characters that consecutive passages may share, less than half of passage_chars_max");
+    v("rerank_candidates", rerank_candidates, Range{1, 1000},
+      "passages that an Ask searches for, to keep the best by the question's words");
     v("context_passages_max", context_passages_max, Range{1, 100},
       "retrieved passages that are put before the language model at most");
     v("answer_tokens_max", answer_tokens_max, Range{1, 1048576},

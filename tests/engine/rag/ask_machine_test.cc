@@ -47,7 +47,7 @@ TEST_CASE("with a model: embed, search, prepare, generate, finish") {
   CHECK(std::get<AskMachine::Embed>(machine.Start()).text == "Which ferry sails?");
   const auto search = std::get<AskMachine::Search>(machine.OnEmbedded({1, 2}));
   CHECK(search.query == std::vector<float>{1, 2});
-  CHECK(search.k == 4);
+  CHECK(search.k == 32);
   CHECK(std::holds_alternative<AskMachine::PrepareContext>(machine.OnFound()));
   auto context = machine.Prepare(Found(3));
   REQUIRE_OK(context);
@@ -66,6 +66,21 @@ TEST_CASE("with a model: embed, search, prepare, generate, finish") {
   CHECK(citation.quote == "The ferry number 1 sails.");
   CHECK(citation.begin == 15);
   CHECK(citation.end == citation.begin + std::ssize(citation.quote));
+}
+
+TEST_CASE("more passages are searched for than asked for, and the best kept") {
+  const AskMachine machine({.question = "Which ferry is number 9?", .k = 2},
+                           {.rerank_candidates = 12}, {.reason = "none"});
+  CHECK(std::get<AskMachine::Search>(machine.OnEmbedded({1})).k == 12);
+  auto found = Found(12);
+  for (ScoredPoint& point : found) point.score = 0.5f;
+  const auto context = machine.Prepare(found);
+  REQUIRE_OK(context);
+  REQUIRE(context->passages.size() == 2);
+  CHECK(context->passages[0].document_id == "doc9");
+  const AskMachine many({.question = "ferry?", .k = 40}, {.rerank_candidates = 12},
+                        {.reason = "none"});
+  CHECK(std::get<AskMachine::Search>(many.OnEmbedded({1})).k == 40);
 }
 
 TEST_CASE("only passages that are in the prompt are cited") {
