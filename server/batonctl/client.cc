@@ -17,6 +17,12 @@ namespace {
 // 10,000 points with their payloads may come in one message.
 constexpr int kReceiveBytesMax = 256 << 20;
 
+// gRPC 1.51 reads the errno of a connect after other calls that may have set it, so now and then a
+// connection that was about to succeed is reported as failed (ENOENT where /sys is not mounted). A
+// failure is therefore believed only when it has lasted this long.
+constexpr std::chrono::milliseconds kConnectTrialMax{300};
+constexpr int kReconnectBackoffMs = 50;
+
 std::string CodeName(grpc::StatusCode code) {
   return absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
 }
@@ -31,7 +37,10 @@ Client::Client(const Options& options) : server_(options.server), timeout_s_(opt
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectBackoffMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectBackoffMs);
   channel_ = grpc::CreateCustomChannel(server_, grpc::InsecureChannelCredentials(), arguments);
+  channel_->WaitForConnected(std::chrono::system_clock::now() + kConnectTrialMax);
   admin_ = v1::AdminService::NewStub(channel_);
   inference_ = v1::InferenceService::NewStub(channel_);
   rag_ = v1::RagService::NewStub(channel_);

@@ -25,7 +25,7 @@ struct Terminal {
   bool err_is_tty = false;
 };
 
-// A connection to one daemon, made on first use. Never through a proxy. One thread.
+// A connection to one daemon, tried at once. Never through a proxy. One thread.
 class Client {
  public:
   explicit Client(const Options& options);

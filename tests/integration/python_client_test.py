@@ -123,6 +123,7 @@ class PythonClientTest(unittest.TestCase):
         cls.channel = grpc.insecure_channel(cls.daemon.grpc_address,
                                             options=[("grpc.enable_http_proxy", 0)])
         cls.addClassCleanup(cls.channel.close)
+        grpc.channel_ready_future(cls.channel).result(READY_SECONDS_MAX)
 
     def test_health(self):
         import health_pb2
