@@ -98,6 +98,7 @@ struct Engine::Loop::AskFlow {
   AskMachine machine;
   std::shared_ptr<AskSink> sink;
   std::shared_ptr<const LanguageModel> model;  // null: retrieval only
+  std::string answer = {};                     // the text generated so far
 };
 
 void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
@@ -156,11 +157,13 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                                          request.sampling, generate->max_tokens, false);
     if (!job.ok()) return Fail(active, job.status());
     job->on_tokens = [flow](TokenChunk chunk) {
-      if (!flow->active->ended) flow->sink->OnTokens(std::move(chunk));
+      if (flow->active->ended) return;
+      flow->answer += chunk.text;
+      flow->sink->OnTokens(std::move(chunk));
     };
     return RunGenerate(active, *LaneOf(*flow->model), *std::move(job),
                        [this, flow](GenerateResult result) {
-                         AskStep(flow, flow->machine.OnGenerated(std::move(result)));
+                         AskStep(flow, flow->machine.OnGenerated(std::move(result), flow->answer));
                        });
   }
   auto& finish = std::get<AskMachine::Finish>(work);

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+#include "engine/rag/answer.h"
 #include "engine/rag/passage.h"
 #include "engine/rag/prompt.h"
 #include "engine/rag/quote.h"
@@ -52,12 +54,17 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
   if (context.passages.size() > static_cast<size_t>(request_.k)) {
     context.passages.resize(static_cast<size_t>(request_.k));
   }
-  size_t cited = context.passages.size();
+  const auto too_far = [this](const Passage& passage) {
+    return double{passage.score} < options_.answer_score_min;
+  };
+  auto cited =
+      static_cast<size_t>(std::find_if(context.passages.begin(), context.passages.end(), too_far) -
+                          context.passages.begin());
   if (Generates() && cited > 0) {
     std::vector<PromptPassage> given;
-    for (const Passage& passage : context.passages) {
-      if (given.size() >= static_cast<size_t>(options_.context_passages_max)) break;
-      given.push_back({.title = passage.title, .text = passage.text});
+    cited = std::min(cited, static_cast<size_t>(options_.context_passages_max));
+    for (size_t i = 0; i < cited; ++i) {
+      given.push_back({.title = context.passages[i].title, .text = context.passages[i].text});
     }
     ASSIGN_OR_RETURN(BuiltPrompt prompt, BuildPrompt(*writer_.tokenizer, request_.question, given,
                                                      writer_.context_tokens - AnswerTokensMax()));
@@ -80,6 +87,11 @@ AskMachine::Work AskMachine::OnPrepared(Context context) {
   if (context.passages.empty()) {
     result.mode = AskMode::kNothingFound;
     result.mode_reason = "the collection holds no passages";
+  } else if (citations_.empty()) {
+    result.mode = AskMode::kNothingFound;
+    result.mode_reason =
+        StrCat("not in the documents: the best passage scores ", context.passages[0].score,
+               ", below rag.answer_score_min, ", options_.answer_score_min);
   } else {
     result.mode = AskMode::kRetrievalOnly;
     result.mode_reason =
@@ -89,9 +101,18 @@ AskMachine::Work AskMachine::OnPrepared(Context context) {
   return Finish{.result = std::move(result)};
 }
 
-AskMachine::Work AskMachine::OnGenerated(GenerateResult generated) {
+AskMachine::Work AskMachine::OnGenerated(GenerateResult generated, std::string_view answer) {
+  const AnswerMarks marks = ReadAnswer(answer, static_cast<int32_t>(citations_.size()));
+  if (marks.refuses) {
+    citations_.clear();
+  } else if (!marks.cited.empty()) {
+    std::erase_if(citations_, [&marks](const Citation& citation) {
+      return !std::binary_search(marks.cited.begin(), marks.cited.end(), citation.number);
+    });
+  }
+  const std::string did = marks.refuses ? "no answer found by model " : "answered by model ";
   return Finish{.result = {.mode = AskMode::kGenerated,
-                           .mode_reason = "answered by model " + generated.model,
+                           .mode_reason = did + generated.model,
                            .citations = std::move(citations_),
                            .generated = std::move(generated),
                            .timings = {}}};

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -46,7 +47,7 @@ class AskMachine {
   // What Prepare() makes of the found points.
   struct Context {
     std::vector<Passage> passages;    // best first
-    std::vector<Citation> citations;  // of those the answer rests on
+    std::vector<Citation> citations;  // of those an answer may rest on, by their numbers
     std::vector<TokenId> prompt;      // empty where nothing is generated
   };
 
@@ -60,7 +61,8 @@ class AskMachine {
   // model's context, or a point was not stored by Ingest.
   absl::StatusOr<Context> Prepare(const std::vector<ScoredPoint>& found) const;
   Work OnPrepared(Context context);
-  Work OnGenerated(GenerateResult generated);
+  // `answer`: all of the generated text.
+  Work OnGenerated(GenerateResult generated, std::string_view answer);
 
   const AskRequest& request() const { return request_; }
 

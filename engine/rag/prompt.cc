@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base/strings.h"
+#include "engine/rag/answer.h"
 #include "engine/rag/sentences.h"
 
 namespace baton {
@@ -15,7 +16,9 @@ namespace {
 // The same for every question, and ended by an empty line so that no tokenizer joins its last token
 // with what follows. Short, because small models have contexts of a few hundred tokens.
 constexpr std::string_view kHead =
-    "Answer the question from the numbered passages only. Cite them like [1].\n\n";
+    "Answer the question from the numbered passages only and cite them like [1]. If they do not "
+    "hold the answer, say: Not in the documents.\n\n";
+static_assert(kHead.find(kRefusal) != kHead.npos);
 
 std::string PromptText(std::string_view head, std::span<const PromptPassage> passages,
                        std::string_view question) {

@@ -57,7 +57,7 @@ TEST_CASE("with a model: embed, search, prepare, generate, finish") {
   CHECK(generate.max_tokens == 7);
   const std::string prompt(generate.prompt.begin(), generate.prompt.end());
   CHECK_THAT(prompt, Catch::Contains("ferry number 2") && Catch::Contains("Which ferry sails?"));
-  const auto finish = std::get<AskMachine::Finish>(machine.OnGenerated({.model = "m"}));
+  const auto finish = std::get<AskMachine::Finish>(machine.OnGenerated({.model = "m"}, "All."));
   CHECK(finish.result.mode == AskMode::kGenerated);
   REQUIRE(finish.result.citations.size() == 3);
   const Citation& citation = finish.result.citations[1];
@@ -81,6 +81,46 @@ TEST_CASE("more passages are searched for than asked for, and the best kept") {
   const AskMachine many({.question = "ferry?", .k = 40}, {.rerank_candidates = 12},
                         {.reason = "none"});
   CHECK(std::get<AskMachine::Search>(many.OnEmbedded({1})).k == 40);
+}
+
+TEST_CASE("the citations are the passages that the answer names") {
+  const auto numbers = [](std::string_view answer) {
+    AskMachine machine({.question = "Which ferry sails?"}, {},
+                       {.tokenizer = &kTokenizer, .context_tokens = 2000});
+    auto context = machine.Prepare(Found(3));
+    REQUIRE_OK(context);
+    machine.OnPrepared(*std::move(context));
+    const auto result = std::get<AskMachine::Finish>(machine.OnGenerated({}, answer)).result;
+    CHECK(result.mode == AskMode::kGenerated);
+    std::vector<int32_t> cited;
+    for (const Citation& citation : result.citations) cited.push_back(citation.number);
+    return cited;
+  };
+  CHECK(numbers(" Number 1 [2], and number 0 [1].") == std::vector<int32_t>{1, 2});
+  CHECK(numbers(" Number 1 [7].") == std::vector<int32_t>{1, 2, 3});
+  CHECK(numbers(" Not in the documents.").empty());
+}
+
+TEST_CASE("passages below rag.answer_score_min answer nothing") {
+  auto found = Found(2);
+  found[0].score = 1.0f;
+  found[1].score = -1.0f;
+  const AskMachine::Writer model = {.tokenizer = &kTokenizer, .context_tokens = 2000};
+  AskMachine some({.question = "ferry?"}, {.answer_score_min = 0.3}, model);
+  const auto context = some.Prepare(found);
+  REQUIRE_OK(context);
+  CHECK(context->passages.size() == 2);
+  REQUIRE(context->citations.size() == 1);
+  CHECK(context->citations[0].document_id == "doc0");
+
+  AskMachine none({.question = "moon?"}, {.answer_score_min = 0.9}, model);
+  auto nothing = none.Prepare(found);
+  REQUIRE_OK(nothing);
+  CHECK(nothing->prompt.empty());
+  const auto finish = std::get<AskMachine::Finish>(none.OnPrepared(*std::move(nothing)));
+  CHECK(finish.result.mode == AskMode::kNothingFound);
+  CHECK(finish.result.citations.empty());
+  CHECK_THAT(finish.result.mode_reason, Catch::Contains("rag.answer_score_min, 0.9"));
 }
 
 TEST_CASE("only passages that are in the prompt are cited") {
