@@ -6,10 +6,8 @@ import argparse
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 try:
@@ -18,7 +16,10 @@ except ImportError:
     print("SKIPPED: no python3-grpcio for " + sys.executable)
     sys.exit(0)
 
-READY_SECONDS_MAX = 30
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+sys.dont_write_bytecode = True
+import baton_client  # noqa: E402
+
 CALL_SECONDS_MAX = 30
 
 # No package ships these two as Python classes; the fields are those of grpc/health/v1 and
@@ -63,67 +64,16 @@ service ServerReflection {
 ARGS = None  # the command line
 
 
-def make_stubs(out):
-    """Generates Python modules for all protos into `out` and makes them importable."""
-    for name, text in (("health", HEALTH_PROTO), ("reflection", REFLECTION_PROTO)):
-        with open(os.path.join(out, name + ".proto"), "w", encoding="utf-8") as file:
-            file.write(text)
-    folder = os.path.join(ARGS.protos, "baton", "v1")
-    protos = ["baton/v1/" + name for name in sorted(os.listdir(folder)) if name.endswith(".proto")]
-    subprocess.run(
-        [ARGS.protoc, "-I", ARGS.protos, "-I", out, "--python_out=" + out, "--grpc_out=" + out,
-         "--plugin=protoc-gen-grpc=" + ARGS.grpc_plugin, *protos, "health.proto",
-         "reflection.proto"],
-        check=True)
-    sys.path.insert(0, out)
-
-
-class Daemon:
-    """A batond of its own on free ports."""
-
-    def __init__(self, folder):
-        self.log_path = os.path.join(folder, "log")
-        self.port_file = os.path.join(folder, "ports")
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(
-                [ARGS.batond, "--data-dir", os.path.join(folder, "data"),
-                 "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0",
-                 "--port-file", self.port_file],
-                stdout=log, stderr=log)
-        try:
-            self.grpc_address = self.wait_for_ports()["grpc"]
-        except BaseException:
-            self.kill()
-            raise
-
-    def wait_for_ports(self):
-        end = time.monotonic() + READY_SECONDS_MAX
-        while time.monotonic() < end and self.process.poll() is None:
-            if os.path.exists(self.port_file):
-                with open(self.port_file, encoding="utf-8") as file:
-                    return dict(line.strip().split("=", 1) for line in file)
-            time.sleep(0.01)
-        with open(self.log_path, encoding="utf-8", errors="replace") as log:
-            raise AssertionError("batond is not ready; its log:\n" + log.read())
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-
 class PythonClientTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory(prefix="baton-python-")
         cls.addClassCleanup(cls.folder.cleanup)
-        make_stubs(cls.folder.name)
-        cls.daemon = Daemon(cls.folder.name)
-        cls.addClassCleanup(cls.daemon.kill)
-        cls.channel = grpc.insecure_channel(cls.daemon.grpc_address,
-                                            options=[("grpc.enable_http_proxy", 0)])
-        cls.addClassCleanup(cls.channel.close)
-        grpc.channel_ready_future(cls.channel).result(READY_SECONDS_MAX)
+        baton_client.make_stubs(ARGS, cls.folder.name,
+                                (("health", HEALTH_PROTO), ("reflection", REFLECTION_PROTO)))
+        cls.daemon = baton_client.Daemon(ARGS.batond)
+        cls.addClassCleanup(cls.daemon.close)
+        cls.channel = cls.daemon.channel
 
     def test_health(self):
         import health_pb2
@@ -219,14 +169,13 @@ class PythonClientTest(unittest.TestCase):
 
     def test_z_sigterm_ends_the_daemon(self):
         self.daemon.process.send_signal(signal.SIGTERM)
-        self.assertEqual(self.daemon.process.wait(timeout=READY_SECONDS_MAX), 0)
+        self.assertEqual(self.daemon.process.wait(timeout=baton_client.READY_SECONDS_MAX), 0)
 
 
 def main():
     global ARGS  # pylint: disable=global-statement
     parser = argparse.ArgumentParser(description=__doc__)
-    for flag in ("--batond", "--protos", "--protoc", "--grpc-plugin"):
-        parser.add_argument(flag, required=True)
+    baton_client.add_arguments(parser)
     ARGS, rest = parser.parse_known_args()
     unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
 
