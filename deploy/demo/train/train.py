@@ -1,0 +1,219 @@
+"""Trains the demo's language model. Stops and goes on from its checkpoint; see README.md.
+
+    python train.py --out DIR --minutes 200 [--small]
+
+The curriculum moves on when answers are right, not when time has passed: without it a model of this
+size learns nothing (one passage must be understood before three are told apart). The learning rate
+is flat for the first 70 % of the time and falls to nothing in the rest.
+"""
+
+import argparse
+import json
+import os
+import time
+
+import torch
+import torch.nn.functional as F
+
+import batches
+import generate
+import lexicon
+from model import Llama, Shape
+from tokenizer import Tokenizer, train as train_tokenizer
+
+# passages; facts and other sentences per passage; questions; share of right answers among those to
+# answerable questions at which the next stage begins
+STAGES = [
+    dict(passages=(1, ), facts=2, fillers=0, questions=10, enough=0.85),
+    dict(passages=(1, ), facts=4, fillers=1, questions=10, enough=0.88),
+    dict(passages=(1, 2), facts=4, fillers=2, questions=12, enough=0.85),
+    dict(passages=(1, 1, 2, 2, 3, 3, 4, 6), facts=5, fillers=3, questions=14, enough=2.0)
+]
+EARLIER_SHARE = 0.15  # of contexts that come from an earlier stage
+REFUSALS = 0.25  # of questions
+TEXT_SHARE = 0.25  # of the context's positions that are predicted too
+TEXT_LOSS = 0.2
+WARM_UP_STEPS = 100
+FLAT_SHARE = 0.7
+REPORT_STEPS = 50
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised by Newton-Schulz (Jordan et al., 2024), scaled to Adam's step size
+    (Liu et al., 2025)."""
+
+    def __init__(self, parameters, lr, momentum=0.95, weight_decay=0.05):
+        super().__init__(parameters, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(p)
+                m = state["momentum"].mul_(group["momentum"]).add_(p.grad)
+                update = orthogonal(p.grad.add(m, alpha=group["momentum"]))
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape)**0.5)
+
+
+def orthogonal(g):
+    x = g / (g.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.775 * a + 2.0315 * (a @ a)) @ x
+    return x.T if tall else x
+
+
+def sample(rng, stage, tokens_per_step):
+    if stage > 0 and rng.random() < EARLIER_SHARE:
+        stage = rng.randrange(stage)
+    s = STAGES[stage]
+    contexts, tokens = [], 0
+    passages = rng.choice(s["passages"])  # one number a batch: rows of like length waste no padding
+    while tokens < tokens_per_step:
+        contexts.append(
+            generate.make_context(rng,
+                                  passages,
+                                  s["facts"],
+                                  s["fillers"],
+                                  s["questions"],
+                                  refusals=REFUSALS))
+        tokens += 30 + 20 * s["questions"] + passages * 13 * (s["facts"] + s["fillers"] // 2)
+    return contexts, stage
+
+
+def losses(model, batch, text_generator, dtype):
+    hidden = model(batch.tokens, batch.positions, batch.mask, dtype)
+    answers = batch.question >= 0
+    text = batch.text & (torch.rand(batch.text.shape, generator=text_generator).to(
+        batch.text.device) < TEXT_SHARE)
+    chosen = answers | text
+    logits = model.logits(hidden[chosen].float())
+    each = F.cross_entropy(logits, batch.targets[chosen], reduction="none")
+    is_answer = answers[chosen]
+    loss = each[is_answer].mean() + TEXT_LOSS * each[~is_answer].mean()
+    with torch.no_grad():
+        wrong = (logits[is_answer].argmax(-1) != batch.targets[answers]).long()
+        missed = torch.zeros(len(batch.answerable), dtype=torch.long, device=wrong.device)
+        missed.index_add_(0, batch.question[answers], wrong)
+        right = missed == 0
+    return (loss, right[batch.answerable].float().mean().item(),
+            right[~batch.answerable].float().mean().item(), each[is_answer].mean().item())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", required=True, help="folder of checkpoint, tokenizer and log")
+    parser.add_argument("--minutes",
+                        type=float,
+                        required=True,
+                        help="training time in all, that of earlier runs included")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--tokens-per-step", type=int, default=2500)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--heads", type=int, default=6)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--small",
+                        action="store_true",
+                        help="two layers: sees that the recipe runs")
+    args = parser.parse_args()
+
+    os.makedirs(args.out, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    vocabulary = os.path.join(args.out, "tokenizer")
+    if not os.path.exists(vocabulary + ".model"):
+        train_tokenizer(vocabulary, args.seed, contexts=2000 if args.small else 20000)
+    tokenizer = Tokenizer(vocabulary + ".model")
+    shape = Shape(tokenizer.pieces.vocab_size(), args.layers, args.width, args.heads, args.hidden)
+    if args.small:
+        shape = Shape(tokenizer.pieces.vocab_size(), 2, 96, 3, 256)
+
+    model = Llama(shape).to(device)
+    matrices = [p for b in model.blocks for p in b.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if not any(p is m for m in matrices)]
+    optimizers = [
+        Muon(matrices, args.learning_rate),
+        torch.optim.AdamW(others, args.learning_rate, betas=(0.9, 0.98), weight_decay=0)
+    ]
+    step, stage, trained, questions, accuracy = 0, 0, 0.0, 0, 0.0
+    checkpoint = os.path.join(args.out, "checkpoint.pt")
+    if os.path.exists(checkpoint):
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        if saved["shape"] != shape.as_dict():
+            raise SystemExit(f"{checkpoint} holds a model of another shape: {saved['shape']}")
+        model.load_state_dict(saved["model"])
+        for optimizer, state in zip(optimizers, saved["optimizers"]):
+            optimizer.load_state_dict(state)
+        step, stage, trained, questions = (saved[k]
+                                           for k in ("step", "stage", "trained", "questions"))
+
+    def save():
+        torch.save(
+            dict(shape=shape.as_dict(),
+                 model=model.state_dict(),
+                 step=step,
+                 stage=stage,
+                 trained=trained,
+                 questions=questions,
+                 seed=args.seed,
+                 optimizers=[o.state_dict() for o in optimizers]), checkpoint + ".new")
+        os.replace(checkpoint + ".new", checkpoint)
+
+    print(
+        f"{model.parameters_count() / 1e6:.2f} M parameters on {device}, seed {args.seed}, "
+        f"from step {step}",
+        flush=True)
+    sums, started = [], time.monotonic()
+    while trained < args.minutes * 60:
+        rng = lexicon.rng_for("train", args.seed, step)
+        chooser = torch.Generator().manual_seed(args.seed * 1000003 + step)
+        contexts, from_stage = sample(rng, stage, args.tokens_per_step)
+        batch = batches.collate(contexts, tokenizer, device)
+        flat = args.minutes * 60 * FLAT_SHARE
+        falling = max(0.02, min(1.0, (args.minutes * 60 - trained) / (args.minutes * 60 - flat)))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = args.learning_rate * falling * min(1.0, (step + 1) / WARM_UP_STEPS)
+        loss, right, refused, answer_loss = losses(model, batch, chooser, dtype)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        step += 1
+        questions += len(batch.answerable)
+        if from_stage == stage:
+            accuracy += (right - accuracy) * (0.02 if step > 50 else 0.1)
+            sums.append((right, refused, answer_loss))
+        trained += time.monotonic() - started
+        started = time.monotonic()
+        if step % REPORT_STEPS == 0:
+            mean = [sum(x for x in column if x == x) / max(1, len(column)) for column in zip(*sums)]
+            line = dict(step=step,
+                        stage=stage,
+                        minutes=round(trained / 60, 1),
+                        questions=questions,
+                        right=round(mean[0], 3),
+                        refused=round(mean[1], 3),
+                        loss=round(mean[2], 3))
+            print(json.dumps(line), flush=True)
+            sums = []
+            save()
+        if accuracy > STAGES[stage]["enough"]:
+            stage, accuracy, sums = stage + 1, 0.0, []
+    save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+#!/usr/bin/python3
+"""What the training recipe promises, without PyTorch: no held-out name in training, questions whose
+answers their passages hold, a generator that its seed decides, the daemon's own prompt."""
+
+import os
+import re
+import sys
+import unittest
+
+ROOT = os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "deploy", "demo", "train"))
+
+import generate  # noqa: E402
+import lexicon  # noqa: E402
+import scoring  # noqa: E402
+
+CONTEXTS = 300
+
+
+def contexts(seed, held_out):
+    rng = lexicon.rng_for("test", seed)
+    return [
+        generate.make_context(rng, 1 + i % 4, 4, 2, 8, held_out=held_out) for i in range(CONTEXTS)
+    ]
+
+
+def words(context):
+    text = " ".join(context.passages + [q.text + " " + q.answer for q in context.questions])
+    return {word.lower() for word in re.findall(r"[A-Za-z]+", text)}
+
+
+class Recipe(unittest.TestCase):
+
+    def test_no_held_out_name_occurs_in_training(self):
+        made = {False: set(), True: set()}
+        real = lexicon.name
+
+        def recorded(rng, held_out=False):
+            name = real(rng, held_out)
+            made[held_out].add(name.lower())
+            return name
+
+        lexicon.name = recorded
+        try:
+            training = set().union(*(words(c) for c in contexts(1, False)))
+            contexts(1, True)
+        finally:
+            lexicon.name = real
+        self.assertGreater(len(made[False]), 500)
+        self.assertGreater(len(made[True]), 500)
+        self.assertEqual(made[False] & made[True], set())
+        self.assertEqual(training & made[True], set())
+
+    def test_an_answer_stands_in_its_passage_and_a_refusal_in_none(self):
+        refusals = 0
+        for context in contexts(2, False) + contexts(2, True):
+            for question in context.questions:
+                if question.passage:
+                    passage = context.passages[question.passage - 1].lower()
+                    self.assertIn(question.answer.lower(), passage, question)
+                else:
+                    self.assertEqual(question.answer, generate.REFUSAL)
+                    refusals += 1
+        self.assertTrue(0.2 < refusals / (2 * CONTEXTS * 8) < 0.3, refusals)
+
+    def test_one_seed_gives_one_text(self):
+        self.assertEqual([c.passages for c in contexts(3, False)],
+                         [c.passages for c in contexts(3, False)])
+        self.assertNotEqual([c.passages for c in contexts(3, False)],
+                            [c.passages for c in contexts(4, False)])
+
+    def test_some_wordings_are_kept_from_training(self):
+        self.assertTrue(all(q.known_wording for c in contexts(5, False) for q in c.questions))
+        self.assertFalse(all(q.known_wording for c in contexts(5, True) for q in c.questions))
+
+    def test_the_prompt_is_the_daemons(self):
+        with open(os.path.join(ROOT, "engine/rag/prompt.cc"), encoding="utf-8") as file:
+            source = file.read()
+        literals = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', source)).replace("\\n", "\n")
+        self.assertIn(generate.HEAD, literals)
+        self.assertIn("Question: ", literals)
+        self.assertIn("\nAnswer:", literals)
+
+    def test_scores(self):
+        self.assertTrue(scoring.exact_match(" The 3,400 litres. [2]", "3,400 litres"))
+        self.assertFalse(scoring.exact_match("340 litres", "3,400 litres"))
+        self.assertFalse(scoring.exact_match("3.5 metres", "35 metres"))
+        self.assertAlmostEqual(scoring.f1("soft soap", "soft soap and spirit"), 2 / 3)
+        self.assertEqual(scoring.f1("", "x"), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
