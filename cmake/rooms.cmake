@@ -84,6 +84,20 @@ function(baton_python_test name)
   baton_label_test(${name} ${ARG_LABELS})
 endfunction()
 
+# baton_python_bench(NAME SCRIPT x_bench.py DEPENDS target ... ARGS ...): as baton_bench, for one
+# that is a client of the daemon and no part of it.
+function(baton_python_bench name)
+  cmake_parse_arguments(ARG "" "SCRIPT" "ARGS;DEPENDS" ${ARGN})
+  list(JOIN ARG_ARGS " " args)
+  file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/bin/bench_${name}
+    CONTENT "#!/bin/sh
+exec ${BATON_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_SCRIPT} ${args} \"$@\"
+"
+    FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ
+                     WORLD_EXECUTE)
+  add_custom_target(bench_${name} DEPENDS ${ARG_DEPENDS})
+endfunction()
+
 # baton_fuzzer(NAME SRCS x_fuzz.cc DEPS ...): a libFuzzer program where the fuzzers are built, and
 # a test that runs it for BATON_FUZZ_SECONDS, from the inputs in corpus/NAME if there are any. What
 # it finds new stays in build/PRESET/fuzz/NAME, an input that broke something in NAME-crash-*.
