@@ -21,16 +21,16 @@ import lexicon
 from model import Llama, Shape
 from tokenizer import Tokenizer, train as train_tokenizer
 
-# passages; facts and other sentences per passage; questions; share of right answers among those to
-# answerable questions at which the next stage begins
+# passages; facts and other sentences per passage; questions, and the share of them that has no
+# answer; share of right answers to the others at which the next stage begins
 STAGES = [
-    dict(passages=(1, ), facts=2, fillers=0, questions=10, enough=0.85),
-    dict(passages=(1, ), facts=4, fillers=1, questions=10, enough=0.88),
-    dict(passages=(1, 2), facts=4, fillers=2, questions=12, enough=0.85),
-    dict(passages=(1, 1, 2, 2, 3, 3, 4, 6), facts=5, fillers=3, questions=14, enough=2.0)
+    dict(passages=(1, ), facts=2, fillers=0, questions=10, refusals=0.1, enough=0.8),
+    dict(passages=(1, ), facts=4, fillers=1, questions=10, refusals=0.2, enough=0.88),
+    dict(passages=(1, 2), facts=4, fillers=2, questions=12, refusals=0.25, enough=0.85),
+    dict(passages=(1, 1, 2, 2, 3, 3, 4, 6), facts=5, fillers=3, questions=14, refusals=0.25,
+         enough=2.0)
 ]
 EARLIER_SHARE = 0.15  # of contexts that come from an earlier stage
-REFUSALS = 0.25  # of questions
 TEXT_SHARE = 0.25  # of the context's positions that are predicted too
 TEXT_LOSS = 0.2
 WARM_UP_STEPS = 100
@@ -81,7 +81,7 @@ def sample(rng, stage, tokens_per_step):
                                   s["facts"],
                                   s["fillers"],
                                   s["questions"],
-                                  refusals=REFUSALS))
+                                  refusals=s["refusals"]))
         tokens += 30 + 20 * s["questions"] + passages * 13 * (s["facts"] + s["fillers"] // 2)
     return contexts, stage
 
