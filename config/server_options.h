@@ -24,7 +24,7 @@ struct ServerOptions {
     v("grpc_address", grpc_address, AnyValue{},
       "IP:PORT that gRPC listens on, e.g. 0.0.0.0:50051 or [::]:50051; port 0 takes a free one");
     v("http_address", http_address, AnyValue{},
-      "IP:PORT of /metrics, /livez and /readyz; port 0 takes a free one");
+      "IPv4:PORT of /metrics, /livez and /readyz; port 0 takes a free one");
     v("message_bytes_max", message_bytes_max, Range{1 << 20, 1 << 30},
       "longest gRPC message, either way; a longer one fails with RESOURCE_EXHAUSTED");
     v("streams_per_connection_max", streams_per_connection_max, Range{1, 1e6},

@@ -77,6 +77,11 @@ absl::Status App::Build() {
                    ParseAddress("server.grpc_address", server.grpc_address));
   ASSIGN_OR_RETURN(const Address http_wanted,
                    ParseAddress("server.http_address", server.http_address));
+  if (http_wanted.v6) {  // Debian's civetweb is built without IPv6
+    return absl::InvalidArgumentError(
+        StrCat("server.http_address must be an IPv4 address, such as 127.0.0.1:9464, but is \"",
+               server.http_address, "\""));
+  }
   RETURN_IF_ERROR(CheckBindable("server.grpc_address", grpc_wanted));
   RETURN_IF_ERROR(CheckBindable("server.http_address", http_wanted));
   ASSIGN_OR_RETURN(http_, HttpPort::Open({.address = http_wanted,
