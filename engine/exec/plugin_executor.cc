@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
+#include "engine/base/strings.h"
 
 namespace baton {
 namespace {
@@ -42,8 +42,8 @@ ExecutorInfo Present(const PluginKind& kind, const LoadedPlugin& plugin) {
   info.present = true;
   info.emulated = device.emulated != 0;
   info.reason =
-      absl::StrCat("device present, but this build's ", kind.label, " plug-in offers no skills");
-  info.detail = absl::StrCat(Text(device.detail), "; plug-in ", plugin.table->version);
+      StrCat("device present, but this build's ", kind.label, " plug-in offers no skills");
+  info.detail = StrCat(Text(device.detail), "; plug-in ", plugin.table->version);
   if (plugin.devices.size() > 1) {
     absl::StrAppend(&info.detail, "; the first of ", plugin.devices.size(), " devices");
   }
@@ -65,7 +65,7 @@ std::unique_ptr<Executor> MakePluginExecutor(const PluginKind& kind, bool enable
                                              const std::string& path) {
   if (!enabled) {
     return std::make_unique<DescribedExecutor>(
-        Absent(kind, absl::StrCat(kind.label, " switched off by the configuration")));
+        Absent(kind, StrCat(kind.label, " switched off by the configuration")));
   }
   const absl::StatusOr<LoadedPlugin> plugin = LoadPlugin(kind, path);
   return std::make_unique<DescribedExecutor>(

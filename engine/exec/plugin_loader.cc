@@ -12,9 +12,9 @@
 #include <system_error>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 
 namespace baton {
 namespace {
@@ -54,9 +54,7 @@ std::string PlatformName(int32_t abi_platform) {
   }
 }
 
-std::string NoPlugin(const PluginKind& kind) {
-  return absl::StrCat("no ", kind.label, " plug-in: ");
-}
+std::string NoPlugin(const PluginKind& kind) { return StrCat("no ", kind.label, " plug-in: "); }
 
 // An absolute path: dlopen searches the system's library folders for a bare name.
 absl::StatusOr<std::string> FindPlugin(const PluginKind& kind, const std::string& path) {
@@ -64,13 +62,13 @@ absl::StatusOr<std::string> FindPlugin(const PluginKind& kind, const std::string
   if (!path.empty()) {
     const fs::path absolute = fs::absolute(path, error);
     if (error) {
-      return absl::UnavailableError(absl::StrCat(NoPlugin(kind), path, ": ", error.message()));
+      return absl::UnavailableError(StrCat(NoPlugin(kind), path, ": ", error.message()));
     }
     return absolute.string();
   }
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (error) {
-    return absl::UnavailableError(absl::StrCat(
+    return absl::UnavailableError(StrCat(
         NoPlugin(kind), "cannot tell where this program is: /proc/self/exe: ", error.message()));
   }
   const fs::path beside = program.parent_path();
@@ -79,9 +77,9 @@ absl::StatusOr<std::string> FindPlugin(const PluginKind& kind, const std::string
     const fs::path candidate = folder / kind.file_name;
     if (fs::exists(candidate, error)) return candidate.string();
   }
-  return absl::NotFoundError(absl::StrCat(
-      NoPlugin(kind), kind.file_name, " is neither in ", beside.string(), " nor in ",
-      installed.string(), " (a build makes it where it finds ", kind.build_needs, ")"));
+  return absl::NotFoundError(StrCat(NoPlugin(kind), kind.file_name, " is neither in ",
+                                    beside.string(), " nor in ", installed.string(),
+                                    " (a build makes it where it finds ", kind.build_needs, ")"));
 }
 
 // dlopen waits for ever on a pipe, and a shared library that was cut short (a copy that was broken
@@ -90,7 +88,7 @@ absl::Status CheckFile(const PluginKind& kind, const std::string& path) {
   std::error_code error;
   if (!fs::is_regular_file(path, error)) {
     return absl::UnavailableError(
-        absl::StrCat(NoPlugin(kind), path, ": ", error ? error.message() : "is no file"));
+        StrCat(NoPlugin(kind), path, ": ", error ? error.message() : "is no file"));
   }
   Elf64_Ehdr header = {};
   std::ifstream file(path, std::ios::binary);
@@ -100,9 +98,9 @@ absl::Status CheckFile(const PluginKind& kind, const std::string& path) {
   const uint64_t sections_bytes = uint64_t{header.e_shnum} * header.e_shentsize;
   const uint64_t file_bytes = fs::file_size(path, error);
   if (header.e_shoff > file_bytes || sections_bytes > file_bytes - header.e_shoff) {
-    return absl::UnavailableError(absl::StrCat(NoPlugin(kind), path, ": is cut short: it has ",
-                                               file_bytes, " bytes of ",
-                                               header.e_shoff + sections_bytes));
+    return absl::UnavailableError(StrCat(NoPlugin(kind), path, ": is cut short: it has ",
+                                         file_bytes, " bytes of ",
+                                         header.e_shoff + sections_bytes));
   }
   return absl::OkStatus();
 }
@@ -111,11 +109,11 @@ absl::StatusOr<const baton_executor_plugin*> OpenPlugin(const PluginKind& kind,
                                                         const std::string& path) {
   RETURN_IF_ERROR(CheckFile(kind, path));
   void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) return absl::UnavailableError(absl::StrCat(NoPlugin(kind), dlerror()));
+  if (library == nullptr) return absl::UnavailableError(StrCat(NoPlugin(kind), dlerror()));
   const auto entry =
       reinterpret_cast<decltype(&baton_executor_plugin_v1)>(dlsym(library, kEntrySymbol));
   const auto refuse = [&](auto... why) {
-    return absl::FailedPreconditionError(absl::StrCat(NoPlugin(kind), path, ": ", why...));
+    return absl::FailedPreconditionError(StrCat(NoPlugin(kind), path, ": ", why...));
   };
   if (entry == nullptr) return refuse("is no executor plug-in: it lacks ", kEntrySymbol);
 
@@ -158,11 +156,11 @@ absl::StatusOr<LoadedPlugin> LoadPlugin(const PluginKind& kind, const std::strin
   std::string reason(probe.reason, strnlen(probe.reason, sizeof(probe.reason)));
   if (code != 0 || probe.device_count == 0) {
     if (reason.empty() && code != 0) {
-      reason = absl::StrCat("the probe of ", found, " failed with code ", code, " and no reason");
+      reason = StrCat("the probe of ", found, " failed with code ", code, " and no reason");
     } else if (reason.empty()) {
-      reason = absl::StrCat(found, " finds no device");
+      reason = StrCat(found, " finds no device");
     }
-    return absl::UnavailableError(absl::StrCat("no ", kind.label, ": ", reason));
+    return absl::UnavailableError(StrCat("no ", kind.label, ": ", reason));
   }
   if (probe.device_count > kPluginDevicesMax) {
     Log().warn("{} reports {} devices, the first {} are used", found, probe.device_count,

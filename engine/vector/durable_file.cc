@@ -12,8 +12,8 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 
 namespace baton {
 namespace {
@@ -21,7 +21,7 @@ namespace {
 constexpr char kLockName[] = "batond.lock";
 
 absl::Status Failed(const char* what, const std::string& path) {
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", what, " ", path));
+  return absl::ErrnoToStatus(errno, StrCat("cannot ", what, " ", path));
 }
 
 absl::Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
@@ -61,15 +61,15 @@ absl::Status MakeDirectories(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) {
-    return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot make directory ", path));
+    return absl::ErrnoToStatus(error.value(), StrCat("cannot make directory ", path));
   }
   return absl::OkStatus();
 }
 
 absl::Status WriteFileDurably(const std::string& directory, const std::string& name,
                               std::span<const std::string_view> parts) {
-  const std::string path = absl::StrCat(directory, "/", name);
-  const std::string temporary = absl::StrCat(path, ".tmp");
+  const std::string path = StrCat(directory, "/", name);
+  const std::string temporary = StrCat(path, ".tmp");
   absl::Status status = WriteAndSync(temporary, parts);
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = Failed("rename", path);
   if (!status.ok()) {
@@ -86,7 +86,7 @@ absl::StatusOr<int64_t> FreeDiskBytes(const std::string& path) {
 }
 
 absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/", kLockName);
+  const std::string path = StrCat(directory, "/", kLockName);
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return Failed("open", path);
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -94,16 +94,16 @@ absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::string& directory) 
     if (errno == EWOULDBLOCK) {
       char holder[32] = {};
       const ssize_t bytes = read(fd, holder, sizeof(holder) - 1);
-      status = absl::FailedPreconditionError(
-          absl::StrCat("data directory ", directory, " is in use by another process",
-                       bytes > 0 ? absl::StrCat(" (", holder, ")") : ""));
+      status = absl::FailedPreconditionError(StrCat("data directory ", directory,
+                                                    " is in use by another process",
+                                                    bytes > 0 ? StrCat(" (", holder, ")") : ""));
     }
     close(fd);
     return status;
   }
   DirectoryLock lock(fd);
   // Only for the message above: a full disk must not keep the store from opening.
-  const std::string process = absl::StrCat("process ", getpid());
+  const std::string process = StrCat("process ", getpid());
   if (ftruncate(fd, 0) == 0) WriteAll(fd, process, path).IgnoreError();
   return lock;
 }

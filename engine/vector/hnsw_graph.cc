@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/vector/byte_codec.h"
 #include "engine/vector/distance.h"
 #include "hnswlib/hnswlib.h"
@@ -73,7 +73,7 @@ constexpr size_t kProbeEf = 32;
 constexpr uint32_t kNoNumber = UINT32_MAX;
 
 absl::Status Damaged(const char* what) {
-  return absl::DataLossError(absl::StrCat("graph is damaged: ", what));
+  return absl::DataLossError(StrCat("graph is damaged: ", what));
 }
 
 }  // namespace
@@ -271,7 +271,7 @@ absl::StatusOr<std::unique_ptr<HnswGraph>> HnswGraph::Build(const GraphRows& row
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory while building a graph");
   } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("hnswlib while building a graph: ", error.what()));
+    return absl::InternalError(StrCat("hnswlib while building a graph: ", error.what()));
   }
 }
 
@@ -282,7 +282,7 @@ absl::StatusOr<std::unique_ptr<HnswGraph>> HnswGraph::Deserialize(const GraphRow
     RETURN_IF_ERROR(index->Restore(bytes));
     return std::unique_ptr<HnswGraph>(new HnswGraph(std::move(index)));
   } catch (const std::exception& error) {
-    return absl::ResourceExhaustedError(absl::StrCat("while loading a graph: ", error.what()));
+    return absl::ResourceExhaustedError(StrCat("while loading a graph: ", error.what()));
   }
 }
 
@@ -292,7 +292,7 @@ absl::StatusOr<std::vector<GraphNeighbor>> HnswGraph::Search(const float* query,
   try {
     return index_->Search(query, ef);
   } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("hnswlib while searching: ", error.what()));
+    return absl::InternalError(StrCat("hnswlib while searching: ", error.what()));
   }
 }
 

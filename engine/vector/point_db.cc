@@ -6,9 +6,9 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/vector/byte_codec.h"
 #include "engine/vector/durable_file.h"
 #include "engine/vector/payload_codec.h"
@@ -28,8 +28,8 @@ constexpr char kSequenceKey[] = "S";
 
 absl::Status ToStatus(const rocksdb::Status& status, const char* what) {
   if (status.ok()) return absl::OkStatus();
-  const std::string message = absl::StrCat(what, ": ", status.ToString());
-  if (status.IsNoSpace()) return absl::ResourceExhaustedError(absl::StrCat("disk full: ", message));
+  const std::string message = StrCat(what, ": ", status.ToString());
+  if (status.IsNoSpace()) return absl::ResourceExhaustedError(StrCat("disk full: ", message));
   if (status.IsCorruption()) return absl::DataLossError(message);
   if (status.IsBusy() || status.IsTryAgain()) return absl::UnavailableError(message);
   return absl::InternalError(message);
@@ -94,8 +94,7 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
                                        .hnsw_ef_construction = *ef_construction},
                               .embedder = std::move(*embedder)};
   if (const absl::Status status = CheckSpec(collection.spec); !status.ok()) {
-    return absl::DataLossError(
-        absl::StrCat("the record of a collection is damaged: ", status.message()));
+    return absl::DataLossError(StrCat("the record of a collection is damaged: ", status.message()));
   }
   return collection;
 }
@@ -120,7 +119,7 @@ bool DecodeVector(std::string_view value, int32_t dimension, WriteSequence* sequ
 }
 
 absl::Status DamagedPoint(PointId id, const char* what) {
-  return absl::DataLossError(absl::StrCat("the stored ", what, " of point ", id, " is damaged"));
+  return absl::DataLossError(StrCat("the stored ", what, " of point ", id, " is damaged"));
 }
 
 rocksdb::Options DbOptions(const VectorOptions& options) {
@@ -170,7 +169,7 @@ absl::StatusOr<std::unique_ptr<PointDb>> PointDb::Open(const VectorOptions& opti
   std::unique_ptr<PointDb> db(new PointDb(options, directory));
   rocksdb::DB* raw = nullptr;
   RETURN_IF_ERROR(ToStatus(rocksdb::DB::Open(DbOptions(options), directory, &raw),
-                           absl::StrCat("cannot open the database in ", directory).c_str()));
+                           StrCat("cannot open the database in ", directory).c_str()));
   db->db_.reset(raw);
   RETURN_IF_ERROR(db->Load());
   if (options.fsync == "interval") {
@@ -189,7 +188,7 @@ absl::Status PointDb::Load() {
     ByteReader reader(bytes);
     const std::optional<uint64_t> number = reader.Take<uint64_t>();
     if (!number.has_value() || !reader.at_end()) {
-      return absl::DataLossError(absl::StrCat("the database's record ", key, " is damaged"));
+      return absl::DataLossError(StrCat("the database's record ", key, " is damaged"));
     }
     *value = *number;
     return absl::OkStatus();
@@ -206,9 +205,9 @@ absl::Status PointDb::Load() {
     return Apply(batch);
   }
   if (format != kFormatVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the database in ", directory_, " has format ", format,
-                     ", this daemon reads format ", kFormatVersion));
+    return absl::FailedPreconditionError(StrCat("the database in ", directory_, " has format ",
+                                                format, ", this daemon reads format ",
+                                                kFormatVersion));
   }
   return absl::OkStatus();
 }
@@ -336,8 +335,8 @@ absl::Status PointDb::CheckFreeSpace(size_t batch_bytes) const {
   const int64_t needed_bytes = (options_.disk_reserve_mb << 20) + static_cast<int64_t>(batch_bytes);
   if (free_bytes >= needed_bytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("disk full: ", directory_, " has ", free_bytes, " bytes free, this write needs ",
-                   needed_bytes, " (vector.disk_reserve_mb is ", options_.disk_reserve_mb, ")"));
+      StrCat("disk full: ", directory_, " has ", free_bytes, " bytes free, this write needs ",
+             needed_bytes, " (vector.disk_reserve_mb is ", options_.disk_reserve_mb, ")"));
 }
 
 absl::Status PointDb::Apply(rocksdb::WriteBatch& batch) {

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/vector/segment_file.h"
 
 namespace baton {
@@ -168,7 +168,7 @@ bool SegmentBuilder::WriteFile(const Collection& collection, const Segment& segm
 void SegmentBuilder::RemoveFile(const Collection& collection, uint64_t number) const {
   if (directory_.empty()) return;
   const SegmentFileName name{.collection_id = collection.id(), .number = number};
-  unlink(absl::StrCat(directory_, "/", name.ToString()).c_str());
+  unlink(StrCat(directory_, "/", name.ToString()).c_str());
 }
 
 }  // namespace baton

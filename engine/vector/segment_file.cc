@@ -12,8 +12,8 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/vector/durable_file.h"
 #include "rocksdb/file_checksum.h"
 
@@ -84,7 +84,7 @@ class FileReader {
     fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
     struct stat info;
     if (fd_ < 0 || fstat(fd_, &info) != 0) {
-      return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path_));
+      return absl::ErrnoToStatus(errno, StrCat("cannot open ", path_));
     }
     size_ = info.st_size;
     return absl::OkStatus();
@@ -97,7 +97,7 @@ class FileReader {
     for (int64_t left = bytes; left > 0;) {
       const ssize_t got = read(fd_, at, static_cast<size_t>(left));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", path_));
+      if (got < 0) return absl::ErrnoToStatus(errno, StrCat("cannot read ", path_));
       if (got == 0) return Damaged("it ends early");
       at += got;
       left -= got;
@@ -120,7 +120,7 @@ class FileReader {
   std::string Checksum() { return checksum_.Finish(); }
 
   absl::Status Damaged(const char* what) const {
-    return absl::DataLossError(absl::StrCat(path_, " is damaged: ", what));
+    return absl::DataLossError(StrCat(path_, " is damaged: ", what));
   }
 
  private:
@@ -161,7 +161,7 @@ bool StrictlyAscending(const std::vector<PointId>& ids) {
 }  // namespace
 
 std::string SegmentFileName::ToString() const {
-  return absl::StrCat(collection_id, "-", number, ".segment");
+  return StrCat(collection_id, "-", number, ".segment");
 }
 
 bool SegmentFileName::Parse(const std::string& name, SegmentFileName* out) {
@@ -200,7 +200,7 @@ absl::Status WriteSegmentFile(const std::string& directory, uint32_t collection_
 absl::StatusOr<std::shared_ptr<Segment>> ReadSegmentFile(const std::string& directory,
                                                          const SegmentFileName& name,
                                                          const CollectionSpec& spec) {
-  FileReader file(absl::StrCat(directory, "/", name.ToString()));
+  FileReader file(StrCat(directory, "/", name.ToString()));
   RETURN_IF_ERROR(file.Open());
   Header header;
   RETURN_IF_ERROR(file.Read(&header, sizeof(header)));

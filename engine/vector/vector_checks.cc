@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string_view>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/vector/collection_view.h"
 #include "engine/vector/payload_codec.h"
 
@@ -20,7 +20,7 @@ constexpr size_t kPayloadKeyBytesMax = 256;
 
 absl::Status OutOfRange(const char* field, int64_t value, int64_t min, int64_t max) {
   return absl::InvalidArgumentError(
-      absl::StrCat(field, " is ", value, ", allowed is ", min, " to ", max));
+      StrCat(field, " is ", value, ", allowed is ", min, " to ", max));
 }
 
 bool IsNameCharacter(char c) {
@@ -32,8 +32,8 @@ bool IsNameCharacter(char c) {
 
 absl::Status CheckSpec(const CollectionSpec& spec) {
   if (spec.name.empty() || spec.name.size() > kNameBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat("name has ", spec.name.size(),
-                                                   " characters, allowed is 1 to ", kNameBytesMax));
+    return absl::InvalidArgumentError(
+        StrCat("name has ", spec.name.size(), " characters, allowed is 1 to ", kNameBytesMax));
   }
   if (spec.name.front() == '.' ||
       !std::all_of(spec.name.begin(), spec.name.end(), IsNameCharacter)) {
@@ -45,7 +45,7 @@ absl::Status CheckSpec(const CollectionSpec& spec) {
   }
   if (spec.metric != Metric::kCosine && spec.metric != Metric::kDot && spec.metric != Metric::kL2) {
     return absl::InvalidArgumentError(
-        absl::StrCat("metric ", static_cast<int>(spec.metric), " is not known"));
+        StrCat("metric ", static_cast<int>(spec.metric), " is not known"));
   }
   if (spec.hnsw_m < 2 || spec.hnsw_m > 128) return OutOfRange("hnsw_m", spec.hnsw_m, 2, 128);
   if (spec.hnsw_ef_construction < 8 || spec.hnsw_ef_construction > 4096) {
@@ -58,22 +58,22 @@ absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
                          const std::vector<float>& vector) {
   if (vector.size() != static_cast<size_t>(spec.dimension)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(field, " has ", vector.size(), vector.size() == 1 ? " value" : " values",
-                     ", but collection \"", spec.name, "\" has dimension ", spec.dimension));
+        StrCat(field, " has ", vector.size(), vector.size() == 1 ? " value" : " values",
+               ", but collection \"", spec.name, "\" has dimension ", spec.dimension));
   }
   bool all_zero = true;
   for (size_t i = 0; i < vector.size(); ++i) {
     if (!(std::abs(vector[i]) <= kValueMax)) {  // also where it is no number
-      return absl::InvalidArgumentError(absl::StrCat(field, "[", i, "] is ", vector[i],
-                                                     ", values must be finite and at most ",
-                                                     kValueMax, " in magnitude"));
+      return absl::InvalidArgumentError(StrCat(field, "[", i, "] is ", vector[i],
+                                               ", values must be finite and at most ", kValueMax,
+                                               " in magnitude"));
     }
     all_zero = all_zero && vector[i] == 0;
   }
   if (all_zero && spec.metric == Metric::kCosine) {
     return absl::InvalidArgumentError(
-        absl::StrCat(field, " is all zero, which has no direction: the metric of collection \"",
-                     spec.name, "\" is cosine"));
+        StrCat(field, " is all zero, which has no direction: the metric of collection \"",
+               spec.name, "\" is cosine"));
   }
   return absl::OkStatus();
 }
@@ -81,19 +81,19 @@ absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
 absl::Status CheckPayload(const VectorOptions& options, const std::string& field,
                           const Payload& payload) {
   if (static_cast<int64_t>(payload.size()) > options.payload_keys_max) {
-    return absl::InvalidArgumentError(absl::StrCat(field, " has ", payload.size(),
-                                                   " keys, allowed is ", options.payload_keys_max));
+    return absl::InvalidArgumentError(
+        StrCat(field, " has ", payload.size(), " keys, allowed is ", options.payload_keys_max));
   }
   for (const auto& [key, value] : payload) {
     if (key.empty() || key.size() > kPayloadKeyBytesMax) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          field, " has a key of ", key.size(), " bytes, allowed is 1 to ", kPayloadKeyBytesMax));
+      return absl::InvalidArgumentError(StrCat(field, " has a key of ", key.size(),
+                                               " bytes, allowed is 1 to ", kPayloadKeyBytesMax));
     }
   }
   const int64_t bytes = EncodedPayloadBytes(payload);
   if (bytes > options.payload_bytes_max) {
     return absl::InvalidArgumentError(
-        absl::StrCat(field, " takes ", bytes, " bytes, allowed is ", options.payload_bytes_max));
+        StrCat(field, " takes ", bytes, " bytes, allowed is ", options.payload_bytes_max));
   }
   return absl::OkStatus();
 }

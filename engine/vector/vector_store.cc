@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/str_cat.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/vector/collection.h"
 #include "engine/vector/durable_file.h"
 #include "engine/vector/point_db.h"
@@ -24,20 +24,19 @@ namespace {
 
 // What is under data_dir, besides the lock.
 std::string DatabaseDirectory(const VectorOptions& options) {
-  return absl::StrCat(options.data_dir, "/points");
+  return StrCat(options.data_dir, "/points");
 }
 std::string SegmentDirectory(const VectorOptions& options) {
-  return absl::StrCat(options.data_dir, "/segments");
+  return StrCat(options.data_dir, "/segments");
 }
 
 absl::Status UnknownCollection(const std::string& name) {
-  return absl::NotFoundError(absl::StrCat("collection \"", name, "\" does not exist"));
+  return absl::NotFoundError(StrCat("collection \"", name, "\" does not exist"));
 }
 
 absl::Status CheckCount(const char* field, size_t count, int64_t max) {
   if (static_cast<int64_t>(count) <= max) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " has ", count, " entries, allowed is ", max));
+  return absl::InvalidArgumentError(StrCat(field, " has ", count, " entries, allowed is ", max));
 }
 
 // Leaves every id once: the last upsert of it, or one delete.
@@ -63,7 +62,7 @@ absl::StatusOr<std::vector<SegmentFileName>> ListSegmentFiles(const std::string&
     if (SegmentFileName::Parse(it->path().filename().string(), &name)) names.push_back(name);
   }
   if (error) {
-    return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot list ", directory));
+    return absl::ErrnoToStatus(error.value(), StrCat("cannot list ", directory));
   }
   std::sort(names.begin(), names.end(),
             [](const SegmentFileName& a, const SegmentFileName& b) { return a.number < b.number; });
@@ -113,7 +112,7 @@ absl::Status VectorStore::Recover() {
   const TimeUs start_us = SystemClock().NowUs();
   const std::string directory = SegmentDirectory(options_);
   const auto remove = [&directory](const SegmentFileName& name) {
-    unlink(absl::StrCat(directory, "/", name.ToString()).c_str());
+    unlink(StrCat(directory, "/", name.ToString()).c_str());
   };
   RemoveTemporaryFiles(directory);
   ASSIGN_OR_RETURN(std::vector<SegmentFileName> files, ListSegmentFiles(directory));
@@ -173,11 +172,11 @@ absl::Status VectorStore::CreateCollection(const CollectionSpec& spec,
   RETURN_IF_ERROR(CheckSpec(spec));
   const std::lock_guard commit_lock(commit_mutex_);
   if (Find(spec.name) != nullptr) {
-    return absl::AlreadyExistsError(absl::StrCat("collection \"", spec.name, "\" exists already"));
+    return absl::AlreadyExistsError(StrCat("collection \"", spec.name, "\" exists already"));
   }
   const size_t count = Collections().size();
   if (static_cast<int64_t>(count) >= options_.collections_max) {
-    return absl::ResourceExhaustedError(absl::StrCat(
+    return absl::ResourceExhaustedError(StrCat(
         "there are ", count, " collections, vector.collections_max is ", options_.collections_max));
   }
   ASSIGN_OR_RETURN(const uint32_t id, db_->CreateCollection(spec, embedder));
@@ -205,7 +204,7 @@ absl::Status VectorStore::DropCollection(const std::string& name) {
   if (!files.ok()) return absl::OkStatus();
   for (const SegmentFileName& file : *files) {
     if (file.collection_id != collection->id()) continue;
-    unlink(absl::StrCat(directory, "/", file.ToString()).c_str());
+    unlink(StrCat(directory, "/", file.ToString()).c_str());
   }
   return absl::OkStatus();
 }
@@ -243,8 +242,8 @@ absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& s
   RETURN_IF_ERROR(CheckCount("ids", write.deletes.size(), options_.write_points_max));
   for (size_t i = 0; i < write.upserts.size(); ++i) {
     const Point& point = write.upserts[i];
-    RETURN_IF_ERROR(CheckVector(spec, absl::StrCat("points[", i, "].vector"), point.vector));
-    RETURN_IF_ERROR(CheckPayload(options_, absl::StrCat("points[", i, "].payload"), point.payload));
+    RETURN_IF_ERROR(CheckVector(spec, StrCat("points[", i, "].vector"), point.vector));
+    RETURN_IF_ERROR(CheckPayload(options_, StrCat("points[", i, "].payload"), point.payload));
   }
   return absl::OkStatus();
 }
@@ -257,9 +256,9 @@ absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collec
   }
   const int64_t added = collection.CountNew(write.upserts);
   if (added == 0 || points + added <= options_.points_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("there are ", points, " points, ", added,
-                                                   " more would exceed vector.points_max, ",
-                                                   options_.points_max));
+  return absl::ResourceExhaustedError(StrCat("there are ", points, " points, ", added,
+                                             " more would exceed vector.points_max, ",
+                                             options_.points_max));
 }
 
 std::vector<WriteResult> VectorStore::Commit(std::vector<Write> writes) {

@@ -3,8 +3,8 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 
 namespace baton {
 
@@ -26,7 +26,7 @@ void CpuEmbed::Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResul
   --batches_;  // a refused push leaves the job untouched
   EmbedBatchResult refused;
   refused.status = absl::ResourceExhaustedError(
-      absl::StrCat("the CPU's embedding queue is full: ", jobs_.capacity(), " batches"));
+      StrCat("the CPU's embedding queue is full: ", jobs_.capacity(), " batches"));
   refused.texts = std::move(job.batch.texts);
   job.done(std::move(refused));
 }
@@ -52,9 +52,8 @@ absl::Status CpuEmbed::Embed(const EmbedBatch& batch,
   embeddings->reserve(batch.texts.size());
   for (const std::string& text : batch.texts) {
     if (clock_.NowUs() >= batch.deadline_us) {
-      return absl::DeadlineExceededError(absl::StrCat("embedding stopped at text ",
-                                                      embeddings->size(), " of ",
-                                                      batch.texts.size(), ": deadline passed"));
+      return absl::DeadlineExceededError(StrCat("embedding stopped at text ", embeddings->size(),
+                                                " of ", batch.texts.size(), ": deadline passed"));
     }
     std::vector<float>& embedding = embeddings->emplace_back(batch.embedder->dimension());
     batch.embedder->Embed(text, embedding);

@@ -8,9 +8,9 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/simd_level.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/exec/cpu/cpu_embed.h"
 #include "engine/exec/cpu/cpu_llm.h"
 #include "engine/exec/cpu/cpu_search.h"
@@ -31,12 +31,12 @@ absl::StatusOr<SimdLevel> ChooseSimdLevel(const std::string& name) {
   for (const SimdLevel level : {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
     if (name != std::string(Name(level))) continue;
     if (level <= DetectedSimdLevel()) return level;
-    return absl::FailedPreconditionError(absl::StrCat("simd is ", name, ", but this machine has ",
-                                                      std::string(Name(DetectedSimdLevel())),
-                                                      " at most"));
+    return absl::FailedPreconditionError(StrCat("simd is ", name, ", but this machine has ",
+                                                std::string(Name(DetectedSimdLevel())),
+                                                " at most"));
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("simd must be auto, baseline, avx2 or avx512, but is ", name));
+      StrCat("simd must be auto, baseline, avx2 or avx512, but is ", name));
 }
 
 int64_t PageBytes() { return sysconf(_SC_PAGESIZE); }
@@ -66,8 +66,8 @@ class CpuExecutor final : public Executor {
     info_.device = "cpu0";
     info_.present = true;
     info_.detail =
-        absl::StrCat(std::string(Name(level)), ", ", CoreCount(), " cores; threads: ", llm_threads_,
-                     " llm, ", search_threads_, " search, ", embed_threads_, " embed");
+        StrCat(std::string(Name(level)), ", ", CoreCount(), " cores; threads: ", llm_threads_,
+               " llm, ", search_threads_, " search, ", embed_threads_, " embed");
     info_.memory_bytes_total = sysconf(_SC_PHYS_PAGES) * PageBytes();
   }
 

@@ -5,8 +5,8 @@
 #include <limits>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 
 namespace baton {
 namespace {
@@ -34,9 +34,9 @@ CpuLlm::~CpuLlm() {
 absl::Status CpuLlm::LoadModel(std::shared_ptr<const LanguageModel> model) {
   const LanguageModel* const key = model.get();
   if (model->shape().architecture != "llama") {
-    return absl::UnimplementedError(absl::StrCat("model ", model->name(), ": architecture ",
-                                                 model->shape().architecture,
-                                                 " does not run on the CPU; llama does"));
+    return absl::UnimplementedError(StrCat("model ", model->name(), ": architecture ",
+                                           model->shape().architecture,
+                                           " does not run on the CPU; llama does"));
   }
   auto forward =
       std::make_unique<LlamaForward>(std::move(model), kernels_, team_, options_.step_tokens_max);
@@ -56,8 +56,8 @@ void CpuLlm::Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> do
   if (++batches_ > options_.queue_batches) {
     --batches_;
     LlmBatchResult refused;
-    refused.status = absl::ResourceExhaustedError(absl::StrCat(
-        "the CPU's language model queue is full: ", options_.queue_batches, " batches"));
+    refused.status = absl::ResourceExhaustedError(
+        StrCat("the CPU's language model queue is full: ", options_.queue_batches, " batches"));
     done(std::move(refused));
     return;
   }
@@ -95,13 +95,13 @@ absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
   for (const LlmItem& item : batch.items) {
     const auto slot = slots_.find(item.slot);
     if (slot == slots_.end()) {
-      return absl::InternalError(absl::StrCat("slot ", item.slot.value(), " is not open"));
+      return absl::InternalError(StrCat("slot ", item.slot.value(), " is not open"));
     }
     std::span<const TokenId> tokens = item.tokens;
     if (item.work_class == WorkClass::kDecode) {
       if (!slot->second.last_token) {
         return absl::InternalError(
-            absl::StrCat("slot ", item.slot.value(), " has no token to continue from"));
+            StrCat("slot ", item.slot.value(), " has no token to continue from"));
       }
       tokens = {&*slot->second.last_token, 1};
     }
@@ -116,7 +116,7 @@ absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
   RETURN_IF_ERROR(forward->Run(batch.layout, items_, [&](size_t i, std::span<const float> logits) {
     if (!AllFinite(logits)) {
       status.Update(absl::InternalError(
-          absl::StrCat("model ", batch.model->name(), " gave logits that are not finite")));
+          StrCat("model ", batch.model->name(), " gave logits that are not finite")));
       return;
     }
     result->items[i].token = slots_.at(batch.items[i].slot).sampler.Sample(logits);

@@ -3,7 +3,7 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "engine/base/strings.h"
 #include "engine/vector/view_search.h"
 
 namespace baton {
@@ -26,7 +26,7 @@ void CpuSearch::Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchRe
   --batches_;  // a refused push leaves the job untouched
   SearchBatchResult refused;
   refused.status = absl::ResourceExhaustedError(
-      absl::StrCat("the CPU's search queue is full: ", jobs_.capacity(), " batches"));
+      StrCat("the CPU's search queue is full: ", jobs_.capacity(), " batches"));
   job.done(std::move(refused));
 }
 
@@ -50,9 +50,9 @@ void CpuSearch::RunJob(Job job) {
 absl::Status CpuSearch::MayGoOn(const SearchBatch& batch) const {
   if (stopping_) return absl::CancelledError("the CPU executor is shutting down");
   if (clock_.NowUs() >= batch.deadline_us) {
-    return absl::DeadlineExceededError(absl::StrCat("the search of ", batch.queries.size(),
-                                                    " queries over ", batch.view->points(),
-                                                    " points did not end before its deadline"));
+    return absl::DeadlineExceededError(StrCat("the search of ", batch.queries.size(),
+                                              " queries over ", batch.view->points(),
+                                              " points did not end before its deadline"));
   }
   return absl::OkStatus();
 }

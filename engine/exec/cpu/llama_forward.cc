@@ -5,8 +5,8 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 
 namespace baton {
 namespace {
@@ -79,7 +79,7 @@ absl::Status LlamaForward::Run(const KvLayout& layout, std::span<const ForwardIt
 absl::Status LlamaForward::Check(const KvLayout& layout, std::span<const ForwardItem> items) const {
   if (layout.layers != shape_.layers || layout.kv_heads != shape_.kv_heads ||
       layout.head_dim != shape_.head_dim || layout.block_tokens < 1 || layout.block_tokens > 64) {
-    return absl::InvalidArgumentError(absl::StrCat(
+    return absl::InvalidArgumentError(StrCat(
         "KV layout [", layout.layers, " layers, ", layout.kv_heads, " heads, ", layout.head_dim,
         "] x ", layout.block_tokens, " tokens is not model ", model_->name(), "'s [", shape_.layers,
         " layers, ", shape_.kv_heads, " heads, ", shape_.head_dim, "] x 1 to 64 tokens"));
@@ -90,25 +90,25 @@ absl::Status LlamaForward::Check(const KvLayout& layout, std::span<const Forward
     const int64_t end = item.position + count;
     tokens += count;
     if (count < 1 || item.position < 0 || end > shape_.context_tokens) {
-      return absl::InvalidArgumentError(absl::StrCat("positions [", item.position, ", ", end,
-                                                     ") are not within the ", shape_.context_tokens,
-                                                     " tokens of model ", model_->name()));
+      return absl::InvalidArgumentError(StrCat("positions [", item.position, ", ", end,
+                                               ") are not within the ", shape_.context_tokens,
+                                               " tokens of model ", model_->name()));
     }
     if (std::ssize(item.blocks) * layout.block_tokens < end) {
-      return absl::InvalidArgumentError(absl::StrCat(item.blocks.size(), " KV blocks of ",
-                                                     layout.block_tokens, " tokens do not hold ",
-                                                     end, " positions"));
+      return absl::InvalidArgumentError(StrCat(item.blocks.size(), " KV blocks of ",
+                                               layout.block_tokens, " tokens do not hold ", end,
+                                               " positions"));
     }
     for (const TokenId token : item.tokens) {
       if (token < 0 || token >= shape_.vocabulary) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "token ", token, " is not in [0, ", shape_.vocabulary, ") of model ", model_->name()));
+        return absl::InvalidArgumentError(StrCat("token ", token, " is not in [0, ",
+                                                 shape_.vocabulary, ") of model ", model_->name()));
       }
     }
   }
   if (tokens > step_tokens_max_) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a step of ", tokens, " tokens, step_tokens_max is ", step_tokens_max_));
+        StrCat("a step of ", tokens, " tokens, step_tokens_max is ", step_tokens_max_));
   }
   return absl::OkStatus();
 }
