@@ -110,27 +110,34 @@ def refuses(text):
     return text.strip().startswith(generate.REFUSAL.rstrip("."))
 
 
-def measure_retrieval(demo, questions, report):
+def measure_retrieval(demo, answerable, unanswerable, report):
+    from baton.v1 import rag_pb2
     found = dict.fromkeys(RECALL_AT, 0)
-    for question in questions:
-        passages, _, _ = demo.ask(question["question"], retrieval_only=True)
+    refused = {True: 0, False: 0}  # by rag.answer_score_min alone
+    for question in answerable + unanswerable:
+        passages, _, finished = demo.ask(question["question"], retrieval_only=True)
+        has_answer = question["document"] is not None
+        refused[has_answer] += finished.mode == rag_pb2.AskFinished.NOTHING_FOUND
         for k in RECALL_AT:
-            found[k] += any(holds(p, question) for p in passages[:k])
+            found[k] += has_answer and any(holds(p, question) for p in passages[:k])
     for k in RECALL_AT:
-        report.add(f"retrieval.recall_at_{k}", share(found[k], len(questions)),
-                   f"of {len(questions)} questions")
+        report.add(f"retrieval.recall_at_{k}", share(found[k], len(answerable)),
+                   f"of {len(answerable)} questions")
+    report.add("retrieval.refused", share(refused[False], len(unanswerable)),
+               f"of {len(unanswerable)} without an answer")
+    report.add("retrieval.refused_wrongly", share(refused[True], len(answerable)),
+               f"of {len(answerable)}")
 
 
 def measure_answers(demo, answerable, unanswerable, report, show):
     from baton.v1 import rag_pb2
-    exact = f1 = cited = cited_right = tokens = steps = 0
+    exact = f1 = cited = cited_right = tokens = 0
     seconds = 0.0
     for question in answerable:
         began = time.monotonic()
         passages, text, finished = demo.ask(question["question"])
         seconds += time.monotonic() - began
         tokens += finished.generated_tokens
-        steps += finished.generated_tokens
         # A number is as good an answer to "How many litres ...?" as the number with its unit.
         accepted = [question["answer"]]
         if question["question"].startswith("How many"):
@@ -212,12 +219,10 @@ def main():
         print(f"seed {args.seed}, model {args.model or 'none'}")
         ingested = demo.ingest(os.path.join(ROOT, "deploy", "demo", "corpus"))
         report.add("corpus.passages", ingested.passages, "passages")
-        measure_retrieval(demo, answerable, report)
+        measure_retrieval(demo, answerable, unanswerable, report)
         if args.model:
             measure_answers(demo, answerable, unanswerable, report, args.show)
             measure_held_out(demo, args, report)
-            # Every step of the model gives one token: nothing is drafted.
-            report.add("lookup.accepted_per_step", 0, "drafted tokens a step")
         report.write(args)
     finally:
         daemon.close()
