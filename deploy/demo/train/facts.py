@@ -40,17 +40,14 @@ def make_subject(rng, held_out, kind=None):
     """A thing, its name sometimes a plain description, as in real texts."""
     groups = {
         "place": lex.PLACES, "machine": lex.MACHINES, "group": lex.GROUPS, "event": lex.EVENTS,
-        "dish": lex.DISHES, "animal": lex.ANIMALS, "plant": lex.PLANTS, "part": lex.PARTS
+        "dish": lex.DISHES, "animal": lex.ANIMALS, "plant": lex.PLANTS, "part": lex.OBJECTS
     }
     weights = {
         "place": 10, "machine": 6, "group": 3, "event": 3, "dish": 2, "animal": 1, "plant": 1,
         "part": 2
     }
     kind = kind or rng.choices(list(weights), list(weights.values()))[0]
-    if kind == "part":
-        noun = rng.choice(lex.OBJECTS)
-    else:
-        noun = rng.choice(groups[kind])
+    noun = rng.choice(groups[kind])
     if rng.random() < 0.06:
         noun = lex.common_noun(rng, held_out)
     name = lex.name(rng, held_out)
@@ -131,7 +128,7 @@ def parts(rng, h):
 
 
 def event_year(rng, h):
-    done, _ = rng.choice(lex.BUILD)
+    done = rng.choice(lex.BUILD)
     when = lex.date(rng)
     on = "on" if when[0].isdigit() and " " in when else "in"
     who = lex.person(rng, h)
@@ -149,7 +146,7 @@ def event_year(rng, h):
 
 
 def event_person(rng, h):
-    done, _ = rng.choice(lex.BUILD)
+    done = rng.choice(lex.BUILD)
     who = rng.choice(
         (lex.person(rng,
                     h), lex.person(rng,
@@ -375,7 +372,7 @@ def reason(rng, h):
     clause = happening(rng)
     clause = rng.choice(
         (clause, clause, f"the {rng.choice(lex.OBJECTS)} is {rng.choice(lex.ADJECTIVES)}",
-         f"the {rng.choice(lex.OBJECTS)} was {rng.choice(lex.BUILD)[0]}",
+         f"the {rng.choice(lex.OBJECTS)} was {rng.choice(lex.BUILD)}",
          f"it has {lex.count(rng)} {rng.choice(lex.PARTS)}"))
     state = rng.choice(("is closed", "is forbidden", "was moved", "is empty", "stands still",
                         "was sold", "is covered", "must be locked", "is not used", "was rebuilt",

@@ -193,13 +193,13 @@ def main():
             optimizer.zero_grad()
         step += 1
         questions += len(batch.answerable)
-        if from_stage == stage:
+        if from_stage == stage and right == right and refused == refused:  # NaN: none were asked
             accuracy += (right - accuracy) * (0.02 if step > 50 else 0.1)
             sums.append((right, refused, answer_loss))
         trained += time.monotonic() - started
         started = time.monotonic()
         if step % REPORT_STEPS == 0:
-            mean = [sum(x for x in column if x == x) / max(1, len(column)) for column in zip(*sums)]
+            mean = [sum(column) / len(column) for column in zip(*sums)] or [0.0] * 3
             line = dict(step=step,
                         stage=stage,
                         minutes=round(trained / 60, 1),
