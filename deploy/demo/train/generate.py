@@ -84,9 +84,9 @@ def heading(rng, subject):
     return f"## {upper_first(words)}\n"
 
 
-def write_passage(rng, held_out, topic, makers, facts, fillers):
-    """A passage about `topic` and parts of it: its text and what it told."""
-    parts = [part_of(rng, topic) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
+def write_passage(rng, held_out, topic, makers, facts, fillers, parts=True):
+    """A passage about `topic`, and parts of it if `parts`: its text and what it told."""
+    parts = [part_of(rng, topic) for _ in range(rng.choice((0, 0, 1, 1, 2)) if parts else 0)]
     told, sentences, known, last = [], [], set(), None
     while len(told) < facts:
         subject = rng.choice(parts) if parts and rng.random() < 0.7 else topic
@@ -131,7 +131,8 @@ def wording_is_held_out(fact, form, question_form):
     return len(fact.questions) > 1 and (form * 3 + question_form * 5 + len(fact.relation)) % 11 == 0
 
 
-def make_context(rng, passages, facts, fillers, questions, held_out=False, refusals=0.25):
+def make_context(rng, passages, facts, fillers, questions, held_out=False, refusals=0.25,
+                 parts=True):
     """`passages` of up to `facts` facts and `fillers` other sentences; `questions` asked of them.
 
     The topics of one context are often alike, so that only a name or an adjective tells them
@@ -152,7 +153,7 @@ def make_context(rng, passages, facts, fillers, questions, held_out=False, refus
     for number, topic in enumerate(topics, 1):
         wanted = rng.randint(max(1, facts // 2), facts)
         text, facts_told = write_passage(rng, held_out, topic, makers, wanted,
-                                         rng.randint(0, fillers))
+                                         rng.randint(0, fillers), parts)
         texts.append(text)
         told += [(number, t) for t in facts_told]
     context = Context(texts)

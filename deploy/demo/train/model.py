@@ -11,13 +11,13 @@ from torch import nn
 @dataclass(frozen=True)
 class Shape:
     vocabulary: int
-    layers: int = 6
-    width: int = 256
-    heads: int = 8
-    hidden: int = 640
+    layers: int = 4
+    width: int = 192
+    heads: int = 6
+    hidden: int = 512
     context: int = 2048
     norm_epsilon: float = 1e-5
-    rope_base: float = 10000.0
+    rope_base: float = 100000.0
 
     def as_dict(self):
         return asdict(self)

@@ -10,13 +10,17 @@ is flat for the first 70 % of the time and falls to nothing in the rest.
 import argparse
 import json
 import os
+import tempfile
 import time
 
 import torch
+import torch.distributed
+import torch.multiprocessing
 import torch.nn.functional as F
 
 import batches
 import generate
+import induction
 import lexicon
 from model import Llama, Shape
 from tokenizer import Tokenizer, train as train_tokenizer
@@ -24,16 +28,18 @@ from tokenizer import Tokenizer, train as train_tokenizer
 # passages; facts and other sentences per passage; questions, and the share of them that has no
 # answer; share of right answers to the others at which the next stage begins
 STAGES = [
-    dict(passages=(1, ), facts=2, fillers=0, questions=10, refusals=0.1, enough=0.8),
-    dict(passages=(1, ), facts=4, fillers=1, questions=10, refusals=0.2, enough=0.88),
-    dict(passages=(1, 2), facts=4, fillers=2, questions=12, refusals=0.25, enough=0.85),
-    dict(passages=(1, 1, 2, 2, 3, 3, 4, 6), facts=5, fillers=3, questions=14, refusals=0.25,
+    dict(passages=(1, ), facts=1, fillers=0, questions=4, refusals=0.1, parts=False, enough=0.7),
+    dict(passages=(1, ), facts=2, fillers=0, questions=7, refusals=0.1, enough=0.7),
+    dict(passages=(1, ), facts=4, fillers=1, questions=10, refusals=0.2, enough=0.75),
+    dict(passages=(1, 2), facts=4, fillers=2, questions=12, refusals=0.25, enough=0.8),
+    dict(passages=(1, 1, 2, 2, 3, 3, 4), facts=5, fillers=3, questions=14, refusals=0.25,
          enough=2.0)
 ]
 EARLIER_SHARE = 0.15  # of contexts that come from an earlier stage
 TEXT_SHARE = 0.25  # of the context's positions that are predicted too
 TEXT_LOSS = 0.2
 WARM_UP_STEPS = 100
+EMBEDDING_RATE = 0.8  # of the learning rate: for what is no matrix of a block, too
 FLAT_SHARE = 0.7
 REPORT_STEPS = 50
 
@@ -81,7 +87,8 @@ def sample(rng, stage, tokens_per_step):
                                   s["facts"],
                                   s["fillers"],
                                   s["questions"],
-                                  refusals=s["refusals"]))
+                                  refusals=s["refusals"],
+                                  parts=s.get("parts", True)))
         tokens += 30 + 20 * s["questions"] + passages * 13 * (s["facts"] + s["fillers"] // 2)
     return contexts, stage
 
@@ -114,10 +121,13 @@ def main():
                         required=True,
                         help="training time in all, that of earlier runs included")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--tokens-per-step", type=int, default=2500)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--workers",
+                        type=int,
+                        default=1 if torch.cuda.is_available() else os.cpu_count(),
+                        help="processes of one thread that share each step's work")
+    parser.add_argument("--tokens-per-step", type=int, default=2800, help="of all workers")
+    parser.add_argument("--learning-rate", type=float, default=6e-4)
+    parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--hidden", type=int, default=512)
@@ -127,19 +137,53 @@ def main():
     args = parser.parse_args()
 
     os.makedirs(args.out, exist_ok=True)
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
     vocabulary = os.path.join(args.out, "tokenizer")
     if not os.path.exists(vocabulary + ".model"):
         train_tokenizer(vocabulary, args.seed, contexts=2000 if args.small else 20000)
-    tokenizer = Tokenizer(vocabulary + ".model")
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(work, (args, os.path.join(folder, "meet")), args.workers)
+
+
+class Shared:
+    """Means of all workers: one exchange a step."""
+
+    def __init__(self, rank, workers, meeting_file):
+        self.workers = workers
+        if workers > 1:
+            torch.distributed.init_process_group("gloo",
+                                                 init_method="file://" + meeting_file,
+                                                 rank=rank,
+                                                 world_size=workers)
+
+    def mean(self, gradients, numbers):
+        """Replaces `gradients` by their means; returns the means of `numbers`."""
+        if self.workers == 1:
+            return numbers
+        flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor(numbers)])
+        torch.distributed.all_reduce(flat)
+        flat /= self.workers
+        first = 0
+        for g in gradients:
+            g.copy_(flat[first:first + g.numel()].view_as(g))
+            first += g.numel()
+        return flat[first:].tolist()
+
+
+def work(rank, args, meeting_file):
+    shared = Shared(rank, args.workers, meeting_file)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    if device == "cpu":
+        torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    tokenizer = Tokenizer(os.path.join(args.out, "tokenizer.model"))
     shape = Shape(tokenizer.pieces.vocab_size(), args.layers, args.width, args.heads, args.hidden)
     if args.small:
         shape = Shape(tokenizer.pieces.vocab_size(), 2, 96, 3, 256)
 
-    model = Llama(shape).to(device)
+    model = Llama(shape)
+    induction.initialise(model, args.seed)
+    model = model.to(device)
     matrices = [p for b in model.blocks for p in b.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
     optimizers = [
@@ -159,6 +203,8 @@ def main():
                                            for k in ("step", "stage", "trained", "questions"))
 
     def save():
+        if rank > 0:
+            return
         torch.save(
             dict(shape=shape.as_dict(),
                  model=model.state_dict(),
@@ -170,34 +216,44 @@ def main():
                  optimizers=[o.state_dict() for o in optimizers]), checkpoint + ".new")
         os.replace(checkpoint + ".new", checkpoint)
 
-    print(
-        f"{model.parameters_count() / 1e6:.2f} M parameters on {device}, seed {args.seed}, "
-        f"from step {step}",
-        flush=True)
+    if rank == 0:
+        print(
+            f"{model.parameters_count() / 1e6:.2f} M parameters on {device}, "
+            f"{args.workers} workers, seed {args.seed}, from step {step}",
+            flush=True)
     sums, started = [], time.monotonic()
     while trained < args.minutes * 60:
-        rng = lexicon.rng_for("train", args.seed, step)
-        chooser = torch.Generator().manual_seed(args.seed * 1000003 + step)
-        contexts, from_stage = sample(rng, stage, args.tokens_per_step)
+        rng = lexicon.rng_for("train", args.seed, step, rank)
+        chooser = torch.Generator().manual_seed((args.seed * 1000003 + step) * args.workers + rank)
+        contexts, from_stage = sample(rng, stage, args.tokens_per_step // args.workers)
         batch = batches.collate(contexts, tokenizer, device)
         flat = args.minutes * 60 * FLAT_SHARE
         falling = max(0.02, min(1.0, (args.minutes * 60 - trained) / (args.minutes * 60 - flat)))
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = args.learning_rate * falling * min(1.0, (step + 1) / WARM_UP_STEPS)
+                share = EMBEDDING_RATE if optimizer is not optimizers[0] else 1.0
+                group["lr"] = (args.learning_rate * share * falling *
+                               min(1.0, (step + 1) / WARM_UP_STEPS))
         loss, right, refused, answer_loss = losses(model, batch, chooser, dtype)
         loss.backward()
+        now = time.monotonic()
+        own = from_stage == stage and right == right and refused == refused  # NaN: none asked
+        asked, seconds, counted, right, refused, answer_loss = shared.mean(
+            [p.grad for p in model.parameters()],
+            [float(len(batch.answerable)), now - started, float(own)] +
+            ([right, refused, answer_loss] if own else [0.0] * 3))
+        started = now
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
         step += 1
-        questions += len(batch.answerable)
-        if from_stage == stage and right == right and refused == refused:  # NaN: none were asked
+        questions += round(asked * args.workers)
+        trained += seconds
+        if counted > 0:
+            right, refused, answer_loss = (x / counted for x in (right, refused, answer_loss))
             accuracy += (right - accuracy) * (0.02 if step > 50 else 0.1)
             sums.append((right, refused, answer_loss))
-        trained += time.monotonic() - started
-        started = time.monotonic()
         if step % REPORT_STEPS == 0:
             mean = [sum(column) / len(column) for column in zip(*sums)] or [0.0] * 3
             line = dict(step=step,
@@ -207,7 +263,8 @@ def main():
                         right=round(mean[0], 3),
                         refused=round(mean[1], 3),
                         loss=round(mean[2], 3))
-            print(json.dumps(line), flush=True)
+            if rank == 0:
+                print(json.dumps(line), flush=True)
             sums = []
             save()
         if accuracy > STAGES[stage]["enough"]:
