@@ -52,6 +52,7 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
 LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
                  std::unique_ptr<KvBlockPool> pool, Env env)
     : model_(std::move(model)),
+      draft_tokens_max_(schedule.draft_tokens_max),
       pool_(std::move(pool)),
       env_(std::move(env)),
       scheduler_(schedule, pool_->block_count(), pool_->layout().block_tokens),
@@ -60,6 +61,8 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
                .step_tokens = &env_.metrics->Histogram(MetricId::kStepTokens),
                .prompt_tokens = &env_.metrics->Counter(MetricId::kPromptTokens),
                .generated_tokens = &env_.metrics->Counter(MetricId::kGeneratedTokens),
+               .draft_tokens = &env_.metrics->Counter(MetricId::kDraftTokens),
+               .accepted_tokens = &env_.metrics->Counter(MetricId::kDraftTokensAccepted),
                .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
                .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
                .blocks_used = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "used"}),
@@ -87,10 +90,13 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                              .deadline_us = job.deadline_us,
                              .prefill_executor = job.prefill_executor,
                              .decode_executor = job.decode_executor});
+  LookupDrafter drafter(job.prompt, job.quotable, draft_tokens_max_);
   sequences_.emplace(id, Sequence{.job = std::move(job),
                                   .slot = SlotId(-1),
                                   .blocks = {},
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
+                                  .drafter = std::move(drafter),
+                                  .draft = {},
                                   .usage = {}});
   return id;
 }
@@ -170,8 +176,9 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
       const auto first = sequence.job.prompt.begin() + item.position;
       work.tokens.assign(first, first + item.tokens);
       if (sequence.usage.prefill_start_us == 0) sequence.usage.prefill_start_us = now_us;
-    } else if (sequence.usage.decode_start_us == 0) {
-      sequence.usage.decode_start_us = now_us;
+    } else {
+      work.tokens.assign(sequence.draft.begin(), sequence.draft.begin() + item.tokens - 1);
+      if (sequence.usage.decode_start_us == 0) sequence.usage.decode_start_us = now_us;
     }
     for (const KvBlockRef block : sequence.blocks) work.blocks.push_back(pool_->Data(block));
     tokens += item.tokens;
@@ -188,60 +195,79 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
 
 void LlmLane::OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& result) {
   const TimeUs now_us = env_.clock->NowUs();
-  BatchCompletion completion{.executor = planned.executor, .sequences = {}, .ended = {}};
+  BatchCompletion completion{.executor = planned.executor, .items = {}};
   for (size_t i = 0; i < planned.items.size(); ++i) {
     const PlannedItem& item = planned.items[i];
     Sequence& sequence = sequences_.at(item.sequence);
-    completion.sequences.push_back(item.sequence);
+    BatchCompletion::Item& done = completion.items.emplace_back();
+    done.sequence = item.sequence;
     const bool prefill = item.work_class == WorkClass::kPrefill;
     BatchTimes& times = prefill ? sequence.usage.prefill : sequence.usage.decode;
     times.queue_us += result.times.queue_us;
     times.run_us += result.times.run_us;
-    if (sequence.ended) {  // cancelled, expired, or computed beyond end-of-text
-      completion.ended.push_back(item.sequence);
+    if (!result.status.ok()) End(sequence, result.status, FinishReason::kStop);
+    if (sequence.ended) {  // failed, cancelled, expired, or computed beyond end-of-text
+      done.ended = true;
       continue;
     }
-    if (!result.status.ok()) {
-      End(sequence, result.status, FinishReason::kStop);
-      completion.ended.push_back(item.sequence);
-      continue;
-    }
+    const std::vector<TokenId>& tokens = result.items[i].tokens;
+    done.generated = static_cast<int32_t>(tokens.size());
     if (prefill) {
       sequence.usage.prefill_tokens += item.tokens;
       metrics_.prompt_tokens->Increment(item.tokens);
     } else {
-      ++sequence.usage.decode_tokens;
+      sequence.usage.decode_tokens += done.generated;
+      ++sequence.usage.decode_steps;
+      sequence.usage.draft_tokens += item.tokens - 1;
+      sequence.usage.draft_tokens_accepted += done.generated - 1;
+      metrics_.draft_tokens->Increment(item.tokens - 1);
+      metrics_.accepted_tokens->Increment(done.generated - 1);
     }
     if (!item.sample) continue;
-    const TokenId token = *result.items[i].token;
-    if (Deliver(sequence, token, now_us)) {
-      completion.ended.push_back(item.sequence);
-    } else if (prefill) {
-      HandOver(item.sequence, token, now_us);
-      if (sequence.ended) completion.ended.push_back(item.sequence);
+    if (!Deliver(sequence, tokens, now_us)) {
+      done.draft = Draft(sequence, tokens);
+      if (prefill) HandOver(item.sequence, tokens.back(), now_us);
     }
+    done.ended = sequence.ended;
   }
   events_.completed.push_back(std::move(completion));
 }
 
-bool LlmLane::Deliver(Sequence& sequence, TokenId token, TimeUs now_us) {
+bool LlmLane::Deliver(Sequence& sequence, std::span<const TokenId> tokens, TimeUs now_us) {
   LlmJob& job = sequence.job;
-  if (model_->tokenizer().IsEndOfText(token) && !job.ignore_eos) {
+  TokenChunk chunk;
+  bool stops = false;
+  for (const TokenId token : tokens) {
+    stops = model_->tokenizer().IsEndOfText(token) && !job.ignore_eos;
+    if (stops) break;
+    chunk.ids.push_back(token);
+    chunk.text += sequence.decoder.Push(token);
+  }
+  if (!chunk.ids.empty()) {
+    const auto count = static_cast<int32_t>(chunk.ids.size());
+    if (sequence.generated == 0) {
+      metrics_.first_token->Observe(Seconds(now_us - job.arrived_us));
+    } else {  // tokens of one step share its time
+      const double each = Seconds(now_us - sequence.last_token_us) / count;
+      for (int32_t i = 0; i < count; ++i) metrics_.inter_token->Observe(each);
+    }
+    sequence.last_token_us = now_us;
+    sequence.generated += count;
+    metrics_.generated_tokens->Increment(count);
+    job.on_tokens(std::move(chunk));
+  }
+  if (stops) {
     End(sequence, absl::OkStatus(), FinishReason::kStop);
-    return true;
+  } else if (sequence.generated >= job.max_tokens) {
+    End(sequence, absl::OkStatus(), job.reason_at_max);
   }
-  if (sequence.generated == 0) {
-    metrics_.first_token->Observe(Seconds(now_us - job.arrived_us));
-  } else {
-    metrics_.inter_token->Observe(Seconds(now_us - sequence.last_token_us));
-  }
-  sequence.last_token_us = now_us;
-  ++sequence.generated;
-  metrics_.generated_tokens->Increment();
-  job.on_tokens(TokenChunk{.ids = {token}, .text = sequence.decoder.Push(token)});
-  if (sequence.generated < job.max_tokens) return false;
-  End(sequence, absl::OkStatus(), job.reason_at_max);
-  return true;
+  return sequence.ended;
+}
+
+int32_t LlmLane::Draft(Sequence& sequence, std::span<const TokenId> tokens) {
+  sequence.drafter.Append(tokens);
+  sequence.draft = sequence.drafter.Draft();
+  return sequence.drafter.pays() ? static_cast<int32_t>(sequence.draft.size()) : kPlanAhead;
 }
 
 void LlmLane::HandOver(SequenceId id, TokenId last_token, TimeUs now_us) {
@@ -315,6 +341,10 @@ void LlmLane::End(Sequence& sequence, absl::Status status, FinishReason reason) 
              GenerateResult{.reason = reason,
                             .prompt_tokens = static_cast<int32_t>(job.prompt.size()),
                             .generated_tokens = sequence.generated,
+                            .decode_steps = static_cast<int32_t>(sequence.usage.decode_steps),
+                            .draft_tokens = static_cast<int32_t>(sequence.usage.draft_tokens),
+                            .draft_tokens_accepted =
+                                static_cast<int32_t>(sequence.usage.draft_tokens_accepted),
                             .seed = *job.sampling.seed,
                             .model = model_->name(),
                             .timings = {}},

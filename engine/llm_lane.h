@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "engine/model/language_model.h"
 #include "engine/request/generate_request.h"
 #include "engine/schedule/llm_scheduler.h"
+#include "engine/schedule/lookup_drafter.h"
 #include "engine/transfer/transfer_manager.h"
 
 namespace baton {
@@ -30,14 +32,18 @@ struct LlmUsage {
   BatchTimes decode;
   int64_t prefill_tokens = 0;
   int64_t decode_tokens = 0;
+  int64_t decode_steps = 0;
+  int64_t draft_tokens = 0;  // guesses that were verified
+  int64_t draft_tokens_accepted = 0;
   HandoffReport handoff;
   TimeUs handoff_start_us = 0;
 };
 
 // A sequence to be generated, and where its tokens go.
 struct LlmJob {
-  std::vector<TokenId> prompt;  // not empty, shorter than the context
-  SamplingParams sampling;      // its seed set
+  std::vector<TokenId> prompt;                 // not empty, shorter than the context
+  std::vector<std::vector<TokenId>> quotable;  // texts beside the prompt that it may repeat
+  SamplingParams sampling;                     // its seed set
   int32_t max_tokens = 0;
   FinishReason reason_at_max = FinishReason::kLength;
   bool ignore_eos = false;
@@ -87,6 +93,8 @@ class LlmLane {
     SlotId slot;
     std::vector<KvBlockRef> blocks;
     StreamDecoder decoder;
+    LookupDrafter drafter;
+    std::vector<TokenId> draft;  // of what follows its last token
     LlmUsage usage;
     int32_t generated = 0;
     TimeUs last_token_us = 0;
@@ -105,8 +113,10 @@ class LlmLane {
   void Release(SequenceId id);
   void Submit(PlannedBatch planned, TimeUs now_us);
   void OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& result);
-  // True where the sequence ends with this token.
-  bool Deliver(Sequence& sequence, TokenId token, TimeUs now_us);
+  // Hands sampled tokens to the client, up to an end. True where the sequence ends with them.
+  bool Deliver(Sequence& sequence, std::span<const TokenId> tokens, TimeUs now_us);
+  // Guesses how the sequence goes on, for the scheduler to plan: the number of guesses.
+  int32_t Draft(Sequence& sequence, std::span<const TokenId> tokens);
   void HandOver(SequenceId id, TokenId last_token, TimeUs now_us);
   void FinishHandOver(SequenceId id, HandoffId handoff);
   void PollHandoffs(TimeUs now_us);
@@ -114,6 +124,7 @@ class LlmLane {
   void UpdateGauges();
 
   const std::shared_ptr<const LanguageModel> model_;
+  const int32_t draft_tokens_max_;
   const std::unique_ptr<KvBlockPool> pool_;
   Env env_;
   LlmScheduler scheduler_;
@@ -125,7 +136,7 @@ class LlmLane {
 
   struct Handles {
     prometheus::Histogram *first_token, *inter_token, *step_tokens;
-    prometheus::Counter *prompt_tokens, *generated_tokens;
+    prometheus::Counter *prompt_tokens, *generated_tokens, *draft_tokens, *accepted_tokens;
     prometheus::Gauge *running, *waiting, *blocks_used, *blocks_reserved;
   };
   const Handles metrics_;

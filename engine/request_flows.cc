@@ -156,6 +156,7 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
     absl::StatusOr<LlmJob> job = MakeJob(*flow->model, std::move(generate->prompt),
                                          request.sampling, generate->max_tokens, false);
     if (!job.ok()) return Fail(active, job.status());
+    job->quotable = std::move(generate->quotable);
     job->on_tokens = [flow](TokenChunk chunk) {
       if (flow->active->ended) return;
       flow->answer += chunk.text;

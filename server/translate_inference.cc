@@ -87,6 +87,9 @@ void ToProto(const GenerateResult& result, v1::GenerateFinished& proto) {
   proto.set_reason(ToProto(result.reason));
   proto.set_prompt_tokens(result.prompt_tokens);
   proto.set_generated_tokens(result.generated_tokens);
+  proto.set_decode_steps(result.decode_steps);
+  proto.set_draft_tokens(result.draft_tokens);
+  proto.set_draft_tokens_accepted(result.draft_tokens_accepted);
   proto.set_seed(result.seed);
   proto.set_model(result.model);
   ToProto(result.timings, *proto.mutable_timings());

@@ -94,6 +94,9 @@ void ToProto(AskResult result, v1::AskFinished& proto) {
     proto.set_finish_reason(ToProto(generated.reason));
     proto.set_prompt_tokens(generated.prompt_tokens);
     proto.set_generated_tokens(generated.generated_tokens);
+    proto.set_decode_steps(generated.decode_steps);
+    proto.set_draft_tokens(generated.draft_tokens);
+    proto.set_draft_tokens_accepted(generated.draft_tokens_accepted);
     proto.set_seed(generated.seed);
     proto.set_model(generated.model);
   }

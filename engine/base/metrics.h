@@ -26,6 +26,8 @@ enum class MetricId {
   kInterTokenSeconds,        // {}
   kPromptTokens,             // {}
   kGeneratedTokens,          // {}
+  kDraftTokens,              // {}
+  kDraftTokensAccepted,      // {}
   kGenerateFinished,         // {reason}
   kSequencesRunning,         // {model}
   kSequencesWaiting,         // {model}

@@ -36,12 +36,14 @@ struct LlmItem {
   SlotId slot;                                // opened on this executor before
   WorkClass work_class = WorkClass::kDecode;  // kPrefill or kDecode
   int32_t position = 0;                       // of the first token
-  // kPrefill: the tokens. kDecode: empty; the token is the one last sampled into the slot, which
-  // may not be known yet when the batch is submitted.
+  // kPrefill: the tokens. kDecode: behind the token last sampled into the slot, which may not be
+  // known yet when the batch is submitted, guesses of what follows it; usually none.
   std::vector<TokenId> tokens;
-  // Blocks of positions [0, position + count), in order: each [KvLayout::block_elements()].
+  // Blocks of positions [0, position + tokens fed), in order: each [KvLayout::block_elements()].
   std::vector<float*> blocks;
-  bool sample = false;  // sample a token after the last position, into the slot
+  // Sample a token after the last position, into the slot. kDecode: and one after each guess that
+  // is what was sampled before it, as if they had been fed one by one.
+  bool sample = false;
 };
 
 struct LlmBatch {
@@ -54,7 +56,7 @@ struct LlmBatchResult {
   absl::Status status;  // of the whole batch: device trouble; on error no item has a result
   struct Item {
     SequenceId sequence;
-    std::optional<TokenId> token;  // where a token was sampled
+    std::vector<TokenId> tokens;  // those sampled, in order
   };
   std::vector<Item> items;  // in the batch's order
   BatchTimes times;

@@ -70,6 +70,9 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
                                                      writer_.context_tokens - AnswerTokensMax()));
     context.prompt = std::move(prompt.tokens);
     cited = static_cast<size_t>(prompt.passages_used);
+    for (size_t i = cited; i < context.passages.size(); ++i) {
+      context.quotable.push_back(writer_.tokenizer->Encode(context.passages[i].text));
+    }
   }
   for (size_t i = 0; i < cited; ++i) {
     context.citations.push_back(
@@ -81,7 +84,9 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
 AskMachine::Work AskMachine::OnPrepared(Context context) {
   citations_ = std::move(context.citations);
   if (!context.prompt.empty()) {
-    return Generate{.prompt = std::move(context.prompt), .max_tokens = AnswerTokensMax()};
+    return Generate{.prompt = std::move(context.prompt),
+                    .quotable = std::move(context.quotable),
+                    .max_tokens = AnswerTokensMax()};
   }
   AskResult result;
   if (context.passages.empty()) {

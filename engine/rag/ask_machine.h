@@ -37,6 +37,7 @@ class AskMachine {
   struct PrepareContext {};
   struct Generate {
     std::vector<TokenId> prompt;
+    std::vector<std::vector<TokenId>> quotable;  // what the answer may quote beside the prompt
     int32_t max_tokens = 0;
   };
   struct Finish {
@@ -46,9 +47,10 @@ class AskMachine {
 
   // What Prepare() makes of the found points.
   struct Context {
-    std::vector<Passage> passages;    // best first
-    std::vector<Citation> citations;  // of those an answer may rest on, by their numbers
-    std::vector<TokenId> prompt;      // empty where nothing is generated
+    std::vector<Passage> passages;               // best first
+    std::vector<Citation> citations;             // of those an answer may rest on, by their numbers
+    std::vector<TokenId> prompt;                 // empty where nothing is generated
+    std::vector<std::vector<TokenId>> quotable;  // retrieved passages that are not in the prompt
   };
 
   // `request` has been validated. The tokenizer outlives the machine.

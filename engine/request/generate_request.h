@@ -46,6 +46,9 @@ struct GenerateResult {
   FinishReason reason = FinishReason::kStop;
   int32_t prompt_tokens = 0;
   int32_t generated_tokens = 0;
+  int32_t decode_steps = 0;  // that gave the tokens after the first
+  int32_t draft_tokens = 0;  // guesses that those steps verified
+  int32_t draft_tokens_accepted = 0;
   uint64_t seed = 0;
   std::string model;
   Timings timings;

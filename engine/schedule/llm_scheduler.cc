@@ -51,12 +51,19 @@ Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
 
 void LlmScheduler::Complete(const BatchCompletion& completion) {
   --plans_in_flight_[completion.executor];
-  for (const SequenceId id : completion.sequences) --running_.at(id).batches_in_flight;
-  for (const SequenceId id : completion.ended) running_.at(id).phase = Phase::kDraining;
-  for (const SequenceId id : completion.sequences) {
-    Running& sequence = running_.at(id);
-    if (sequence.batches_in_flight == 0 &&
-        sequence.generated_planned >= sequence.arrival.max_tokens) {
+  for (const BatchCompletion::Item& item : completion.items) {
+    Running& sequence = running_.at(item.sequence);
+    --sequence.batches_in_flight;
+    sequence.draft = item.draft;
+    if (sequence.draft_in_flight > 0) {
+      // What stands behind the first wrong guess is computed anew.
+      const int32_t wrong = sequence.draft_in_flight + 1 - item.generated;
+      sequence.tokens_planned -= wrong;
+      sequence.generated_planned -= wrong;
+      sequence.draft_in_flight = 0;
+    }
+    if (item.ended || (sequence.batches_in_flight == 0 &&
+                       sequence.generated_planned >= sequence.arrival.max_tokens)) {
       sequence.phase = Phase::kDraining;
     }
   }
@@ -135,27 +142,53 @@ void LlmScheduler::Fill(Plan& plan) {
 PlannedBatch LlmScheduler::FillBatch(int executor) {
   PlannedBatch batch{.executor = executor, .items = {}};
   int64_t room = options_.step_tokens_max;
+  PlanDecodes(batch, room);
+  PlanPrefills(batch, room);
+  return batch;
+}
+
+void LlmScheduler::PlanDecodes(PlannedBatch& batch, int64_t& room) {
+  std::vector<Running*> decoding;
   for (const SequenceId id : order_) {
     Running& sequence = running_.at(id);
-    if (room == 0) break;
-    if (sequence.phase != Phase::kDecoding || sequence.arrival.decode_executor != executor ||
-        sequence.generated_planned >= sequence.arrival.max_tokens) {
-      continue;
+    if (sequence.phase == Phase::kDecoding && sequence.arrival.decode_executor == batch.executor &&
+        sequence.generated_planned < sequence.arrival.max_tokens) {
+      decoding.push_back(&sequence);
     }
-    batch.items.push_back({.sequence = id,
-                           .work_class = WorkClass::kDecode,
-                           .position = sequence.tokens_planned,
-                           .tokens = 1,
-                           .sample = true});
-    ++sequence.tokens_planned;
-    ++sequence.generated_planned;
-    ++sequence.batches_in_flight;
-    --room;
   }
+  // Guesses fill a step that would be too small to keep the device busy, and no other.
+  const bool drafts = std::ssize(decoding) <= options_.draft_sequences_max;
+  // Every sequence's next token has its place before anybody's guesses.
+  int64_t spare = std::max<int64_t>(0, room - std::ssize(decoding));
+  for (Running* const sequence : decoding) {
+    if (room == 0) return;
+    if (sequence->draft_in_flight > 0) continue;  // how far it got is not known
+    int32_t draft = 0;
+    if (drafts && sequence->draft != kPlanAhead) {
+      if (sequence->batches_in_flight > 0) continue;
+      const int32_t left = sequence->arrival.max_tokens - sequence->generated_planned - 1;
+      draft = static_cast<int32_t>(std::min<int64_t>({sequence->draft, left, spare}));
+    }
+    batch.items.push_back({.sequence = sequence->arrival.id,
+                           .work_class = WorkClass::kDecode,
+                           .position = sequence->tokens_planned,
+                           .tokens = 1 + draft,
+                           .sample = true});
+    sequence->tokens_planned += 1 + draft;
+    sequence->generated_planned += 1 + draft;
+    sequence->draft_in_flight = draft;
+    ++sequence->batches_in_flight;
+    room -= 1 + draft;
+    spare -= draft;
+  }
+}
+
+void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room) {
   for (const SequenceId id : order_) {
     Running& sequence = running_.at(id);
-    if (room == 0) break;
-    if (sequence.phase != Phase::kPrefilling || sequence.arrival.prefill_executor != executor) {
+    if (room == 0) return;
+    if (sequence.phase != Phase::kPrefilling ||
+        sequence.arrival.prefill_executor != batch.executor) {
       continue;
     }
     const int32_t left = sequence.arrival.prompt_tokens - sequence.tokens_planned;
@@ -175,7 +208,6 @@ PlannedBatch LlmScheduler::FillBatch(int executor) {
       sequence.generated_planned = 1;
     }
   }
-  return batch;
 }
 
 TimeUs LlmScheduler::NextDeadlineUs() const {

@@ -25,11 +25,20 @@ struct SequenceArrival {
   int decode_executor = 0;
 };
 
+// How many guesses there are for the tokens after a sequence's next one. kPlanAhead: nobody
+// guesses, so that its next step may be planned before the last one is back.
+inline constexpr int32_t kPlanAhead = -1;
+
 // A batch that an executor has completed.
 struct BatchCompletion {
   int executor = 0;
-  std::vector<SequenceId> sequences;  // all its items
-  std::vector<SequenceId> ended;      // of these: reached end-of-text, or failed
+  struct Item {
+    SequenceId sequence;
+    bool ended = false;     // reached end-of-text, or failed
+    int32_t generated = 0;  // tokens that it gave: of a decode, 1 and the guesses that were right
+    int32_t draft = kPlanAhead;
+  };
+  std::vector<Item> items;  // all that were planned
 };
 
 // Everything that happened since the last step.
@@ -44,7 +53,7 @@ struct PlannedItem {
   SequenceId sequence;
   WorkClass work_class = WorkClass::kDecode;  // kPrefill or kDecode
   int32_t position = 0;                       // of the first token
-  int32_t tokens = 0;                         // 1 for a decode
+  int32_t tokens = 0;                         // of a decode: 1 and the guesses to verify
   bool sample = false;
 };
 
@@ -71,7 +80,8 @@ struct Plan {
 // Each step fills, per executor with room for another plan, one batch of at most step_tokens_max
 // tokens: every running sequence's next token first, then prompt chunks in order of admission.
 // Plans name slots, not token values, so a sequence's next token is planned while its last one is
-// still being computed; what was planned beyond end-of-text is computed in vain and dropped.
+// still being computed; what was planned beyond end-of-text is computed in vain and dropped. Where
+// the caller guesses a sequence's tokens, one step of it at a time is planned, the guesses with it.
 //
 // Admission is by worst case: a sequence starts when blocks for its whole prompt and max_tokens
 // can be set aside, so that what was admitted never lacks memory. Waiting sequences are admitted by
@@ -106,6 +116,8 @@ class LlmScheduler {
     int32_t generated_planned = 0;  // tokens sampled or in flight
     int32_t batches_in_flight = 0;
     int32_t blocks = 0;
+    int32_t draft = kPlanAhead;   // guesses for the next decode
+    int32_t draft_in_flight = 0;  // guesses being verified
   };
 
   void Complete(const BatchCompletion& completion);
@@ -115,6 +127,8 @@ class LlmScheduler {
   void Admit(Plan& plan);
   void Fill(Plan& plan);
   PlannedBatch FillBatch(int executor);
+  void PlanDecodes(PlannedBatch& batch, int64_t& room);
+  void PlanPrefills(PlannedBatch& batch, int64_t& room);
 
   const ScheduleOptions options_;
   const int32_t block_count_;

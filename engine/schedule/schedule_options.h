@@ -30,6 +30,8 @@ struct ScheduleOptions {
   int64_t sequences_running_max = 64;
   int64_t sequences_waiting_max = 256;
   int64_t plans_in_flight_max = 2;
+  int32_t draft_tokens_max = 16;
+  int64_t draft_sequences_max = 8;
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -43,6 +45,12 @@ struct ScheduleOptions {
       "sequences waiting for admission, per model; more are refused");
     v("plans_in_flight_max", plans_in_flight_max, Range{1, 2},
       "steps submitted to one executor before the first has completed");
+    v("draft_tokens_max", draft_tokens_max, Range{0, 64},
+      "next tokens guessed from the prompt and the retrieved passages, and verified in one step, "
+      "at "
+      "most; 0: none");
+    v("draft_sequences_max", draft_sequences_max, Range{1, 4096},
+      "sequences decoding at once on an executor up to which it verifies guesses");
   }
 };
 

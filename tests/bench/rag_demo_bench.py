@@ -131,13 +131,15 @@ def measure_retrieval(demo, answerable, unanswerable, report):
 
 def measure_answers(demo, answerable, unanswerable, report, show):
     from baton.v1 import rag_pb2
-    exact = f1 = cited = cited_right = tokens = 0
+    exact = f1 = cited = cited_right = tokens = steps = accepted = 0
     seconds = 0.0
     for question in answerable:
         began = time.monotonic()
         passages, text, finished = demo.ask(question["question"])
         seconds += time.monotonic() - began
         tokens += finished.generated_tokens
+        steps += finished.decode_steps
+        accepted += finished.draft_tokens_accepted
         # A number is as good an answer to "How many litres ...?" as the number with its unit.
         accepted = [question["answer"]]
         if question["question"].startswith("How many"):
@@ -165,6 +167,7 @@ def measure_answers(demo, answerable, unanswerable, report, show):
     report.add("refusals.correct", share(refused, len(unanswerable)), f"of {len(unanswerable)}")
     report.add("citations.precision", share(cited_right, cited), f"of {cited}")
     report.add("answers.tokens_per_s", share(tokens, seconds), "tokens/s, whole Ask")
+    report.add("lookup.accepted_per_step", share(accepted, steps), f"guesses, {steps} decode steps")
 
 
 def measure_held_out(demo, args, report):

@@ -60,12 +60,18 @@ TEST_CASE("generate") {
   ToProto(GenerateResult{.reason = FinishReason::kLength,
                          .prompt_tokens = 1,
                          .generated_tokens = 2,
+                         .decode_steps = 4,
+                         .draft_tokens = 6,
+                         .draft_tokens_accepted = 5,
                          .seed = 3,
                          .model = "tiny"},
           finished);
   CHECK(finished.reason() == v1::FINISH_REASON_LENGTH);
   CHECK(finished.prompt_tokens() == 1);
   CHECK(finished.generated_tokens() == 2);
+  CHECK(finished.decode_steps() == 4);
+  CHECK(finished.draft_tokens() == 6);
+  CHECK(finished.draft_tokens_accepted() == 5);
   CHECK(finished.seed() == 3);
   CHECK(finished.model() == "tiny");
 }

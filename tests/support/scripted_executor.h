@@ -15,7 +15,7 @@ namespace baton {
 // on a thread of its own, and none while it is held.
 class ScriptedExecutor final : public Executor, public LlmSkill {
  public:
-  // The token sampled after `position`, or an error for the whole batch.
+  // The token sampled after the item's one position, or an error for the whole batch.
   using Script = std::function<absl::StatusOr<TokenId>(const LlmItem& item)>;
 
   explicit ScriptedExecutor(Script script)
@@ -79,16 +79,21 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
       lock.unlock();
       LlmBatchResult result;
       for (const LlmItem& item : batch.items) {
-        LlmBatchResult::Item out{.sequence = item.sequence, .token = std::nullopt};
-        if (item.sample) {
-          const absl::StatusOr<TokenId> token = script_(item);
-          if (token.ok()) {
-            out.token = *token;
-          } else {
+        LlmBatchResult::Item& out = result.items.emplace_back();
+        out.sequence = item.sequence;
+        LlmItem one = item;  // as if guesses were fed one by one
+        if (item.work_class == WorkClass::kDecode) one.tokens.clear();
+        do {
+          if (!item.sample) break;
+          const absl::StatusOr<TokenId> token = script_(one);
+          if (!token.ok()) {
             result.status = token.status();
+            break;
           }
-        }
-        result.items.push_back(out);
+          out.tokens.push_back(*token);
+          ++one.position;
+        } while (item.work_class == WorkClass::kDecode && out.tokens.size() <= item.tokens.size() &&
+                 out.tokens.back() == item.tokens[out.tokens.size() - 1]);
       }
       done(std::move(result));
       lock.lock();

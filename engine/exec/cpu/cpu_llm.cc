@@ -89,43 +89,58 @@ void CpuLlm::RunBatch(Batch& batch) {
   batch.done(std::move(result));
 }
 
-absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
-  ASSIGN_OR_RETURN(LlamaForward* const forward, FindModel(batch.model.get()));
+// The batch as the forward pass takes it: items_ and the tokens of its decodes.
+absl::Status CpuLlm::GatherItems(const LlmBatch& batch) {
   items_.clear();
+  decode_tokens_.clear();
   for (const LlmItem& item : batch.items) {
     const auto slot = slots_.find(item.slot);
     if (slot == slots_.end()) {
       return absl::InternalError(StrCat("slot ", item.slot.value(), " is not open"));
     }
-    std::span<const TokenId> tokens = item.tokens;
+    ForwardItem forward{.tokens = item.tokens,
+                        .position = item.position,
+                        .blocks = item.blocks,
+                        .logits = item.sample ? 1 : 0};
     if (item.work_class == WorkClass::kDecode) {
-      if (!slot->second.last_token) {
+      const std::optional<TokenId> last = slot->second.last_token;
+      if (!last) {
         return absl::InternalError(
             StrCat("slot ", item.slot.value(), " has no token to continue from"));
       }
-      tokens = {&*slot->second.last_token, 1};
+      std::vector<TokenId>& tokens = decode_tokens_.emplace_back(1, *last);
+      tokens.insert(tokens.end(), item.tokens.begin(), item.tokens.end());
+      forward.tokens = tokens;
+      if (item.sample) forward.logits = static_cast<int32_t>(tokens.size());
     }
-    items_.push_back({.tokens = tokens,
-                      .position = item.position,
-                      .blocks = item.blocks,
-                      .logits = item.sample});
-    result->items.push_back({.sequence = item.sequence, .token = std::nullopt});
+    items_.push_back(forward);
   }
+  return absl::OkStatus();
+}
 
+absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
+  ASSIGN_OR_RETURN(LlamaForward* const forward, FindModel(batch.model.get()));
+  RETURN_IF_ERROR(GatherItems(batch));
+  for (const LlmItem& item : batch.items) {
+    result->items.push_back({.sequence = item.sequence, .tokens = {}});
+  }
   absl::Status status;
   RETURN_IF_ERROR(forward->Run(batch.layout, items_, [&](size_t i, std::span<const float> logits) {
+    const LlmItem& item = batch.items[i];
+    std::vector<TokenId>& sampled = result->items[i].tokens;
+    // Behind a wrong guess stands a text that nobody wrote.
+    if (!sampled.empty() && sampled.back() != item.tokens[sampled.size() - 1]) return;
     if (!AllFinite(logits)) {
       status.Update(absl::InternalError(
           StrCat("model ", batch.model->name(), " gave logits that are not finite")));
       return;
     }
-    result->items[i].token = slots_.at(batch.items[i].slot).sampler.Sample(logits);
+    sampled.push_back(slots_.at(item.slot).sampler.Sample(logits));
   }));
   RETURN_IF_ERROR(status);
   for (size_t i = 0; i < batch.items.size(); ++i) {
-    if (result->items[i].token) {
-      slots_.at(batch.items[i].slot).last_token = result->items[i].token;
-    }
+    const std::vector<TokenId>& sampled = result->items[i].tokens;
+    if (!sampled.empty()) slots_.at(batch.items[i].slot).last_token = sampled.back();
   }
   return absl::OkStatus();
 }

@@ -68,6 +68,7 @@ class CpuLlm final : public LlmSkill {
   void ThreadMain();
   void RunBatch(Batch& batch);
   absl::Status Forward(const LlmBatch& batch, LlmBatchResult* result);
+  absl::Status GatherItems(const LlmBatch& batch);
   absl::StatusOr<LlamaForward*> FindModel(const LanguageModel* model);
 
   const CpuLlmOptions options_;
@@ -85,7 +86,8 @@ class CpuLlm final : public LlmSkill {
 
   // Of the thread below only.
   std::unordered_map<SlotId, Slot> slots_;
-  std::vector<ForwardItem> items_;  // the batch as the forward pass takes it
+  std::vector<ForwardItem> items_;                   // the batch as the forward pass takes it
+  std::vector<std::vector<TokenId>> decode_tokens_;  // of its decodes: last token and guesses
 
   std::thread thread_;  // last: starts when everything above is there
 };

@@ -1,10 +1,12 @@
 #include "engine/exec/cpu/llama_forward.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <utility>
 
+#include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 
@@ -13,7 +15,7 @@ namespace {
 
 // Rows whose logits are computed in one pass over the output matrix. Bounds the workspace: 64 rows
 // of 128,000 tokens are 33 MB.
-constexpr int64_t kLogitRows = 64;
+constexpr size_t kLogitRows = 64;
 
 // Below about this many multiplications a range costs less than handing it to another thread.
 constexpr int64_t kRangeWork = 64 * 1024;
@@ -89,6 +91,7 @@ absl::Status LlamaForward::Check(const KvLayout& layout, std::span<const Forward
     const int64_t count = std::ssize(item.tokens);
     const int64_t end = item.position + count;
     tokens += count;
+    BATON_CHECK(item.logits >= 0 && item.logits <= count);
     if (count < 1 || item.position < 0 || end > shape_.context_tokens) {
       return absl::InvalidArgumentError(StrCat("positions [", item.position, ", ", end,
                                                ") are not within the ", shape_.context_tokens,
@@ -259,31 +262,30 @@ void LlamaForward::Multiply(const float* x, int64_t m, std::span<const Product> 
 }
 
 void LlamaForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits) {
-  // Items whose logits are gathered and not yet given: normed_ holds their last rows.
-  size_t first = 0;
-  int64_t gathered = 0;
-  const auto emit = [&](size_t end) {
-    Norm(normed_.data(), weights_.output_norm, gathered, normed_.data());
+  // The items of the rows that are gathered in normed_ and whose logits are not yet given.
+  std::array<size_t, kLogitRows> gathered;
+  size_t count = 0;
+  const auto emit = [&] {
+    const auto m = static_cast<int64_t>(count);
+    Norm(normed_.data(), weights_.output_norm, m, normed_.data());
     const Product output[] = {{weights_.output, logits_.data()}};
-    Multiply(normed_.data(), gathered, output, /*add=*/false);
-    const float* logits = logits_.data();
-    for (size_t i = first; i < end; ++i) {
-      if (!items[i].logits) continue;
-      on_logits(i, {logits, static_cast<size_t>(shape_.vocabulary)});
-      logits += shape_.vocabulary;
+    Multiply(normed_.data(), m, output, /*add=*/false);
+    const auto vocabulary = static_cast<size_t>(shape_.vocabulary);
+    for (size_t i = 0; i < count; ++i) {
+      on_logits(gathered[i], {logits_.data() + i * vocabulary, vocabulary});
     }
-    first = end;
-    gathered = 0;
+    count = 0;
   };
   int64_t row_end = 0;
   for (size_t i = 0; i < items.size(); ++i) {
     row_end += std::ssize(items[i].tokens);
-    if (!items[i].logits) continue;
-    std::copy_n(x_.data() + (row_end - 1) * shape_.dim, shape_.dim,
-                normed_.data() + gathered * shape_.dim);
-    if (++gathered == kLogitRows) emit(i + 1);
+    for (int64_t row = row_end - items[i].logits; row < row_end; ++row) {
+      std::copy_n(x_.data() + row * shape_.dim, shape_.dim, normed_.data() + count * shape_.dim);
+      gathered[count] = i;
+      if (++count == gathered.size()) emit();
+    }
   }
-  if (gathered > 0) emit(items.size());
+  if (count > 0) emit();
 }
 
 }  // namespace baton

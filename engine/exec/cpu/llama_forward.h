@@ -20,7 +20,7 @@ struct ForwardItem {
   std::span<const TokenId> tokens = {};  // at least one
   int32_t position = 0;                  // of the first token
   std::span<float* const> blocks = {};   // of positions [0, position + tokens), as in LlmItem
-  bool logits = false;                   // wanted after the last token
+  int32_t logits = 0;                    // wanted after so many of its last tokens
 };
 
 // The forward pass of a llama-architecture decoder: embeds a step's tokens, runs the layers over
@@ -38,8 +38,8 @@ class LlamaForward {
   // [item index], [vocabulary] f32; the logits are valid during the call only.
   using OnLogits = absl::FunctionRef<void(size_t item, std::span<const float> logits)>;
 
-  // Calls on_logits for the items that want them, in their order. INVALID_ARGUMENT: the step does
-  // not fit the model or the workspace; nothing was written then.
+  // Calls on_logits for the tokens whose logits are wanted, in their order. INVALID_ARGUMENT: the
+  // step does not fit the model or the workspace; nothing was written then.
   absl::Status Run(const KvLayout& layout, std::span<const ForwardItem> items, OnLogits on_logits);
 
  private:

@@ -94,6 +94,32 @@ TEST_CASE("the same prompt gives the same tokens alone and in company") {
   }
 }
 
+TEST_CASE("guessed tokens are those that come anyway, in fewer steps") {
+  const auto run = [](int32_t draft_tokens_max) {
+    EngineFixture f;
+    f.AddRandomModel({.context_tokens = 256});
+    f.AddScripted(Letters);  // the same 20 tokens over and over
+    f.options.schedule.draft_tokens_max = draft_tokens_max;
+    auto sink = std::make_shared<GenerateRecorder>();
+    REQUIRE_OK(f.Start().Submit(EngineFixture::Scripted("hello", 150), sink));
+    const auto outcome = sink->Wait();
+    REQUIRE_OK(outcome.status);
+    CHECK(outcome.result.generated_tokens == 150);
+    CHECK(f.metrics.Counter(MetricId::kDraftTokens).Value() == outcome.result.draft_tokens);
+    CHECK(f.metrics.Counter(MetricId::kDraftTokensAccepted).Value() ==
+          outcome.result.draft_tokens_accepted);
+    CHECK(outcome.result.draft_tokens_accepted == 149 - outcome.result.decode_steps);
+    return std::pair(sink->ids, outcome.result);
+  };
+  const auto [plain_ids, plain] = run(0);
+  CHECK(plain.decode_steps == 149);
+  CHECK(plain.draft_tokens == 0);
+  const auto [ids, drafted] = run(16);
+  CHECK(ids == plain_ids);
+  CHECK(drafted.decode_steps < 75);
+  CHECK(drafted.draft_tokens > 75);
+}
+
 TEST_CASE("end of text, the context and max_tokens end a sequence, each with its reason") {
   EngineFixture f;
   f.AddRandomModel({.context_tokens = 32});

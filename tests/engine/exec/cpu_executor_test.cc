@@ -87,7 +87,7 @@ TEST_CASE("language model and embedding work run through the executor") {
                           [&](LlmBatchResult result) { generated.set_value(std::move(result)); });
   const LlmBatchResult result = generated.get_future().get();
   REQUIRE_OK(result.status);
-  REQUIRE(result.items.at(0).token.has_value());
+  REQUIRE(result.items.at(0).tokens.size() == 1);
 
   std::promise<EmbedBatchResult> embedded;
   (*made)->embed()->Execute({.embedder = MakeLexicalEmbedder(64), .texts = {"a baton"}},

@@ -120,15 +120,39 @@ TEST_CASE("prefill and decodes generate what the forward pass and a sampler do b
   REQUIRE_OK(first.status);
   REQUIRE(first.items.size() == 1);
   REQUIRE(first.items[0].sequence == SequenceId(100));
-  REQUIRE_FALSE(first.items[0].token.has_value());
+  REQUIRE(first.items[0].tokens.empty());
   for (size_t i = 0; i < want.size(); ++i) {
     CAPTURE(i);
     const LlmBatchResult result = results[i + 1].get();
     REQUIRE_OK(result.status);
-    REQUIRE(result.items.at(0).token == want[i]);
+    REQUIRE(result.items.at(0).tokens == std::vector{want[i]});
   }
   REQUIRE_STATUS(f.Run({f.Decode(kSlot, blocks, 10)}).status, absl::StatusCode::kInternal,
                  "slot 0 is not open");
+}
+
+TEST_CASE("guesses change nothing but how many tokens a step gives") {
+  const float temperature = GENERATE(0.0f, 1.0f);
+  const int right = GENERATE(0, 1, 3, 4);  // guesses of 4 before the first wrong one
+  Fixture f;
+  const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
+  const auto want = ByHand(f, prompt, Seeded(temperature), 8);
+  f.llm.OpenSlot(kSlot, Seeded(temperature), std::nullopt);
+  SequenceBlocks blocks(f.layout, 64);
+  REQUIRE_OK(f.Run({f.Prefill(kSlot, blocks, prompt)}).status);
+
+  LlmItem decode = f.Decode(kSlot, blocks, 5);
+  decode.tokens.assign(want.begin() + 1, want.begin() + 5);
+  if (right < 4) decode.tokens[right] = (decode.tokens[right] + 1) % f.model->shape().vocabulary;
+  const LlmBatchResult drafted = f.Run({decode});
+  REQUIRE_OK(drafted.status);
+  const std::vector<TokenId> accepted(want.begin() + 1, want.begin() + 2 + right);
+  REQUIRE(drafted.items.at(0).tokens == accepted);
+
+  const auto next = static_cast<int32_t>(accepted.size());
+  const LlmBatchResult after = f.Run({f.Decode(kSlot, blocks, 5 + next)});
+  REQUIRE_OK(after.status);
+  REQUIRE(after.items.at(0).tokens == std::vector{want[1 + next]});
 }
 
 TEST_CASE("sequences in one batch do not see each other") {
@@ -151,9 +175,9 @@ TEST_CASE("sequences in one batch do not see each other") {
   REQUIRE_OK(decode.status);
   for (size_t s = 0; s < 3; ++s) {
     const auto want = ByHand(f, prompts[s], Seeded(0.8f), 2);
-    REQUIRE(prefill.items[s].token == want[0]);
+    REQUIRE(prefill.items[s].tokens == std::vector{want[0]});
     REQUIRE(decode.items[2 - s].sequence == SequenceId(100 + s));
-    REQUIRE(decode.items[2 - s].token == want[1]);
+    REQUIRE(decode.items[2 - s].tokens == std::vector{want[1]});
   }
 }
 
@@ -169,7 +193,7 @@ TEST_CASE("a slot opened with another executor's last token continues from it") 
   f.llm.OpenSlot(kSlot, Seeded(0), TokenId{4});
   const LlmBatchResult result = f.Run({f.Decode(kSlot, blocks, 1)});
   REQUIRE_OK(result.status);
-  REQUIRE(result.items[0].token == want[0]);
+  REQUIRE(result.items[0].tokens == std::vector{want[0]});
 }
 
 TEST_CASE("logits that are not finite fail the batch and name the model") {

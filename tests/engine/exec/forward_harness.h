@@ -47,7 +47,7 @@ inline std::vector<float> LogitsAfter(LlamaForward& forward, const KvLayout& lay
                                       int32_t position) {
   std::vector<float> logits;
   const ForwardItem item = {
-      .tokens = tokens, .position = position, .blocks = sequence.blocks, .logits = true};
+      .tokens = tokens, .position = position, .blocks = sequence.blocks, .logits = 1};
   REQUIRE_OK(forward.Run(layout, {&item, 1}, [&](size_t, std::span<const float> values) {
     logits.assign(values.begin(), values.end());
   }));

@@ -223,8 +223,7 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
   for (SequenceBlocks& b : blocks) b = SequenceBlocks(layout, 64);
   std::vector<ForwardItem> items;
   for (size_t s = 0; s < kSequences; ++s) {
-    items.push_back(
-        {.tokens = prompts[s], .position = 0, .blocks = blocks[s].blocks, .logits = true});
+    items.push_back({.tokens = prompts[s], .position = 0, .blocks = blocks[s].blocks, .logits = 1});
   }
   std::vector<std::vector<float>> got(kSequences);
   const auto keep = [&](size_t item, std::span<const float> logits) {
@@ -241,7 +240,7 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
   }
   SequenceBlocks stranger(layout, 64);
   items.push_back(
-      {.tokens = prompts.back(), .position = 0, .blocks = stranger.blocks, .logits = false});
+      {.tokens = prompts.back(), .position = 0, .blocks = stranger.blocks, .logits = 0});
   REQUIRE_OK(together.Run(layout, items, keep));
   REQUIRE(got == want_decode);
 }
@@ -261,7 +260,7 @@ TEST_CASE("more sequences than one pass of logits holds") {
     items.push_back({.tokens = {&tokens[i], 1},
                      .position = 0,
                      .blocks = blocks[i].blocks,
-                     .logits = i % 10 != 3});
+                     .logits = i % 10 != 3 ? 1 : 0});
   }
   std::vector<std::vector<float>> got(items.size());
   REQUIRE_OK(forward.Run(layout, items, [&](size_t item, std::span<const float> logits) {

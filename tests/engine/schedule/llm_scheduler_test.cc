@@ -17,9 +17,13 @@ SequenceArrival Arrival(uint64_t id, int32_t prompt, int32_t max_tokens) {
 }
 
 // A completion of everything in the batch, with the given sequences at their end.
-BatchCompletion Done(const PlannedBatch& batch, std::vector<SequenceId> ended = {}) {
-  BatchCompletion completion{.executor = batch.executor, .sequences = {}, .ended = ended};
-  for (const PlannedItem& item : batch.items) completion.sequences.push_back(item.sequence);
+BatchCompletion Done(const PlannedBatch& batch, const std::vector<SequenceId>& ended = {}) {
+  BatchCompletion completion{.executor = batch.executor, .items = {}};
+  for (const PlannedItem& item : batch.items) {
+    const bool ends = std::find(ended.begin(), ended.end(), item.sequence) != ended.end();
+    completion.items.push_back(
+        {.sequence = item.sequence, .ended = ends, .generated = item.sample ? 1 : 0});
+  }
   return completion;
 }
 
@@ -104,6 +108,71 @@ TEST_CASE("two plans may be in flight; the second names the slot's coming token"
     plan = scheduler.Step({.completed = {Done(first), Done(second)}}, 0);
     CHECK(plan.released == std::vector{SequenceId(1)});
     CHECK(plan.ended.empty());
+  }
+}
+
+// The completion of a decode that gave `generated` tokens, with guesses for what follows.
+BatchCompletion Guessed(const PlannedBatch& batch, int32_t generated, int32_t draft) {
+  BatchCompletion completion = Done(batch);
+  completion.items.at(0).generated = generated;
+  completion.items.at(0).draft = draft;
+  return completion;
+}
+
+TEST_CASE("guesses are planned with the next token, and what they got wrong is planned again") {
+  LlmScheduler scheduler({}, 100, kBlockTokens);
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 4, 12)}}, 0);
+  plan = scheduler.Step(
+      {.completed = {Guessed(plan.batches.at(0), 1, 3)}, .handed_over = {SequenceId(1)}}, 0);
+  REQUIRE(plan.batches.at(0).items.at(0).tokens == 4);
+  CHECK(plan.batches[0].items[0].position == 4);
+  CHECK(scheduler.Step({}, 0).batches.empty());  // how far it gets is not known yet
+
+  SECTION("some are right") {
+    plan = scheduler.Step({.completed = {Guessed(plan.batches[0], 2, 0)}}, 0);
+    CHECK(plan.batches.at(0).items.at(0).position == 6);
+    CHECK(plan.batches[0].items[0].tokens == 1);
+    CHECK(scheduler.Step({}, 0).batches.empty());  // somebody guesses, though nothing this time
+  }
+  SECTION("nobody guesses any more: planned ahead again") {
+    plan = scheduler.Step({.completed = {Guessed(plan.batches[0], 4, kPlanAhead)}}, 0);
+    CHECK(plan.batches.at(0).items.at(0).position == 8);
+    plan = scheduler.Step({}, 0);
+    CHECK(plan.batches.at(0).items.at(0).position == 9);
+  }
+  SECTION("no more than max_tokens") {
+    plan = scheduler.Step({.completed = {Guessed(plan.batches[0], 4, 50)}}, 0);
+    CHECK(plan.batches.at(0).items.at(0).tokens == 7);  // 5 of 12 are there
+    plan = scheduler.Step({.completed = {Guessed(plan.batches[0], 7, 9)}}, 0);
+    CHECK(plan.batches.empty());
+    CHECK(plan.released == std::vector{SequenceId(1)});
+  }
+}
+
+TEST_CASE("guesses are left out where many sequences decode, and where the step has no room") {
+  const auto decode_three = [](LlmScheduler& scheduler) {
+    ScheduleEvents events;
+    for (uint64_t id = 1; id <= 3; ++id) {
+      events.arrived.push_back(Arrival(id, 2, 40));
+      events.handed_over.emplace_back(id);
+    }
+    const Plan plan = scheduler.Step({.arrived = events.arrived}, 0);
+    BatchCompletion completion = Done(plan.batches.at(0));
+    for (BatchCompletion::Item& item : completion.items) item.draft = 5;
+    return scheduler.Step({.completed = {completion}, .handed_over = events.handed_over}, 0);
+  };
+  SECTION("many") {
+    LlmScheduler scheduler({.draft_sequences_max = 2}, 100, kBlockTokens);
+    const Plan plan = decode_three(scheduler);
+    for (const PlannedItem& item : plan.batches.at(0).items) CHECK(item.tokens == 1);
+    CHECK(scheduler.Step({}, 0).batches.size() == 1);  // planned ahead
+  }
+  SECTION("no room: everybody's next token comes first") {
+    LlmScheduler scheduler({.step_tokens_max = 9}, 100, kBlockTokens);
+    const Plan plan = decode_three(scheduler);
+    std::vector<int32_t> tokens;
+    for (const PlannedItem& item : plan.batches.at(0).items) tokens.push_back(item.tokens);
+    CHECK(tokens == std::vector<int32_t>{6, 2, 1});
   }
 }
 
@@ -196,7 +265,8 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
                                   .prefill_chunk_tokens_max = 1 + below(30),
                                   .sequences_running_max = 1 + below(8),
                                   .sequences_waiting_max = 100,
-                                  .plans_in_flight_max = 1 + below(2)};
+                                  .plans_in_flight_max = 1 + below(2),
+                                  .draft_sequences_max = 1 + below(4)};
     constexpr int32_t kBlocks = 12;
     LlmScheduler scheduler(options, kBlocks, kBlockTokens);
     std::map<SequenceId, SequenceArrival> live;
@@ -219,10 +289,17 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
         const PlannedBatch batch = queue.front();
         queue.pop_front();
         BatchCompletion completion = Done(batch);
-        for (const PlannedItem& item : batch.items) {
-          const bool last = item.sample && below(10) == 0;
-          if (last) {
-            completion.ended.push_back(item.sequence);
+        for (size_t i = 0; i < batch.items.size(); ++i) {
+          const PlannedItem& item = batch.items[i];
+          BatchCompletion::Item& done = completion.items[i];
+          done.ended = item.sample && below(10) == 0;
+          if (item.work_class == WorkClass::kDecode) {
+            done.generated = 1 + below(item.tokens);
+            next_position[item.sequence] -= item.tokens - done.generated;
+          }
+          done.draft = below(8) - 1;
+          if (done.ended) {
+            // nothing follows
           } else if (item.work_class == WorkClass::kPrefill && item.sample) {
             events.handed_over.push_back(item.sequence);
           }
