@@ -215,16 +215,20 @@ class Loader {
       return Bad(StrCat("tensor '", name, "' is of shape [", shown(found), "], wanted [",
                         shown(dims), "]"));
     }
-    const auto type = static_cast<TensorType>(tensor->type);
-    if (type != TensorType::kF32 && type != TensorType::kF16 && type != TensorType::kQ8_0) {
+    const std::optional<TensorType> type = TensorTypeOf(tensor->type);
+    if (!type) {
+      std::string known;
+      for (const TensorType each : TensorTypes()) {
+        known += StrCat(known.empty() ? "" : ", ", Name(each));
+      }
       return Unsupported(StrCat("tensor '", name, "' is of type ", GgmlTypeName(tensor->type),
-                                ", only F32, F16 and Q8_0 are supported"));
+                                ", only these are supported: ", known));
     }
-    MatrixView view{.type = type, .data = tensor->data.data(), .rows = 1, .cols = dims.back()};
+    MatrixView view{.type = *type, .data = tensor->data.data(), .rows = 1, .cols = dims.back()};
     if (dims.size() == 2) {
       view.rows = dims[0];
     }
-    if (!AllFinite(type, view.data, view.rows * view.cols)) {
+    if (!AllFinite(*type, view.data, view.rows * view.cols)) {
       return Bad(StrCat("tensor '", name, "' holds a NaN or an infinity"));
     }
     used_.insert(tensor->name);

@@ -2,14 +2,34 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string_view>
 
 namespace baton {
 
 // Types of tensor data that can be computed with. Values are GGUF's own numbers.
-enum class TensorType : uint32_t { kF32 = 0, kF16 = 1, kQ8_0 = 8 };
+enum class TensorType : uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ4K = 12,
+  kQ5K = 13,
+  kQ6K = 14,
+  kBF16 = 30,
+};
 
-// Q8_0: 32 weights in 34 bytes: an f16 scale d, then 32 int8 q; weight = d * q.
+// All of them.
+std::span<const TensorType> TensorTypes();
+// The type of this number in a GGUF file; absent where it is none of ours.
+std::optional<TensorType> TensorTypeOf(uint32_t gguf_type);
+
+// Q8_0: 32 weights in 34 bytes: an f16 scale d, then 32 int8 q; weight = d * q. The other
+// quantised types' blocks are described where they are read (tensor_type.cc).
 inline constexpr int kQ8BlockWeights = 32;
 struct BlockQ8 {
   uint16_t scale_f16;
@@ -22,9 +42,11 @@ std::string_view Name(TensorType type);
 int64_t BlockWeights(TensorType type);
 // Bytes of a row of `cols` weights.
 int64_t RowBytes(TensorType type, int64_t cols);
+// Where a block of a quantised type holds its f16 scales, in bytes; none for the others.
+std::span<const int> ScaleOffsets(TensorType type);
 
 // One row of weights to f32: src is [RowBytes(type, cols)], dst is [cols]. The naive twin of every
-// kernel that reads quantised weights.
+// kernel that reads weights.
 void DequantizeRow(TensorType type, const std::byte* src, int64_t cols, float* dst);
 
 // IEEE binary16 to binary32, exact, NaN and denormals included.

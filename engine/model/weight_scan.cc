@@ -38,17 +38,21 @@ bool AllFinite(TensorType type, const std::byte* data, int64_t weights) {
       return NoneHasAll<uint32_t>(data, weights, 0x7f800000u);
     case TensorType::kF16:
       return NoneHasAll<uint16_t>(data, weights, kF16Exponent);
-    case TensorType::kQ8_0: {
-      bool finite = true;
-      for (int64_t block = 0; block < weights / kQ8BlockWeights; ++block) {
-        uint16_t scale;
-        std::memcpy(&scale, data + block * static_cast<int64_t>(sizeof(BlockQ8)), sizeof(scale));
-        finite = finite && (scale & kF16Exponent) != kF16Exponent;
-      }
-      return finite;
+    case TensorType::kBF16:
+      return NoneHasAll<uint16_t>(data, weights, 0x7f80);
+    default:
+      break;
+  }
+  bool finite = true;
+  const int64_t block_bytes = RowBytes(type, BlockWeights(type));
+  for (const int offset : ScaleOffsets(type)) {
+    for (int64_t block = 0; block < weights / BlockWeights(type); ++block) {
+      uint16_t scale;
+      std::memcpy(&scale, data + block * block_bytes + offset, sizeof(scale));
+      finite = finite && (scale & kF16Exponent) != kF16Exponent;
     }
   }
-  return false;
+  return finite;
 }
 
 }  // namespace baton

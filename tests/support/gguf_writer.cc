@@ -141,57 +141,6 @@ std::string GgufWriter::Bytes() const {
   return out;
 }
 
-uint16_t F32ToF16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
-  const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) {
-    return sign | 0x7e00u;  // NaN
-  }
-  if (magnitude >= 0x477ff000u) {
-    return sign | 0x7c00u;  // 65520 and above round to infinity
-  }
-  if (magnitude < 0x38800000u) {
-    // A denormal: the f32 adder rounds to multiples of 2^-24 for us.
-    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
-    return sign | static_cast<uint16_t>(std::bit_cast<uint32_t>(shifted) - 0x3f000000u);
-  }
-  const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
-  return sign | static_cast<uint16_t>((rounded - 0x38000000u) >> 13);
-}
-
-std::string EncodeWeights(TensorType type, const std::vector<float>& weights) {
-  std::string out;
-  switch (type) {
-    case TensorType::kF32:
-      for (const float weight : weights) {
-        Put(out, weight);
-      }
-      break;
-    case TensorType::kF16:
-      for (const float weight : weights) {
-        Put(out, F32ToF16(weight));
-      }
-      break;
-    case TensorType::kQ8_0:
-      BATON_CHECK(weights.size() % kQ8BlockWeights == 0);
-      for (size_t start = 0; start < weights.size(); start += kQ8BlockWeights) {
-        float largest = 0;
-        for (size_t i = 0; i < kQ8BlockWeights; ++i) {
-          largest = std::max(largest, std::abs(weights[start + i]));
-        }
-        const float scale = largest / 127;
-        Put(out, F32ToF16(scale));
-        for (size_t i = 0; i < kQ8BlockWeights; ++i) {
-          const float quant = scale == 0 ? 0 : std::round(weights[start + i] / scale);
-          Put(out, static_cast<int8_t>(quant));
-        }
-      }
-      break;
-  }
-  return out;
-}
-
 void AddRandomModelKeys(const RandomModelOptions& options, GgufWriter& writer) {
   writer.AddString("general.architecture", "llama");
   writer.AddUint32("llama.context_length", static_cast<uint32_t>(options.context_tokens));

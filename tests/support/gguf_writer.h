@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/model/tensor_type.h"
+#include "tests/support/quantise.h"
 
 namespace baton {
 
@@ -47,10 +48,6 @@ class GgufWriter {
   std::string keys_;
   std::vector<Tensor> tensors_;
 };
-
-// Weights rounded to `type`, as a GGUF file holds them; Q8_0 rounds to nearest.
-std::string EncodeWeights(TensorType type, const std::vector<float>& weights);
-uint16_t F32ToF16(float value);  // round to nearest, ties to even
 
 // A llama-architecture model of any shape with random weights, and a small SPM vocabulary: <unk>,
 // <s>, </s>, 256 bytes, then letters, common pairs and words, padded with unused pieces.

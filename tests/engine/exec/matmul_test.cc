@@ -1,3 +1,4 @@
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -31,18 +32,21 @@ struct Weights {
       const auto magnitude = static_cast<uint16_t>(random() % limit);
       return static_cast<uint16_t>(magnitude | (random() % 2 << 15));
     };
-    for (int64_t i = 0; i < rows * cols; ++i) {
-      switch (type) {
-        case TensorType::kF32:
-          put(Uniform(random));
-          break;
-        case TensorType::kF16:
-          put(half(0x7c00));
-          break;
-        case TensorType::kQ8_0:
-          if (i % kQ8BlockWeights == 0) put(half(0x3c00));
-          put(static_cast<int8_t>(random()));
-          break;
+    const int64_t block_weights = BlockWeights(type);
+    for (int64_t i = 0; i < rows * cols; i += block_weights) {
+      if (type == TensorType::kF32) {
+        put(Uniform(random));
+      } else if (type == TensorType::kF16) {
+        put(half(0x7c00));
+      } else if (type == TensorType::kBF16) {
+        put(static_cast<uint16_t>(std::bit_cast<uint32_t>(Uniform(random)) >> 16));
+      } else {
+        std::byte* const block = p;
+        while (p < block + RowBytes(type, block_weights)) put(static_cast<uint8_t>(random()));
+        for (const int at : ScaleOffsets(type)) {
+          const uint16_t scale = half(0x3c00);
+          std::memcpy(block + at, &scale, sizeof(scale));
+        }
       }
     }
   }
@@ -101,15 +105,16 @@ std::vector<float> Multiply(const CpuKernels& kernels, const Weights& w, const f
 
 TEST_CASE("matmul equals its naive twin for zero, ragged and misaligned sizes") {
   const SimdLevel level = GENERATE(from_range(LevelsHere()));
-  const TensorType type = GENERATE(TensorType::kF32, TensorType::kF16, TensorType::kQ8_0);
+  const TensorType type =
+      GENERATE(from_range(std::vector(TensorTypes().begin(), TensorTypes().end())));
   const CpuKernels& kernels = KernelsFor(level);
   std::mt19937 random(kSeed);
   CAPTURE(kSeed, Name(level), Name(type));
 
+  const int64_t block = BlockWeights(type);
   const std::vector<int64_t> all_cols =
-      type == TensorType::kQ8_0
-          ? std::vector<int64_t>{0, 32, 96, 320}
-          : std::vector<int64_t>{0, 1, 3, 15, 16, 17, 31, 32, 33, 63, 172, 257};
+      block > 1 ? std::vector<int64_t>{0, block, 3 * block}
+                : std::vector<int64_t>{0, 1, 3, 15, 16, 17, 31, 32, 33, 63, 172, 257};
   for (const int64_t cols : all_cols) {
     for (const int64_t rows : {0, 1, 3, 4, 16, 21, 35}) {
       for (const int64_t m : {0, 1, 2, 3, 4, 5, 7, 9}) {
@@ -167,9 +172,10 @@ TEST_CASE("matmul writes only the rows of its range") {
 
 TEST_CASE("a row's products are bit-identical in every batch") {
   const SimdLevel level = GENERATE(from_range(LevelsHere()));
-  const TensorType type = GENERATE(TensorType::kF32, TensorType::kF16, TensorType::kQ8_0);
+  const TensorType type =
+      GENERATE(from_range(std::vector(TensorTypes().begin(), TensorTypes().end())));
   const int64_t cols = GENERATE(32, 160, 2048, 172);
-  if (type == TensorType::kQ8_0 && cols % kQ8BlockWeights != 0) return;
+  if (cols % BlockWeights(type) != 0) return;
   const CpuKernels& kernels = KernelsFor(level);
   std::mt19937 random(kSeed);
   CAPTURE(kSeed, Name(level), Name(type), cols);

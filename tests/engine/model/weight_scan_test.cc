@@ -30,7 +30,7 @@ TEST_CASE("one bad weight anywhere is found", "[weight_scan]") {
   const float bad =
       GENERATE(std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                -std::numeric_limits<float>::infinity());
-  const TensorType type = GENERATE(TensorType::kF32, TensorType::kF16);
+  const TensorType type = GENERATE(TensorType::kF32, TensorType::kF16, TensorType::kBF16);
   for (const size_t at : {0u, 1u, 1023u, 1024u, 2048u, 2999u}) {
     CAPTURE(at, bad, Name(type));
     std::vector<float> weights(3000, 1.0f);
@@ -40,12 +40,21 @@ TEST_CASE("one bad weight anywhere is found", "[weight_scan]") {
 }
 
 TEST_CASE("a bad scale is found, whatever the quants are", "[weight_scan]") {
-  const std::string good = EncodeWeights(TensorType::kQ8_0, std::vector<float>(320, 1.0f));
-  for (const size_t block : {0u, 5u, 9u}) {
-    for (const uint16_t scale : {uint16_t{0x7c00}, uint16_t{0xfc00}, uint16_t{0x7e00}}) {
-      std::string bytes = good;
-      std::memcpy(bytes.data() + block * sizeof(BlockQ8), &scale, 2);
-      CHECK_FALSE(Scan(TensorType::kQ8_0, bytes, 320));
+  for (const TensorType type : TensorTypes()) {
+    CAPTURE(Name(type));
+    const int64_t count = 10 * BlockWeights(type);
+    const auto block_bytes = static_cast<size_t>(RowBytes(type, BlockWeights(type)));
+    const std::string good =
+        EncodeWeights(type, std::vector<float>(static_cast<size_t>(count), -1.0f));
+    CHECK(Scan(type, good, count));
+    for (const int offset : ScaleOffsets(type)) {
+      for (const size_t block : {0u, 5u, 9u}) {
+        for (const uint16_t scale : {uint16_t{0x7c00}, uint16_t{0xfc00}, uint16_t{0x7e00}}) {
+          std::string bytes = good;
+          std::memcpy(bytes.data() + block * block_bytes + static_cast<size_t>(offset), &scale, 2);
+          CHECK_FALSE(Scan(type, bytes, count));
+        }
+      }
     }
   }
 }

@@ -96,6 +96,22 @@ static void MatmulPanels(const MatmulArgs& args, int64_t row_bytes) {
   }
 }
 
+// Types without a row form of their own: expanded one row at a time, then as F32.
+static void MatmulExpanded(const MatmulArgs& args) {
+  const int64_t row_bytes = RowBytes(args.type, args.cols);
+  for (int64_t row = args.row_begin; row < args.row_end; row += kMatmulPanelRows) {
+    const int64_t left = args.row_end - row;
+    const int64_t count = left < kMatmulPanelRows ? left : kMatmulPanelRows;
+    for (int64_t r = 0; r < count; ++r) {
+      DequantizeRow(args.type, args.w + (row + r) * row_bytes, args.cols,
+                    args.scratch + r * args.cols);
+    }
+    const MatmulTarget target = {args.x, args.y + row, args.y_stride, args.cols, args.add};
+    MatmulPanel<F32Row>(target, args.m, reinterpret_cast<const std::byte*>(args.scratch),
+                        args.cols * int64_t{sizeof(float)}, count);
+  }
+}
+
 static void Matmul(const MatmulArgs& args) {
   switch (args.type) {
     case TensorType::kF32:
@@ -104,6 +120,8 @@ static void Matmul(const MatmulArgs& args) {
       return MatmulPanels<F16Row>(args, args.cols * int64_t{sizeof(uint16_t)});
     case TensorType::kQ8_0:
       return MatmulPanels<Q8Row>(args, args.cols / kSegment * int64_t{sizeof(BlockQ8)});
+    default:
+      return MatmulExpanded(args);
   }
 }
 
