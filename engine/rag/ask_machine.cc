@@ -61,10 +61,17 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
       static_cast<size_t>(std::find_if(context.passages.begin(), context.passages.end(), too_far) -
                           context.passages.begin());
   if (Generates() && cited > 0) {
-    std::vector<PromptPassage> given;
     cited = std::min(cited, static_cast<size_t>(options_.context_passages_max));
+    const auto sentences = static_cast<size_t>(options_.context_sentences_max);
+    std::vector<std::string> texts;
+    std::vector<PromptPassage> given;
     for (size_t i = 0; i < cited; ++i) {
-      given.push_back({.title = context.passages[i].title, .text = context.passages[i].text});
+      const Passage& passage = context.passages[i];
+      texts.push_back(sentences > 0 ? Focus(request_.question, passage.text, sentences)
+                                    : passage.text);
+    }
+    for (size_t i = 0; i < cited; ++i) {
+      given.push_back({.title = context.passages[i].title, .text = texts[i]});
     }
     ASSIGN_OR_RETURN(BuiltPrompt prompt, BuildPrompt(*writer_.tokenizer, request_.question, given,
                                                      writer_.context_tokens - AnswerTokensMax()));

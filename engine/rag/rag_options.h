@@ -11,6 +11,7 @@ struct RagOptions {
   int32_t passage_overlap_chars = 100;
   int32_t rerank_candidates = 32;
   int32_t context_passages_max = 5;
+  int32_t context_sentences_max = 0;
   double answer_score_min = 0;
   int32_t answer_tokens_max = 128;
 
@@ -24,6 +25,9 @@ struct RagOptions {
       "passages that an Ask searches for, to keep the best by the question's words");
     v("context_passages_max", context_passages_max, Range{1, 100},
       "retrieved passages that are put before the language model at most");
+    v("context_sentences_max", context_sentences_max, Range{0, 1000},
+      "sentences of each of them that are put before the language model, those nearest to the "
+      "question; 0: all");
     v("answer_score_min", answer_score_min, Range{0, 1},
       "score that a passage needs for an answer to rest on it; where none has it, an Ask finds "
       "nothing");

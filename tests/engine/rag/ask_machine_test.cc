@@ -132,6 +132,16 @@ TEST_CASE("only passages that are in the prompt are cited") {
     CHECK(context->passages.size() == 5);
     CHECK(context->citations.size() == 2);
   }
+  SECTION("of each the sentences that rag.context_sentences_max allows") {
+    AskMachine machine({.question = "Which ferry sails?"}, {.context_sentences_max = 1},
+                       {.tokenizer = &kTokenizer, .context_tokens = 2000});
+    const auto context = machine.Prepare(Found(3));
+    REQUIRE_OK(context);
+    const std::string prompt(context->prompt.begin(), context->prompt.end());
+    CHECK_THAT(prompt, Catch::Contains("[3] Ferries: The ferry number 2 sails.\n"));
+    CHECK_THAT(prompt, !Catch::Contains("Opening words"));
+    CHECK_THAT(context->passages[0].text, Catch::Contains("Opening words"));
+  }
   SECTION("bounded by the model's context, half of which is left for the answer at most") {
     AskMachine machine({.question = "ferry?", .max_tokens = 100'000}, {},
                        {.tokenizer = &kTokenizer, .context_tokens = 500});

@@ -37,6 +37,26 @@ TEST_CASE("the first of equals, never a heading where there is text", "[quote]")
   CHECK(Quote("anything", "") == "");
 }
 
+TEST_CASE("the best sentences, in the order of the text", "[quote]") {
+  const char* passage =
+      "# The mill\nIt was built in 1702. The miller is Osk Brun. Flour costs two crowns. The mill "
+      "stands by the river.";
+  const auto focus = [passage](std::string_view question, size_t count) {
+    return Focus(question, passage, count);
+  };
+  CHECK(focus("Who is the miller?", 1) == "The miller is Osk Brun.");
+  CHECK(focus("By which river does the miller live?", 2) ==
+        "The miller is Osk Brun. The mill stands by the river.");
+  // Where the others say nothing of it, those beside the best one.
+  CHECK(focus("What does flour cost?", 2) == "The miller is Osk Brun. Flour costs two crowns.");
+  CHECK(focus("flour", 100) ==
+        "It was built in 1702. The miller is Osk Brun. Flour costs two crowns. The mill stands by "
+        "the river.");
+  CHECK(Focus("head", "# Head", 3) == "# Head");
+  CHECK(Focus("anything", "", 3).empty());
+  CHECK(BestSentences("mill", passage, 0).empty());
+}
+
 TEST_CASE("any bytes give a range within the passage", "[quote]") {
   const uint64_t seed = std::random_device()();
   CAPTURE(seed);
