@@ -7,6 +7,8 @@ import torch
 
 import generate
 
+ROW_TOKENS = 384  # contexts share a row up to here: few are as long, and padding costs like text
+
 
 @dataclass
 class Batch:
@@ -36,25 +38,48 @@ def encode(context, tokenizer):
     return ids, positions, segments, targets
 
 
+def pack(encoded, length):
+    """Contexts by their numbers, side by side in rows of at most `length` tokens, longest first."""
+    rows, room = [], []
+    for number in sorted(range(len(encoded)), key=lambda i: -len(encoded[i][0])):
+        size = len(encoded[number][0])
+        row = next((r for r in range(len(rows)) if room[r] >= size), None)
+        if row is None:
+            row = len(rows)
+            rows.append([])
+            room.append(max(length, size))
+        rows[row].append(number)
+        room[row] -= size
+    return rows
+
+
 def collate(contexts, tokenizer, device="cpu"):
-    rows = [encode(c, tokenizer) for c in contexts]
-    length = -(-max(len(r[0]) for r in rows) // 32) * 32
+    encoded = [encode(c, tokenizer) for c in contexts]
+    rows = pack(encoded, ROW_TOKENS)
+    longest = max(sum(len(encoded[i][0]) for i in row) for row in rows)
+    length = -(-longest // 32) * 32
     shape = (len(rows), length)
     tokens = torch.zeros(shape, dtype=torch.long)
     positions, segments = torch.zeros(shape, dtype=torch.long), torch.full(shape, -1)
     targets, question = torch.full(shape, -1), torch.full(shape, -1)
+    owner = torch.full(shape, -1)
     answerable, first = [], 0
-    for i, (ids, where, parts, wanted) in enumerate(rows):
-        n = len(ids)
-        tokens[i, :n], positions[i, :n] = torch.tensor(ids), torch.tensor(where)
-        segments[i, :n], targets[i, :n] = torch.tensor(parts), torch.tensor(wanted)
-        question[i, :n] = segments[i, :n] - 1 + first
-        first += len(contexts[i].questions)
-        answerable += [q.passage > 0 for q in contexts[i].questions]
+    for r, row in enumerate(rows):
+        begin = 0
+        for number in row:
+            ids, where, parts, wanted = encoded[number]
+            at = slice(begin, begin + len(ids))
+            begin += len(ids)
+            tokens[r, at], positions[r, at] = torch.tensor(ids), torch.tensor(where)
+            segments[r, at], targets[r, at] = torch.tensor(parts), torch.tensor(wanted)
+            question[r, at] = segments[r, at] - 1 + first
+            owner[r, at] = number
+            first += len(contexts[number].questions)
+            answerable += [q.passage > 0 for q in contexts[number].questions]
     question[(segments <= 0) | (targets < 0)] = -1
     text = (segments == 0) & (targets >= 0)
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     same = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
-    mask = (causal & same)[:, None]
+    mask = (causal & same & (owner[:, None, :] == owner[:, :, None]))[:, None]
     moved = [x.to(device) for x in (tokens, positions, mask, targets, question, text)]
     return Batch(*moved, torch.tensor(answerable, device=device))

@@ -10,6 +10,7 @@ import argparse
 from dataclasses import dataclass, field
 
 import lexicon as lex
+from clauses import CLAUSE_FACTS
 from facts import (PERSON_FACTS, THING_FACTS, Fact, Subject, happening, make_person, make_subject,
                    named, part_of)
 
@@ -110,7 +111,7 @@ def write_passage(rng, held_out, topic, makers, facts, fillers, parts=True):
     text = upper_first(sentences[0]) + "."
     begun = ""
     for sentence in sentences[1:]:
-        text += rng.choice((" ",) * 12 + ("\n\n" + heading(rng, topic), "\n\n", "\n"))
+        text += rng.choice((" ",) * 20 + ("\n\n" + heading(rng, topic), "\n\n", "\n"))
         text += upper_first(sentence) + "."
     for _ in range(fillers):  # never between a pronoun and what it stands for
         if rng.random() < 0.5:
@@ -118,12 +119,16 @@ def write_passage(rng, held_out, topic, makers, facts, fillers, parts=True):
         else:
             text += " " + upper_first(filler(rng, held_out)) + "."
     text = begun + text
-    if rng.random() < 0.45:
+    if rng.random() < 0.12:
         text = heading(rng, topic if not parts else rng.choice(parts)) + text
-    if any(t.subject is not topic for t in told) or rng.random() < 0.4:
+    if any(t.subject is not topic for t in told) or rng.random() < 0.8:
         title = topic.told if rng.random() < 0.5 else topic.told.removeprefix("the ")
         text = f"{upper_first(title)}: {text}"
     return text, told
+
+
+def makers_for(people):
+    return PERSON_FACTS * 3 + CLAUSE_FACTS if people else THING_FACTS + CLAUSE_FACTS * 3
 
 
 def wording_is_held_out(fact, form, question_form):
@@ -133,7 +138,7 @@ def wording_is_held_out(fact, form, question_form):
 
 def make_context(rng, passages, facts, fillers, questions, held_out=False, refusals=0.25,
                  parts=True):
-    """`passages` of up to `facts` facts and `fillers` other sentences; `questions` asked of them.
+    """`passages` of up to `facts` facts and `fillers` other sentences, up to `questions` of them.
 
     The topics of one context are often alike, so that only a name or an adjective tells them
     apart, and its passages often tell facts of the same relations.
@@ -141,7 +146,7 @@ def make_context(rng, passages, facts, fillers, questions, held_out=False, refus
     alike = rng.random() < 0.5
     kind = rng.choice(("place", "machine", "group", "event", None, None)) if alike else None
     people = rng.random() < 0.12
-    makers = PERSON_FACTS if people else THING_FACTS
+    makers = makers_for(people)
     if alike:
         makers = rng.sample(makers, min(len(makers), 2 + facts))
     topics = []
@@ -157,9 +162,15 @@ def make_context(rng, passages, facts, fillers, questions, held_out=False, refus
         texts.append(text)
         told += [(number, t) for t in facts_told]
     context = Context(texts)
+
+    def ask(question):
+        """None twice: two facts told twice over would be most of what is asked."""
+        if all(question.text != other.text for other in context.questions):
+            context.questions.append(question)
+
     for _ in range(questions):
         if rng.random() < refusals:
-            context.questions.append(unanswerable(rng, held_out, topics, told, people))
+            ask(unanswerable(rng, held_out, topics, told, people))
             continue
         number, t = rng.choice(told)
         forms = [
@@ -168,7 +179,7 @@ def make_context(rng, passages, facts, fillers, questions, held_out=False, refus
         ]
         form = rng.choice(forms)
         asked = t.fact.questions[form]
-        context.questions.append(
+        ask(
             Question(vary(rng, asked.replace("{S}", rng.choice(t.subject.asked))),
                      t.fact.answer_to(asked), number,
                      not wording_is_held_out(t.fact, t.form, form)))
@@ -202,7 +213,7 @@ def unanswerable(rng, held_out, topics, told, people):
     if asked is None:
         known = {x.fact.relation for _, x in told if x.subject is t.subject}
         while True:
-            fact = rng.choice(PERSON_FACTS if people else THING_FACTS)(rng, held_out)
+            fact = rng.choice(makers_for(people))(rng, held_out)
             if not any(overlaps(fact.relation, k) for k in known):
                 break
         asked = rng.choice(t.subject.asked)

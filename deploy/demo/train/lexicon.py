@@ -7,6 +7,8 @@ that no held-out name can occur in training (tests/deploy/demo/train_recipe_test
 import random
 import zlib
 
+import words
+
 _ONSETS = "b d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl sh sk st th tr".split()
 _VOWELS = "a e i o u ai ea o a e".split()
 _CODAS = ["", "", "", "", "l", "n", "r", "s", "m", "k", "th", "nd"]
@@ -27,16 +29,20 @@ def name_is_held_out(word):
 
 
 def name(rng, held_out=False):
-    """One invented name of two to four syllables."""
+    """One invented name of two or three syllables, no plain word."""
     while True:
-        word = "".join(_syllable(rng) for _ in range(rng.choice((2, 2, 2, 3, 3, 4))))
-        if name_is_held_out(word) == held_out:
+        word = "".join(_syllable(rng) for _ in range(rng.choice((2, 2, 2, 2, 3, 3))))
+        if name_is_held_out(word) == held_out and word not in _PLAIN:
             return word.capitalize()
 
 
 def common_noun(rng, held_out=False):
-    """A noun nobody has heard, lower case: a model must be able to look any word up."""
-    return name(rng, held_out).lower()
+    """A word nobody has heard, lower case: a model must be able to look any word up. Inflected, it
+    is no held-out name either."""
+    while True:
+        word = name(rng, held_out).lower()
+        if held_out or not any(name_is_held_out(word + end) for end in ("s", "es", "d", "ed")):
+            return word
 
 
 _FIRST = (
@@ -241,6 +247,22 @@ def clock(rng):
             "one two three four five six seven eight nine ten eleven".split()) + rng.choice(
                 (" o'clock", " in the morning", " in the evening"))
     return f"{rng.randint(0, 23)}:{rng.choice(('00', '15', '30', '45', '10', '40', '05'))}"
+
+
+def _plain_words():
+    """Every word of the lists, with the endings that a text may give it."""
+    plain = set()
+    for module in (globals(), vars(words)):
+        for value in (v for key, v in module.items() if not key.startswith("__")):
+            if not isinstance(value, (list, set, dict)):
+                continue
+            for item in value.items() if isinstance(value, dict) else value:
+                for phrase in item if isinstance(item, tuple) else (item, ):
+                    plain.update(phrase.lower().split())
+    return {word + end for word in plain for end in ("", "s", "es", "d", "ed", "ing")}
+
+
+_PLAIN = _plain_words()
 
 
 def rng_for(*seed):

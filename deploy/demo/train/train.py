@@ -30,10 +30,8 @@ from tokenizer import Tokenizer, train as train_tokenizer
 STAGES = [
     dict(passages=(1, ), facts=1, fillers=0, questions=4, refusals=0.1, parts=False, enough=0.7),
     dict(passages=(1, ), facts=2, fillers=0, questions=7, refusals=0.1, enough=0.7),
-    dict(passages=(1, ), facts=4, fillers=1, questions=10, refusals=0.2, enough=0.75),
-    dict(passages=(1, 2), facts=4, fillers=2, questions=12, refusals=0.25, enough=0.8),
-    dict(passages=(1, 1, 2, 2, 3, 3, 4), facts=5, fillers=3, questions=14, refusals=0.25,
-         enough=2.0)
+    dict(passages=(1, ), facts=3, fillers=1, questions=9, refusals=0.13, enough=0.75),
+    dict(passages=(1, 1, 1, 1, 2, 3), facts=3, fillers=1, questions=11, refusals=0.18, enough=2.0)
 ]
 EARLIER_SHARE = 0.15  # of contexts that come from an earlier stage
 TEXT_SHARE = 0.25  # of the context's positions that are predicted too
@@ -81,15 +79,16 @@ def sample(rng, stage, tokens_per_step):
     contexts, tokens = [], 0
     passages = rng.choice(s["passages"])  # one number a batch: rows of like length waste no padding
     while tokens < tokens_per_step:
-        contexts.append(
-            generate.make_context(rng,
-                                  passages,
-                                  s["facts"],
-                                  s["fillers"],
-                                  s["questions"],
-                                  refusals=s["refusals"],
-                                  parts=s.get("parts", True)))
-        tokens += 30 + 20 * s["questions"] + passages * 13 * (s["facts"] + s["fillers"] // 2)
+        context = generate.make_context(rng,
+                                        passages,
+                                        s["facts"],
+                                        s["fillers"],
+                                        s["questions"],
+                                        refusals=s["refusals"],
+                                        parts=s.get("parts", True))
+        contexts.append(context)
+        tokens += (30 + 20 * len(context.questions) + passages * 13 *
+                   (s["facts"] + s["fillers"] // 2))
     return contexts, stage
 
 
