@@ -8,7 +8,9 @@ SimdLevel DetectedSimdLevel() {
                       __builtin_cpu_supports("f16c");
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    return avx2 && avx512 ? SimdLevel::kAvx512 : avx2 ? SimdLevel::kAvx2 : SimdLevel::kBaseline;
+    if (!avx2) return SimdLevel::kBaseline;
+    if (!avx512) return SimdLevel::kAvx2;
+    return __builtin_cpu_supports("avx512vnni") ? SimdLevel::kAvx512Vnni : SimdLevel::kAvx512;
   }();
   return level;
 }
@@ -21,6 +23,8 @@ std::string_view Name(SimdLevel level) {
       return "avx2";
     case SimdLevel::kAvx512:
       return "avx512";
+    case SimdLevel::kAvx512Vnni:
+      return "avx512_vnni";
   }
   return "unknown";
 }

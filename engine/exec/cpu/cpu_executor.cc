@@ -28,7 +28,8 @@ int ThreadsOrCores(int64_t threads) {
 
 absl::StatusOr<SimdLevel> ChooseSimdLevel(const std::string& name) {
   if (name == "auto") return DetectedSimdLevel();
-  for (const SimdLevel level : {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
+  for (const SimdLevel level :
+       {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512, SimdLevel::kAvx512Vnni}) {
     if (name != std::string(Name(level))) continue;
     if (level <= DetectedSimdLevel()) return level;
     return absl::FailedPreconditionError(StrCat("simd is ", name, ", but this machine has ",
@@ -36,7 +37,7 @@ absl::StatusOr<SimdLevel> ChooseSimdLevel(const std::string& name) {
                                                 " at most"));
   }
   return absl::InvalidArgumentError(
-      StrCat("simd must be auto, baseline, avx2 or avx512, but is ", name));
+      StrCat("simd must be auto, baseline, avx2, avx512 or avx512_vnni, but is ", name));
 }
 
 int64_t PageBytes() { return sysconf(_SC_PAGESIZE); }

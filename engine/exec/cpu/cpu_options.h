@@ -29,7 +29,7 @@ struct CpuOptions {
     v("embed_threads", embed_threads, Range{0, 1024}, "embedding threads; 0: one per core");
     v("embed_queue_batches", embed_queue_batches, Range{1, 65536},
       "embedding batches waiting at most");
-    v("simd", simd, OneOf{"auto", "baseline", "avx2", "avx512"},
+    v("simd", simd, OneOf{"auto", "baseline", "avx2", "avx512", "avx512_vnni"},
       "instruction set of the kernels; auto: the best this machine has");
   }
 };

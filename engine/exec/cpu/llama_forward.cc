@@ -55,6 +55,25 @@ LlamaForward::LlamaForward(std::shared_ptr<const LanguageModel> model, const Cpu
   up_.resize(rows * shape_.ffn_dim);
   logits_.resize(std::min<size_t>(rows, kLogitRows) * shape_.vocabulary);
 
+  for (const LlmLayerWeights& w : weights_.layers) {
+    layers_.push_back({.query = Prepare(w.query),
+                       .key = Prepare(w.key),
+                       .value = Prepare(w.value),
+                       .output = Prepare(w.output),
+                       .gate = Prepare(w.gate),
+                       .up = Prepare(w.up),
+                       .down = Prepare(w.down)});
+  }
+  output_ = Prepare(weights_.output);
+  if (kernels_.quantise != nullptr) {
+    const size_t quants = std::max<size_t>(rows, kLogitRows) * LongestRow(shape_);
+    quants_.resize(quants);
+    scales_.resize(quants / 32 + 1);
+    sums_16_.resize(quants / 16 + 1);
+    sums_32_.resize(quants / 32 + 1);
+    quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data()};
+  }
+
   constexpr int64_t kBlockTokensMax = 64;
   scratch_per_thread_ = std::max(kMatmulPanelRows * LongestRow(shape_),
                                  AttentionScratch(shape_.heads / shape_.kv_heads, kBlockTokensMax));
@@ -66,6 +85,12 @@ LlamaForward::LlamaForward(std::shared_ptr<const LanguageModel> model, const Cpu
     const double factor = weights_.rope_factors != nullptr ? weights_.rope_factors[i] : 1.0;
     frequency_[i] = std::pow(double{shape_.rope_base}, exponent) * shape_.rope_scale / factor;
   }
+}
+
+LlamaForward::Matrix LlamaForward::Prepare(const MatrixView& file) const {
+  Matrix matrix{.file = file, .packed = {}};
+  if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, team_);
+  return matrix;
 }
 
 absl::Status LlamaForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
@@ -137,10 +162,11 @@ void LlamaForward::Plan(std::span<const ForwardItem> items) {
 }
 
 void LlamaForward::RunLayer(const KvLayout& layout, int32_t layer) {
-  const LlmLayerWeights& w = weights_.layers[layer];
+  const LlmLayerWeights& weights = weights_.layers[layer];
+  const LayerMatrices& w = layers_[layer];
   const auto m = static_cast<int64_t>(rows_.size());
 
-  Norm(x_.data(), w.attention_norm, m, normed_.data());
+  Norm(x_.data(), weights.attention_norm, m, normed_.data());
   const Product qkv[] = {{w.query, q_.data()}, {w.key, k_.data()}, {w.value, v_.data()}};
   Multiply(normed_.data(), m, qkv, /*add=*/false);
   RotateAndStore(layout, layer);
@@ -148,7 +174,7 @@ void LlamaForward::RunLayer(const KvLayout& layout, int32_t layer) {
   const Product output[] = {{w.output, x_.data()}};
   Multiply(attended_.data(), m, output, /*add=*/true);
 
-  Norm(x_.data(), w.ffn_norm, m, normed_.data());
+  Norm(x_.data(), weights.ffn_norm, m, normed_.data());
   const Product gate_up[] = {{w.gate, gate_.data()}, {w.up, up_.data()}};
   Multiply(normed_.data(), m, gate_up, /*add=*/false);
   team_.ParallelFor(m, Grain(8 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
@@ -232,24 +258,40 @@ void LlamaForward::Norm(const float* x, const float* weight, int64_t rows, float
 void LlamaForward::Multiply(const float* x, int64_t m, std::span<const Product> products,
                             bool add) {
   // The matrices' panels of rows, one matrix after the other, split among the threads.
+  static_assert(kMatmulPanelRows == kPackedRows);
   const auto panels = [](const Product& product) {
-    return (product.w.rows + kMatmulPanelRows - 1) / kMatmulPanelRows;
+    return (product.w.file.rows + kPackedRows - 1) / kPackedRows;
   };
+  const int64_t cols = products[0].w.file.cols;
   int64_t panel_count = 0;
-  for (const Product& product : products) panel_count += panels(product);
-  const int64_t panel_work = m * products[0].w.cols * kMatmulPanelRows;
+  bool any_packed = false;
+  for (const Product& product : products) {
+    panel_count += panels(product);
+    any_packed = any_packed || !product.w.packed.empty();
+  }
+  if (any_packed) Quantise(x, m, cols);
+  const int64_t panel_work = m * cols * kPackedRows;
   team_.ParallelFor(panel_count, Grain(panel_work), [&](int64_t begin, int64_t end, int thread) {
     for (const Product& product : products) {
       const int64_t count = panels(product);
-      if (begin < count && end > 0) {
-        const MatrixView& w = product.w;
+      const MatrixView& w = product.w.file;
+      if (begin < count && end > 0 && !product.w.packed.empty()) {
+        kernels_.packed_matmul({.w = product.w.packed.weights(),
+                                .x = quantised_,
+                                .y = product.y,
+                                .y_stride = w.rows,
+                                .m = m,
+                                .panel_begin = std::max<int64_t>(begin, 0),
+                                .panel_end = std::min(end, count),
+                                .add = add});
+      } else if (begin < count && end > 0) {
         kernels_.matmul({.x = x,
                          .w = w.data,
                          .type = w.type,
                          .y = product.y,
                          .y_stride = w.rows,
                          .m = m,
-                         .cols = w.cols,
+                         .cols = cols,
                          .row_begin = std::max<int64_t>(begin, 0) * kMatmulPanelRows,
                          .row_end = std::min(end * kMatmulPanelRows, w.rows),
                          .add = add,
@@ -261,6 +303,19 @@ void LlamaForward::Multiply(const float* x, int64_t m, std::span<const Product> 
   });
 }
 
+void LlamaForward::Quantise(const float* x, int64_t m, int64_t cols) {
+  team_.ParallelFor(m, Grain(8 * cols), [&](int64_t begin, int64_t end, int) {
+    const int64_t first = begin * cols;
+    kernels_.quantise({.x = x + first,
+                       .m = end - begin,
+                       .cols = cols,
+                       .out = {.q = quantised_.q + first,
+                               .scales = quantised_.scales + first / 32,
+                               .sums_16 = quantised_.sums_16 + first / 16,
+                               .sums_32 = quantised_.sums_32 + first / 32}});
+  });
+}
+
 void LlamaForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits) {
   // The items of the rows that are gathered in normed_ and whose logits are not yet given.
   std::array<size_t, kLogitRows> gathered;
@@ -268,7 +323,7 @@ void LlamaForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_lo
   const auto emit = [&] {
     const auto m = static_cast<int64_t>(count);
     Norm(normed_.data(), weights_.output_norm, m, normed_.data());
-    const Product output[] = {{weights_.output, logits_.data()}};
+    const Product output[] = {{output_, logits_.data()}};
     Multiply(normed_.data(), m, output, /*add=*/false);
     const auto vocabulary = static_cast<size_t>(shape_.vocabulary);
     for (size_t i = 0; i < count; ++i) {

@@ -50,9 +50,10 @@ TEST_CASE("the CPU executor describes itself and has every skill") {
 }
 
 TEST_CASE("the instruction set can be chosen, but not one that is missing") {
-  for (const std::string name : {"auto", "baseline", "avx2", "avx512"}) {
+  for (const std::string name : {"auto", "baseline", "avx2", "avx512", "avx512_vnni"}) {
     const bool missing = (name == "avx2" && DetectedSimdLevel() < SimdLevel::kAvx2) ||
-                         (name == "avx512" && DetectedSimdLevel() < SimdLevel::kAvx512);
+                         (name == "avx512" && DetectedSimdLevel() < SimdLevel::kAvx512) ||
+                         (name == "avx512_vnni" && DetectedSimdLevel() < SimdLevel::kAvx512Vnni);
     const auto made = MakeCpuExecutor({.llm_threads = 1, .simd = name}, SystemClock());
     CAPTURE(name);
     if (missing) {

@@ -159,7 +159,10 @@ TEST_CASE("the forward pass equals plain loops, token by token") {
     const auto logits =
         LogitsAfter(forward, layout, sequence, {&tokens[i], 1}, static_cast<int32_t>(i));
     CAPTURE(i);
-    REQUIRE(RelativeError(logits, want[i]) < 2e-5);
+    // Packed products round activations to 8 bits, with a scale for each 32 of so few.
+    const bool rounds =
+        options.type == TensorType::kQ8_0 && KernelsFor(level).packed_matmul != nullptr;
+    REQUIRE(RelativeError(logits, want[i]) < (rounds ? 6e-2 : 2e-5));
   }
 }
 

@@ -12,7 +12,8 @@ namespace {
 
 std::vector<SimdLevel> SupportedLevels() {
   std::vector<SimdLevel> levels;
-  for (const SimdLevel level : {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
+  for (const SimdLevel level :
+       {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512, SimdLevel::kAvx512Vnni}) {
     if (level <= DetectedSimdLevel()) levels.push_back(level);
   }
   return levels;

@@ -7,6 +7,7 @@
 #include "engine/exec/cpu/kernels/attention-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/matmul-inl.h"
+#include "engine/exec/cpu/kernels/packed_matmul-inl.h"
 #include "engine/exec/cpu/kernels/rms_norm-inl.h"
 #include "engine/exec/cpu/kernels/rope-inl.h"
 #include "engine/exec/cpu/kernels/silu_gate-inl.h"
@@ -19,6 +20,10 @@ constexpr CpuKernels kTable = {
     .rope = &Rope,
     .attention = &Attention,
     .silu_gate = &SiluGate,
+#if defined(__AVX512VNNI__)
+    .quantise = &Quantise,
+    .packed_matmul = &PackedMatmul,
+#endif
 };
 
 }  // namespace baton::BATON_SIMD_NAMESPACE

@@ -4,6 +4,8 @@ namespace baton {
 
 const CpuKernels& KernelsFor(SimdLevel level) {
   switch (level) {
+    case SimdLevel::kAvx512Vnni:
+      return kAvx512VnniKernels;
     case SimdLevel::kAvx512:
       return kAvx512Kernels;
     case SimdLevel::kAvx2:

@@ -32,6 +32,78 @@ struct MatmulArgs {
 // Weight rows that are expanded to f32 at once and then used for all m, where m is large.
 inline constexpr int64_t kMatmulPanelRows = 16;
 
+// ---- Integer products: quantised weights, packed, with activations rounded to 8 bits
+
+// How the rows of a panel are held. A panel is kPackedRows rows; its blocks follow one another,
+// each one
+//   quants: unsigned. 8 bits: [columns / 4][kPackedRows][4], one register for four columns. 4 bits:
+//     the same of 16 of 32 columns, those 16 further in the high nibbles. 6 bits: 4 bits as
+//     before, then the upper bit pairs of 64 columns, 16 apart, in one byte.
+//   f16 scales [kPackedRows]
+//   K kinds with minimums: f16 minimums' scales [kPackedRows]; of each 32 columns u8 scales and
+//     minimums [2][kPackedRows]. 6 bits: of each 16 columns int8 scales [kPackedRows].
+enum class PackedKind : uint8_t {
+  k8Bit,   // 32 columns; weight = scale * (q - 128)
+  k4Bit,   // 32 columns; weight = scale * (q - 8)
+  k4BitK,  // 256 columns; weight = scale * s * q - min_scale * m
+  k8BitK,  // as k4BitK
+  k6BitK,  // 256 columns; weight = scale * s * (q - 32)
+};
+inline constexpr int64_t kPackedRows = 16;
+inline constexpr int kPackedOffset8Bit = 128;
+inline constexpr int64_t PackedBlockColumns(PackedKind kind) {
+  return kind == PackedKind::k8Bit || kind == PackedKind::k4Bit ? 32 : 256;
+}
+inline constexpr int64_t PackedBlockBytes(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::k8Bit:
+      return 512 + 32;
+    case PackedKind::k4Bit:
+      return 256 + 32;
+    case PackedKind::k4BitK:
+      return 2048 + 64 + 256;
+    case PackedKind::k8BitK:
+      return 4096 + 64 + 256;
+    case PackedKind::k6BitK:
+      return 2048 + 1024 + 32 + 256;
+  }
+  return 0;
+}
+struct PackedWeights {
+  PackedKind kind;
+  const std::byte* data;  // [ceil(rows / kPackedRows)][cols / columns][PackedBlockBytes], 64-byte
+                          // aligned
+  int64_t rows;
+  int64_t cols;
+};
+
+// Activations in 8 bits: x = scale * q for each 32 columns, q in [-127, 127]; and sums of q.
+inline constexpr int64_t kActivationBlock = 32;
+struct QuantisedRows {
+  int8_t* q;         // [m, cols]
+  float* scales;     // [m, cols / 32]
+  int32_t* sums_16;  // [m, cols / 16], of 16 columns
+  int32_t* sums_32;  // [m, cols / 32], of 32
+};
+struct QuantiseArgs {
+  const float* x;  // [m, cols]
+  int64_t m;
+  int64_t cols;  // a multiple of 32
+  QuantisedRows out;
+};
+
+// y[t, r] = sum over c of x[t, c] * w[r, c], for the rows of panels [panel_begin, panel_end).
+struct PackedMatmulArgs {
+  PackedWeights w;
+  QuantisedRows x;
+  float* y;  // [m, y_stride]
+  int64_t y_stride;
+  int64_t m;
+  int64_t panel_begin;
+  int64_t panel_end;
+  bool add;  // y += instead of y =
+};
+
 // y = x / sqrt(mean(x^2) + epsilon) * weight, for each row. y may be x.
 struct RmsNormArgs {
   const float* x;       // [rows, dim], row-major
@@ -86,6 +158,9 @@ struct CpuKernels {
   void (*rope)(const RopeArgs& args);
   void (*attention)(const AttentionArgs& args);
   void (*silu_gate)(const SiluGateArgs& args);
+  // Both null where the instruction set has no integer dot product.
+  void (*quantise)(const QuantiseArgs& args) = nullptr;
+  void (*packed_matmul)(const PackedMatmulArgs& args) = nullptr;
 };
 
 // `level` must be one that this machine has.
@@ -95,5 +170,6 @@ const CpuKernels& KernelsFor(SimdLevel level);
 extern const CpuKernels kBaselineKernels;
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
+extern const CpuKernels kAvx512VnniKernels;
 
 }  // namespace baton

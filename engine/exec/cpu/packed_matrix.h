@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/thread_team.h"
+#include "engine/model/language_model.h"
+
+namespace baton {
+
+// A quantised matrix rearranged for integer dot products: sixteen rows side by side, so that one
+// register holds four columns of each. Same weights, same scales; see kernels.h for the layout.
+// Immutable; movable.
+class PackedMatrix {
+ public:
+  // Empty: no packed form.
+  PackedMatrix() = default;
+  // Empty where the type has no packed form. Uses the team while it runs.
+  PackedMatrix(const MatrixView& w, ThreadTeam& team);
+
+  bool empty() const { return data_ == nullptr; }
+  PackedWeights weights() const { return weights_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+  std::unique_ptr<std::byte[], Free> data_;
+  PackedWeights weights_ = {};
+};
+
+}  // namespace baton

@@ -1,0 +1,138 @@
+// The CPU executor's matrix products on one thread beside what the machine can do. A batch of one
+// reads every weight from memory once, so its limit is the read bandwidth measured in the same run;
+// larger batches read it once for all their tokens. Figures: TYPE.mN.tokens_per_s is how often a
+// second the whole matrix is multiplied with one token's activations.
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/packed_matrix.h"
+#include "tests/support/bench_report.h"
+#include "tests/support/quantise.h"
+#include "tests/support/read_bandwidth.h"
+
+namespace baton {
+namespace {
+
+constexpr int64_t kBatches[] = {1, 2, 4, 8, 16, 64};
+
+struct Matrix {
+  std::string bytes;
+  MatrixView view;
+};
+
+// A few random rows over and over: as much memory as a large model's matrices.
+Matrix MakeMatrix(TensorType type, int64_t rows, int64_t cols, uint64_t seed) {
+  constexpr int64_t kRandomRows = 16;
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> weights(static_cast<size_t>(kRandomRows * cols));
+  for (float& weight : weights) weight = normal(random);
+  const std::string some = EncodeWeights(type, weights);
+  Matrix matrix;
+  for (int64_t r = 0; r < rows; r += kRandomRows) matrix.bytes += some;
+  matrix.view = {.type = type,
+                 .data = reinterpret_cast<const std::byte*>(matrix.bytes.data()),
+                 .rows = rows,
+                 .cols = cols};
+  return matrix;
+}
+
+class Product {
+ public:
+  Product(const CpuKernels& kernels, const MatrixView& w, int64_t m_max)
+      : kernels_(kernels),
+        w_(w),
+        team_(1),
+        x_(static_cast<size_t>(m_max * w.cols), 0.5f),
+        y_(static_cast<size_t>(m_max * w.rows)),
+        scratch_(static_cast<size_t>(kMatmulPanelRows * w.cols)),
+        quants_(x_.size()),
+        scales_(x_.size() / 32),
+        sums_16_(x_.size() / 16),
+        sums_32_(x_.size() / 32) {
+    if (kernels.packed_matmul != nullptr) packed_ = PackedMatrix(w, team_);
+  }
+
+  void Run(int64_t m) {
+    if (packed_.empty()) {
+      kernels_.matmul({.x = x_.data(),
+                       .w = w_.data,
+                       .type = w_.type,
+                       .y = y_.data(),
+                       .y_stride = w_.rows,
+                       .m = m,
+                       .cols = w_.cols,
+                       .row_begin = 0,
+                       .row_end = w_.rows,
+                       .add = false,
+                       .scratch = scratch_.data()});
+      return;
+    }
+    const QuantisedRows rows = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data()};
+    kernels_.quantise({.x = x_.data(), .m = m, .cols = w_.cols, .out = rows});
+    kernels_.packed_matmul({.w = packed_.weights(),
+                            .x = rows,
+                            .y = y_.data(),
+                            .y_stride = w_.rows,
+                            .m = m,
+                            .panel_begin = 0,
+                            .panel_end = (w_.rows + kPackedRows - 1) / kPackedRows,
+                            .add = false});
+  }
+
+ private:
+  const CpuKernels& kernels_;
+  const MatrixView w_;
+  ThreadTeam team_;
+  PackedMatrix packed_;
+  std::vector<float> x_;
+  std::vector<float> y_;
+  std::vector<float> scratch_;
+  std::vector<int8_t> quants_;
+  std::vector<float> scales_;
+  std::vector<int32_t> sums_16_;
+  std::vector<int32_t> sums_32_;
+};
+
+int Run(const BenchArgs& args) {
+  BenchReport report(args);
+  const int64_t rows = args.tiny ? 32 : 32768;
+  const int64_t cols = args.tiny ? 256 : 2048;
+  const CpuKernels& kernels = KernelsFor(DetectedSimdLevel());
+  for (const TensorType type :
+       {TensorType::kF32, TensorType::kF16, TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kQ4K,
+        TensorType::kQ5K, TensorType::kQ6K}) {
+    const double read_gb_per_s = ReadBandwidth(args.tiny);
+    const Matrix matrix = MakeMatrix(type, rows, cols, args.seed);
+    Product product(kernels, matrix.view, kBatches[std::size(kBatches) - 1]);
+    const std::string name(Name(type));
+    report.Add(name + ".read_gb_per_s", read_gb_per_s, "GB/s, one thread that only reads");
+    double one = 0;
+    for (const int64_t m : kBatches) {
+      const double seconds = BestSecondsPerCall(args.tiny, [&] { product.Run(m); });
+      const std::string batch = name + ".m" + std::to_string(m);
+      const double tokens_per_s = static_cast<double>(m) / seconds;
+      report.Add(batch + ".tokens_per_s", tokens_per_s, "tokens/s");
+      report.Add(batch + ".gop_per_s", 2e-9 * static_cast<double>(rows * cols) * tokens_per_s,
+                 "G multiplications and additions/s");
+      if (m == 1) {
+        one = tokens_per_s;
+        const double gb_per_s = static_cast<double>(matrix.bytes.size()) / seconds * 1e-9;
+        report.Add(batch + ".gb_per_s", gb_per_s, "GB/s of the file's weights");
+        report.Add(batch + ".bandwidth_share", gb_per_s / read_gb_per_s, "of the read bandwidth");
+      } else {
+        report.Add(batch + ".speedup", tokens_per_s / one, "times a batch of one");
+      }
+    }
+  }
+  return report.Finish();
+}
+
+}  // namespace
+}  // namespace baton
+
+int main(int argc, char** argv) { return baton::Run(baton::ParseBenchArgs(argc, argv)); }

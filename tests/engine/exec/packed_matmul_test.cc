@@ -1,0 +1,206 @@
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/packed_matrix.h"
+#include "tests/engine/exec/kernel_levels.h"
+#include "tests/support/quantise.h"
+
+namespace baton {
+namespace {
+
+constexpr uint32_t kSeed = 20261121;
+
+std::vector<SimdLevel> IntegerLevels() {
+  std::vector<SimdLevel> levels;
+  for (const SimdLevel level : LevelsHere()) {
+    if (KernelsFor(level).packed_matmul != nullptr) levels.push_back(level);
+  }
+  if (levels.empty()) WARN("SKIPPED: this machine has no integer dot product for packed weights");
+  return levels;
+}
+
+std::vector<float> RandomVector(int64_t count, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+// Activations in 8 bits, with their memory.
+struct Activations {
+  Activations(const CpuKernels& kernels, const float* x, int64_t m, int64_t cols)
+      : q(static_cast<size_t>(m * cols)),
+        scales(static_cast<size_t>(m * cols / 32)),
+        sums_16(static_cast<size_t>(m * cols / 16)),
+        sums_32(static_cast<size_t>(m * cols / 32)),
+        rows{q.data(), scales.data(), sums_16.data(), sums_32.data()} {
+    kernels.quantise({.x = x, .m = m, .cols = cols, .out = rows});
+  }
+  // As the kernels read it back.
+  std::vector<float> Dequantised() const {
+    std::vector<float> x(q.size());
+    for (size_t i = 0; i < x.size(); ++i) x[i] = scales[i / 32] * static_cast<float>(q[i]);
+    return x;
+  }
+  std::vector<int8_t> q;
+  std::vector<float> scales;
+  std::vector<int32_t> sums_16;
+  std::vector<int32_t> sums_32;
+  QuantisedRows rows;
+};
+
+struct RandomMatrix {
+  RandomMatrix(TensorType type, int64_t rows, int64_t cols, std::mt19937& random)
+      : bytes(EncodeWeights(type, RandomVector(rows * cols, random))),
+        view{.type = type,
+             .data = reinterpret_cast<const std::byte*>(bytes.data()),
+             .rows = rows,
+             .cols = cols} {}
+  std::string bytes;
+  MatrixView view;
+};
+
+const std::vector<TensorType> kPackedTypes = {TensorType::kQ8_0, TensorType::kQ5_0,
+                                              TensorType::kQ4_0, TensorType::kQ4K,
+                                              TensorType::kQ5K,  TensorType::kQ6K};
+
+}  // namespace
+
+TEST_CASE("activations are rounded to the nearest of 255 values") {
+  const std::vector<SimdLevel> levels = IntegerLevels();
+  if (levels.empty()) return;
+  const CpuKernels& kernels = KernelsFor(GENERATE_COPY(from_range(levels)));
+  std::mt19937 random(kSeed);
+  const int64_t m = 3;
+  const int64_t cols = 96;
+  std::vector<float> x = RandomVector(m * cols, random);
+  std::fill(x.begin() + 32, x.begin() + 64, 0.0f);
+  x[100] = 1e6f;
+  const Activations activations(kernels, x.data(), m, cols);
+  const std::vector<float> back = activations.Dequantised();
+  for (size_t block = 0; block < x.size() / 32; ++block) {
+    float largest = 0;
+    int32_t sum = 0;
+    for (size_t i = block * 32; i < (block + 1) * 32; ++i) {
+      largest = std::max(largest, std::abs(x[i]));
+      sum += activations.q[i];
+    }
+    CAPTURE(block);
+    CHECK(activations.sums_32[block] == sum);
+    CHECK(activations.sums_16[2 * block] + activations.sums_16[2 * block + 1] == sum);
+    for (size_t i = block * 32; i < (block + 1) * 32; ++i) {
+      REQUIRE(std::abs(back[i] - x[i]) <= largest / 127 * 0.5001f);
+    }
+  }
+}
+
+TEST_CASE("packed products equal their naive twin for ragged sizes") {
+  const std::vector<SimdLevel> levels = IntegerLevels();
+  if (levels.empty()) return;
+  const CpuKernels& kernels = KernelsFor(GENERATE_COPY(from_range(levels)));
+  const TensorType type = GENERATE(from_range(kPackedTypes));
+  std::mt19937 random(kSeed);
+  ThreadTeam team(2);
+  CAPTURE(kSeed, Name(type));
+  const int64_t block = BlockWeights(type);
+  for (const int64_t cols : {block, 2 * block, 5 * block}) {
+    for (const int64_t rows : {1, 15, 16, 17, 48, 53}) {
+      const RandomMatrix w(type, rows, cols, random);
+      const PackedMatrix packed(w.view, team);
+      REQUIRE_FALSE(packed.empty());
+      std::vector<float> weights(static_cast<size_t>(rows * cols));
+      for (int64_t r = 0; r < rows; ++r) {
+        DequantizeRow(type, w.view.data + r * RowBytes(type, cols), cols,
+                      weights.data() + r * cols);
+      }
+      for (const int64_t m : {0, 1, 2, 3, 4, 5, 7, 8, 9, 19}) {
+        CAPTURE(cols, rows, m);
+        const std::vector<float> x = RandomVector(m * cols, random);
+        const Activations activations(kernels, x.data(), m, cols);
+        const std::vector<float> rounded = activations.Dequantised();
+        const bool add = random() % 2 == 0;
+        const int64_t stride = rows + 3;
+        std::vector<float> y(static_cast<size_t>(m * stride) + 1, 2.0f);
+        kernels.packed_matmul({.w = packed.weights(),
+                               .x = activations.rows,
+                               .y = y.data(),
+                               .y_stride = stride,
+                               .m = m,
+                               .panel_begin = 0,
+                               .panel_end = (rows + kPackedRows - 1) / kPackedRows,
+                               .add = add});
+        for (int64_t t = 0; t < m; ++t) {
+          for (int64_t r = 0; r < stride; ++r) {
+            const float got = y[static_cast<size_t>(t * stride + r)];
+            if (r >= rows) {
+              REQUIRE(got == 2.0f);  // not ours
+              continue;
+            }
+            double want = add ? 2.0 : 0.0;
+            double magnitude = want;
+            for (int64_t c = 0; c < cols; ++c) {
+              const double term = double{rounded[static_cast<size_t>(t * cols + c)]} *
+                                  weights[static_cast<size_t>(r * cols + c)];
+              want += term;
+              magnitude += std::abs(term);
+            }
+            CAPTURE(t, r, got, want);
+            REQUIRE(std::abs(double{got} - want) <= 4e-6 * magnitude + 1e-30);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a packed row's products are bit-identical in every batch") {
+  const std::vector<SimdLevel> levels = IntegerLevels();
+  if (levels.empty()) return;
+  const CpuKernels& kernels = KernelsFor(GENERATE_COPY(from_range(levels)));
+  const TensorType type = GENERATE(from_range(kPackedTypes));
+  std::mt19937 random(kSeed);
+  ThreadTeam team(1);
+  const int64_t rows = 37;
+  const int64_t cols = 512;
+  const int64_t m_max = 19;
+  const RandomMatrix w(type, rows, cols, random);
+  const PackedMatrix packed(w.view, team);
+  const std::vector<float> x = RandomVector(m_max * cols, random);
+  const auto multiply = [&](int64_t first, int64_t m) {
+    const Activations activations(kernels, x.data() + first * cols, m, cols);
+    std::vector<float> y(static_cast<size_t>(m * rows));
+    kernels.packed_matmul({.w = packed.weights(),
+                           .x = activations.rows,
+                           .y = y.data(),
+                           .y_stride = rows,
+                           .m = m,
+                           .panel_begin = 0,
+                           .panel_end = 3,
+                           .add = false});
+    return y;
+  };
+  const std::vector<float> all = multiply(0, m_max);
+  for (int64_t m = 1; m <= m_max; ++m) {
+    for (int64_t first = 0; first + m <= m_max; ++first) {
+      const std::vector<float> some = multiply(first, m);
+      CAPTURE(Name(type), m, first);
+      REQUIRE(std::memcmp(some.data(), all.data() + first * rows, some.size() * sizeof(float)) ==
+              0);
+    }
+  }
+}
+
+TEST_CASE("matrices without a packed form stay as they are") {
+  std::mt19937 random(kSeed);
+  ThreadTeam team(1);
+  for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kBF16,
+                                TensorType::kQ4_1, TensorType::kQ5_1}) {
+    CHECK(PackedMatrix(RandomMatrix(type, 4, 32, random).view, team).empty());
+  }
+}
+
+}  // namespace baton
