@@ -3,7 +3,7 @@
 deploy/demo/questions.jsonl is asked, and the model reads texts about names that its training never
 saw. Expected answers are looked at only after the daemon has answered.
 
-Without --model there are only the figures of retrieval."""
+With --no-model there are only the figures of retrieval."""
 
 import argparse
 import json
@@ -131,7 +131,7 @@ def measure_retrieval(demo, answerable, unanswerable, report):
 
 def measure_answers(demo, answerable, unanswerable, report, show):
     from baton.v1 import rag_pb2
-    exact = f1 = cited = cited_right = tokens = steps = accepted = 0
+    exact = f1 = cited = cited_right = tokens = steps = guessed = 0
     seconds = 0.0
     for question in answerable:
         began = time.monotonic()
@@ -139,7 +139,7 @@ def measure_answers(demo, answerable, unanswerable, report, show):
         seconds += time.monotonic() - began
         tokens += finished.generated_tokens
         steps += finished.decode_steps
-        accepted += finished.draft_tokens_accepted
+        guessed += finished.draft_tokens_accepted
         # A number is as good an answer to "How many litres ...?" as the number with its unit.
         accepted = [question["answer"]]
         if question["question"].startswith("How many"):
@@ -167,7 +167,8 @@ def measure_answers(demo, answerable, unanswerable, report, show):
     report.add("refusals.correct", share(refused, len(unanswerable)), f"of {len(unanswerable)}")
     report.add("citations.precision", share(cited_right, cited), f"of {cited}")
     report.add("answers.tokens_per_s", share(tokens, seconds), "tokens/s, whole Ask")
-    report.add("lookup.accepted_per_step", share(accepted, steps), f"guesses, {steps} decode steps")
+    report.add("lookup.accepted_per_step", share(guessed, steps),
+               f"right guesses, {steps} decode steps")
 
 
 def measure_held_out(demo, args, report):
@@ -196,7 +197,11 @@ def main():
     parser.add_argument("--commit", default="")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tiny", action="store_true", help="a few questions, to see that it runs")
-    parser.add_argument("--model", default="", help="language model; none: retrieval only")
+    parser.add_argument("--model",
+                        default=os.path.join(ROOT, "deploy", "demo", "model", "baton-reader.gguf"),
+                        help="language model (default: the bundled one)")
+    parser.add_argument("--no-model", action="store_const", dest="model", const="",
+                        help="retrieval only")
     parser.add_argument("--config", default=os.path.join(ROOT, "deploy", "demo", "batond.yaml"))
     parser.add_argument("--held-out", type=int, default=500, help="generated questions")
     parser.add_argument("--show", action="store_true", help="every question with its answer")
@@ -219,7 +224,7 @@ def main():
         baton_client.make_stubs(args, daemon.folder.name)
         demo = Demo(daemon)
         report = Report()
-        print(f"seed {args.seed}, model {args.model or 'none'}")
+        print(f"seed {args.seed}, model {os.path.basename(args.model) or 'none'}")
         ingested = demo.ingest(os.path.join(ROOT, "deploy", "demo", "corpus"))
         report.add("corpus.passages", ingested.passages, "passages")
         measure_retrieval(demo, answerable, unanswerable, report)
