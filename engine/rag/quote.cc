@@ -58,9 +58,10 @@ std::vector<TextRange> BestSentences(std::string_view question, std::string_view
   const auto better = [&shares](size_t a, size_t b) { return shares[a] > shares[b]; };
   const size_t best = *std::min_element(order.begin(), order.end(), better);
   // Of equals those that stand nearest to the best one: they speak of the same.
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     const auto distance = [best](size_t i) { return i > best ? i - best : best - i; };
-    return shares[a] != shares[b] ? better(a, b) : distance(a) < distance(b);
+    if (shares[a] != shares[b]) return better(a, b);
+    return std::pair(distance(a), a) < std::pair(distance(b), b);
   });
   order.resize(std::min(order.size(), count));
   std::sort(order.begin(), order.end());
