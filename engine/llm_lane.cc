@@ -177,7 +177,7 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
       work.tokens.assign(first, first + item.tokens);
       if (sequence.usage.prefill_start_us == 0) sequence.usage.prefill_start_us = now_us;
     } else {
-      work.tokens.assign(sequence.draft.begin(), sequence.draft.begin() + item.tokens - 1);
+      work.tokens.assign(sequence.draft.begin(), sequence.draft.begin() + (item.tokens - 1));
       if (sequence.usage.decode_start_us == 0) sequence.usage.decode_start_us = now_us;
     }
     for (const KvBlockRef block : sequence.blocks) work.blocks.push_back(pool_->Data(block));
