@@ -1,5 +1,7 @@
 #include "engine/base/simd_level.h"
 
+#include <cstddef>
+
 namespace baton {
 
 SimdLevel DetectedSimdLevel() {
@@ -13,6 +15,10 @@ SimdLevel DetectedSimdLevel() {
     return __builtin_cpu_supports("avx512vnni") ? SimdLevel::kAvx512Vnni : SimdLevel::kAvx512;
   }();
   return level;
+}
+
+std::span<const SimdLevel> SupportedSimdLevels() {
+  return std::span(kSimdLevels).first(static_cast<size_t>(DetectedSimdLevel()) + 1);
 }
 
 std::string_view Name(SimdLevel level) {

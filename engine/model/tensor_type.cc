@@ -12,41 +12,30 @@ namespace {
 // ---- The blocks, as the GGUF specification's reference (ggml's quantisation formats) lays them
 // ---- out; bytes are little-endian, d and m are f16, and weights are in the row's order.
 
-float ReadF16(const std::byte* p) {
+uint16_t ReadHalf(const std::byte* p) {
   uint16_t half;
   std::memcpy(&half, p, sizeof(half));
-  return F16ToF32(half);
+  return half;
 }
 
-int Byte(const std::byte* p) { return std::to_integer<int>(*p); }
+float ReadF16(const std::byte* p) { return F16ToF32(ReadHalf(p)); }
 
-void ExpandF32(const std::byte* block, float* out) { std::memcpy(out, block, sizeof(float)); }
-
-void ExpandF16(const std::byte* block, float* out) { *out = ReadF16(block); }
+uint8_t Byte(const std::byte* p) { return std::to_integer<uint8_t>(*p); }
 
 // The upper half of an f32.
-void ExpandBF16(const std::byte* block, float* out) {
-  uint16_t half;
-  std::memcpy(&half, block, sizeof(half));
-  *out = std::bit_cast<float>(uint32_t{half} << 16);
-}
+float ReadBF16(const std::byte* p) { return std::bit_cast<float>(uint32_t{ReadHalf(p)} << 16); }
 
-void ExpandQ8_0(const std::byte* block, float* out) {
-  BlockQ8 q;
-  std::memcpy(&q, block, sizeof(q));
-  const float d = F16ToF32(q.scale_f16);
-  for (int i = 0; i < kQ8BlockWeights; ++i) out[i] = d * static_cast<float>(q.quants[i]);
+void UnpackQ8_0(const std::byte* block, QuantBlock& out) {
+  for (int i = 0; i < 32; ++i) out.quants[i] = Byte(block + 2 + i) ^ 0x80;
 }
 
 // Half a byte each of 16: weights i (low) and i + 16 (high). The fifth bits, where there are some:
 // bit i of a 32-bit word.
-void ExpandNibbles(const std::byte* nibbles, uint32_t fifth_bits, float scale, float offset,
-                   float* out) {
+void UnpackNibbles(const std::byte* nibbles, uint32_t fifth_bits, QuantBlock& out) {
   for (int i = 0; i < 32; ++i) {
     const int byte = Byte(nibbles + i % 16);
     const int low = i < 16 ? byte & 15 : byte >> 4;
-    const int q = low | static_cast<int>(fifth_bits >> i & 1) << 4;
-    out[i] = scale * static_cast<float>(q) + offset;
+    out.quants[i] = static_cast<uint8_t>(low | static_cast<int>(fifth_bits >> i & 1) << 4);
   }
 }
 
@@ -56,80 +45,68 @@ uint32_t ReadU32(const std::byte* p) {
   return word;
 }
 
-// d; nibbles[16]. weight = d * (q - 8)
-void ExpandQ4_0(const std::byte* block, float* out) {
-  const float d = ReadF16(block);
-  ExpandNibbles(block + 2, 0, d, -8 * d, out);
+// d; nibbles[16]
+void UnpackQ4_0(const std::byte* block, QuantBlock& out) { UnpackNibbles(block + 2, 0, out); }
+// d, m; nibbles[16]
+void UnpackQ4_1(const std::byte* block, QuantBlock& out) { UnpackNibbles(block + 4, 0, out); }
+// d; fifth bits; nibbles[16]
+void UnpackQ5_0(const std::byte* block, QuantBlock& out) {
+  UnpackNibbles(block + 6, ReadU32(block + 2), out);
+}
+// d, m; fifth bits; nibbles[16]
+void UnpackQ5_1(const std::byte* block, QuantBlock& out) {
+  UnpackNibbles(block + 8, ReadU32(block + 4), out);
 }
 
-// d, m; nibbles[16]. weight = d * q + m
-void ExpandQ4_1(const std::byte* block, float* out) {
-  ExpandNibbles(block + 4, 0, ReadF16(block), ReadF16(block + 2), out);
+// The 6-bit scales and minimums of 8 sub-blocks, packed in 12 bytes: those of the first four in the
+// low bits of bytes 0 to 3 and 4 to 7; of the others the low four bits in bytes 8 to 11, the upper
+// two above the first four's.
+void UnpackScalesMins(const std::byte* packed, QuantBlock& out) {
+  for (int j = 0; j < 4; ++j) {
+    const int scale = Byte(packed + j);
+    const int min = Byte(packed + j + 4);
+    const int low = Byte(packed + j + 8);
+    out.scales[j] = static_cast<int8_t>(scale & 63);
+    out.mins[j] = static_cast<uint8_t>(min & 63);
+    out.scales[j + 4] = static_cast<int8_t>((low & 15) | scale >> 6 << 4);
+    out.mins[j + 4] = static_cast<uint8_t>(low >> 4 | min >> 6 << 4);
+  }
 }
 
-// d; fifth bits; nibbles[16]. weight = d * (q - 16)
-void ExpandQ5_0(const std::byte* block, float* out) {
-  const float d = ReadF16(block);
-  ExpandNibbles(block + 6, ReadU32(block + 2), d, -16 * d, out);
-}
-
-// d, m; fifth bits; nibbles[16]. weight = d * q + m
-void ExpandQ5_1(const std::byte* block, float* out) {
-  ExpandNibbles(block + 8, ReadU32(block + 4), ReadF16(block), ReadF16(block + 2), out);
-}
-
-// The 6-bit scale and minimum of sub-block j of 8, packed in 12 bytes: those of the first four in
-// the low bits of bytes 0 to 3 and 4 to 7; of the others the low four bits in bytes 8 to 11, the
-// upper two above the first four's.
-struct ScaleMin {
-  int scale;
-  int min;
-};
-ScaleMin ReadScaleMin(const std::byte* packed, int j) {
-  if (j < 4) return {Byte(packed + j) & 63, Byte(packed + j + 4) & 63};
-  const int low = Byte(packed + j + 4);
-  return {(low & 15) | Byte(packed + j - 4) >> 6 << 4, low >> 4 | Byte(packed + j) >> 6 << 4};
-}
-
-// d, dmin; scales and minimums of 8 sub-blocks of 32, 12 bytes; for Q5_K, 32 bytes of fifth bits:
+// d, m; scales and minimums of 8 sub-blocks of 32, 12 bytes; for Q5_K, 32 bytes of fifth bits:
 // bit j of byte i is of weight i of sub-block j; nibbles[128], 32 bytes for each two sub-blocks.
-// weight = d * scale * q - dmin * min
-void ExpandQ45K(const std::byte* block, const std::byte* fifth_bits, const std::byte* nibbles,
-                float* out) {
-  const float d = ReadF16(block);
-  const float dmin = ReadF16(block + 2);
+void UnpackQ45K(const std::byte* block, const std::byte* fifth_bits, const std::byte* nibbles,
+                QuantBlock& out) {
+  UnpackScalesMins(block + 4, out);
   for (int j = 0; j < 8; ++j) {
-    const ScaleMin s = ReadScaleMin(block + 4, j);
-    const float scale = d * static_cast<float>(s.scale);
-    const float min = dmin * static_cast<float>(s.min);
     for (int i = 0; i < 32; ++i) {
       const int byte = Byte(nibbles + j / 2 * 32 + i);
       int q = j % 2 == 0 ? byte & 15 : byte >> 4;
       if (fifth_bits != nullptr) q |= (Byte(fifth_bits + i) >> j & 1) << 4;
-      out[j * 32 + i] = scale * static_cast<float>(q) - min;
+      out.quants[j * 32 + i] = static_cast<uint8_t>(q);
     }
   }
 }
-void ExpandQ4K(const std::byte* block, float* out) { ExpandQ45K(block, nullptr, block + 16, out); }
-void ExpandQ5K(const std::byte* block, float* out) {
-  ExpandQ45K(block, block + 16, block + 48, out);
+void UnpackQ4K(const std::byte* block, QuantBlock& out) {
+  UnpackQ45K(block, nullptr, block + 16, out);
+}
+void UnpackQ5K(const std::byte* block, QuantBlock& out) {
+  UnpackQ45K(block, block + 16, block + 48, out);
 }
 
 // nibbles[128], upper bit pairs[64], int8 scales[16], d. Two halves of 128 weights; in each, byte l
 // of 64 holds in its low nibble weight l and in its high one weight l + 64, and byte l of 32 the
 // bit pairs of weights l, l + 32, l + 64 and l + 96, lowest first. Each 16 weights have a scale.
-// weight = d * scale * (q - 32)
-void ExpandQ6K(const std::byte* block, float* out) {
-  const float d = ReadF16(block + 208);
+void UnpackQ6K(const std::byte* block, QuantBlock& out) {
   for (int i = 0; i < 256; ++i) {
     const int half = i / 128;
     const int at = i % 128;
     const int byte = Byte(block + half * 64 + at % 64);
     const int pairs = Byte(block + 128 + half * 32 + at % 32);
-    const int q = (at < 64 ? byte & 15 : byte >> 4) | (pairs >> (at / 32 * 2) & 3) << 4;
-    const auto scale = static_cast<int8_t>(Byte(block + 192 + i / 16));
-    out[i] = d * static_cast<float>(scale) * static_cast<float>(q - 32);
+    out.quants[i] =
+        static_cast<uint8_t>((at < 64 ? byte & 15 : byte >> 4) | (pairs >> (at / 32 * 2) & 3) << 4);
   }
+  for (int j = 0; j < 16; ++j) out.scales[j] = static_cast<int8_t>(Byte(block + 192 + j));
 }
 
 struct Format {
@@ -137,23 +114,27 @@ struct Format {
   std::string_view name;
   int64_t block_weights;
   int64_t block_bytes;
-  int scale_count;
-  std::array<int, 2> scale_offsets;
-  void (*expand)(const std::byte* block, float* out);
+  // Of quantised types.
+  int scale_count = 0;                    // d; d and m
+  std::array<int, 2> scale_offsets = {};  // in bytes
+  int quant_offset = 0;
+  int sub_weights = 0;  // of a sub-block
+  int min_sign = 0;     // of m in the formula of QuantBlock
+  void (*unpack)(const std::byte* block, QuantBlock& out) = nullptr;
 };
 
 constexpr Format kFormats[] = {
-    {TensorType::kF32, "F32", 1, 4, 0, {}, ExpandF32},
-    {TensorType::kF16, "F16", 1, 2, 0, {}, ExpandF16},
-    {TensorType::kBF16, "BF16", 1, 2, 0, {}, ExpandBF16},
-    {TensorType::kQ4_0, "Q4_0", 32, 18, 1, {0}, ExpandQ4_0},
-    {TensorType::kQ4_1, "Q4_1", 32, 20, 2, {0, 2}, ExpandQ4_1},
-    {TensorType::kQ5_0, "Q5_0", 32, 22, 1, {0}, ExpandQ5_0},
-    {TensorType::kQ5_1, "Q5_1", 32, 24, 2, {0, 2}, ExpandQ5_1},
-    {TensorType::kQ8_0, "Q8_0", 32, 34, 1, {0}, ExpandQ8_0},
-    {TensorType::kQ4K, "Q4_K", 256, 144, 2, {0, 2}, ExpandQ4K},
-    {TensorType::kQ5K, "Q5_K", 256, 176, 2, {0, 2}, ExpandQ5K},
-    {TensorType::kQ6K, "Q6_K", 256, 210, 1, {208}, ExpandQ6K},
+    {TensorType::kF32, "F32", 1, 4},
+    {TensorType::kF16, "F16", 1, 2},
+    {TensorType::kBF16, "BF16", 1, 2},
+    {TensorType::kQ4_0, "Q4_0", 32, 18, 1, {0}, 8, 32, 0, UnpackQ4_0},
+    {TensorType::kQ4_1, "Q4_1", 32, 20, 2, {0, 2}, 0, 32, 1, UnpackQ4_1},
+    {TensorType::kQ5_0, "Q5_0", 32, 22, 1, {0}, 16, 32, 0, UnpackQ5_0},
+    {TensorType::kQ5_1, "Q5_1", 32, 24, 2, {0, 2}, 0, 32, 1, UnpackQ5_1},
+    {TensorType::kQ8_0, "Q8_0", 32, 34, 1, {0}, 128, 32, 0, UnpackQ8_0},
+    {TensorType::kQ4K, "Q4_K", 256, 144, 2, {0, 2}, 0, 32, -1, UnpackQ4K},
+    {TensorType::kQ5K, "Q5_K", 256, 176, 2, {0, 2}, 0, 32, -1, UnpackQ5K},
+    {TensorType::kQ6K, "Q6_K", 256, 210, 1, {208}, 32, 16, 0, UnpackQ6K},
 };
 
 const Format* FindFormat(TensorType type) {
@@ -201,14 +182,47 @@ std::span<const int> ScaleOffsets(TensorType type) {
   return {format.scale_offsets.data(), static_cast<size_t>(format.scale_count)};
 }
 
+QuantBlock UnpackBlock(TensorType type, const std::byte* block) {
+  const Format& format = FormatOf(type);
+  BATON_DCHECK(format.unpack != nullptr);
+  QuantBlock out;
+  out.offset = format.quant_offset;
+  out.sub_weights = format.sub_weights;
+  out.min_sign = format.min_sign;
+  out.scale_f16 = ReadHalf(block + format.scale_offsets[0]);
+  if (format.scale_count == 2) out.min_f16 = ReadHalf(block + format.scale_offsets[1]);
+  out.scales.fill(1);
+  out.mins.fill(1);
+  format.unpack(block, out);
+  return out;
+}
+
 void DequantizeRow(TensorType type, const std::byte* src, int64_t cols, float* dst) {
-  if (type == TensorType::kF32) {
-    std::memcpy(dst, src, static_cast<size_t>(cols) * sizeof(float));
-    return;
+  switch (type) {
+    case TensorType::kF32:
+      std::memcpy(dst, src, static_cast<size_t>(cols) * sizeof(float));
+      return;
+    case TensorType::kF16:
+      for (int64_t i = 0; i < cols; ++i) dst[i] = ReadF16(src + 2 * i);
+      return;
+    case TensorType::kBF16:
+      for (int64_t i = 0; i < cols; ++i) dst[i] = ReadBF16(src + 2 * i);
+      return;
+    default:
+      break;
   }
   const Format& format = FormatOf(type);
-  for (int64_t i = 0; i < cols; i += format.block_weights, src += format.block_bytes) {
-    format.expand(src, dst + i);
+  for (int64_t first = 0; first < cols; first += format.block_weights, src += format.block_bytes) {
+    const QuantBlock block = UnpackBlock(type, src);
+    const float d = F16ToF32(block.scale_f16);
+    const float m = static_cast<float>(block.min_sign) * F16ToF32(block.min_f16);
+    for (int64_t i = 0; i < format.block_weights; ++i) {
+      const auto j = static_cast<size_t>(i / block.sub_weights);
+      const float scale = d * static_cast<float>(block.scales[j]);
+      const float min = block.min_sign == 0 ? 0 : m * static_cast<float>(block.mins[j]);
+      const int q = block.quants[static_cast<size_t>(i)] - block.offset;
+      dst[first + i] = scale * static_cast<float>(q) + min;
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -44,6 +45,21 @@ int64_t BlockWeights(TensorType type);
 int64_t RowBytes(TensorType type, int64_t cols);
 // Where a block of a quantised type holds its f16 scales, in bytes; none for the others.
 std::span<const int> ScaleOffsets(TensorType type);
+
+// A block of a quantised type taken apart: whose weight i, of sub-block j = i / sub_weights, is
+//   d * scales[j] * (quants[i] - offset) + min_sign * m * mins[j]
+// with d and m the numbers of scale_f16 and min_f16.
+struct QuantBlock {
+  std::array<uint8_t, 256> quants;
+  int offset = 0;
+  uint16_t scale_f16 = 0;
+  uint16_t min_f16 = 0;
+  int sub_weights = 0;
+  int min_sign = 0;  // 0: no minimums
+  std::array<int8_t, 16> scales;
+  std::array<uint8_t, 8> mins;
+};
+QuantBlock UnpackBlock(TensorType type, const std::byte* block);
 
 // One row of weights to f32: src is [RowBytes(type, cols)], dst is [cols]. The naive twin of every
 // kernel that reads weights.

@@ -28,8 +28,7 @@ int ThreadsOrCores(int64_t threads) {
 
 absl::StatusOr<SimdLevel> ChooseSimdLevel(const std::string& name) {
   if (name == "auto") return DetectedSimdLevel();
-  for (const SimdLevel level :
-       {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512, SimdLevel::kAvx512Vnni}) {
+  for (const SimdLevel level : kSimdLevels) {
     if (name != std::string(Name(level))) continue;
     if (level <= DetectedSimdLevel()) return level;
     return absl::FailedPreconditionError(StrCat("simd is ", name, ", but this machine has ",

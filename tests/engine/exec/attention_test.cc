@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "engine/exec/cpu/kernels/kernels.h"
-#include "tests/engine/exec/kernel_levels.h"
 
 namespace baton {
 namespace {
@@ -99,7 +98,7 @@ std::vector<double> Naive(const Problem& problem, float scale) {
 }  // namespace
 
 TEST_CASE("attention over blocks equals its naive twin") {
-  const SimdLevel level = GENERATE(from_range(LevelsHere()));
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
   const int64_t block_tokens = GENERATE(8, 64);
   // 1: ordinary scores; 60: one position takes nearly all, and the maximum often moves.
   const float spread = GENERATE(1.0f, 60.0f);
@@ -135,7 +134,7 @@ TEST_CASE("attention over blocks equals its naive twin") {
 }
 
 TEST_CASE("a value that is not a number reaches attention's output") {
-  const SimdLevel level = GENERATE(from_range(LevelsHere()));
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
   std::mt19937 random(kSeed);
   Problem problem = RandomProblem({.positions = 20,
                                    .block_tokens = 8,

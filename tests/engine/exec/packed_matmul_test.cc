@@ -6,7 +6,6 @@
 
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/packed_matrix.h"
-#include "tests/engine/exec/kernel_levels.h"
 #include "tests/support/quantise.h"
 
 namespace baton {
@@ -16,7 +15,7 @@ constexpr uint32_t kSeed = 20261121;
 
 std::vector<SimdLevel> IntegerLevels() {
   std::vector<SimdLevel> levels;
-  for (const SimdLevel level : LevelsHere()) {
+  for (const SimdLevel level : SupportedSimdLevels()) {
     if (KernelsFor(level).packed_matmul != nullptr) levels.push_back(level);
   }
   if (levels.empty()) WARN("SKIPPED: this machine has no integer dot product for packed weights");

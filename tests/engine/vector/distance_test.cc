@@ -10,15 +10,6 @@
 namespace baton {
 namespace {
 
-std::vector<SimdLevel> SupportedLevels() {
-  std::vector<SimdLevel> levels;
-  for (const SimdLevel level :
-       {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512, SimdLevel::kAvx512Vnni}) {
-    if (level <= DetectedSimdLevel()) levels.push_back(level);
-  }
-  return levels;
-}
-
 TEST_CASE("distances are the same bits at every level, dimension, row count and alignment") {
   std::mt19937 random(7);
   for (const Metric metric : {Metric::kCosine, Metric::kDot, Metric::kL2}) {
@@ -34,7 +25,7 @@ TEST_CASE("distances are the same bits at every level, dimension, row count and 
             expected.push_back(
                 NaiveDistance(metric, query, std::vector<float>(first, first + dimension)));
           }
-          for (const SimdLevel level : SupportedLevels()) {
+          for (const SimdLevel level : SupportedSimdLevels()) {
             CAPTURE(static_cast<int>(level));
             std::vector<float> distances(static_cast<size_t>(rows));
             DistanceFor(metric, level)(query.data(), memory.data() + offset, rows, dimension,
