@@ -395,6 +395,7 @@ void Engine::Loop::RunGenerate(const RequestPtr& active, LlmLane& lane, LlmJob j
   job.decode_executor = Route(active, "decode", WorkKind::kDecode, 1);
   if (job.decode_executor < 0) return;
   job.priority = active->envelope.priority;
+  job.tenant = active->envelope.tenant;
   job.arrived_us = active->arrived_us;
   job.deadline_us = active->envelope.deadline_us;
   job.on_end = [this, active, first_stage, then = std::move(then)](

@@ -46,28 +46,34 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
   ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> pool,
                    KvBlockPool::Create(layout, static_cast<int32_t>(blocks)));
   return std::unique_ptr<LlmLane>(
-      new LlmLane(std::move(model), schedule, std::move(pool), std::move(env)));
+      new LlmLane(std::move(model), schedule, kv, std::move(pool), std::move(env)));
 }
 
 LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
-                 std::unique_ptr<KvBlockPool> pool, Env env)
+                 const KvOptions& kv, std::unique_ptr<KvBlockPool> pool, Env env)
     : model_(std::move(model)),
       draft_tokens_max_(schedule.draft_tokens_max),
+      use_cache_(kv.prefix_cache),
       pool_(std::move(pool)),
+      cache_(*pool_),
       env_(std::move(env)),
-      scheduler_(schedule, pool_->block_count(), pool_->layout().block_tokens),
-      metrics_{.first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
-               .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
-               .step_tokens = &env_.metrics->Histogram(MetricId::kStepTokens),
-               .prompt_tokens = &env_.metrics->Counter(MetricId::kPromptTokens),
-               .generated_tokens = &env_.metrics->Counter(MetricId::kGeneratedTokens),
-               .draft_tokens = &env_.metrics->Counter(MetricId::kDraftTokens),
-               .accepted_tokens = &env_.metrics->Counter(MetricId::kDraftTokensAccepted),
-               .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
-               .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
-               .blocks_used = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "used"}),
-               .blocks_reserved =
-                   &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "reserved"})} {
+      scheduler_(schedule, pool_->block_count(), pool_->layout().block_tokens,
+                 [this](SequenceId id) { return ReuseCached(id); }),
+      metrics_{
+          .first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
+          .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
+          .step_tokens = &env_.metrics->Histogram(MetricId::kStepTokens),
+          .prompt_tokens = &env_.metrics->Counter(MetricId::kPromptTokens),
+          .cached_tokens = &env_.metrics->Counter(MetricId::kCachedPromptTokens),
+          .generated_tokens = &env_.metrics->Counter(MetricId::kGeneratedTokens),
+          .draft_tokens = &env_.metrics->Counter(MetricId::kDraftTokens),
+          .accepted_tokens = &env_.metrics->Counter(MetricId::kDraftTokensAccepted),
+          .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
+          .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
+          .blocks_used = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "used"}),
+          .blocks_cached = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "cached"}),
+          .blocks_reserved =
+              &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "reserved"})} {
   env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "total"}).Set(pool_->block_count());
   for (auto i = static_cast<int32_t>(schedule.sequences_running_max); i-- > 0;) {
     free_slots_.emplace_back(env_.first_slot + i);
@@ -91,9 +97,12 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                              .prefill_executor = job.prefill_executor,
                              .decode_executor = job.decode_executor});
   LookupDrafter drafter(job.prompt, job.quotable, draft_tokens_max_);
+  std::vector<TokenId> text = job.prompt;
   sequences_.emplace(id, Sequence{.job = std::move(job),
                                   .slot = SlotId(-1),
                                   .blocks = {},
+                                  .chain = {},
+                                  .text = std::move(text),
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
                                   .drafter = std::move(drafter),
                                   .draft = {},
@@ -125,6 +134,34 @@ void LlmLane::Step(TimeUs now_us) {
   UpdateGauges();
 }
 
+int32_t LlmLane::ReuseCached(SequenceId id) {
+  if (!use_cache_) return 0;
+  Sequence& sequence = sequences_.at(id);
+  // The last token is computed in any case: what follows it is wanted.
+  const std::span<const TokenId> prompt(sequence.job.prompt);
+  sequence.chain =
+      cache_.Acquire(sequence.job.tenant, prompt.first(prompt.size() - 1), sequence.blocks);
+  const auto tokens = static_cast<int32_t>(sequence.chain.size()) * pool_->layout().block_tokens;
+  sequence.usage.cached_prompt_tokens = tokens;
+  metrics_.cached_tokens->Increment(tokens);
+  return tokens;
+}
+
+KvBlockRef LlmLane::AllocateBlock() {
+  // Admission has reserved the worst case: what is not free is cached and unused.
+  if (pool_->free_count() == 0) BATON_CHECK(cache_.Evict());
+  return *pool_->Allocate();
+}
+
+void LlmLane::Cache(Sequence& sequence, int32_t positions) {
+  if (!use_cache_) return;
+  const auto step = static_cast<size_t>(pool_->layout().block_tokens);
+  for (size_t at = sequence.chain.size(); (at + 1) * step <= static_cast<size_t>(positions); ++at) {
+    cache_.Extend(sequence.chain, std::span(sequence.text).subspan(at * step, step),
+                  sequence.blocks[at]);
+  }
+}
+
 void LlmLane::Admit(SequenceId id) {
   Sequence& sequence = sequences_.at(id);
   BATON_CHECK(!free_slots_.empty());
@@ -143,6 +180,7 @@ void LlmLane::Release(SequenceId id) {
     env_.executors[static_cast<size_t>(job.decode_executor)]->llm()->CloseSlot(sequence.slot);
   }
   free_slots_.push_back(sequence.slot);
+  cache_.Release(sequence.chain);
   for (const KvBlockRef block : sequence.blocks) pool_->Free(block);
   std::erase_if(handoffs_, [&](const PendingHandoff& pending) {
     if (pending.sequence != id) return false;
@@ -161,9 +199,7 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
     const int32_t positions = item.position + item.tokens;
     while (int64_t{pool_->layout().block_tokens} * static_cast<int64_t>(sequence.blocks.size()) <
            positions) {
-      absl::StatusOr<KvBlockRef> block = pool_->Allocate();
-      BATON_CHECK(block.ok());  // admission has reserved the worst case
-      sequence.blocks.push_back(*block);
+      sequence.blocks.push_back(AllocateBlock());
     }
     LlmItem work{.sequence = item.sequence,
                  .slot = sequence.slot,
@@ -223,6 +259,9 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& res
       metrics_.draft_tokens->Increment(item.tokens - 1);
       metrics_.accepted_tokens->Increment(done.generated - 1);
     }
+    sequence.text.insert(sequence.text.end(), tokens.begin(), tokens.end());
+    // A decode fed the token before those that it gave, and of them all but the last.
+    Cache(sequence, item.position + (prefill ? item.tokens : done.generated));
     if (!item.sample) continue;
     if (!Deliver(sequence, tokens, now_us)) {
       done.draft = Draft(sequence, tokens);
@@ -337,24 +376,27 @@ void LlmLane::End(Sequence& sequence, absl::Status status, FinishReason reason) 
       ->Counter(MetricId::kGenerateFinished,
                 {status.ok() ? Name(reason) : absl::StatusCodeToString(status.code())})
       .Increment();
-  job.on_end(std::move(status),
-             GenerateResult{.reason = reason,
-                            .prompt_tokens = static_cast<int32_t>(job.prompt.size()),
-                            .generated_tokens = sequence.generated,
-                            .decode_steps = static_cast<int32_t>(sequence.usage.decode_steps),
-                            .draft_tokens = static_cast<int32_t>(sequence.usage.draft_tokens),
-                            .draft_tokens_accepted =
-                                static_cast<int32_t>(sequence.usage.draft_tokens_accepted),
-                            .seed = *job.sampling.seed,
-                            .model = model_->name(),
-                            .timings = {}},
-             sequence.usage);
+  job.on_end(
+      std::move(status),
+      GenerateResult{
+          .reason = reason,
+          .prompt_tokens = static_cast<int32_t>(job.prompt.size()),
+          .cached_prompt_tokens = static_cast<int32_t>(sequence.usage.cached_prompt_tokens),
+          .generated_tokens = sequence.generated,
+          .decode_steps = static_cast<int32_t>(sequence.usage.decode_steps),
+          .draft_tokens = static_cast<int32_t>(sequence.usage.draft_tokens),
+          .draft_tokens_accepted = static_cast<int32_t>(sequence.usage.draft_tokens_accepted),
+          .seed = *job.sampling.seed,
+          .model = model_->name(),
+          .timings = {}},
+      sequence.usage);
 }
 
 void LlmLane::UpdateGauges() {
   metrics_.running->Set(scheduler_.running_count());
   metrics_.waiting->Set(scheduler_.waiting_count());
-  metrics_.blocks_used->Set(pool_->block_count() - pool_->free_count());
+  metrics_.blocks_used->Set(pool_->block_count() - pool_->free_count() - cache_.unused_count());
+  metrics_.blocks_cached->Set(cache_.block_count());
   metrics_.blocks_reserved->Set(scheduler_.blocks_reserved());
 }
 

@@ -15,6 +15,7 @@
 #include "engine/exec/executor.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_options.h"
+#include "engine/kv/prefix_cache.h"
 #include "engine/mailbox.h"
 #include "engine/model/language_model.h"
 #include "engine/request/generate_request.h"
@@ -31,6 +32,7 @@ struct LlmUsage {
   BatchTimes prefill;
   BatchTimes decode;
   int64_t prefill_tokens = 0;
+  int64_t cached_prompt_tokens = 0;  // that needed no prefill
   int64_t decode_tokens = 0;
   int64_t decode_steps = 0;
   int64_t draft_tokens = 0;  // guesses that were verified
@@ -48,6 +50,7 @@ struct LlmJob {
   FinishReason reason_at_max = FinishReason::kLength;
   bool ignore_eos = false;
   int32_t priority = 0;
+  std::string tenant;
   TimeUs arrived_us = 0;  // of the request: time to first token counts from here
   TimeUs deadline_us = kNoDeadline;
   int prefill_executor = 0;
@@ -92,6 +95,8 @@ class LlmLane {
     LlmJob job;
     SlotId slot;
     std::vector<KvBlockRef> blocks;
+    PrefixCache::Chain chain;
+    std::vector<TokenId> text;  // prompt and what was generated
     StreamDecoder decoder;
     LookupDrafter drafter;
     std::vector<TokenId> draft;  // of what follows its last token
@@ -108,7 +113,12 @@ class LlmLane {
   };
 
   LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
-          std::unique_ptr<KvBlockPool> pool, Env env);
+          const KvOptions& kv, std::unique_ptr<KvBlockPool> pool, Env env);
+  // Takes what is known of its prompt from the cache: the number of tokens.
+  int32_t ReuseCached(SequenceId id);
+  KvBlockRef AllocateBlock();
+  // Adds to the cache the blocks that are full now: K and V of `positions` are computed.
+  void Cache(Sequence& sequence, int32_t positions);
   void Admit(SequenceId id);
   void Release(SequenceId id);
   void Submit(PlannedBatch planned, TimeUs now_us);
@@ -125,7 +135,9 @@ class LlmLane {
 
   const std::shared_ptr<const LanguageModel> model_;
   const int32_t draft_tokens_max_;
+  const bool use_cache_;
   const std::unique_ptr<KvBlockPool> pool_;
+  PrefixCache cache_;
   Env env_;
   LlmScheduler scheduler_;
   ScheduleEvents events_;  // since the last step
@@ -136,8 +148,9 @@ class LlmLane {
 
   struct Handles {
     prometheus::Histogram *first_token, *inter_token, *step_tokens;
-    prometheus::Counter *prompt_tokens, *generated_tokens, *draft_tokens, *accepted_tokens;
-    prometheus::Gauge *running, *waiting, *blocks_used, *blocks_reserved;
+    prometheus::Counter *prompt_tokens, *cached_tokens, *generated_tokens, *draft_tokens,
+        *accepted_tokens;
+    prometheus::Gauge *running, *waiting, *blocks_used, *blocks_cached, *blocks_reserved;
   };
   const Handles metrics_;
 };

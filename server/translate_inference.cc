@@ -86,6 +86,7 @@ void ToProto(TokenChunk chunk, v1::GeneratedTokens& proto) {
 void ToProto(const GenerateResult& result, v1::GenerateFinished& proto) {
   proto.set_reason(ToProto(result.reason));
   proto.set_prompt_tokens(result.prompt_tokens);
+  proto.set_cached_prompt_tokens(result.cached_prompt_tokens);
   proto.set_generated_tokens(result.generated_tokens);
   proto.set_decode_steps(result.decode_steps);
   proto.set_draft_tokens(result.draft_tokens);

@@ -93,6 +93,7 @@ void ToProto(AskResult result, v1::AskFinished& proto) {
     const GenerateResult& generated = result.generated;
     proto.set_finish_reason(ToProto(generated.reason));
     proto.set_prompt_tokens(generated.prompt_tokens);
+    proto.set_cached_prompt_tokens(generated.cached_prompt_tokens);
     proto.set_generated_tokens(generated.generated_tokens);
     proto.set_decode_steps(generated.decode_steps);
     proto.set_draft_tokens(generated.draft_tokens);

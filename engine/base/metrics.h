@@ -25,6 +25,7 @@ enum class MetricId {
   kTimeToFirstTokenSeconds,  // {}
   kInterTokenSeconds,        // {}
   kPromptTokens,             // {}
+  kCachedPromptTokens,       // {}
   kGeneratedTokens,          // {}
   kDraftTokens,              // {}
   kDraftTokensAccepted,      // {}

@@ -30,7 +30,10 @@ absl::StatusOr<std::unique_ptr<KvBlockPool>> KvBlockPool::Create(const KvLayout&
 }
 
 KvBlockPool::KvBlockPool(const KvLayout& layout, int32_t block_count, float* memory)
-    : layout_(layout), memory_(memory), generations_(static_cast<size_t>(block_count), 0) {
+    : layout_(layout),
+      memory_(memory),
+      generations_(static_cast<size_t>(block_count), 0),
+      owners_(static_cast<size_t>(block_count), 0) {
   free_.reserve(static_cast<size_t>(block_count));
   for (int32_t i = block_count; i-- > 0;) free_.emplace_back(i);
 }
@@ -46,11 +49,18 @@ absl::StatusOr<KvBlockRef> KvBlockPool::Allocate() {
   }
   const BlockId id = free_.back();
   free_.pop_back();
+  owners_[static_cast<size_t>(id.value())] = 1;
   return KvBlockRef{.id = id, .generation = ++generations_[static_cast<size_t>(id.value())]};
+}
+
+void KvBlockPool::Share(KvBlockRef block) {
+  BATON_CHECK(IsCurrent(block));
+  ++owners_[static_cast<size_t>(block.id.value())];
 }
 
 void KvBlockPool::Free(KvBlockRef block) {
   BATON_CHECK(IsCurrent(block));
+  if (--owners_[static_cast<size_t>(block.id.value())] > 0) return;
   ++generations_[static_cast<size_t>(block.id.value())];
   free_.push_back(block.id);
 }

@@ -51,7 +51,10 @@ class KvBlockPool {
 
   // RESOURCE_EXHAUSTED when no block is free.
   absl::StatusOr<KvBlockRef> Allocate();
-  // CHECKs that the reference is current: freeing twice is our own error.
+  // One more owner, who frees it too.
+  void Share(KvBlockRef block);
+  // Gives up one owner's hold; the last one's makes it free. CHECKs that the reference is current:
+  // freeing twice is our own error.
   void Free(KvBlockRef block);
   bool IsCurrent(KvBlockRef block) const;
 
@@ -68,6 +71,7 @@ class KvBlockPool {
   const KvLayout layout_;
   float* const memory_;                // [block_count][block_elements()], 64-byte aligned
   std::vector<uint32_t> generations_;  // [block_count], odd while allocated
+  std::vector<int32_t> owners_;        // [block_count], 0: free
   std::vector<BlockId> free_;          // a stack: the warmest block is reused first
 };
 

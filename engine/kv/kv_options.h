@@ -8,11 +8,14 @@ namespace baton {
 
 struct KvOptions {
   int64_t memory_mb = 1024;
+  bool prefix_cache = true;
 
   template <class Visitor>
   void Describe(Visitor& v) {
     v("memory_mb", memory_mb, Range{1, 1 << 20},
       "host memory for the KV blocks of each model, MiB");
+    v("prefix_cache", prefix_cache, AnyValue{},
+      "keep the blocks of finished texts, for those that begin alike, until memory is wanted");
   }
 };
 

@@ -45,6 +45,7 @@ struct TokenChunk {
 struct GenerateResult {
   FinishReason reason = FinishReason::kStop;
   int32_t prompt_tokens = 0;
+  int32_t cached_prompt_tokens = 0;  // of those, what needed no prefill
   int32_t generated_tokens = 0;
   int32_t decode_steps = 0;  // that gave the tokens after the first
   int32_t draft_tokens = 0;  // guesses that those steps verified

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/strings.h"
@@ -9,8 +10,11 @@
 namespace baton {
 
 LlmScheduler::LlmScheduler(const ScheduleOptions& options, int32_t block_count,
-                           int32_t block_tokens)
-    : options_(options), block_count_(block_count), block_tokens_(block_tokens) {}
+                           int32_t block_tokens, CachedTokens cached_tokens)
+    : options_(options),
+      block_count_(block_count),
+      block_tokens_(block_tokens),
+      cached_tokens_(std::move(cached_tokens)) {}
 
 int32_t LlmScheduler::BlocksFor(int32_t prompt_tokens, int32_t max_tokens) const {
   // The last generated token is never fed back, so its K and V are not stored.
@@ -119,7 +123,9 @@ void LlmScheduler::Admit(Plan& plan) {
     blocks_reserved_ += blocks;
     plan.admitted.push_back(next.id);
     order_.push_back(next.id);
-    running_.emplace(next.id, Running{.arrival = next, .blocks = blocks});
+    const int32_t cached = cached_tokens_ ? cached_tokens_(next.id) : 0;
+    BATON_CHECK(cached < next.prompt_tokens);
+    running_.emplace(next.id, Running{.arrival = next, .tokens_planned = cached, .blocks = blocks});
     waiting_.pop_front();
   }
 }

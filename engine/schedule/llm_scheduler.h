@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -88,7 +89,13 @@ struct Plan {
 // priority, then arrival; none overtakes a higher one that does not fit yet.
 class LlmScheduler {
  public:
-  LlmScheduler(const ScheduleOptions& options, int32_t block_count, int32_t block_tokens);
+  // How many of a sequence's first prompt tokens, but not all, have their K and V already: asked
+  // once, as the sequence is admitted.
+  using CachedTokens = std::function<int32_t(SequenceId)>;
+
+  // An empty `cached_tokens`: none ever.
+  LlmScheduler(const ScheduleOptions& options, int32_t block_count, int32_t block_tokens,
+               CachedTokens cached_tokens = {});
 
   Plan Step(const ScheduleEvents& events, TimeUs now_us);
 
@@ -133,6 +140,7 @@ class LlmScheduler {
   const ScheduleOptions options_;
   const int32_t block_count_;
   const int32_t block_tokens_;
+  const CachedTokens cached_tokens_;
   std::deque<SequenceArrival> waiting_;     // by priority, then arrival
   std::vector<SequenceId> order_;           // of running_, by admission
   std::map<SequenceId, Running> running_;   // admitted and not released

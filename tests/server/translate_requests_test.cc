@@ -59,6 +59,7 @@ TEST_CASE("generate") {
   v1::GenerateFinished finished;
   ToProto(GenerateResult{.reason = FinishReason::kLength,
                          .prompt_tokens = 1,
+                         .cached_prompt_tokens = 7,
                          .generated_tokens = 2,
                          .decode_steps = 4,
                          .draft_tokens = 6,
@@ -68,6 +69,7 @@ TEST_CASE("generate") {
           finished);
   CHECK(finished.reason() == v1::FINISH_REASON_LENGTH);
   CHECK(finished.prompt_tokens() == 1);
+  CHECK(finished.cached_prompt_tokens() == 7);
   CHECK(finished.generated_tokens() == 2);
   CHECK(finished.decode_steps() == 4);
   CHECK(finished.draft_tokens() == 6);

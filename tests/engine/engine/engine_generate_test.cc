@@ -94,6 +94,66 @@ TEST_CASE("the same prompt gives the same tokens alone and in company") {
   }
 }
 
+TEST_CASE("a prompt that begins like an earlier one is prefilled from there, to the same tokens") {
+  struct Answer {
+    std::vector<TokenId> ids;
+    GenerateResult result;
+  };
+  const auto run = [](bool prefix_cache) {
+    EngineFixture f;
+    f.AddRandomModel({.context_tokens = 512});
+    f.options.kv.prefix_cache = prefix_cache;
+    f.options.kv.memory_mb = 1;  // a few sequences' worth: old blocks have to go
+    Engine& engine = f.Start();
+    std::mt19937 random(5);
+    std::vector<TokenId> text;
+    for (int i = 0; i < 150; ++i) text.push_back(260 + static_cast<TokenId>(random() % 20));
+    std::vector<Answer> answers;
+    const auto ask = [&](std::vector<TokenId> prompt, const std::string& tenant) {
+      GenerateRequest request;
+      request.prompt = std::move(prompt);
+      request.max_tokens = 80;
+      request.ignore_eos = true;
+      request.envelope.tenant = tenant;
+      auto sink = std::make_shared<GenerateRecorder>();
+      REQUIRE_OK(engine.Submit(request, sink));
+      const auto outcome = sink->Wait();
+      REQUIRE_OK(outcome.status);
+      answers.push_back({sink->ids, outcome.result});
+    };
+    ask(text, "");
+    ask(text, "");
+    ask(text, "another");
+    // The next turn of a conversation: what was said before is known, the answer too.
+    std::vector<TokenId> turn = text;
+    turn.insert(turn.end(), answers[0].ids.begin(), answers[0].ids.end());
+    turn.insert(turn.end(), 10, 261);
+    ask(turn, "");
+    for (int i = 0; i < 20; ++i) {  // far more than the memory holds
+      for (TokenId& token : text) token = 260 + static_cast<TokenId>(random() % 20);
+      ask(text, "");
+    }
+    ask(text, "");
+    CHECK(f.metrics.Counter(MetricId::kCachedPromptTokens).Value() ==
+          answers[1].result.cached_prompt_tokens + answers[3].result.cached_prompt_tokens +
+              answers.back().result.cached_prompt_tokens);
+    return answers;
+  };
+  const std::vector<Answer> plain = run(false);
+  const std::vector<Answer> cached = run(true);
+  for (size_t i = 0; i < plain.size(); ++i) {
+    CAPTURE(i);
+    CHECK(cached[i].ids == plain[i].ids);
+    CHECK(plain[i].result.cached_prompt_tokens == 0);
+  }
+  CHECK(cached[0].result.cached_prompt_tokens == 0);
+  CHECK(cached[1].result.cached_prompt_tokens == 128);  // two blocks of 64
+  CHECK(StageOf(cached[1].result.timings, "prefill").items == 22);
+  CHECK(cached[2].result.cached_prompt_tokens == 0);    // another tenant's
+  CHECK(cached[3].result.cached_prompt_tokens == 192);  // of 150 and 79: the last is never fed
+  CHECK(cached.back().result.cached_prompt_tokens == 128);
+}
+
 TEST_CASE("guessed tokens are those that come anyway, in fewer steps") {
   const auto run = [](int32_t draft_tokens_max) {
     EngineFixture f;

@@ -60,6 +60,23 @@ TEST_CASE("a sequence is prefilled in chunks, handed over, decoded, released") {
   CHECK(scheduler.running_count() == 0);
 }
 
+TEST_CASE("what is cached of a prompt as it is admitted is not planned") {
+  std::vector<SequenceId> asked;
+  LlmScheduler scheduler({.sequences_running_max = 1, .plans_in_flight_max = 1}, 10, kBlockTokens,
+                         [&asked](SequenceId id) {
+                           asked.push_back(id);
+                           return 8;
+                         });
+  const Plan plan = scheduler.Step({.arrived = {Arrival(1, 10, 2), Arrival(2, 10, 2)}}, 0);
+  CHECK(asked == std::vector{SequenceId(1)});
+  CHECK(scheduler.blocks_reserved() == 2);  // the worst case all the same
+  REQUIRE(plan.batches.size() == 1);
+  REQUIRE(plan.batches[0].items.size() == 1);
+  CHECK(plan.batches[0].items[0].position == 8);
+  CHECK(plan.batches[0].items[0].tokens == 2);
+  CHECK(plan.batches[0].items[0].sample);
+}
+
 // Steps a scheduler until `id` decodes alone, with one plan in flight at most.
 PlannedBatch StartDecoding(LlmScheduler& scheduler, uint64_t id, int32_t prompt, int32_t max) {
   Plan plan = scheduler.Step({.arrived = {Arrival(id, prompt, max)}}, 0);

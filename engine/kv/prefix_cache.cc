@@ -1,0 +1,107 @@
+#include "engine/kv/prefix_cache.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "engine/base/check.h"
+
+namespace baton {
+namespace {
+
+// Multiply, xor, shift, a word at a time; what has equal keys is compared in full.
+uint64_t Mix(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+  return hash ^ hash >> 31;
+}
+
+uint64_t Key(std::string_view tenant, uint64_t parent, std::span<const TokenId> tokens) {
+  uint64_t key = Mix(std::hash<std::string_view>{}(tenant), parent);
+  for (const TokenId token : tokens) key = Mix(key, static_cast<uint32_t>(token));
+  return key;
+}
+
+}  // namespace
+
+PrefixCache::~PrefixCache() {
+  for (const auto& [id, node] : nodes_) pool_.Free(node.block);
+}
+
+std::optional<uint64_t> PrefixCache::Find(std::string_view tenant, uint64_t parent,
+                                          std::span<const TokenId> tokens) const {
+  const auto [begin, end] = by_key_.equal_range(Key(tenant, parent, tokens));
+  for (auto it = begin; it != end; ++it) {
+    const Node& node = nodes_.at(it->second);
+    if (node.parent == parent && node.tenant == tenant &&
+        std::equal(tokens.begin(), tokens.end(), node.tokens.begin(), node.tokens.end())) {
+      return it->second;
+    }
+  }
+  return std::nullopt;
+}
+
+void PrefixCache::Use(uint64_t id) {
+  Node& node = nodes_.at(id);
+  if (node.users++ == 0) unused_.erase(node.unused);
+}
+
+PrefixCache::Chain PrefixCache::Acquire(std::string_view tenant, std::span<const TokenId> tokens,
+                                        std::vector<KvBlockRef>& blocks) {
+  const auto step = static_cast<size_t>(pool_.layout().block_tokens);
+  Chain chain;
+  chain.tenant_ = tenant;
+  for (; (chain.size_ + 1) * step <= tokens.size(); ++chain.size_) {
+    const auto known = Find(tenant, chain.last_, tokens.subspan(chain.size_ * step, step));
+    if (!known) break;
+    Use(*known);
+    chain.nodes_.push_back(*known);
+    chain.last_ = *known;
+    blocks.push_back(nodes_.at(*known).block);
+    pool_.Share(blocks.back());
+  }
+  return chain;
+}
+
+void PrefixCache::Extend(Chain& chain, std::span<const TokenId> tokens, KvBlockRef block) {
+  BATON_CHECK(std::ssize(tokens) == pool_.layout().block_tokens);
+  ++chain.size_;
+  if (const auto known = Find(chain.tenant_, chain.last_, tokens)) {
+    // Not kept from eviction: the sequence has its own block, and pays for one only.
+    chain.last_ = *known;
+    return;
+  }
+  const uint64_t id = next_node_++;
+  Node node{.key = Key(chain.tenant_, chain.last_, tokens),
+            .parent = chain.last_,
+            .tenant = chain.tenant_,
+            .tokens = {tokens.begin(), tokens.end()},
+            .block = block,
+            .users = 1,
+            .unused = {}};
+  pool_.Share(block);
+  by_key_.emplace(node.key, id);
+  nodes_.emplace(id, std::move(node));
+  chain.nodes_.push_back(id);
+  chain.last_ = id;
+}
+
+void PrefixCache::Release(const Chain& chain) {
+  // Children first: a parent is wanted whenever they are.
+  for (size_t i = chain.nodes_.size(); i-- > 0;) {
+    Node& node = nodes_.at(chain.nodes_[i]);
+    if (--node.users == 0) node.unused = unused_.insert(unused_.end(), chain.nodes_[i]);
+  }
+}
+
+bool PrefixCache::Evict() {
+  if (unused_.empty()) return false;
+  const auto it = nodes_.find(unused_.front());
+  unused_.pop_front();
+  const auto [begin, end] = by_key_.equal_range(it->second.key);
+  by_key_.erase(std::find_if(begin, end, [&](const auto& e) { return e.second == it->first; }));
+  pool_.Free(it->second.block);
+  nodes_.erase(it);
+  return true;
+}
+
+}  // namespace baton

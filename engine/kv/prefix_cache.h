@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/base/ids.h"
+#include "engine/kv/block_pool.h"
+
+namespace baton {
+
+// Full KV blocks of texts that were computed before, found again by the tokens before and in them:
+// who asks what begins alike need not compute it again. A tree: a block's parent holds the tokens
+// before its own. Not thread safe; the engine's loop uses it.
+//
+// Blocks that nobody uses stay until their memory is wanted (Evict), the one unused for longest
+// first and children before their parents. Tokens are compared, not only their hashes. Tenants do
+// not see one another's blocks, so that none can learn another's prompts from answer times.
+class PrefixCache {
+ public:
+  // How far one sequence's text is known, from its first block on.
+  class Chain {
+   public:
+    // In blocks.
+    size_t size() const { return size_; }
+
+   private:
+    friend class PrefixCache;
+    std::string tenant_;
+    size_t size_ = 0;
+    uint64_t last_ = 0;            // node of the last block
+    std::vector<uint64_t> nodes_;  // those that it keeps from eviction
+  };
+
+  explicit PrefixCache(KvBlockPool& pool) : pool_(pool) {}
+  ~PrefixCache();
+  PrefixCache(const PrefixCache&) = delete;
+  PrefixCache& operator=(const PrefixCache&) = delete;
+
+  // The longest known beginning of `tokens`, whole blocks only; the chain keeps it from eviction.
+  // Appends its blocks to `blocks`, for the caller to own one share of each.
+  Chain Acquire(std::string_view tenant, std::span<const TokenId> tokens,
+                std::vector<KvBlockRef>& blocks);
+  // Adds the chain's next block, which holds the K and V of `tokens` ([block_tokens]) and is never
+  // written again. Where somebody was first with the same text, his block stays.
+  void Extend(Chain& chain, std::span<const TokenId> tokens, KvBlockRef block);
+  // The user is done with it.
+  void Release(const Chain& chain);
+  // Gives a block back to the pool; false where all are in use.
+  bool Evict();
+
+  int32_t block_count() const { return static_cast<int32_t>(nodes_.size()); }
+  // Blocks that Evict would give back.
+  int32_t unused_count() const { return static_cast<int32_t>(unused_.size()); }
+
+ private:
+  struct Node {
+    uint64_t key = 0;     // hash of tenant, parent and tokens
+    uint64_t parent = 0;  // a node, perhaps gone; 0: the tenant's root
+    std::string tenant;
+    std::vector<TokenId> tokens;  // [block_tokens]
+    KvBlockRef block;
+    int32_t users = 0;
+    std::list<uint64_t>::iterator unused;  // its place there, where users is 0
+  };
+
+  std::optional<uint64_t> Find(std::string_view tenant, uint64_t parent,
+                               std::span<const TokenId> tokens) const;
+  void Use(uint64_t id);
+
+  KvBlockPool& pool_;
+  std::unordered_map<uint64_t, Node> nodes_;
+  std::unordered_multimap<uint64_t, uint64_t> by_key_;
+  std::list<uint64_t> unused_;  // longest unused first
+  uint64_t next_node_ = 1;
+};
+
+}  // namespace baton
