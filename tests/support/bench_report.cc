@@ -1,5 +1,6 @@
 #include "tests/support/bench_report.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -21,12 +22,14 @@ std::string ProcessorName() {
 
 }  // namespace
 
-BenchArgs ParseBenchArgs(int argc, char** argv) {
+BenchArgs ParseBenchArgs(int argc, char** argv, const std::vector<BenchFlag>& own) {
   BenchArgs args;
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
     const char* value = i + 1 < argc ? argv[i + 1] : nullptr;
     char* end = nullptr;
+    const auto found = std::find_if(own.begin(), own.end(),
+                                    [&flag](const BenchFlag& f) { return f.name == flag; });
     if (flag == "--tiny") {
       args.tiny = true;
       continue;
@@ -37,8 +40,14 @@ BenchArgs ParseBenchArgs(int argc, char** argv) {
     } else if (flag == "--seed" && value != nullptr &&
                (args.seed = std::strtoull(value, &end, 10), *value != '\0' && *end == '\0')) {
       // parsed in the condition
+    } else if (found != own.end() && value != nullptr) {
+      *found->value = value;
     } else {
-      std::fprintf(stderr, "usage: %s [--json FILE] [--commit C] [--seed N] [--tiny]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--json FILE] [--commit C] [--seed N] [--tiny]", argv[0]);
+      for (const BenchFlag& f : own) {
+        std::fprintf(stderr, " [%s %s]", f.name.c_str(), f.value_name.c_str());
+      }
+      std::fprintf(stderr, "\n");
       std::exit(2);
     }
     ++i;

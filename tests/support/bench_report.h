@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace baton {
 
@@ -14,8 +15,15 @@ struct BenchArgs {
   bool tiny = false;      // --tiny: smallest sizes, to see that it runs
 };
 
+// A flag of one benchmark's own, with a value: {"--peer", "FILE", &path}.
+struct BenchFlag {
+  std::string name;
+  std::string value_name;
+  std::string* value;
+};
+
 // Ends the process with usage and exit code 2 on anything else.
-BenchArgs ParseBenchArgs(int argc, char** argv);
+BenchArgs ParseBenchArgs(int argc, char** argv, const std::vector<BenchFlag>& own = {});
 
 // Figures by dotted name, printed as a table and written as JSON:
 //   {"figures": {name: number}, "machine": {...}, "commit": "...", "seed": N}

@@ -199,12 +199,20 @@ void AddRandomModelTensors(const RandomModelOptions& options, GgufWriter& writer
   const auto matrix = [&](const std::string& name, int64_t rows, int64_t cols) {
     // Outputs keep the size of the inputs, so that nothing grows with depth.
     const float scale = std::sqrt(3.0f / static_cast<float>(cols));
-    std::vector<float> weights(static_cast<size_t>(rows * cols));
+    const int64_t distinct = options.distinct_rows > 0 ? options.distinct_rows : rows;
+    std::vector<float> weights(static_cast<size_t>(distinct * cols));
     std::generate(weights.begin(), weights.end(), [&] { return scale * uniform(); });
+    const bool finer = name.find("attn_v") != name.npos || name.find("ffn_down") != name.npos ||
+                       name == "output.weight";
+    const TensorType wanted = finer ? options.finer_type.value_or(options.type) : options.type;
     // Rows that are not whole blocks stay F16, as in published quantised files.
-    const TensorType type =
-        cols % BlockWeights(options.type) == 0 ? options.type : TensorType::kF16;
-    writer.AddTensor(name, {cols, rows}, type, weights);
+    const TensorType type = cols % BlockWeights(wanted) == 0 ? wanted : TensorType::kF16;
+    const std::string some = EncodeWeights(type, weights);
+    const auto bytes = static_cast<size_t>(RowBytes(type, cols) * rows);
+    std::string data;
+    data.reserve(bytes);
+    while (data.size() < bytes) data.append(some, 0, bytes - data.size());
+    writer.AddRawTensor(name, {cols, rows}, static_cast<uint32_t>(type), std::move(data));
   };
   const auto norm = [&](const std::string& name) {
     std::vector<float> weights(static_cast<size_t>(options.dim));

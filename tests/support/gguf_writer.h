@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,10 @@ struct RandomModelOptions {
   TensorType type = TensorType::kF32;  // of the matrices; norms stay F32
   bool tied_output = true;
   bool rope_factors = false;
+  // Of what mixed files keep more bits of (output, attn_v, ffn_down); absent: `type`.
+  std::optional<TensorType> finer_type;
+  // So many random rows, over and over: a large model in seconds. 0: every row is random.
+  int64_t distinct_rows = 0;
   uint64_t seed = 1;
 };
 inline constexpr int32_t kTestPieces = 300;  // the tiny vocabulary without padding fits in

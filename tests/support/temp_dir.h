@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "catch2/catch.hpp"
+#include "engine/base/check.h"
 
 namespace baton {
 
@@ -14,7 +14,7 @@ class TempDir {
  public:
   TempDir() {
     std::string pattern = (std::filesystem::temp_directory_path() / "baton-test-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
+    BATON_CHECK(mkdtemp(pattern.data()) != nullptr);
     path_ = pattern;
   }
   ~TempDir() {
