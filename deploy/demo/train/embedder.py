@@ -67,7 +67,9 @@ def train(model, minutes, seed):
     end = time.monotonic() + 60 * minutes
     steps = 0
     while time.monotonic() < end:
-        contexts = [generate.make_context(rng, 1, 4, 2, 1, refusals=0) for _ in range(BATCH)]
+        contexts = [
+            generate.make_context(rng, 1, 4, 2, 1, refusals=0, written=0) for _ in range(BATCH)
+        ]
         questions = model([c.questions[0].text for c in contexts])
         passages = model([c.passages[0] for c in contexts])
         loss = F.cross_entropy(questions @ passages.T / TEMPERATURE, torch.arange(BATCH))

@@ -9,6 +9,7 @@ passages. Each of its questions is asked alone; they share the context to save w
 import argparse
 from dataclasses import dataclass, field
 
+import documents
 import lexicon as lex
 from clauses import CLAUSE_FACTS
 from facts import (PERSON_FACTS, THING_FACTS, Fact, Subject, happening, make_person, make_subject,
@@ -35,6 +36,11 @@ class Context:
 
     def prompt_head(self):
         return HEAD + "".join(f"[{i}] {text}\n\n" for i, text in enumerate(self.passages, 1))
+
+    def characters(self):
+        """Of all that is learned from."""
+        return len(self.prompt_head()) + sum(
+            len(prompt_tail(q.text)) + len(answer_text(q)) for q in self.questions)
 
 
 def prompt_tail(question):
@@ -111,7 +117,7 @@ def write_passage(rng, held_out, topic, makers, facts, fillers, parts=True):
     text = upper_first(sentences[0]) + "."
     begun = ""
     for sentence in sentences[1:]:
-        text += rng.choice((" ",) * 20 + ("\n\n" + heading(rng, topic), "\n\n", "\n"))
+        text += rng.choice((" ", ) * 20 + ("\n\n" + heading(rng, topic), "\n\n", "\n"))
         text += upper_first(sentence) + "."
     for _ in range(fillers):  # never between a pronoun and what it stands for
         if rng.random() < 0.5:
@@ -136,8 +142,102 @@ def wording_is_held_out(fact, form, question_form):
     return len(fact.questions) > 1 and (form * 3 + question_form * 5 + len(fact.relation)) % 11 == 0
 
 
-def make_context(rng, passages, facts, fillers, questions, held_out=False, refusals=0.25,
-                 parts=True):
+def make_context(rng,
+                 passages,
+                 facts,
+                 fillers,
+                 questions,
+                 held_out=False,
+                 refusals=0.25,
+                 parts=True,
+                 written=0.5):
+    """A context of written documents, as the share `written` of all are, or of made-up facts."""
+    while True:
+        if rng.random() < written:
+            context = of_documents(rng, passages, facts, questions, held_out, refusals)
+        else:
+            context = of_facts(rng, passages, facts, fillers, questions, held_out, refusals, parts)
+        if context.questions:
+            return context
+
+
+# ---- written documents ---------------------------------------------------------------------------
+
+_PROPER = ("person", "surname", "place", "name")
+
+
+def pick_sentences(rng, count, wanted):
+    """Numbers of some sentences, in order: neighbours, or what a search for a question leaves."""
+    wanted = min(wanted, count)
+    if rng.random() < 0.5:
+        first = rng.randint(0, count - wanted)
+        return list(range(first, first + wanted))
+    return sorted(rng.sample(range(count), wanted))
+
+
+def of_documents(rng, passages, sentences, questions, held_out, refusals):
+    """`passages` of up to `sentences` sentences each, up to `questions` about them."""
+    pool = documents.of(held_out)
+    chosen = rng.sample(pool, passages)
+    if passages > 1 and rng.random() < 0.3:
+        chosen[0] = chosen[1]  # the same words about something else
+    texts, told = [], []
+    for document in chosen:
+        values = document.fill(rng, held_out)
+        kept = pick_sentences(rng, len(document.sentences), rng.randint(1, sentences))
+        text = rng.choice((" ", " ", " ", " ", "\n")).join(
+            upper_first(documents.filled(document.sentences[i].text, values)) for i in kept)
+        if rng.random() < 0.85:
+            text = documents.filled(document.title, values) + ": " + text
+        texts.append(text)
+        told.append((document, values, kept))
+    context = Context(texts)
+    everything = "\n".join(texts).lower()
+
+    def ask(text, answer, number):
+        text = vary(rng, text)
+        if all(text != other.text for other in context.questions):
+            context.questions.append(Question(text, answer, number))
+
+    for _ in range(questions):
+        number = rng.randrange(passages)
+        document, values, kept = told[number]
+        if rng.random() >= refusals:
+            asked = [q for i in kept for q in document.sentences[i].questions]
+            if asked:
+                text, answers = rng.choice(asked)
+                ask(documents.filled(text, values), documents.filled(answers[0], values),
+                    number + 1)
+            continue
+        # A near miss: the same about another name, or what only the rest of the document tells.
+        other = dict(values)
+        if rng.random() < 0.4:
+            slots = document.slots
+            for key in other:
+                if slots[key] in _PROPER:
+                    other[key] = documents.make(rng, slots[key], held_out)
+            asked = [q for i in kept for q in document.sentences[i].questions]
+        else:
+            asked = [
+                q for i, s in enumerate(document.sentences) if i not in kept for q in s.questions
+            ]
+        if not asked:
+            continue
+        text, answers = rng.choice(asked)
+        same = documents.filled(text, other) == documents.filled(text, values)
+        if other != values and same:
+            continue  # no name in it
+        if other == values and any(
+                documents.filled(a, values).lower() in everything for a in answers):
+            continue
+        ask(documents.filled(text, other), REFUSAL, 0)
+    return context
+
+
+# ---- made-up facts -------------------------------------------------------------------------------
+
+
+def of_facts(rng, passages, facts, fillers, questions, held_out, refusals, parts):
     """`passages` of up to `facts` facts and `fillers` other sentences, up to `questions` of them.
 
     The topics of one context are often alike, so that only a name or an adjective tells them

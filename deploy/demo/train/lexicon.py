@@ -4,7 +4,10 @@ Names are made of syllables. One in eight of all possible names is held out for 
 that no held-out name can occur in training (tests/deploy/demo/train_recipe_test.py).
 """
 
+import glob
+import os
 import random
+import re
 import zlib
 
 import words
@@ -45,7 +48,7 @@ def common_noun(rng, held_out=False):
             return word
 
 
-_FIRST = (
+FIRST = (
     """Ada Bram Cora Dirk Elsa Finn Greta Hugo Ines Jory Karin Lars Mira Nils Olga Piet Rosa Sven
 Tilda Ulf Vera Wim Yara Anton Berta Colin Dora Emil Flora Gerd Hanna Ivo Jana Konrad Lena Marek Nora
 Otto Paula Rolf Sara Theo Una Viktor Wanda Agnes Boris Clara David Edith Frank Gilda Henry Ida Jonas
@@ -197,8 +200,8 @@ def person(rng, held_out=False):
     if title < 0.06:
         return rng.choice(("Dr", "Professor", "Captain", "Sister", "Mrs", "Mr")) + " " + surname
     if title < 0.1:
-        return f"{rng.choice(_FIRST)} {rng.choice('ABCDEFGHJKLMNPRSTW')}. {surname}"
-    return f"{rng.choice(_FIRST)} {surname}"
+        return f"{rng.choice(FIRST)} {rng.choice('ABCDEFGHJKLMNPRSTW')}. {surname}"
+    return f"{rng.choice(FIRST)} {surname}"
 
 
 def number(rng):
@@ -250,7 +253,7 @@ def clock(rng):
 
 
 def _plain_words():
-    """Every word of the lists, with the endings that a text may give it."""
+    """Every word of the lists and the documents, with the endings that a text may give it."""
     plain = set()
     for module in (globals(), vars(words)):
         for value in (v for key, v in module.items() if not key.startswith("__")):
@@ -259,6 +262,9 @@ def _plain_words():
             for item in value.items() if isinstance(value, dict) else value:
                 for phrase in item if isinstance(item, tuple) else (item, ):
                     plain.update(phrase.lower().split())
+    for path in glob.glob(os.path.join(os.path.dirname(__file__), "documents", "*.txt")):
+        with open(path, encoding="utf-8") as file:
+            plain.update(re.findall(r"[a-z]+", file.read().lower()))
     return {word + end for word in plain for end in ("", "s", "es", "d", "ed", "ing")}
 
 

@@ -5,7 +5,7 @@ import sentencepiece
 import generate
 import lexicon
 
-VOCABULARY = 3072
+VOCABULARY = 4096
 SEPARATOR = "\n"  # what stands before a question in the prompt
 
 
@@ -14,7 +14,7 @@ def train(path_prefix, seed, contexts=20000):
 
     def texts():
         for i in range(contexts):
-            context = generate.make_context(rng, 1 + i % 3, 4, 3, 4)
+            context = generate.make_context(rng, 1 + i % 3, 4, 3, 4, written=0.8)
             for passage in context.passages:
                 yield from passage.split("\n")
             for question in context.questions:

@@ -25,13 +25,27 @@ import lexicon
 from model import Llama, Shape
 from tokenizer import Tokenizer, train as train_tokenizer
 
-# passages; facts and other sentences per passage; questions, and the share of them that has no
-# answer; share of right answers to the others at which the next stage begins
+# passages; facts (or sentences of written documents) and other sentences per passage; questions,
+# and the share of them that has no answer; the share of contexts that are written documents; the
+# share of right answers to the others at which the next stage begins
 STAGES = [
-    dict(passages=(1, ), facts=1, fillers=0, questions=4, refusals=0.1, parts=False, enough=0.7),
-    dict(passages=(1, ), facts=2, fillers=0, questions=7, refusals=0.1, enough=0.7),
-    dict(passages=(1, ), facts=3, fillers=1, questions=9, refusals=0.13, enough=0.75),
-    dict(passages=(1, 1, 1, 1, 2, 3), facts=3, fillers=1, questions=11, refusals=0.18, enough=2.0)
+    dict(passages=(1, ),
+         facts=1,
+         fillers=0,
+         questions=4,
+         refusals=0.1,
+         written=0.2,
+         parts=False,
+         enough=0.65),
+    dict(passages=(1, ), facts=2, fillers=0, questions=7, refusals=0.1, written=0.4, enough=0.65),
+    dict(passages=(1, ), facts=3, fillers=1, questions=9, refusals=0.12, written=0.6, enough=0.65),
+    dict(passages=(1, 1, 1, 1, 2, 3),
+         facts=3,
+         fillers=1,
+         questions=11,
+         refusals=0.14,
+         written=0.75,
+         enough=2.0)
 ]
 EARLIER_SHARE = 0.15  # of contexts that come from an earlier stage
 TEXT_SHARE = 0.25  # of the context's positions that are predicted too
@@ -40,6 +54,7 @@ WARM_UP_STEPS = 100
 EMBEDDING_RATE = 0.8  # of the learning rate: for what is no matrix of a block, too
 FLAT_SHARE = 0.7
 REPORT_STEPS = 50
+CHARACTERS_PER_TOKEN = 3  # about
 
 
 class Muon(torch.optim.Optimizer):
@@ -85,10 +100,10 @@ def sample(rng, stage, tokens_per_step):
                                         s["fillers"],
                                         s["questions"],
                                         refusals=s["refusals"],
-                                        parts=s.get("parts", True))
+                                        parts=s.get("parts", True),
+                                        written=s["written"])
         contexts.append(context)
-        tokens += (30 + 20 * len(context.questions) + passages * 13 *
-                   (s["facts"] + s["fillers"] // 2))
+        tokens += context.characters() // CHARACTERS_PER_TOKEN
     return contexts, stage
 
 
@@ -239,8 +254,8 @@ def work(rank, args, meeting_file):
         own = from_stage == stage and right == right and refused == refused  # NaN: none asked
         asked, seconds, counted, right, refused, answer_loss = shared.mean(
             [p.grad for p in model.parameters()],
-            [float(len(batch.answerable)), now - started, float(own)] +
-            ([right, refused, answer_loss] if own else [0.0] * 3))
+            [float(len(batch.answerable)), now - started,
+             float(own)] + ([right, refused, answer_loss] if own else [0.0] * 3))
         started = now
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:

@@ -5,13 +5,14 @@ answers their passages hold, a generator that its seed decides, the daemon's own
 import os
 import re
 import sys
+import tempfile
 import unittest
 
-ROOT = os.path.dirname(
-    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "deploy", "demo", "train"))
 
+import documents  # noqa: E402
 import generate  # noqa: E402
 import lexicon  # noqa: E402
 import scoring  # noqa: E402
@@ -64,6 +65,41 @@ class Recipe(unittest.TestCase):
                     self.assertEqual(question.answer, generate.REFUSAL)
                     refusals += 1
         self.assertTrue(0.2 < refusals / (2 * CONTEXTS * 8) < 0.3, refusals)
+
+    def test_documents_are_well_written(self):
+        for document in documents.of(False) + documents.of(True):
+            documents.check(document)
+            self.assertTrue(any(s.questions for s in document.sentences), document.where)
+
+    def test_what_is_wrong_in_a_document_is_named(self):
+
+        def wrong(text):
+            with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+                file.write(text)
+                file.flush()
+                for document in documents.read(file.name):
+                    documents.check(document)
+
+        for text, message in (
+            ("no title\n", "no title before it"),
+            ("# T\n? q = a\n", "under a sentence"),
+            ("# T\nA {b} is.\n", "defined nowhere"),
+            ("# T\nA {b:colour} is {b:month}.\n", "both colour and month"),
+            ("# T\nA {b:planet} is.\n", "no such type"),
+            ("# T\nA ball is red.\n? What colour = blue\n", "\"blue\" is not in"),
+            ("# T\nA {b:ball|hat} is red.\n? What is red = hat\n", "\"hat\" is not in"),
+            ("# T\nA ball is red.\n? What is {x} = ball\n", "no slot 'x'"),
+        ):
+            with self.assertRaisesRegex(ValueError, re.escape(message)):
+                wrong(text)
+        wrong("# T\n// a remark\nA {b:ball|hat} is {n:3-9} years old.\n"
+              "? How old is the {b} = {n} years | {n}\n")
+
+    def test_held_out_documents_are_not_trained_on(self):
+        told = {d.title for d in documents.of(False)}
+        kept = {d.title for d in documents.of(True)}
+        self.assertGreater(len(kept), 20)
+        self.assertEqual(told & kept, set())
 
     def test_one_seed_gives_one_text(self):
         self.assertEqual([c.passages for c in contexts(3, False)],
