@@ -216,6 +216,15 @@ void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room) {
   }
 }
 
+bool LlmScheduler::PlansDrafts(int executor) const {
+  const auto decodes = [executor](const auto& entry) {
+    const Running& sequence = entry.second;
+    return sequence.arrival.decode_executor == executor &&
+           (sequence.phase == Phase::kHandingOver || sequence.phase == Phase::kDecoding);
+  };
+  return std::count_if(running_.begin(), running_.end(), decodes) <= options_.draft_sequences_max;
+}
+
 TimeUs LlmScheduler::NextDeadlineUs() const {
   TimeUs next = kNoDeadline;
   for (const SequenceArrival& arrival : waiting_) next = std::min(next, arrival.deadline_us);

@@ -102,6 +102,9 @@ class LlmScheduler {
   // The soonest moment at which Step would do something without any event; kNoDeadline: none.
   TimeUs NextDeadlineUs() const;
 
+  // Whether so few sequences decode on an executor that their guesses would be planned.
+  bool PlansDrafts(int executor) const;
+
   int32_t waiting_count() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t running_count() const { return static_cast<int32_t>(running_.size()); }
   int32_t blocks_reserved() const { return blocks_reserved_; }

@@ -17,6 +17,8 @@ constexpr double kFirstShare = 0.5;
 constexpr double kShareWeight = 0.1;  // of the latest guess
 // A verified guess costs a fraction of a step even where memory is the limit.
 constexpr double kShareMin = 0.2;
+// While guessing does not pay, one token in so many is guessed to see whether it would.
+constexpr int kProbeInterval = 8;
 
 }  // namespace
 
@@ -54,8 +56,10 @@ void LookupDrafter::Append(std::span<const TokenId> tokens) {
 
 std::vector<TokenId> LookupDrafter::Draft() {
   if (draft_tokens_max_ == 0) return {};
-  guess_ = Guess();
   given_ = pays();
+  unpaid_drafts_ = given_ ? 0 : unpaid_drafts_ + 1;
+  if (unpaid_drafts_ % kProbeInterval != 0) return {};
+  guess_ = Guess();
   return given_ ? guess_ : std::vector<TokenId>();
 }
 

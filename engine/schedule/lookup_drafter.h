@@ -13,7 +13,8 @@ namespace baton {
 // 2023). The guesses are verified by the model, so wrong ones cost time and change nothing.
 //
 // It keeps account of how often it was right, whether or not its guesses were used, and gives none
-// while too few of them are. Not thread safe.
+// while too few of them are; then it looks only now and then whether it would be right again. Not
+// thread safe.
 class LookupDrafter {
  public:
   // `texts`: to look in beside the prompt. `draft_tokens_max`: longest guess; 0: never any.
@@ -23,6 +24,7 @@ class LookupDrafter {
   // The sequence went on with these tokens, at least one; scores the last guess.
   void Append(std::span<const TokenId> tokens);
   // What may follow; empty where nothing like the last tokens was seen or guessing does not pay.
+  // Looks through up to 32,768 tokens: not worth calling where the guess would not be used.
   std::vector<TokenId> Draft();
   // False: guesses have not paid lately, and Draft gives none.
   bool pays() const;
@@ -34,8 +36,9 @@ class LookupDrafter {
   std::vector<TokenId> history_;  // texts, each behind a separator, then the sequence
   std::vector<TokenId> guess_;    // of the last Draft, given or not
   bool given_ = false;
-  int32_t length_;  // of the next guess: grows while guesses are right to their end
-  double right_;    // moving share of guesses whose first token was right
+  int unpaid_drafts_ = 0;  // calls of Draft since guessing has stopped to pay
+  int32_t length_;         // of the next guess: grows while guesses are right to their end
+  double right_;           // moving share of guesses whose first token was right
 };
 
 }  // namespace baton

@@ -193,6 +193,18 @@ TEST_CASE("guesses are left out where many sequences decode, and where the step 
   }
 }
 
+TEST_CASE("it says where guesses would be planned") {
+  LlmScheduler scheduler({.draft_sequences_max = 1}, 100, kBlockTokens);
+  CHECK(scheduler.PlansDrafts(0));
+  const PlannedBatch first = StartDecoding(scheduler, 1, 4, 50);
+  CHECK(scheduler.PlansDrafts(0));
+  Plan plan = scheduler.Step({.arrived = {Arrival(2, 4, 50)}, .completed = {Done(first)}}, 0);
+  CHECK_FALSE(scheduler.PlansDrafts(0));  // its prompt is planned to its end
+  CHECK(scheduler.PlansDrafts(1));
+  scheduler.Step({.cancelled = {SequenceId(2)}}, 0);
+  CHECK(scheduler.PlansDrafts(0));
+}
+
 TEST_CASE("admission reserves the worst case and does not overtake") {
   LlmScheduler scheduler({}, 4, kBlockTokens);
   Plan plan =

@@ -71,6 +71,23 @@ TEST_CASE("it stops where guesses fail, and begins again where they would have b
   CHECK(drafter.pays());
 }
 
+TEST_CASE("while guessing does not pay, it is tried now and then") {
+  LookupDrafter drafter = Drafter({1, 2, 3, 1, 2});
+  TokenId other = 1000;
+  while (drafter.pays()) {
+    drafter.Draft();
+    drafter.Append(Tokens{++other, 1, 2});
+  }
+  // From here on each guess would be right, but few are made.
+  int tokens = 0;
+  while (!drafter.pays()) {
+    CHECK(drafter.Draft().empty());
+    drafter.Append(tokens % 3 == 0 ? Tokens{other} : Tokens{tokens % 3});
+    REQUIRE(++tokens < 200);
+  }
+  CHECK(tokens >= 8);
+}
+
 TEST_CASE("with no guesses allowed there are none") {
   LookupDrafter drafter = Drafter({1, 2, 1, 2}, {}, 0);
   CHECK_FALSE(drafter.pays());
