@@ -52,11 +52,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
 }
 
 absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink) {
-  RETURN_IF_ERROR(ValidateSampling(request.sampling));
+  RETURN_IF_ERROR(ValidateGenerate(request));
   RETURN_IF_ERROR(loop_->FindModel(request.model).status());
   Envelope envelope = request.envelope;
   return loop_->Admit(
-      std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status), {}); },
+      std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status)); },
       [this, sink, request = std::move(request)](const RequestPtr& active) mutable {
         loop_->Generate(active, std::move(request), sink);
       });

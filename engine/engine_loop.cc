@@ -1,6 +1,7 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 #include <utility>
 
@@ -225,8 +226,8 @@ void Engine::Loop::Fail(const RequestPtr& request, absl::Status status) {
   const RequestPtr active = request;  // Forget() drops the caller's reference into active_
   if (active->ended) return;
   Forget(active);
-  // Its sequence, if it has one, stops computing; what it still reports is ignored.
-  if (active->llm_lane != nullptr) active->llm_lane->Cancel(active->sequence);
+  // Its sequences, if it has any, stop computing; what they still report is ignored.
+  for (const SequenceId sequence : active->sequences) active->llm_lane->Cancel(sequence);
   std::exchange(active->fail, nullptr)(std::move(status));
 }
 
@@ -387,54 +388,69 @@ void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
   if (!queued) RefuseFull(active, "write", options_.queues.write_queue_max);
 }
 
-void Engine::Loop::RunGenerate(const RequestPtr& active, LlmLane& lane, LlmJob job,
+void Engine::Loop::RunGenerate(const RequestPtr& active, LlmLane& lane, std::vector<LlmJob> jobs,
                                absl::AnyInvocable<void(GenerateResult)> then) {
-  const size_t first_stage = active->stages.size();
-  job.prefill_executor = Route(active, "prefill", WorkKind::kPrefill, std::ssize(job.prompt));
-  if (job.prefill_executor < 0) return;
-  job.decode_executor = Route(active, "decode", WorkKind::kDecode, 1);
-  if (job.decode_executor < 0) return;
-  job.priority = active->envelope.priority;
-  job.tenant = active->envelope.tenant;
-  job.arrived_us = active->arrived_us;
-  job.deadline_us = active->envelope.deadline_us;
-  job.on_end = [this, active, first_stage, then = std::move(then)](
-                   absl::Status status, GenerateResult result, const LlmUsage& usage) mutable {
-    active->llm_lane = nullptr;
-    if (active->ended) return;
-    RecordLlmStages(*active, first_stage, usage);
-    if (!status.ok()) return Fail(active, std::move(status));
-    then(std::move(result));
+  struct Run {
+    std::vector<Stage> before;
+    std::array<Stage, 2> routed;
+    absl::AnyInvocable<void(GenerateResult)> then;
   };
-  const absl::StatusOr<SequenceId> sequence = lane.Start(std::move(job));
-  if (!sequence.ok()) return Fail(active, sequence.status());
+  auto run =
+      std::make_shared<Run>(Run{.before = active->stages, .routed = {}, .then = std::move(then)});
+  const int prefill = Route(active, "prefill", WorkKind::kPrefill, std::ssize(jobs.front().prompt));
+  if (prefill < 0) return;
+  run->routed[0] = active->stages.back();
+  const int decode = Route(active, "decode", WorkKind::kDecode, 1);
+  if (decode < 0) return;
+  run->routed[1] = active->stages.back();
   active->llm_lane = &lane;
-  active->sequence = *sequence;
+  for (LlmJob& job : jobs) {
+    job.prefill_executor = prefill;
+    job.decode_executor = decode;
+    job.priority = active->envelope.priority;
+    job.tenant = active->envelope.tenant;
+    job.arrived_us = active->arrived_us;
+    job.deadline_us = active->envelope.deadline_us;
+    job.on_end = [this, active, run](absl::Status status, GenerateResult result,
+                                     const LlmUsage& usage) {
+      if (active->ended) return;
+      result.timings = {.stages = LlmStages(run->before, run->routed, usage, active->arrived_us),
+                        .total_us = clock_.NowUs() - active->arrived_us};
+      if (!status.ok()) return Fail(active, std::move(status));
+      run->then(std::move(result));
+    };
+    const absl::StatusOr<SequenceId> sequence = lane.Start(std::move(job));
+    if (!sequence.ok()) return Fail(active, sequence.status());
+    active->sequences.push_back(*sequence);
+  }
 }
 
-void Engine::Loop::RecordLlmStages(ActiveRequest& active, size_t first_stage,
-                                   const LlmUsage& usage) {
-  Stage& prefill = active.stages[first_stage];
-  prefill.start_us = usage.prefill_start_us - active.arrived_us;
+std::vector<Stage> Engine::Loop::LlmStages(std::vector<Stage> stages,
+                                           std::span<const Stage, 2> routed, const LlmUsage& usage,
+                                           TimeUs arrived_us) {
+  Stage prefill = routed[0];
+  prefill.start_us = usage.prefill_start_us - arrived_us;
   prefill.items = usage.prefill_tokens;
   EndStage(prefill, usage.prefill);
-  Stage& decode = active.stages[first_stage + 1];
-  decode.start_us = usage.decode_start_us - active.arrived_us;
-  decode.items = usage.decode_tokens;
-  if (usage.decode_tokens > 0) {
-    EndStage(decode, usage.decode);
-  } else {
-    active.stages.pop_back();  // it ended with the first token, which the prefill sampled
+  stages.push_back(std::move(prefill));
+  const bool decoded = usage.decode_tokens > 0;  // else it ended with what the prefill sampled
+  if (usage.handoff_start_us != 0) {
+    Stage handoff{.name = "handoff",
+                  .route = routed[decoded ? 1 : 0].route,
+                  .start_us = usage.handoff_start_us - arrived_us,
+                  .run_us = usage.handoff.copy_us,
+                  .items = usage.handoff.bytes};
+    handoff.route.reason = StrCat("path ", usage.handoff.path);
+    stages.push_back(std::move(handoff));
   }
-  if (usage.handoff_start_us == 0) return;
-  Stage handoff{.name = "handoff",
-                .route = active.stages.back().route,
-                .start_us = usage.handoff_start_us - active.arrived_us,
-                .run_us = usage.handoff.copy_us,
-                .items = usage.handoff.bytes};
-  handoff.route.reason = StrCat("path ", usage.handoff.path);
-  active.stages.insert(active.stages.begin() + static_cast<int64_t>(first_stage) + 1,
-                       std::move(handoff));
+  if (decoded) {
+    Stage decode = routed[1];
+    decode.start_us = usage.decode_start_us - arrived_us;
+    decode.items = usage.decode_tokens;
+    EndStage(decode, usage.decode);
+    stages.push_back(std::move(decode));
+  }
+  return stages;
 }
 
 LlmLane* Engine::Loop::LaneOf(const LanguageModel& model) {

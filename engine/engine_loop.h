@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -32,8 +33,8 @@ struct ActiveRequest {
   // Tells the client; moved from when the request ends. Set by the flow that the request follows.
   absl::AnyInvocable<void(absl::Status)> fail;
   bool ended = false;
-  LlmLane* llm_lane = nullptr;  // where its sequence runs, if it has one
-  SequenceId sequence;
+  LlmLane* llm_lane = nullptr;  // where its sequences run, if it has any
+  std::vector<SequenceId> sequences;
 };
 using RequestPtr = std::shared_ptr<ActiveRequest>;
 
@@ -109,9 +110,13 @@ class Engine::Loop {
   void RunWrite(const RequestPtr& active, Write write, absl::AnyInvocable<void(WriteResult)> then);
   void Change(const RequestPtr& active, absl::AnyInvocable<absl::Status()> change,
               absl::AnyInvocable<void()> then);
-  void RunGenerate(const RequestPtr& active, LlmLane& lane, LlmJob job,
+  // Generates by all `jobs`, by the same executors. `then` is called as each ends, with its
+  // request's stages until then.
+  void RunGenerate(const RequestPtr& active, LlmLane& lane, std::vector<LlmJob> jobs,
                    absl::AnyInvocable<void(GenerateResult)> then);
-  void RecordLlmStages(ActiveRequest& active, size_t first_stage, const LlmUsage& usage);
+  // Adds what a sequence used to the stages before it. `routed`: its prefill and its decode.
+  std::vector<Stage> LlmStages(std::vector<Stage> stages, std::span<const Stage, 2> routed,
+                               const LlmUsage& usage, TimeUs arrived_us);
 
   void AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Work work);
   void AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found);

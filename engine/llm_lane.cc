@@ -1,6 +1,7 @@
 #include "engine/llm_lane.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -98,12 +99,16 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                              .decode_executor = job.decode_executor});
   LookupDrafter drafter(job.prompt, job.quotable, draft_tokens_max_);
   std::vector<TokenId> text = job.prompt;
+  StopScanner scanner(job.stop.strings);
   sequences_.emplace(id, Sequence{.job = std::move(job),
                                   .slot = SlotId(-1),
                                   .blocks = {},
                                   .chain = {},
                                   .text = std::move(text),
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
+                                  .scanner = std::move(scanner),
+                                  .prompt_decoder = {},
+                                  .prompt_logprobs = {},
                                   .drafter = std::move(drafter),
                                   .draft = {},
                                   .usage = {}});
@@ -125,7 +130,7 @@ void LlmLane::Step(TimeUs now_us) {
   Plan plan = scheduler_.Step(std::exchange(events_, {}), now_us);
   for (const Plan::Ended& ended : plan.ended) {
     const auto it = sequences_.find(ended.sequence);
-    End(it->second, ended.status, FinishReason::kStop);
+    End(it->second, ended.status);
     if (it->second.slot.value() < 0) sequences_.erase(it);  // it was never admitted
   }
   for (const SequenceId id : plan.released) Release(id);
@@ -137,10 +142,11 @@ void LlmLane::Step(TimeUs now_us) {
 int32_t LlmLane::ReuseCached(SequenceId id) {
   if (!use_cache_) return 0;
   Sequence& sequence = sequences_.at(id);
-  // The last token is computed in any case: what follows it is wanted.
+  // The last token is computed in any case: what follows it is wanted. So is an echo's every token.
   const std::span<const TokenId> prompt(sequence.job.prompt);
-  sequence.chain =
-      cache_.Acquire(sequence.job.tenant, prompt.first(prompt.size() - 1), sequence.blocks);
+  const bool echo = sequence.job.on_prompt != nullptr;
+  sequence.chain = cache_.Acquire(sequence.job.tenant, prompt.first(echo ? 0 : prompt.size() - 1),
+                                  sequence.blocks);
   const auto tokens = static_cast<int32_t>(sequence.chain.size()) * pool_->layout().block_tokens;
   sequence.usage.cached_prompt_tokens = tokens;
   metrics_.cached_tokens->Increment(tokens);
@@ -168,7 +174,17 @@ void LlmLane::Admit(SequenceId id) {
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
   env_.executors[static_cast<size_t>(sequence.job.prefill_executor)]->llm()->OpenSlot(
-      sequence.slot, sequence.job.sampling, std::nullopt);
+      sequence.slot, SetupOf(sequence.job, {}));
+}
+
+SlotSetup LlmLane::SetupOf(const LlmJob& job, std::span<const TokenId> generated) const {
+  const std::span<const TokenId> prompt = RepetitionWindow(job.sampling, job.prompt);
+  return {.sampler = {.params = job.sampling,
+                      .prompt = {prompt.begin(), prompt.end()},
+                      .generated = {generated.begin(), generated.end()},
+                      .min_tokens = job.stop.min_tokens,
+                      .ends = job.ends},
+          .logprobs = job.logprobs};
 }
 
 void LlmLane::Release(SequenceId id) {
@@ -207,10 +223,16 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
                  .position = item.position,
                  .tokens = {},
                  .blocks = {},
-                 .sample = item.sample};
+                 .sample = item.sample,
+                 .score = {}};
+    ++sequence.batches_in_flight;
     if (item.work_class == WorkClass::kPrefill) {
       const auto first = sequence.job.prompt.begin() + item.position;
       work.tokens.assign(first, first + item.tokens);
+      if (sequence.job.on_prompt != nullptr && sequence.job.logprobs.has_value()) {
+        const auto end = sequence.job.prompt.end();
+        work.score.assign(first + 1, first + item.tokens == end ? end : first + item.tokens + 1);
+      }
       if (sequence.usage.prefill_start_us == 0) sequence.usage.prefill_start_us = now_us;
     } else {
       work.tokens.assign(sequence.draft.begin(), sequence.draft.begin() + (item.tokens - 1));
@@ -224,12 +246,13 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
 
   LlmSkill& skill = *env_.executors[static_cast<size_t>(planned.executor)]->llm();
   skill.Execute(std::move(batch), [this, planned = std::move(planned)](LlmBatchResult result) {
-    env_.mailbox->Post(
-        [this, planned, result = std::move(result)] { OnBatchDone(planned, result); });
+    env_.mailbox->Post([this, planned, result = std::move(result)]() mutable {
+      OnBatchDone(planned, std::move(result));
+    });
   });
 }
 
-void LlmLane::OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& result) {
+void LlmLane::OnBatchDone(const PlannedBatch& planned, LlmBatchResult result) {
   const TimeUs now_us = env_.clock->NowUs();
   BatchCompletion completion{.executor = planned.executor, .items = {}};
   for (size_t i = 0; i < planned.items.size(); ++i) {
@@ -241,16 +264,19 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& res
     BatchTimes& times = prefill ? sequence.usage.prefill : sequence.usage.decode;
     times.queue_us += result.times.queue_us;
     times.run_us += result.times.run_us;
-    if (!result.status.ok()) End(sequence, result.status, FinishReason::kStop);
+    --sequence.batches_in_flight;
+    if (!result.status.ok()) End(sequence, result.status);
     if (sequence.ended) {  // failed, cancelled, expired, or computed beyond end-of-text
       done.ended = true;
       continue;
     }
-    const std::vector<TokenId>& tokens = result.items[i].tokens;
+    LlmBatchResult::Item& sampled = result.items[i];
+    const std::vector<TokenId>& tokens = sampled.tokens;
     done.generated = static_cast<int32_t>(tokens.size());
     if (prefill) {
       sequence.usage.prefill_tokens += item.tokens;
       metrics_.prompt_tokens->Increment(item.tokens);
+      Echo(sequence, item, std::move(sampled.score_logprobs));
     } else {
       sequence.usage.decode_tokens += done.generated;
       ++sequence.usage.decode_steps;
@@ -263,25 +289,48 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& res
     // A decode fed the token before those that it gave, and of them all but the last.
     Cache(sequence, item.position + (prefill ? item.tokens : done.generated));
     if (!item.sample) continue;
-    if (!Deliver(sequence, tokens, now_us)) {
+    if (!Deliver(sequence, sampled, now_us)) {
       done.draft = Draft(sequence, tokens);
-      if (prefill) HandOver(item.sequence, tokens.back(), now_us);
+      if (prefill) HandOver(item.sequence, tokens, now_us);
     }
     done.ended = sequence.ended;
   }
   events_.completed.push_back(std::move(completion));
 }
 
-bool LlmLane::Deliver(Sequence& sequence, std::span<const TokenId> tokens, TimeUs now_us) {
+void LlmLane::SetTexts(TokenLogprobs& logprobs) const {
+  const auto set = [this](TokenLogprob& token) {
+    token.text = model_->tokenizer().TokenBytes(token.id, /*first=*/false);
+  };
+  set(logprobs.token);
+  for (TokenLogprob& token : logprobs.top) set(token);
+}
+
+void LlmLane::Echo(Sequence& sequence, const PlannedItem& item,
+                   std::vector<TokenLogprobs> logprobs) {
   LlmJob& job = sequence.job;
-  TokenChunk chunk;
-  bool stops = false;
-  for (const TokenId token : tokens) {
-    stops = model_->tokenizer().IsEndOfText(token) && !job.ignore_eos;
-    if (stops) break;
-    chunk.ids.push_back(token);
-    chunk.text += sequence.decoder.Push(token);
+  if (job.on_prompt == nullptr) return;
+  const auto first = job.prompt.begin() + item.position;
+  PromptChunk chunk{.ids = {first, first + item.tokens}, .text = {}, .logprobs = {}};
+  if (!sequence.prompt_decoder) sequence.prompt_decoder.emplace(model_->tokenizer());
+  for (const TokenId token : chunk.ids) chunk.text += sequence.prompt_decoder->Push(token);
+  if (item.sample) chunk.text += sequence.prompt_decoder->Finish();
+  // Logits tell of the token behind them: those of a piece's first token came with the last piece.
+  for (TokenLogprobs& next : logprobs) SetTexts(next);
+  if (sequence.prompt_logprobs) chunk.logprobs.push_back(*std::move(sequence.prompt_logprobs));
+  sequence.prompt_logprobs.reset();
+  if (std::ssize(logprobs) == item.tokens) {
+    sequence.prompt_logprobs = std::move(logprobs.back());
+    logprobs.pop_back();
   }
+  std::move(logprobs.begin(), logprobs.end(), std::back_inserter(chunk.logprobs));
+  job.on_prompt(std::move(chunk));
+}
+
+bool LlmLane::Deliver(Sequence& sequence, const LlmBatchResult::Item& sampled, TimeUs now_us) {
+  LlmJob& job = sequence.job;
+  TokenChunk chunk{.ids = {}, .text = {}, .index = job.index, .logprobs = {}};
+  std::optional<Ending> ending = Take(sequence, sampled, chunk);
   if (!chunk.ids.empty()) {
     const auto count = static_cast<int32_t>(chunk.ids.size());
     if (sequence.generated == 0) {
@@ -295,27 +344,62 @@ bool LlmLane::Deliver(Sequence& sequence, std::span<const TokenId> tokens, TimeU
     metrics_.generated_tokens->Increment(count);
     job.on_tokens(std::move(chunk));
   }
-  if (stops) {
-    End(sequence, absl::OkStatus(), FinishReason::kStop);
-  } else if (sequence.generated >= job.max_tokens) {
-    End(sequence, absl::OkStatus(), job.reason_at_max);
-  }
+  if (!ending && sequence.generated >= job.max_tokens) ending = {.reason = job.reason_at_max};
+  if (ending) End(sequence, absl::OkStatus(), *std::move(ending));
   return sequence.ended;
 }
 
-int32_t LlmLane::Draft(Sequence& sequence, std::span<const TokenId> tokens) {
-  sequence.drafter.Append(tokens);
-  sequence.draft = sequence.drafter.Draft();
-  return sequence.drafter.pays() ? static_cast<int32_t>(sequence.draft.size()) : kPlanAhead;
+std::optional<LlmLane::Ending> LlmLane::Take(Sequence& sequence,
+                                             const LlmBatchResult::Item& sampled,
+                                             TokenChunk& chunk) const {
+  const LlmJob& job = sequence.job;
+  const auto add = [&](size_t i, bool may_stop) {
+    const TokenId token = sampled.tokens[i];
+    chunk.ids.push_back(token);
+    chunk.text += sequence.scanner.Push(sequence.decoder.Push(token), may_stop);
+    if (job.logprobs && i < sampled.logprobs.size()) {
+      SetTexts(chunk.logprobs.emplace_back(sampled.logprobs[i]));
+    }
+  };
+  for (size_t i = 0; i < sampled.tokens.size(); ++i) {
+    const TokenId token = sampled.tokens[i];
+    const bool may_stop = sequence.generated + std::ssize(chunk.ids) >= job.stop.min_tokens;
+    if (may_stop && !job.ignore_eos && model_->tokenizer().IsEndOfText(token)) {
+      return Ending{.reason = FinishReason::kStop, .stop = token};
+    }
+    const std::vector<TokenId>& stops = job.stop.tokens;
+    if (may_stop && std::find(stops.begin(), stops.end(), token) != stops.end()) {
+      if (job.stop.include) add(i, /*may_stop=*/false);
+      return Ending{.reason = FinishReason::kStopToken, .stop = token};
+    }
+    add(i, may_stop);
+    if (const std::optional<size_t> found = sequence.scanner.found()) {
+      const std::string& stop = job.stop.strings[*found];
+      if (job.stop.include) chunk.text += stop;
+      return Ending{.reason = FinishReason::kStopString, .stop = stop};
+    }
+  }
+  return std::nullopt;
 }
 
-void LlmLane::HandOver(SequenceId id, TokenId last_token, TimeUs now_us) {
+int32_t LlmLane::Draft(Sequence& sequence, std::span<const TokenId> tokens) {
+  LookupDrafter& drafter = sequence.drafter;
+  drafter.Append(tokens);
+  sequence.draft.clear();
+  if (!scheduler_.PlansDrafts(sequence.job.decode_executor)) return kPlanAhead;
+  // Its next token is being computed: what is guessed now would come too late.
+  if (sequence.batches_in_flight > 0 && drafter.pays()) return 0;
+  sequence.draft = drafter.Draft();
+  return drafter.pays() ? static_cast<int32_t>(sequence.draft.size()) : kPlanAhead;
+}
+
+void LlmLane::HandOver(SequenceId id, std::span<const TokenId> generated, TimeUs now_us) {
   Sequence& sequence = sequences_.at(id);
   const LlmJob& job = sequence.job;
   LlmSkill& from = *env_.executors[static_cast<size_t>(job.prefill_executor)]->llm();
   LlmSkill& to = *env_.executors[static_cast<size_t>(job.decode_executor)]->llm();
   if (&from != &to) {
-    to.OpenSlot(sequence.slot, job.sampling, last_token);
+    to.OpenSlot(sequence.slot, SetupOf(job, generated));
     sequence.slot_open = true;
   }
   HandoffRequest request{.source = from.kv_space(),
@@ -329,7 +413,7 @@ void LlmLane::HandOver(SequenceId id, TokenId last_token, TimeUs now_us) {
   absl::Status status = handoff.status();
   if (status.ok()) status = env_.transfer->Post(*handoff, now_us);
   if (!status.ok()) {
-    End(sequence, std::move(status), FinishReason::kStop);
+    End(sequence, std::move(status));
     return;
   }
   sequence.usage.handoff_start_us = now_us;
@@ -345,7 +429,7 @@ void LlmLane::PollHandoffs(TimeUs now_us) {
         env_.transfer->Check(pending.handoff, now_us);
     if (!state.ok()) {
       Sequence& sequence = sequences_.at(pending.sequence);
-      End(sequence, state.status(), FinishReason::kStop);
+      End(sequence, state.status());
       events_.cancelled.push_back(pending.sequence);
       return true;
     }
@@ -365,21 +449,26 @@ void LlmLane::FinishHandOver(SequenceId id, HandoffId handoff) {
   events_.handed_over.push_back(id);
 }
 
-void LlmLane::End(Sequence& sequence, absl::Status status, FinishReason reason) {
+void LlmLane::End(Sequence& sequence, absl::Status status, Ending ending) {
   if (sequence.ended) return;
   sequence.ended = true;
   LlmJob& job = sequence.job;
-  if (const std::string rest = sequence.decoder.Finish(); status.ok() && !rest.empty()) {
-    job.on_tokens(TokenChunk{.ids = {}, .text = rest});
+  if (status.ok()) {
+    std::string rest = sequence.scanner.Push(sequence.decoder.Finish(), /*may_stop=*/false);
+    rest += sequence.scanner.Finish();
+    if (!rest.empty()) {
+      job.on_tokens(
+          TokenChunk{.ids = {}, .text = std::move(rest), .index = job.index, .logprobs = {}});
+    }
   }
   env_.metrics
       ->Counter(MetricId::kGenerateFinished,
-                {status.ok() ? Name(reason) : absl::StatusCodeToString(status.code())})
+                {status.ok() ? Name(ending.reason) : absl::StatusCodeToString(status.code())})
       .Increment();
   job.on_end(
       std::move(status),
       GenerateResult{
-          .reason = reason,
+          .reason = ending.reason,
           .prompt_tokens = static_cast<int32_t>(job.prompt.size()),
           .cached_prompt_tokens = static_cast<int32_t>(sequence.usage.cached_prompt_tokens),
           .generated_tokens = sequence.generated,
@@ -388,7 +477,9 @@ void LlmLane::End(Sequence& sequence, absl::Status status, FinishReason reason) 
           .draft_tokens_accepted = static_cast<int32_t>(sequence.usage.draft_tokens_accepted),
           .seed = *job.sampling.seed,
           .model = model_->name(),
-          .timings = {}},
+          .timings = {},
+          .index = job.index,
+          .stop = std::move(ending.stop)},
       sequence.usage);
 }
 

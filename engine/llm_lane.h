@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -18,6 +20,7 @@
 #include "engine/kv/prefix_cache.h"
 #include "engine/mailbox.h"
 #include "engine/model/language_model.h"
+#include "engine/model/stop_scanner.h"
 #include "engine/request/generate_request.h"
 #include "engine/schedule/llm_scheduler.h"
 #include "engine/schedule/lookup_drafter.h"
@@ -49,13 +52,18 @@ struct LlmJob {
   int32_t max_tokens = 0;
   FinishReason reason_at_max = FinishReason::kLength;
   bool ignore_eos = false;
+  StopConditions stop;
+  std::vector<TokenId> ends;        // tokens that are not chosen among the first stop.min_tokens
+  std::optional<int32_t> logprobs;  // alternatives beside each token's own
+  int32_t index = 0;                // of the request's completions
   int32_t priority = 0;
   std::string tenant;
   TimeUs arrived_us = 0;  // of the request: time to first token counts from here
   TimeUs deadline_us = kNoDeadline;
   int prefill_executor = 0;
   int decode_executor = 0;
-  // On the loop's thread. `on_end` comes once and last.
+  // On the loop's thread. `on_prompt` may be null: no echo. `on_end` comes once and last.
+  absl::AnyInvocable<void(PromptChunk)> on_prompt;
   absl::AnyInvocable<void(TokenChunk)> on_tokens;
   absl::AnyInvocable<void(absl::Status, GenerateResult, const LlmUsage&)> on_end;
 };
@@ -98,13 +106,22 @@ class LlmLane {
     PrefixCache::Chain chain;
     std::vector<TokenId> text;  // prompt and what was generated
     StreamDecoder decoder;
+    StopScanner scanner;
+    std::optional<StreamDecoder> prompt_decoder;   // of the echo
+    std::optional<TokenLogprobs> prompt_logprobs;  // of the first token of its next piece
     LookupDrafter drafter;
     std::vector<TokenId> draft;  // of what follows its last token
+    int32_t batches_in_flight = 0;
     LlmUsage usage;
     int32_t generated = 0;
     TimeUs last_token_us = 0;
     bool slot_open = false;
     bool ended = false;  // the client has been told
+  };
+  // Why a sequence ends with the tokens at hand.
+  struct Ending {
+    FinishReason reason;
+    std::variant<std::monostate, std::string, TokenId> stop;
   };
   struct PendingHandoff {
     SequenceId sequence;
@@ -122,15 +139,22 @@ class LlmLane {
   void Admit(SequenceId id);
   void Release(SequenceId id);
   void Submit(PlannedBatch planned, TimeUs now_us);
-  void OnBatchDone(const PlannedBatch& planned, const LlmBatchResult& result);
+  void OnBatchDone(const PlannedBatch& planned, LlmBatchResult result);
+  // Hands the prompt's piece that was computed to the client, where it wants the echo.
+  void Echo(Sequence& sequence, const PlannedItem& item, std::vector<TokenLogprobs> logprobs);
   // Hands sampled tokens to the client, up to an end. True where the sequence ends with them.
-  bool Deliver(Sequence& sequence, std::span<const TokenId> tokens, TimeUs now_us);
+  bool Deliver(Sequence& sequence, const LlmBatchResult::Item& sampled, TimeUs now_us);
+  // Adds tokens and text to the chunk until something ends the sequence: what that is.
+  std::optional<Ending> Take(Sequence& sequence, const LlmBatchResult::Item& sampled,
+                             TokenChunk& chunk) const;
   // Guesses how the sequence goes on, for the scheduler to plan: the number of guesses.
   int32_t Draft(Sequence& sequence, std::span<const TokenId> tokens);
-  void HandOver(SequenceId id, TokenId last_token, TimeUs now_us);
+  SlotSetup SetupOf(const LlmJob& job, std::span<const TokenId> generated) const;
+  void SetTexts(TokenLogprobs& logprobs) const;
+  void HandOver(SequenceId id, std::span<const TokenId> generated, TimeUs now_us);
   void FinishHandOver(SequenceId id, HandoffId handoff);
   void PollHandoffs(TimeUs now_us);
-  void End(Sequence& sequence, absl::Status status, FinishReason reason);
+  void End(Sequence& sequence, absl::Status status, Ending ending = {});
   void UpdateGauges();
 
   const std::shared_ptr<const LanguageModel> model_;

@@ -2,8 +2,10 @@
 // time is done elsewhere by the Run...() functions, which bring the result back here.
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <random>
+#include <span>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -18,75 +20,145 @@ namespace {
 
 constexpr int32_t kDefaultMaxTokens = 256;
 
-SamplingParams WithSeed(SamplingParams sampling) {
-  if (!sampling.seed.has_value()) {
-    std::random_device device;
-    sampling.seed = (uint64_t{device()} << 32) | device();
-  }
-  return sampling;
+uint64_t DrawSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
 }
 
-// Checks a prompt against the model and says how many tokens may follow it.
+// The seed of one of several completions: the first has the request's. They lie far apart, so that
+// requests with neighbouring seeds share no completion.
+uint64_t SeedOf(uint64_t seed, int32_t completion) {
+  constexpr uint64_t kStep = 0xd1342543de82ef95u;  // odd, no small multiple of the sampler's step
+  return seed + static_cast<uint64_t>(completion) * kStep;
+}
+
+absl::Status CheckTokens(std::string_view field, std::span<const TokenId> tokens,
+                         int32_t vocabulary) {
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && tokens[i] < vocabulary) continue;
+    return absl::InvalidArgumentError(
+        StrCat(field, "[", i, "] must be 0 to ", vocabulary - 1, ", but is ", tokens[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBiases(const std::map<TokenId, float>& biases, int32_t vocabulary) {
+  for (const auto& [token, bias] : biases) {
+    if (token >= 0 && token < vocabulary) continue;
+    return absl::InvalidArgumentError(StrCat("sampling.logit_bias: token ids must be 0 to ",
+                                             vocabulary - 1, ", but one is ", token));
+  }
+  return absl::OkStatus();
+}
+
+// The tokens that end a text of this model.
+std::vector<TokenId> EndTokens(const LanguageModel& model) {
+  std::vector<TokenId> ends;
+  for (TokenId token = 0; token < model.shape().vocabulary; ++token) {
+    if (model.tokenizer().IsEndOfText(token)) ends.push_back(token);
+  }
+  return ends;
+}
+
+// Checks a prompt against the model and says how many tokens may follow it. `sampling`'s seed is
+// drawn where it has none.
 absl::StatusOr<LlmJob> MakeJob(const LanguageModel& model, std::vector<TokenId> prompt,
-                               const SamplingParams& sampling, std::optional<int32_t> max_tokens,
-                               bool ignore_eos) {
+                               const SamplingParams& sampling, std::optional<int32_t> max_tokens) {
   const int32_t context = model.shape().context_tokens;
+  const int32_t vocabulary = model.shape().vocabulary;
   if (prompt.empty()) return absl::InvalidArgumentError("prompt is empty");
   if (std::ssize(prompt) >= context) {
     return absl::InvalidArgumentError(
         StrCat("prompt has ", prompt.size(), " tokens, but the context of model \"", model.name(),
                "\" is ", context, " with at least one token to generate"));
   }
-  for (size_t i = 0; i < prompt.size(); ++i) {
-    if (prompt[i] < 0 || prompt[i] >= model.shape().vocabulary) {
-      return absl::InvalidArgumentError(StrCat("prompt.tokens[", i, "] must be 0 to ",
-                                               model.shape().vocabulary - 1, ", but is ",
-                                               prompt[i]));
-    }
-  }
+  RETURN_IF_ERROR(CheckTokens("prompt.tokens", prompt, vocabulary));
+  RETURN_IF_ERROR(CheckBiases(sampling.logit_bias, vocabulary));
   if (max_tokens.has_value() && *max_tokens < 1) {
     return absl::InvalidArgumentError(
         StrCat("max_tokens must be at least 1, but is ", *max_tokens));
   }
   const int32_t room = context - static_cast<int32_t>(prompt.size());
   const int32_t wanted = max_tokens.value_or(kDefaultMaxTokens);
-  return LlmJob{.prompt = std::move(prompt),
-                .sampling = WithSeed(sampling),
-                .max_tokens = std::min(wanted, room),
-                .reason_at_max = wanted > room ? FinishReason::kContext : FinishReason::kLength,
-                .ignore_eos = ignore_eos,
-                .on_tokens = nullptr,
-                .on_end = nullptr};
+  LlmJob job;
+  job.prompt = std::move(prompt);
+  job.sampling = sampling;
+  if (!job.sampling.seed.has_value()) job.sampling.seed = DrawSeed();
+  job.max_tokens = std::min(wanted, room);
+  job.reason_at_max = wanted > room ? FinishReason::kContext : FinishReason::kLength;
+  return job;
+}
+
+// One job for each completion that a request wants.
+absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model,
+                                             const GenerateRequest& request) {
+  std::vector<TokenId> prompt;
+  if (const auto* text = std::get_if<std::string>(&request.prompt)) {
+    prompt = EncodePrompt(model.tokenizer(), *text);
+  } else {
+    prompt = std::get<std::vector<TokenId>>(request.prompt);
+  }
+  const StopConditions& stop = request.stop;
+  RETURN_IF_ERROR(CheckTokens("stop_token_ids", stop.tokens, model.shape().vocabulary));
+  if (const int32_t wanted = request.max_tokens.value_or(kDefaultMaxTokens);
+      stop.min_tokens > wanted) {
+    return absl::InvalidArgumentError(StrCat("min_tokens must be 0 to max_tokens, which is ",
+                                             wanted, ", but is ", stop.min_tokens));
+  }
+  std::vector<TokenId> ends;
+  if (stop.min_tokens > 0) {
+    ends = stop.tokens;
+    if (!request.ignore_eos) {
+      const std::vector<TokenId> of_model = EndTokens(model);
+      ends.insert(ends.end(), of_model.begin(), of_model.end());
+    }
+  }
+  SamplingParams sampling = request.sampling;
+  if (!sampling.seed.has_value()) sampling.seed = DrawSeed();
+  const uint64_t seed = *sampling.seed;
+  std::vector<LlmJob> jobs;
+  for (int32_t i = 0; i < request.completions; ++i) {
+    sampling.seed = SeedOf(seed, i);
+    ASSIGN_OR_RETURN(LlmJob job, MakeJob(model, prompt, sampling, request.max_tokens));
+    job.ignore_eos = request.ignore_eos;
+    job.stop = stop;
+    job.ends = ends;
+    job.logprobs = request.logprobs;
+    job.index = i;
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
 }
 
 }  // namespace
 
-// ---- Generate: (tokenize) -> prefill -> handoff -> decode
+// ---- Generate: (tokenize) -> for each completion: prefill -> handoff -> decode
 
 void Engine::Loop::Generate(const RequestPtr& active, GenerateRequest request,
                             std::shared_ptr<TokenSink> sink) {
   const auto model = FindModel(request.model);
   if (!model.ok()) return Fail(active, model.status());
-  RunHost<LlmJob>(
-      active,
-      [model = *model, request = std::move(request)]() -> absl::StatusOr<LlmJob> {
-        std::vector<TokenId> prompt;
-        if (const auto* text = std::get_if<std::string>(&request.prompt)) {
-          prompt = EncodePrompt(model->tokenizer(), *text);
-        } else {
-          prompt = std::get<std::vector<TokenId>>(request.prompt);
+  const bool echo = request.echo;
+  RunHost<std::vector<LlmJob>>(
+      active, [model = *model, request = std::move(request)] { return MakeJobs(*model, request); },
+      [this, active, model = *model, sink, echo](std::vector<LlmJob> jobs) {
+        if (echo) {
+          jobs.front().on_prompt = [active, sink](PromptChunk chunk) {
+            if (!active->ended) sink->OnPrompt(std::move(chunk));
+          };
         }
-        return MakeJob(*model, std::move(prompt), request.sampling, request.max_tokens,
-                       request.ignore_eos);
-      },
-      [this, active, model = *model, sink](LlmJob job) {
-        job.on_tokens = [active, sink](TokenChunk chunk) {
-          if (!active->ended) sink->OnTokens(std::move(chunk));
-        };
-        RunGenerate(active, *LaneOf(*model), std::move(job),
-                    [this, active, sink](GenerateResult result) {
-                      result.timings = MakeTimings(*active);
-                      if (Finish(active)) sink->OnFinished(absl::OkStatus(), std::move(result));
+        for (LlmJob& job : jobs) {
+          job.on_tokens = [active, sink](TokenChunk chunk) {
+            if (!active->ended) sink->OnTokens(std::move(chunk));
+          };
+        }
+        auto left = std::ssize(jobs);
+        RunGenerate(active, *LaneOf(*model), std::move(jobs),
+                    [this, active, sink, left](GenerateResult result) mutable {
+                      const bool last = --left == 0;
+                      if (last) Finish(active);
+                      sink->OnCompletion(std::move(result));
+                      if (last) sink->OnFinished(absl::OkStatus());
                     });
       });
 }
@@ -153,8 +225,8 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                      });
   }
   if (auto* generate = std::get_if<AskMachine::Generate>(&work)) {
-    absl::StatusOr<LlmJob> job = MakeJob(*flow->model, std::move(generate->prompt),
-                                         request.sampling, generate->max_tokens, false);
+    absl::StatusOr<LlmJob> job =
+        MakeJob(*flow->model, std::move(generate->prompt), request.sampling, generate->max_tokens);
     if (!job.ok()) return Fail(active, job.status());
     job->quotable = std::move(generate->quotable);
     job->on_tokens = [flow](TokenChunk chunk) {
@@ -162,8 +234,11 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
       flow->answer += chunk.text;
       flow->sink->OnTokens(std::move(chunk));
     };
-    return RunGenerate(active, *LaneOf(*flow->model), *std::move(job),
+    std::vector<LlmJob> jobs;
+    jobs.push_back(*std::move(job));
+    return RunGenerate(active, *LaneOf(*flow->model), std::move(jobs),
                        [this, flow](GenerateResult result) {
+                         flow->active->stages = std::exchange(result.timings, {}).stages;
                          AskStep(flow, flow->machine.OnGenerated(std::move(result), flow->answer));
                        });
   }

@@ -12,14 +12,18 @@ using Writer = StreamWriter<v1::GenerateResponse>;
 
 bool Coalesce(v1::GenerateResponse& last, const v1::GenerateResponse& next) {
   if (!last.has_tokens() || !next.has_tokens()) return false;
-  last.mutable_tokens()->mutable_ids()->MergeFrom(next.tokens().ids());
-  last.mutable_tokens()->mutable_text()->append(next.tokens().text());
-  return true;
+  return Append(next.tokens(), *last.mutable_tokens());
 }
 
 class GenerateSink final : public TokenSink {
  public:
   explicit GenerateSink(std::shared_ptr<Writer> writer) : writer_(std::move(writer)) {}
+
+  void OnPrompt(PromptChunk chunk) override {
+    v1::GenerateResponse message;
+    ToProto(std::move(chunk), *message.mutable_prompt());
+    writer_->PushTokens(std::move(message));
+  }
 
   void OnTokens(TokenChunk chunk) override {
     v1::GenerateResponse message;
@@ -27,14 +31,13 @@ class GenerateSink final : public TokenSink {
     writer_->PushTokens(std::move(message));
   }
 
-  void OnFinished(absl::Status status, GenerateResult result) override {
-    if (status.ok()) {
-      v1::GenerateResponse message;
-      ToProto(result, *message.mutable_finished());
-      writer_->Push(std::move(message));
-    }
-    writer_->End(std::move(status));
+  void OnCompletion(GenerateResult result) override {
+    v1::GenerateResponse message;
+    ToProto(result, *message.mutable_finished());
+    writer_->Push(std::move(message));
   }
+
+  void OnFinished(absl::Status status) override { writer_->End(std::move(status)); }
 
  private:
   const std::shared_ptr<Writer> writer_;

@@ -14,9 +14,7 @@ using Writer = StreamWriter<v1::AskResponse>;
 
 bool Coalesce(v1::AskResponse& last, const v1::AskResponse& next) {
   if (!last.has_tokens() || !next.has_tokens()) return false;
-  last.mutable_tokens()->mutable_ids()->MergeFrom(next.tokens().ids());
-  last.mutable_tokens()->mutable_text()->append(next.tokens().text());
-  return true;
+  return Append(next.tokens(), *last.mutable_tokens());
 }
 
 class AskStreamSink final : public AskSink {

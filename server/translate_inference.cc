@@ -1,6 +1,8 @@
 #include "server/translate_inference.h"
 
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -15,7 +17,22 @@ constexpr int64_t kEmbedTextBytesMax = 1 << 20;
 constexpr int64_t kEmbedTextsMax = 1024;
 
 static_assert(v1::FINISH_REASON_STOP == static_cast<int>(FinishReason::kStop) + 1);
-static_assert(v1::FINISH_REASON_CONTEXT == static_cast<int>(FinishReason::kContext) + 1);
+static_assert(v1::FINISH_REASON_STOP_TOKEN == static_cast<int>(FinishReason::kStopToken) + 1);
+
+void ToProto(TokenLogprob token, v1::TokenLogprob& proto) {
+  proto.set_id(token.id);
+  proto.set_logprob(token.logprob);
+  proto.set_text(std::move(token.text));
+}
+
+void ToProto(std::vector<TokenLogprobs> logprobs,
+             google::protobuf::RepeatedPtrField<v1::TokenLogprobs>& proto) {
+  for (TokenLogprobs& of_token : logprobs) {
+    v1::TokenLogprobs& added = *proto.Add();
+    ToProto(std::move(of_token.token), *added.mutable_token());
+    for (TokenLogprob& other : of_token.top) ToProto(std::move(other), *added.add_top());
+  }
+}
 
 }  // namespace
 
@@ -26,16 +43,29 @@ SamplingParams ToSampling(const v1::SamplingParams& proto) {
   if (proto.has_top_p()) sampling.top_p = proto.top_p();
   if (proto.has_min_p()) sampling.min_p = proto.min_p();
   if (proto.has_seed()) sampling.seed = proto.seed();
+  sampling.logit_bias = {proto.logit_bias().begin(), proto.logit_bias().end()};
+  if (proto.has_repetition_penalty()) sampling.repetition_penalty = proto.repetition_penalty();
+  if (proto.has_penalty_last_n()) sampling.penalty_last_n = proto.penalty_last_n();
+  sampling.presence_penalty = proto.presence_penalty();
+  sampling.frequency_penalty = proto.frequency_penalty();
   return sampling;
 }
 
 absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Envelope envelope) {
-  GenerateRequest request{.envelope = std::move(envelope),
-                          .model = proto.model(),
-                          .prompt = {},
-                          .sampling = ToSampling(proto.sampling()),
-                          .max_tokens = std::nullopt,
-                          .ignore_eos = proto.ignore_eos()};
+  GenerateRequest request{
+      .envelope = std::move(envelope),
+      .model = proto.model(),
+      .prompt = {},
+      .sampling = ToSampling(proto.sampling()),
+      .max_tokens = std::nullopt,
+      .ignore_eos = proto.ignore_eos(),
+      .stop = {.strings = {proto.stop().begin(), proto.stop().end()},
+               .tokens = {proto.stop_token_ids().begin(), proto.stop_token_ids().end()},
+               .include = proto.include_stop(),
+               .min_tokens = proto.min_tokens()},
+      .logprobs = std::nullopt,
+      .completions = proto.has_n() ? proto.n() : 1,
+      .echo = proto.echo()};
   switch (proto.prompt_case()) {
     case v1::GenerateRequest::kText:
       RETURN_IF_ERROR(CheckBytes("text", proto.text(), {.min = 1, .max = kTextBytesMax}));
@@ -50,7 +80,8 @@ absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Env
     case v1::GenerateRequest::PROMPT_NOT_SET:
       return absl::InvalidArgumentError("prompt must be given, as text or as tokens");
   }
-  RETURN_IF_ERROR(ValidateSampling(request.sampling));
+  if (proto.has_logprobs()) request.logprobs = proto.logprobs();
+  RETURN_IF_ERROR(ValidateGenerate(request));
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();
   return request;
 }
@@ -78,9 +109,25 @@ v1::FinishReason ToProto(FinishReason reason) {
   return static_cast<v1::FinishReason>(static_cast<int>(reason) + 1);
 }
 
+void ToProto(PromptChunk chunk, v1::EchoedPrompt& proto) {
+  proto.mutable_ids()->Add(chunk.ids.begin(), chunk.ids.end());
+  proto.set_text(std::move(chunk.text));
+  ToProto(std::move(chunk.logprobs), *proto.mutable_logprobs());
+}
+
 void ToProto(TokenChunk chunk, v1::GeneratedTokens& proto) {
   proto.mutable_ids()->Add(chunk.ids.begin(), chunk.ids.end());
   proto.set_text(std::move(chunk.text));
+  proto.set_index(chunk.index);
+  ToProto(std::move(chunk.logprobs), *proto.mutable_logprobs());
+}
+
+bool Append(const v1::GeneratedTokens& next, v1::GeneratedTokens& tokens) {
+  if (next.index() != tokens.index()) return false;
+  tokens.mutable_ids()->MergeFrom(next.ids());
+  tokens.mutable_text()->append(next.text());
+  tokens.mutable_logprobs()->MergeFrom(next.logprobs());
+  return true;
 }
 
 void ToProto(const GenerateResult& result, v1::GenerateFinished& proto) {
@@ -94,6 +141,9 @@ void ToProto(const GenerateResult& result, v1::GenerateFinished& proto) {
   proto.set_seed(result.seed);
   proto.set_model(result.model);
   ToProto(result.timings, *proto.mutable_timings());
+  proto.set_index(result.index);
+  if (const auto* text = std::get_if<std::string>(&result.stop)) proto.set_stop_string(*text);
+  if (const auto* token = std::get_if<TokenId>(&result.stop)) proto.set_stop_token(*token);
 }
 
 void ToProto(const EmbedResult& result, v1::EmbedResponse& proto) {

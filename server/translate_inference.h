@@ -20,7 +20,10 @@ absl::Status CheckTokenize(const v1::TokenizeRequest& proto);
 absl::Status CheckDetokenize(const v1::DetokenizeRequest& proto);
 
 v1::FinishReason ToProto(FinishReason reason);
+void ToProto(PromptChunk chunk, v1::EchoedPrompt& proto);
 void ToProto(TokenChunk chunk, v1::GeneratedTokens& proto);
+// Makes one message of two that follow each other. False: they are of different completions.
+bool Append(const v1::GeneratedTokens& next, v1::GeneratedTokens& tokens);
 void ToProto(const GenerateResult& result, v1::GenerateFinished& proto);
 void ToProto(const EmbedResult& result, v1::EmbedResponse& proto);
 void ToProto(const LanguageModel& model, v1::Model& proto);

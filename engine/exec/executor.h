@@ -14,6 +14,7 @@
 #include "engine/kv/block_pool.h"
 #include "engine/model/embedder.h"
 #include "engine/model/language_model.h"
+#include "engine/model/logits_processor.h"
 #include "engine/request/generate_request.h"
 #include "engine/request/vector_request.h"
 #include "engine/request/work.h"
@@ -44,6 +45,18 @@ struct LlmItem {
   // Sample a token after the last position, into the slot. kDecode: and one after each guess that
   // is what was sampled before it, as if they had been fed one by one.
   bool sample = false;
+  // kPrefill: the prompt's tokens that follow `tokens`' first, second ... where their log
+  // probabilities are wanted, as many as `tokens` or, at the prompt's end, one fewer; else empty.
+  std::vector<TokenId> score;
+};
+
+// What a slot starts from.
+struct SlotSetup {
+  // Where `generated` is not empty, another executor prefilled, and a decode continues from its
+  // last token.
+  SamplerSetup sampler = {};
+  // Log probabilities are wanted: of tokens, and of so many alternatives to each.
+  std::optional<int32_t> logprobs = {};
 };
 
 struct LlmBatch {
@@ -57,6 +70,10 @@ struct LlmBatchResult {
   struct Item {
     SequenceId sequence;
     std::vector<TokenId> tokens;  // those sampled, in order
+    // Where the slot wants them: one per token sampled, and one per token of LlmItem::score. Their
+    // texts are empty.
+    std::vector<TokenLogprobs> logprobs = {};
+    std::vector<TokenLogprobs> score_logprobs = {};
   };
   std::vector<Item> items;  // in the batch's order
   BatchTimes times;
@@ -70,10 +87,8 @@ class LlmSkill {
   // Takes what the model needs on this device; UNIMPLEMENTED where it cannot run it. Blocks: called
   // while the daemon starts.
   virtual absl::Status LoadModel(std::shared_ptr<const LanguageModel> model) = 0;
-  // Binds a slot to a sequence that will sample with `sampling` (its seed set). `last_token`: what
-  // a decode continues from, where another executor prefilled.
-  virtual void OpenSlot(SlotId slot, const SamplingParams& sampling,
-                        std::optional<TokenId> last_token) = 0;
+  // Binds a slot to a sequence.
+  virtual void OpenSlot(SlotId slot, SlotSetup setup) = 0;
   // Takes effect after the batches submitted before it.
   virtual void CloseSlot(SlotId slot) = 0;
   // `done` is called once, from the executor's own thread, and must not block.

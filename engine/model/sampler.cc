@@ -7,6 +7,8 @@
 namespace baton {
 namespace {
 
+constexpr uint64_t kSeedStep = 0x9e3779b97f4a7c15u;
+
 bool Better(const std::pair<float, TokenId>& a, const std::pair<float, TokenId>& b) {
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
@@ -41,11 +43,15 @@ double ExpNonPositive(double x) {
 
 }  // namespace
 
-Sampler::Sampler(const SamplingParams& params) : params_(params), state_(params.seed.value_or(0)) {}
+Sampler::Sampler(const SamplerSetup& setup)
+    : processor_(setup),
+      params_(setup.params),
+      // One draw for each token that was chosen before.
+      state_(setup.params.seed.value_or(0) + kSeedStep * setup.generated.size()) {}
 
 // splitmix64: a 64-bit counter through a mixing function, the same on every platform.
 uint64_t Sampler::NextRandom() {
-  state_ += 0x9e3779b97f4a7c15u;
+  state_ += kSeedStep;
   uint64_t z = state_;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -53,6 +59,17 @@ uint64_t Sampler::NextRandom() {
 }
 
 TokenId Sampler::Sample(std::span<const float> logits) {
+  if (processor_.active()) {
+    processed_.assign(logits.begin(), logits.end());
+    processor_.Apply(processed_);
+    logits = processed_;
+  }
+  const TokenId token = Choose(logits);
+  processor_.Advance(token);
+  return token;
+}
+
+TokenId Sampler::Choose(std::span<const float> logits) {
   if (params_.temperature == 0) {
     return ArgMax(logits);
   }

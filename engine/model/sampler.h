@@ -6,26 +6,30 @@
 #include <vector>
 
 #include "engine/base/ids.h"
+#include "engine/model/logits_processor.h"
 #include "engine/request/generate_request.h"
 
 namespace baton {
 
-// Chooses the next token of one sequence. Owns the sequence's random state, so the same seed and
-// logits give the same tokens whatever else runs. Not thread safe; one per sequence.
+// Chooses the next token of one sequence. Owns what the choice depends on beside the logits: the
+// random state and what penalties remember, so the same setup and logits give the same tokens
+// whatever else runs. Not thread safe; one per sequence.
 class Sampler {
  public:
-  // `params.seed` must be set.
-  explicit Sampler(const SamplingParams& params);
+  explicit Sampler(const SamplerSetup& setup);
 
   // logits: [vocabulary], f32, all finite except that -inf excludes a token; left unmodified. Ties
-  // go to the lower id.
+  // go to the lower id. The sequence goes on with the token.
   TokenId Sample(std::span<const float> logits);
 
  private:
+  TokenId Choose(std::span<const float> logits);
   uint64_t NextRandom();
 
+  LogitsProcessor processor_;
   SamplingParams params_;
   uint64_t state_;
+  std::vector<float> processed_;                       // reused between calls
   std::vector<std::pair<float, TokenId>> candidates_;  // reused between calls
 };
 

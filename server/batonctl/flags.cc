@@ -79,6 +79,19 @@ void AddGlobal(CLI::App& app, Options& options) {
   }
 }
 
+void SetBiases(const std::vector<std::string>& biases, v1::SamplingParams& sampling) {
+  for (const std::string& text : biases) {
+    const size_t equals = text.find('=');
+    int32_t token = 0;
+    float bias = 0;
+    if (equals == std::string::npos || !CLI::detail::lexical_cast(text.substr(0, equals), token) ||
+        !CLI::detail::lexical_cast(text.substr(equals + 1), bias)) {
+      throw CLI::ValidationError("--logit-bias", "must be TOKEN=BIAS, but is \"" + text + "\"");
+    }
+    (*sampling.mutable_logit_bias())[token] = bias;
+  }
+}
+
 void AddSampling(CLI::App& app, v1::SamplingParams* sampling) {
   Maybe<float>(app, "--temperature", "0 takes the most likely token (default)",
                [sampling](float value) { sampling->set_temperature(value); })
@@ -94,6 +107,24 @@ void AddSampling(CLI::App& app, v1::SamplingParams* sampling) {
       ->check(CLI::Range(0.0, 1.0));
   Maybe<uint64_t>(app, "--seed", "Seed of the sampling",
                   [sampling](uint64_t value) { sampling->set_seed(value); });
+  app.add_option_function<std::vector<std::string>>(
+         "--logit-bias",
+         [sampling](const std::vector<std::string>& biases) { SetBiases(biases, *sampling); },
+         "TOKEN=BIAS: add -100 to 100 to a token's logit; may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  Maybe<float>(app, "--repetition-penalty", "Divide logits of tokens seen lately; 1 is off",
+               [sampling](float value) { sampling->set_repetition_penalty(value); })
+      ->check(CLI::Range(0.01, 100.0));
+  Maybe<int32_t>(app, "--penalty-last-n", "How many last tokens that looks at; -1 all",
+                 [sampling](int32_t value) { sampling->set_penalty_last_n(value); })
+      ->check(CLI::Range(-1, 1'048'576));
+  Maybe<float>(app, "--presence-penalty", "Subtract from logits of generated tokens",
+               [sampling](float value) { sampling->set_presence_penalty(value); })
+      ->check(CLI::Range(-2.0, 2.0));
+  Maybe<float>(app, "--frequency-penalty", "The same for each time that they were generated",
+               [sampling](float value) { sampling->set_frequency_penalty(value); })
+      ->check(CLI::Range(-2.0, 2.0));
 }
 
 template <class T>
@@ -168,6 +199,21 @@ void AddGenerate(CLI::App& app, Options& options, GenerateOptions& generate) {
   AddOptional(*sub, "--max-tokens", generate.max_tokens, "Stop after this many tokens")
       ->check(CLI::Range(1, INT32_MAX));
   sub->add_flag("--ignore-eos", generate.ignore_eos, "Go on past the end-of-text token");
+  sub->add_option("--stop", generate.stop, "End before this text; may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  sub->add_option("--stop-token", generate.stop_tokens, "End before this token; may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  sub->add_flag("--include-stop", generate.include_stop, "End behind them instead");
+  AddOptional(*sub, "--min-tokens", generate.min_tokens, "Do not end within so many tokens")
+      ->check(CLI::Range(0, INT32_MAX));
+  AddOptional(*sub, "--logprobs", generate.logprobs,
+              "Show log probabilities, of so many alternatives to each token too")
+      ->check(CLI::Range(0, 20));
+  AddOptional(*sub, "-n,--completions", generate.completions, "Continue it so many times")
+      ->check(CLI::Range(1, 16));
+  sub->add_flag("--echo", generate.echo, "Show the prompt, too");
   AddSampling(*sub, &generate.sampling);
   sub->callback([&] { options.command = generate; });
 }

@@ -1,6 +1,10 @@
+#include <map>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "server/batonctl/commands.h"
 #include "server/batonctl/stages.h"
 #include "server/batonctl/text.h"
@@ -8,19 +12,93 @@
 namespace baton::ctl {
 namespace {
 
-void PrintEvent(std::ostream& out, const v1::GenerateResponse& event) {
-  if (event.has_tokens()) {
-    out << Printable(event.tokens().text()) << std::flush;
-  } else if (event.has_finished()) {
-    const v1::GenerateFinished& finished = event.finished();
-    out << "\n\n";
-    PrintStages(out, finished.timings());
-    out << absl::StreamFormat(
-        "%s: %d prompt tokens, %d generated, ended by %s, seed %d\n", Printable(finished.model()),
-        finished.prompt_tokens(), finished.generated_tokens(),
-        EnumWord(v1::FinishReason_Name(finished.reason()), "FINISH_REASON_"), finished.seed());
+// A token's text: its spaces and line ends count.
+std::string Quoted(const std::string& text) {
+  return absl::StrCat("\"", absl::StrReplaceAll(Printable(text), {{"\n", "\\n"}, {"\t", "\\t"}}),
+                      "\"");
+}
+
+void PrintLogprobs(std::ostream& out,
+                   const google::protobuf::RepeatedPtrField<v1::TokenLogprobs>& logprobs) {
+  const auto print = [&out](const v1::TokenLogprob& token) {
+    out << absl::StreamFormat("%s (%d) %.4f", Quoted(token.text()), token.id(), token.logprob());
+  };
+  for (const v1::TokenLogprobs& of_token : logprobs) {
+    out << "\n  ";
+    print(of_token.token());
+    for (int i = 0; i < of_token.top_size(); ++i) {
+      out << (i == 0 ? "; likely: " : ", ");
+      print(of_token.top(i));
+    }
   }
 }
+
+// Prints a stream's events. One completion is shown as it grows; of several, each when it ends.
+class Printer {
+ public:
+  Printer(std::ostream& out, bool several) : out_(out), several_(several) {}
+
+  void Print(const v1::GenerateResponse& event) {
+    switch (event.event_case()) {
+      case v1::GenerateResponse::kPrompt:
+        out_ << Printable(event.prompt().text()) << std::flush;
+        Keep(event.prompt().logprobs(), prompt_logprobs_);
+        break;
+      case v1::GenerateResponse::kTokens: {
+        Completion& completion = completions_[event.tokens().index()];
+        Keep(event.tokens().logprobs(), completion.logprobs);
+        if (several_) {
+          completion.text += event.tokens().text();
+        } else {
+          out_ << Printable(event.tokens().text()) << std::flush;
+        }
+        break;
+      }
+      case v1::GenerateResponse::kFinished:
+        Finish(event.finished());
+        break;
+      case v1::GenerateResponse::EVENT_NOT_SET:
+        break;
+    }
+  }
+
+ private:
+  using Logprobs = google::protobuf::RepeatedPtrField<v1::TokenLogprobs>;
+  struct Completion {
+    std::string text;
+    Logprobs logprobs;
+  };
+
+  static void Keep(const Logprobs& logprobs, Logprobs& kept) { kept.MergeFrom(logprobs); }
+
+  void Finish(const v1::GenerateFinished& finished) {
+    const Completion& completion = completions_[finished.index()];
+    if (several_) {
+      out_ << absl::StreamFormat("\n[%d] ", finished.index()) << Printable(completion.text);
+    }
+    PrintLogprobs(out_, prompt_logprobs_);
+    prompt_logprobs_.Clear();
+    PrintLogprobs(out_, completion.logprobs);
+    out_ << "\n\n";
+    PrintStages(out_, finished.timings());
+    std::string stop;
+    if (finished.has_stop_string()) {
+      stop = absl::StrFormat(" \"%s\"", Printable(finished.stop_string()));
+    } else if (finished.has_stop_token()) {
+      stop = absl::StrFormat(" %d", finished.stop_token());
+    }
+    out_ << absl::StreamFormat("%s: %d prompt tokens, %d generated, ended by %s%s, seed %d\n",
+                               Printable(finished.model()), finished.prompt_tokens(),
+                               finished.generated_tokens(),
+                               EnumWord(v1::FinishReason_Name(finished.reason()), "FINISH_REASON_"),
+                               stop, finished.seed());
+  }
+
+  std::ostream& out_;
+  const bool several_;
+  Logprobs prompt_logprobs_;
+  std::map<int32_t, Completion> completions_;
+};
 
 }  // namespace
 
@@ -36,23 +114,31 @@ int RunGenerate(Session& session, const GenerateOptions& generate) {
   if (generate.max_tokens) {
     request.set_max_tokens(*generate.max_tokens);
   }
+  for (const std::string& stop : generate.stop) request.add_stop(stop);
+  for (const int32_t token : generate.stop_tokens) request.add_stop_token_ids(token);
+  request.set_include_stop(generate.include_stop);
+  if (generate.min_tokens) request.set_min_tokens(*generate.min_tokens);
+  if (generate.logprobs) request.set_logprobs(*generate.logprobs);
+  if (generate.completions) request.set_n(*generate.completions);
+  request.set_echo(generate.echo);
   *request.mutable_sampling() = generate.sampling;
   *request.mutable_options() = session.options.request;
 
   const auto context = session.client.NewContext();
   const auto reader = session.client.inference().Generate(context.get(), request);
   v1::GenerateResponse event;
-  bool finished = false;
+  Printer printer(session.terminal.out, generate.completions.value_or(1) > 1);
+  int left = generate.completions.value_or(1);
   while (reader->Read(&event)) {
-    finished = finished || event.has_finished();
+    if (event.has_finished()) --left;
     if (session.options.json) {
       PrintJson(session.terminal.out, event, /*one_line=*/true);
     } else {
-      PrintEvent(session.terminal.out, event);
+      printer.Print(event);
     }
   }
   grpc::Status status = reader->Finish();
-  if (status.ok() && !finished) {
+  if (status.ok() && left > 0) {
     status = grpc::Status(grpc::StatusCode::DATA_LOSS, "the text broke off before its end");
   }
   if (!status.ok()) {

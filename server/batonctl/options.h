@@ -49,6 +49,13 @@ struct GenerateOptions {
   std::string model;
   std::optional<int32_t> max_tokens;
   bool ignore_eos = false;
+  std::vector<std::string> stop;
+  std::vector<int32_t> stop_tokens;
+  bool include_stop = false;
+  std::optional<int32_t> min_tokens;
+  std::optional<int32_t> logprobs;
+  std::optional<int32_t> completions;
+  bool echo = false;
   v1::SamplingParams sampling;
 };
 

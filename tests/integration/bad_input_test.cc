@@ -10,6 +10,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <iostream>
 #include <limits>
@@ -167,6 +168,65 @@ TEST_CASE("requests that are wrong are refused with field, limit and value") {
     CHECK_RPC_ERROR(Generate(client, request).status, kInvalid, "temperature");
     request.mutable_sampling()->set_temperature(nan);
     CHECK_RPC_ERROR(Generate(client, request).status, kInvalid, "temperature");
+  }
+  SECTION("settings of a generation") {
+    struct Wrong {
+      std::function<void(v1::GenerateRequest&)> set;
+      std::string message;
+    };
+    const auto bias = [](v1::GenerateRequest& request, int32_t token, float value) {
+      (*request.mutable_sampling()->mutable_logit_bias())[token] = value;
+    };
+    const std::vector<Wrong> table = {
+        {[&](auto& r) { bias(r, 5, 101); },
+         "sampling.logit_bias[5] must be -100 to 100, but is 101"},
+        {[&](auto& r) { bias(r, 5, nan); }, "logit_bias[5] must be -100 to 100, but is nan"},
+        {[&](auto& r) { bias(r, 320, 1); },
+         "sampling.logit_bias: token ids must be 0 to 319, but one is 320"},
+        {[&](auto& r) { bias(r, -7, 1); }, "but one is -7"},
+        {[&](auto& r) {
+           for (int32_t token = 0; token < 1025; ++token) bias(r, token, 1);
+         },
+         "sampling.logit_bias must be at most 1024, but are 1025"},
+        {[](auto& r) { r.mutable_sampling()->set_repetition_penalty(0); },
+         "sampling.repetition_penalty must be 0.01 to 100, but is 0"},
+        {[&](auto& r) { r.mutable_sampling()->set_repetition_penalty(infinity); },
+         "sampling.repetition_penalty must be 0.01 to 100, but is inf"},
+        {[](auto& r) { r.mutable_sampling()->set_penalty_last_n(-2); },
+         "sampling.penalty_last_n must be -1 to 1048576, but is -2"},
+        {[&](auto& r) { r.mutable_sampling()->set_presence_penalty(nan); },
+         "sampling.presence_penalty must be -2 to 2, but is nan"},
+        {[](auto& r) { r.mutable_sampling()->set_frequency_penalty(-2.5f); },
+         "sampling.frequency_penalty must be -2 to 2, but is -2.5"},
+        {[](auto& r) { r.add_stop(""); }, "stop[0] must be 1 to 256 bytes long, but is 0"},
+        {[](auto& r) { r.add_stop(std::string(257, 'x')); },
+         "stop[0] must be 1 to 256 bytes long, but is 257"},
+        {[](auto& r) {
+           for (int i = 0; i < 17; ++i) r.add_stop("x");
+         },
+         "stop must be at most 16, but are 17"},
+        {[](auto& r) { r.add_stop_token_ids(320); },
+         "stop_token_ids[0] must be 0 to 319, but is 320"},
+        {[](auto& r) {
+           for (int i = 0; i < 1025; ++i) r.add_stop_token_ids(1);
+         },
+         "stop_token_ids must be at most 1024, but are 1025"},
+        {[](auto& r) { r.set_min_tokens(-1); }, "min_tokens must be at least 0, but is -1"},
+        {[](auto& r) { r.set_min_tokens(5); },
+         "min_tokens must be 0 to max_tokens, which is 4, but is 5"},
+        {[](auto& r) { r.set_logprobs(21); }, "logprobs must be 0 to 20, but is 21"},
+        {[](auto& r) { r.set_logprobs(-1); }, "logprobs must be 0 to 20, but is -1"},
+        {[](auto& r) { r.set_n(0); }, "n must be 1 to 16, but is 0"},
+        {[](auto& r) { r.set_n(17); }, "n must be 1 to 16, but is 17"},
+    };
+    for (const Wrong& wrong : table) {
+      v1::GenerateRequest request = GenerateOf("hello", 4);
+      wrong.set(request);
+      CHECK_RPC_ERROR(Generate(client, request).status, kInvalid, wrong.message);
+    }
+    v1::AskRequest ask = AskOf("docs", "ferry?");
+    ask.mutable_sampling()->set_presence_penalty(3);
+    CHECK_RPC_ERROR(Ask(client, ask).status, kInvalid, "sampling.presence_penalty");
   }
   SECTION("messages that are too long, or none at all") {
     CHECK_RPC_ERROR(Try(client.rag, &v1::RagService::Stub::Ingest,

@@ -1,6 +1,7 @@
 #include "server/translate_admin.h"
 
 #include <catch2/catch.hpp>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,6 +57,12 @@ TEST_CASE("generate") {
   CHECK_FALSE(defaults->max_tokens.has_value());
   CHECK(defaults->sampling.top_p == 1);
 
+  CHECK(defaults->sampling.repetition_penalty == 1);
+  CHECK(defaults->sampling.penalty_last_n == 64);
+  CHECK(defaults->completions == 1);
+  CHECK_FALSE(defaults->logprobs.has_value());
+  CHECK_FALSE(defaults->echo);
+
   v1::GenerateFinished finished;
   ToProto(GenerateResult{.reason = FinishReason::kLength,
                          .prompt_tokens = 1,
@@ -76,6 +83,72 @@ TEST_CASE("generate") {
   CHECK(finished.draft_tokens_accepted() == 5);
   CHECK(finished.seed() == 3);
   CHECK(finished.model() == "tiny");
+}
+
+TEST_CASE("generate: biases, penalties, stops, log probabilities, completions") {
+  v1::GenerateRequest proto;
+  proto.set_text("hi");
+  proto.set_n(0);
+  REQUIRE_STATUS(ToGenerate(proto, {}), kInvalid, "n must be 1 to 16, but is 0");
+  proto.set_n(3);
+  proto.add_stop("a");
+  proto.add_stop("");
+  REQUIRE_STATUS(ToGenerate(proto, {}), kInvalid, "stop[1] must be 1 to 256 bytes");
+  proto.set_stop(1, "b");
+  proto.add_stop_token_ids(5);
+  proto.set_include_stop(true);
+  proto.set_min_tokens(2);
+  proto.set_logprobs(0);
+  proto.set_echo(true);
+  v1::SamplingParams& sampling = *proto.mutable_sampling();
+  (*sampling.mutable_logit_bias())[7] = -1.5f;
+  sampling.set_repetition_penalty(1.1f);
+  sampling.set_penalty_last_n(-1);
+  sampling.set_presence_penalty(0.5f);
+  sampling.set_frequency_penalty(-0.5f);
+  const auto request = ToGenerate(proto, {});
+  REQUIRE_OK(request);
+  CHECK(request->completions == 3);
+  CHECK(request->stop.strings == std::vector<std::string>{"a", "b"});
+  CHECK(request->stop.tokens == std::vector<TokenId>{5});
+  CHECK(request->stop.include);
+  CHECK(request->stop.min_tokens == 2);
+  CHECK(request->logprobs == 0);
+  CHECK(request->echo);
+  CHECK(request->sampling.logit_bias == std::map<TokenId, float>{{7, -1.5f}});
+  CHECK(request->sampling.repetition_penalty == 1.1f);
+  CHECK(request->sampling.penalty_last_n == -1);
+  CHECK(request->sampling.presence_penalty == 0.5f);
+  CHECK(request->sampling.frequency_penalty == -0.5f);
+
+  v1::GenerateFinished finished;
+  ToProto(GenerateResult{.reason = FinishReason::kStopString, .index = 2, .stop = "ab"}, finished);
+  CHECK(finished.reason() == v1::FINISH_REASON_STOP_STRING);
+  CHECK(finished.index() == 2);
+  CHECK(finished.stop_string() == "ab");
+  ToProto(GenerateResult{.reason = FinishReason::kStopToken, .stop = TokenId{9}}, finished);
+  CHECK(finished.reason() == v1::FINISH_REASON_STOP_TOKEN);
+  CHECK(finished.stop_token() == 9);
+
+  const auto chunk = [](TokenId id, int32_t index) {
+    v1::GeneratedTokens tokens;
+    ToProto(TokenChunk{.ids = {id},
+                       .text = "t",
+                       .index = index,
+                       .logprobs = {{.token = {.id = id, .logprob = -1, .text = "\xff"},
+                                     .top = {{.id = 4, .logprob = -0.5f}}}}},
+            tokens);
+    return tokens;
+  };
+  v1::GeneratedTokens tokens = chunk(3, 1);
+  CHECK(tokens.logprobs(0).token().text() == "\xff");
+  CHECK(tokens.logprobs(0).top(0).id() == 4);
+  CHECK_FALSE(Append(chunk(5, 0), tokens));
+  CHECK(tokens.ids_size() == 1);
+  CHECK(Append(chunk(5, 1), tokens));
+  CHECK(tokens.text() == "tt");
+  CHECK(tokens.ids(1) == 5);
+  CHECK(tokens.logprobs(1).token().id() == 5);
 }
 
 TEST_CASE("embed and tokenize") {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <future>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -58,7 +59,59 @@ class RecordingSink : public Base {
   std::promise<Outcome> finished;  // a second OnFinished would throw
 };
 
-class GenerateRecorder final : public RecordingSink<TokenSink, GenerateResult> {};
+class GenerateRecorder final : public TokenSink {
+ public:
+  struct Completion {
+    std::vector<TokenId> ids;
+    std::string text;
+    std::vector<TokenLogprobs> logprobs;
+    GenerateResult result;
+    bool ended = false;
+  };
+  struct Outcome {
+    absl::Status status;
+    GenerateResult result;  // of the first completion
+  };
+  void OnPrompt(PromptChunk chunk) override {
+    early_prompt = early_prompt && chunks == 0;
+    for (const TokenId id : chunk.ids) prompt.ids.push_back(id);
+    prompt.text += chunk.text;
+    for (TokenLogprobs& next : chunk.logprobs) prompt.logprobs.push_back(std::move(next));
+  }
+  void OnTokens(TokenChunk chunk) override {
+    Completion& completion = completions[chunk.index];
+    misplaced += completion.ended;
+    for (const TokenId id : chunk.ids) completion.ids.push_back(id);
+    completion.text += chunk.text;
+    for (TokenLogprobs& next : chunk.logprobs) completion.logprobs.push_back(std::move(next));
+    if (chunk.index == 0) {
+      ids = completion.ids;
+      text = completion.text;
+    }
+    ++chunks;
+  }
+  void OnCompletion(GenerateResult result) override {
+    Completion& completion = completions[result.index];
+    misplaced += completion.ended;
+    completion.ended = true;
+    completion.result = std::move(result);
+  }
+  void OnFinished(absl::Status status) override {
+    finished.set_value({std::move(status), completions[0].result});
+  }
+  Outcome Wait() { return Await(finished.get_future()); }
+
+  std::atomic<int> chunks{0};
+  std::vector<TokenId> ids;  // of the first completion; read after Wait(), as what follows
+  std::string text;
+  std::map<int32_t, Completion> completions;
+  PromptChunk prompt;
+  bool early_prompt = true;  // no token came before the prompt
+  int misplaced = 0;         // what came behind its completion's end
+
+ private:
+  std::promise<Outcome> finished;  // a second OnFinished would throw
+};
 
 class AskRecorder final : public RecordingSink<AskSink, AskResult> {
  public:

@@ -57,7 +57,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   EmbedSkill* embed() override { return nullptr; }
 
   absl::Status LoadModel(std::shared_ptr<const LanguageModel>) override { return absl::OkStatus(); }
-  void OpenSlot(SlotId, const SamplingParams&, std::optional<TokenId>) override {}
+  void OpenSlot(SlotId, SlotSetup) override {}
   void CloseSlot(SlotId) override {}
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override {
     {

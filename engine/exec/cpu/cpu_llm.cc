@@ -7,6 +7,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/model/logprobs.h"
 
 namespace baton {
 namespace {
@@ -45,9 +46,8 @@ absl::Status CpuLlm::LoadModel(std::shared_ptr<const LanguageModel> model) {
   return absl::OkStatus();
 }
 
-void CpuLlm::OpenSlot(SlotId slot, const SamplingParams& sampling,
-                      std::optional<TokenId> last_token) {
-  commands_.Push(Open{.slot = slot, .sampling = sampling, .last_token = last_token});
+void CpuLlm::OpenSlot(SlotId slot, SlotSetup setup) {
+  commands_.Push(Open{.slot = slot, .setup = std::move(setup)});
 }
 
 void CpuLlm::CloseSlot(SlotId slot) { commands_.Push(Close{.slot = slot}); }
@@ -68,8 +68,12 @@ void CpuLlm::Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> do
 void CpuLlm::ThreadMain() {
   while (std::optional<Command> command = commands_.Pop()) {
     if (auto* open = std::get_if<Open>(&*command)) {
-      slots_.insert_or_assign(open->slot,
-                              Slot{Sampler(open->sampling), std::move(open->last_token)});
+      const std::vector<TokenId>& generated = open->setup.sampler.generated;
+      slots_.insert_or_assign(
+          open->slot,
+          Slot{.sampler = Sampler(open->setup.sampler),
+               .logprobs = open->setup.logprobs,
+               .last_token = generated.empty() ? std::nullopt : std::optional(generated.back())});
     } else if (auto* close = std::get_if<Close>(&*command)) {
       slots_.erase(close->slot);
     } else {
@@ -93,6 +97,9 @@ void CpuLlm::RunBatch(Batch& batch) {
 absl::Status CpuLlm::GatherItems(const LlmBatch& batch) {
   items_.clear();
   decode_tokens_.clear();
+  size_t decode_tokens = 0;
+  for (const LlmItem& item : batch.items) decode_tokens += 1 + item.tokens.size();
+  decode_tokens_.reserve(decode_tokens);  // items_ points into it
   for (const LlmItem& item : batch.items) {
     const auto slot = slots_.find(item.slot);
     if (slot == slots_.end()) {
@@ -101,17 +108,18 @@ absl::Status CpuLlm::GatherItems(const LlmBatch& batch) {
     ForwardItem forward{.tokens = item.tokens,
                         .position = item.position,
                         .blocks = item.blocks,
-                        .logits = item.sample ? 1 : 0};
+                        .logits = static_cast<int32_t>(item.score.size()) + (item.sample ? 1 : 0)};
     if (item.work_class == WorkClass::kDecode) {
       const std::optional<TokenId> last = slot->second.last_token;
       if (!last) {
         return absl::InternalError(
             StrCat("slot ", item.slot.value(), " has no token to continue from"));
       }
-      std::vector<TokenId>& tokens = decode_tokens_.emplace_back(1, *last);
-      tokens.insert(tokens.end(), item.tokens.begin(), item.tokens.end());
-      forward.tokens = tokens;
-      if (item.sample) forward.logits = static_cast<int32_t>(tokens.size());
+      const size_t first = decode_tokens_.size();
+      decode_tokens_.push_back(*last);
+      decode_tokens_.insert(decode_tokens_.end(), item.tokens.begin(), item.tokens.end());
+      forward.tokens = std::span(decode_tokens_).subspan(first);
+      if (item.sample) forward.logits = static_cast<int32_t>(forward.tokens.size());
     }
     items_.push_back(forward);
   }
@@ -127,7 +135,7 @@ absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
   absl::Status status;
   RETURN_IF_ERROR(forward->Run(batch.layout, items_, [&](size_t i, std::span<const float> logits) {
     const LlmItem& item = batch.items[i];
-    std::vector<TokenId>& sampled = result->items[i].tokens;
+    const std::vector<TokenId>& sampled = result->items[i].tokens;
     // Behind a wrong guess stands a text that nobody wrote.
     if (!sampled.empty() && sampled.back() != item.tokens[sampled.size() - 1]) return;
     if (!AllFinite(logits)) {
@@ -135,7 +143,7 @@ absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
           StrCat("model ", batch.model->name(), " gave logits that are not finite")));
       return;
     }
-    sampled.push_back(slots_.at(item.slot).sampler.Sample(logits));
+    TakeLogits(item, logits, result->items[i]);
   }));
   RETURN_IF_ERROR(status);
   for (size_t i = 0; i < batch.items.size(); ++i) {
@@ -143,6 +151,22 @@ absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
     if (!sampled.empty()) slots_.at(batch.items[i].slot).last_token = sampled.back();
   }
   return absl::OkStatus();
+}
+
+void CpuLlm::TakeLogits(const LlmItem& item, std::span<const float> logits,
+                        LlmBatchResult::Item& result) {
+  Slot& slot = slots_.at(item.slot);
+  const size_t scored = result.score_logprobs.size();
+  if (scored < item.score.size()) {
+    result.score_logprobs.push_back(
+        LogprobsOf(logits, item.score[scored], slot.logprobs.value_or(0)));
+    return;
+  }
+  const TokenId token = slot.sampler.Sample(logits);
+  result.tokens.push_back(token);
+  if (slot.logprobs.has_value()) {
+    result.logprobs.push_back(LogprobsOf(logits, token, *slot.logprobs));
+  }
 }
 
 absl::StatusOr<LlamaForward*> CpuLlm::FindModel(const LanguageModel* model) {

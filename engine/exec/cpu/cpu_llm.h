@@ -37,8 +37,7 @@ class CpuLlm final : public LlmSkill {
   ~CpuLlm() override;
 
   absl::Status LoadModel(std::shared_ptr<const LanguageModel> model) override;
-  void OpenSlot(SlotId slot, const SamplingParams& sampling,
-                std::optional<TokenId> last_token) override;
+  void OpenSlot(SlotId slot, SlotSetup setup) override;
   void CloseSlot(SlotId slot) override;
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override;
   MemorySpace kv_space() const override { return {.kind = MemorySpace::Kind::kHost}; }
@@ -48,12 +47,12 @@ class CpuLlm final : public LlmSkill {
  private:
   struct Slot {
     Sampler sampler;
+    std::optional<int32_t> logprobs;
     std::optional<TokenId> last_token;
   };
   struct Open {
     SlotId slot;
-    SamplingParams sampling;
-    std::optional<TokenId> last_token;
+    SlotSetup setup;
   };
   struct Close {
     SlotId slot;
@@ -69,6 +68,8 @@ class CpuLlm final : public LlmSkill {
   void RunBatch(Batch& batch);
   absl::Status Forward(const LlmBatch& batch, LlmBatchResult* result);
   absl::Status GatherItems(const LlmBatch& batch);
+  // What the next logits of an item give.
+  void TakeLogits(const LlmItem& item, std::span<const float> logits, LlmBatchResult::Item& result);
   absl::StatusOr<LlamaForward*> FindModel(const LanguageModel* model);
 
   const CpuLlmOptions options_;
@@ -86,8 +87,8 @@ class CpuLlm final : public LlmSkill {
 
   // Of the thread below only.
   std::unordered_map<SlotId, Slot> slots_;
-  std::vector<ForwardItem> items_;                   // the batch as the forward pass takes it
-  std::vector<std::vector<TokenId>> decode_tokens_;  // of its decodes: last token and guesses
+  std::vector<ForwardItem> items_;      // the batch as the forward pass takes it
+  std::vector<TokenId> decode_tokens_;  // of its decodes, each: last token and guesses
 
   std::thread thread_;  // last: starts when everything above is there
 };

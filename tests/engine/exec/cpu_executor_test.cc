@@ -78,7 +78,7 @@ TEST_CASE("language model and embedding work run through the executor") {
   SequenceBlocks blocks(layout, 8);
   SamplingParams sampling;
   sampling.seed = 1;
-  (*made)->llm()->OpenSlot(SlotId(3), sampling, std::nullopt);
+  (*made)->llm()->OpenSlot(SlotId(3), {.sampler = {.params = sampling}});
   LlmItem item;
   item.slot = SlotId(3);
   item.work_class = WorkClass::kPrefill;

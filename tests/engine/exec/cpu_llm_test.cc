@@ -69,7 +69,7 @@ std::vector<TokenId> ByHand(const Fixture& fixture, std::vector<TokenId> tokens,
   ThreadTeam team(1);
   LlamaForward forward(fixture.model, KernelsFor(DetectedSimdLevel()), team, 64);
   SequenceBlocks blocks(fixture.layout, 64);
-  Sampler sampler(sampling);
+  Sampler sampler({.params = sampling});
   std::vector<TokenId> generated;
   int32_t position = 0;
   for (int i = 0; i < count; ++i) {
@@ -106,7 +106,7 @@ TEST_CASE("prefill and decodes generate what the forward pass and a sampler do b
   Fixture f;
   const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
   const auto want = ByHand(f, prompt, Seeded(temperature), 6);
-  f.llm.OpenSlot(kSlot, Seeded(temperature), std::nullopt);
+  f.llm.OpenSlot(kSlot, {.sampler = {.params = Seeded(temperature)}});
   SequenceBlocks blocks(f.layout, 64);
 
   // All submitted at once: a decode's token is not known yet when its batch is.
@@ -137,7 +137,7 @@ TEST_CASE("guesses change nothing but how many tokens a step gives") {
   Fixture f;
   const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
   const auto want = ByHand(f, prompt, Seeded(temperature), 8);
-  f.llm.OpenSlot(kSlot, Seeded(temperature), std::nullopt);
+  f.llm.OpenSlot(kSlot, {.sampler = {.params = Seeded(temperature)}});
   SequenceBlocks blocks(f.layout, 64);
   REQUIRE_OK(f.Run({f.Prefill(kSlot, blocks, prompt)}).status);
 
@@ -162,7 +162,7 @@ TEST_CASE("sequences in one batch do not see each other") {
   std::vector<LlmItem> items;
   for (int32_t s = 0; s < 3; ++s) {
     blocks[s] = SequenceBlocks(f.layout, 64);
-    f.llm.OpenSlot(SlotId(s), Seeded(0.8f), std::nullopt);
+    f.llm.OpenSlot(SlotId(s), {.sampler = {.params = Seeded(0.8f)}});
     items.push_back(f.Prefill(SlotId(s), blocks[s], prompts[s]));
   }
   const LlmBatchResult prefill = f.Run(std::move(items));
@@ -185,12 +185,12 @@ TEST_CASE("a slot opened with another executor's last token continues from it") 
   Fixture f;
   const auto want = ByHand(f, {3, 4}, Seeded(0), 1);
   SequenceBlocks blocks(f.layout, 64);
-  f.llm.OpenSlot(kSlot, Seeded(0), std::nullopt);
+  f.llm.OpenSlot(kSlot, {.sampler = {.params = Seeded(0)}});
   REQUIRE_OK(f.Run({f.Prefill(kSlot, blocks, {3}, 0, /*sample=*/false)}).status);
   REQUIRE_STATUS(f.Run({f.Decode(kSlot, blocks, 1)}).status, absl::StatusCode::kInternal,
                  "slot 0 has no token");
   f.llm.CloseSlot(kSlot);
-  f.llm.OpenSlot(kSlot, Seeded(0), TokenId{4});
+  f.llm.OpenSlot(kSlot, {.sampler = {.params = Seeded(0), .generated = {4}}});
   const LlmBatchResult result = f.Run({f.Decode(kSlot, blocks, 1)});
   REQUIRE_OK(result.status);
   REQUIRE(result.items[0].tokens == std::vector{want[0]});
@@ -200,7 +200,7 @@ TEST_CASE("logits that are not finite fail the batch and name the model") {
   Fixture f;
   SequenceBlocks blocks(f.layout, 64);
   std::fill(blocks.memory.begin(), blocks.memory.end(), NAN);  // an earlier position gone bad
-  f.llm.OpenSlot(kSlot, Seeded(0), TokenId{4});
+  f.llm.OpenSlot(kSlot, {.sampler = {.params = Seeded(0), .generated = {4}}});
   const LlmBatchResult result = f.Run({f.Decode(kSlot, blocks, 3)});
   REQUIRE_STATUS(result.status, absl::StatusCode::kInternal,
                  "model random gave logits that are not finite");
@@ -212,7 +212,7 @@ TEST_CASE("logits that are not finite fail the batch and name the model") {
 TEST_CASE("a batch for a model that was not loaded, or that does not fit, is refused") {
   Fixture f;
   SequenceBlocks blocks(f.layout, 64);
-  f.llm.OpenSlot(kSlot, Seeded(0), std::nullopt);
+  f.llm.OpenSlot(kSlot, {.sampler = {.params = Seeded(0)}});
   REQUIRE_STATUS(f.Run({f.Prefill(kSlot, blocks, {4000})}).status,
                  absl::StatusCode::kInvalidArgument, "token 4000");
   f.model = RandomModel({.seed = 2});

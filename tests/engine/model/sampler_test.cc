@@ -21,7 +21,7 @@ SamplingParams Params(float temperature, uint64_t seed = 1) {
 
 std::map<TokenId, int> Draw(const SamplingParams& params, const std::vector<float>& logits,
                             int draws) {
-  Sampler sampler(params);
+  Sampler sampler({.params = params});
   std::map<TokenId, int> counts;
   for (int i = 0; i < draws; ++i) {
     ++counts[sampler.Sample(logits)];
@@ -30,7 +30,7 @@ std::map<TokenId, int> Draw(const SamplingParams& params, const std::vector<floa
 }
 
 TEST_CASE("greedy takes the largest, the lower id on ties", "[sampler]") {
-  Sampler sampler(Params(0));
+  Sampler sampler({.params = Params(0)});
   CHECK(sampler.Sample(std::vector<float>{1, 3, 2}) == 1);
   CHECK(sampler.Sample(std::vector<float>{1, 3, 3, 3}) == 1);
   CHECK(sampler.Sample(std::vector<float>{-5}) == 0);
@@ -59,7 +59,7 @@ TEST_CASE("draws follow the softmax at the given temperature", "[sampler]") {
 TEST_CASE("the same seed draws the same tokens, another seed others", "[sampler]") {
   const std::vector<float> logits(100, 0.0f);
   const auto sequence = [&](uint64_t seed) {
-    Sampler sampler(Params(1, seed));
+    Sampler sampler({.params = Params(1, seed)});
     std::vector<TokenId> tokens;
     for (int i = 0; i < 50; ++i) {
       tokens.push_back(sampler.Sample(logits));
@@ -130,11 +130,38 @@ TEST_CASE("logits stay as they are", "[sampler]") {
   SamplingParams params = Params(1);
   params.top_k = 2;
   params.top_p = 0.9f;
-  Sampler sampler(params);
+  Sampler sampler({.params = params});
   for (int i = 0; i < 10; ++i) {
     sampler.Sample(logits);
   }
   CHECK(logits == before);
+}
+
+TEST_CASE("penalties and biases come before the filters", "[sampler]") {
+  const std::vector<float> logits = {4, 3, 2, 1};
+  SamplingParams params = Params(1);
+  params.top_k = 1;
+  params.logit_bias = {{3, 10}};
+  CHECK(Draw(params, logits, 20) == std::map<TokenId, int>{{3, 20}});
+  params.logit_bias = {};
+  params.presence_penalty = 2;
+  Sampler sampler({.params = params});
+  CHECK(sampler.Sample(logits) == 0);  // 4 3 2 1
+  CHECK(sampler.Sample(logits) == 1);  // 2 3 2 1
+  CHECK(sampler.Sample(logits) == 0);  // 2 1 2 1
+}
+
+TEST_CASE("a sampler goes on from what another has chosen", "[sampler]") {
+  std::vector<float> logits(50, 0.0f);
+  SamplingParams params = Params(1, 9);
+  params.frequency_penalty = 1;
+  Sampler whole({.params = params, .min_tokens = 5, .ends = {3, 4}});
+  std::vector<TokenId> tokens;
+  for (int i = 0; i < 20; ++i) {
+    Sampler next({.params = params, .generated = tokens, .min_tokens = 5, .ends = {3, 4}});
+    tokens.push_back(whole.Sample(logits));
+    REQUIRE(next.Sample(logits) == tokens.back());
+  }
 }
 
 }  // namespace

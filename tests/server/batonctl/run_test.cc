@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdlib>
@@ -103,6 +104,39 @@ class FakeDaemon final : public v1::InferenceService::Service,
     return grpc::Status::OK;
   }
 
+  grpc::Status Generate(grpc::ServerContext*, const v1::GenerateRequest* request,
+                        grpc::ServerWriter<v1::GenerateResponse>* writer) override {
+    generate = *request;
+    if (request->echo()) {
+      v1::GenerateResponse echo;
+      echo.mutable_prompt()->set_text(request->text());
+      writer->Write(echo);
+    }
+    for (int32_t i = 0; i < std::max(1, request->n()); ++i) {
+      v1::GenerateResponse tokens;
+      tokens.mutable_tokens()->set_index(i);
+      tokens.mutable_tokens()->set_text("text " + std::to_string(i));
+      if (request->has_logprobs()) {
+        v1::TokenLogprobs& logprobs = *tokens.mutable_tokens()->add_logprobs();
+        logprobs.mutable_token()->set_id(7);
+        logprobs.mutable_token()->set_logprob(-0.5F);
+        logprobs.mutable_token()->set_text("te\nxt");
+        logprobs.add_top()->set_logprob(-0.25F);
+      }
+      writer->Write(tokens);
+    }
+    for (int32_t i = std::max(1, request->n()); i-- > 0;) {
+      v1::GenerateResponse finished;
+      finished.mutable_finished()->set_index(i);
+      finished.mutable_finished()->set_model("tiny");
+      finished.mutable_finished()->set_reason(v1::FINISH_REASON_STOP_STRING);
+      finished.mutable_finished()->set_stop_string("END");
+      if (request->text() == "break off" && i == 0) break;
+      writer->Write(finished);
+    }
+    return grpc::Status::OK;
+  }
+
   grpc::Status Ingest(grpc::ServerContext*, const v1::IngestRequest* request,
                       v1::IngestResponse* response) override {
     ++ingest_calls;
@@ -159,6 +193,7 @@ class FakeDaemon final : public v1::InferenceService::Service,
 
   std::string address;
   v1::AskRequest ask;
+  v1::GenerateRequest generate;
   v1::EmbedRequest embed;
   v1::SearchRequest search;
   std::vector<v1::Document> ingested;
@@ -281,6 +316,69 @@ TEST_CASE("Usage errors exit with 2") {
   }
   CHECK(Call(daemon.address, {"--help"}).exit_code == 0);
   CHECK(Call(daemon.address, {"ask", "--help"}).exit_code == 0);
+}
+
+TEST_CASE("Generate sends what its flags say and shows one completion or several") {
+  FakeDaemon daemon;
+  const Outcome one = Call(daemon.address, {"generate",
+                                            "once",
+                                            "--stop",
+                                            "END",
+                                            "--stop",
+                                            "a, b",
+                                            "--stop-token",
+                                            "5",
+                                            "--include-stop",
+                                            "--min-tokens",
+                                            "3",
+                                            "--logprobs",
+                                            "1",
+                                            "--echo",
+                                            "--logit-bias",
+                                            "7=-1.5",
+                                            "--logit-bias",
+                                            "8=2",
+                                            "--repetition-penalty",
+                                            "1.25",
+                                            "--penalty-last-n",
+                                            "-1",
+                                            "--presence-penalty",
+                                            "0.5",
+                                            "--frequency-penalty",
+                                            "-0.5"});
+  INFO(one.err);
+  CHECK(one.exit_code == 0);
+  CHECK_THAT(one.out, Catch::Contains("oncetext 0") &&
+                          Catch::Contains(R"("te\nxt" (7) -0.5000; likely: "" (0) -0.2500)") &&
+                          Catch::Contains("ended by stop_string \"END\""));
+  const v1::GenerateRequest& sent = daemon.generate;
+  REQUIRE(sent.stop_size() == 2);
+  CHECK(sent.stop(1) == "a, b");
+  REQUIRE(sent.stop_token_ids_size() == 1);
+  CHECK(sent.stop_token_ids(0) == 5);
+  CHECK(sent.include_stop());
+  CHECK(sent.min_tokens() == 3);
+  CHECK(sent.logprobs() == 1);
+  CHECK(sent.sampling().logit_bias().at(7) == -1.5F);
+  CHECK(sent.sampling().logit_bias().at(8) == 2);
+  CHECK(sent.sampling().repetition_penalty() == 1.25F);
+  CHECK(sent.sampling().penalty_last_n() == -1);
+  CHECK(sent.sampling().presence_penalty() == 0.5F);
+  CHECK(sent.sampling().frequency_penalty() == -0.5F);
+
+  const Outcome three = Call(daemon.address, {"generate", "once", "-n", "3"});
+  CHECK(three.exit_code == 0);
+  CHECK(daemon.generate.n() == 3);
+  CHECK_FALSE(daemon.generate.has_logprobs());
+  for (const char* part : {"[0] text 0", "[1] text 1", "[2] text 2"}) {
+    CHECK_THAT(three.out, Catch::Contains(part));
+  }
+  CHECK_THAT(Call(daemon.address, {"generate", "break off", "-n", "3"}).err,
+             Catch::Contains("broke off"));
+  for (const char* wrong : {"7", "x=1", "7=x", "=1", "7="}) {
+    CAPTURE(wrong);
+    CHECK(Call(daemon.address, {"generate", "once", "--logit-bias", wrong}).exit_code == 2);
+  }
 }
 
 TEST_CASE("Search takes a vector, or a text that the collection's embedder embeds") {

@@ -1,0 +1,61 @@
+#include "engine/model/logits_processor.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace baton {
+
+std::span<const TokenId> RepetitionWindow(const SamplingParams& params,
+                                          std::span<const TokenId> prompt) {
+  if (params.repetition_penalty == 1) return {};
+  if (params.penalty_last_n < 0) return prompt;
+  return prompt.last(std::min(prompt.size(), static_cast<size_t>(params.penalty_last_n)));
+}
+
+LogitsProcessor::LogitsProcessor(const SamplerSetup& setup)
+    : bias_(setup.params.logit_bias.begin(), setup.params.logit_bias.end()),
+      repetition_(setup.params.repetition_penalty),
+      last_n_(repetition_ == 1 ? 0 : setup.params.penalty_last_n),
+      presence_(setup.params.presence_penalty),
+      frequency_(setup.params.frequency_penalty),
+      min_tokens_(setup.min_tokens),
+      ends_(setup.ends),
+      changes_(!bias_.empty() || last_n_ != 0 || presence_ != 0 || frequency_ != 0) {
+  for (const TokenId token : setup.prompt) Remember(token);
+  for (const TokenId token : setup.generated) Advance(token);
+}
+
+void LogitsProcessor::Apply(std::span<float> logits) const {
+  const auto at = [logits](TokenId token) -> float& { return logits[static_cast<size_t>(token)]; };
+  for (const auto& [token, bias] : bias_) at(token) += bias;
+  for (const auto& [token, count] : window_counts_) {
+    float& logit = at(token);
+    logit = logit > 0 ? logit / repetition_ : logit * repetition_;
+  }
+  for (const auto& [token, count] : generated_counts_) {
+    at(token) -= static_cast<float>(count) * frequency_ + presence_;
+  }
+  if (Excludes()) {
+    for (const TokenId token : ends_) at(token) = -std::numeric_limits<float>::infinity();
+  }
+}
+
+void LogitsProcessor::Advance(TokenId token) {
+  ++generated_;
+  Remember(token);
+  if (presence_ != 0 || frequency_ != 0) ++generated_counts_[token];
+}
+
+// Moves the repetition penalty's window on.
+void LogitsProcessor::Remember(TokenId token) {
+  if (last_n_ == 0) return;
+  ++window_counts_[token];
+  if (last_n_ < 0) return;
+  window_.push_back(token);
+  if (window_.size() <= static_cast<size_t>(last_n_)) return;
+  const auto oldest = window_counts_.find(window_.front());
+  if (--oldest->second == 0) window_counts_.erase(oldest);
+  window_.pop_front();
+}
+
+}  // namespace baton

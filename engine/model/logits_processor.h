@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/base/ids.h"
+#include "engine/request/generate_request.h"
+
+namespace baton {
+
+// What the choice of a sequence's tokens starts from.
+struct SamplerSetup {
+  SamplingParams params = {};  // its seed set; token ids within the vocabulary
+  // What stands before: the prompt, of which RepetitionWindow's last tokens will do, and tokens
+  // that were chosen elsewhere.
+  std::vector<TokenId> prompt = {};
+  std::vector<TokenId> generated = {};
+  // Among the first `min_tokens` generated tokens are none of `ends`.
+  int32_t min_tokens = 0;
+  std::vector<TokenId> ends = {};
+};
+
+// The part of a prompt that a sampler with these settings looks at.
+std::span<const TokenId> RepetitionWindow(const SamplingParams& params,
+                                          std::span<const TokenId> prompt);
+
+// The one place where a sequence's logits are changed before a token is chosen: bias, repetition
+// penalty (Keskar et al., 2019), presence and frequency penalty, then tokens that are excluded. It
+// depends on nothing but its setup and the tokens it was advanced by. A copy goes on by itself, so
+// that guesses can be tried on one. Not thread safe; one per sequence.
+class LogitsProcessor {
+ public:
+  explicit LogitsProcessor(const SamplerSetup& setup);
+
+  // Whether Apply would change anything.
+  bool active() const { return changes_ || Excludes(); }
+  // logits: [vocabulary], f32, those that follow on the tokens so far; -inf excludes a token.
+  void Apply(std::span<float> logits) const;
+  // The sequence goes on with `token`.
+  void Advance(TokenId token);
+
+ private:
+  bool Excludes() const { return generated_ < min_tokens_ && !ends_.empty(); }
+  void Remember(TokenId token);
+
+  std::vector<std::pair<TokenId, float>> bias_;
+  float repetition_;
+  int32_t last_n_;  // 0: the repetition penalty is off
+  float presence_;
+  float frequency_;
+  int32_t min_tokens_;
+  std::vector<TokenId> ends_;
+  bool changes_;  // beside excluding
+
+  int64_t generated_ = 0;
+  std::deque<TokenId> window_;                             // the last_n_ last tokens
+  std::unordered_map<TokenId, int32_t> window_counts_;     // of window_; all tokens' at -1
+  std::unordered_map<TokenId, int32_t> generated_counts_;  // where presence or frequency count
+};
+
+}  // namespace baton
