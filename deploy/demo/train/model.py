@@ -1,5 +1,5 @@
 """A llama: RMSNorm, rotary positions (interleaved pairs, as GGUF's llama has them), SwiGLU, tied
-embeddings. Shapes are those of engine/exec/cpu/llama_forward."""
+embeddings. Shapes are those of engine/exec/cpu/decoder_forward."""
 
 from dataclasses import asdict, dataclass
 

@@ -40,7 +40,7 @@ absl::Status CpuLlm::LoadModel(std::shared_ptr<const LanguageModel> model) {
                                            " does not run on the CPU; llama does"));
   }
   auto forward =
-      std::make_unique<LlamaForward>(std::move(model), kernels_, team_, options_.step_tokens_max);
+      std::make_unique<DecoderForward>(std::move(model), kernels_, team_, options_.step_tokens_max);
   const std::lock_guard lock(models_mutex_);
   models_.try_emplace(key, std::move(forward));
   return absl::OkStatus();
@@ -127,7 +127,7 @@ absl::Status CpuLlm::GatherItems(const LlmBatch& batch) {
 }
 
 absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
-  ASSIGN_OR_RETURN(LlamaForward* const forward, FindModel(batch.model.get()));
+  ASSIGN_OR_RETURN(DecoderForward* const forward, FindModel(batch.model.get()));
   RETURN_IF_ERROR(GatherItems(batch));
   for (const LlmItem& item : batch.items) {
     result->items.push_back({.sequence = item.sequence, .tokens = {}});
@@ -169,7 +169,7 @@ void CpuLlm::TakeLogits(const LlmItem& item, std::span<const float> logits,
   }
 }
 
-absl::StatusOr<LlamaForward*> CpuLlm::FindModel(const LanguageModel* model) {
+absl::StatusOr<DecoderForward*> CpuLlm::FindModel(const LanguageModel* model) {
   const std::lock_guard lock(models_mutex_);
   const auto found = models_.find(model);
   if (found == models_.end()) {

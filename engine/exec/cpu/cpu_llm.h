@@ -10,8 +10,8 @@
 
 #include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
+#include "engine/exec/cpu/decoder_forward.h"
 #include "engine/exec/cpu/kernels/kernels.h"
-#include "engine/exec/cpu/llama_forward.h"
 #include "engine/exec/cpu/thread_team.h"
 #include "engine/exec/executor.h"
 #include "engine/model/sampler.h"
@@ -70,7 +70,7 @@ class CpuLlm final : public LlmSkill {
   absl::Status GatherItems(const LlmBatch& batch);
   // What the next logits of an item give.
   void TakeLogits(const LlmItem& item, std::span<const float> logits, LlmBatchResult::Item& result);
-  absl::StatusOr<LlamaForward*> FindModel(const LanguageModel* model);
+  absl::StatusOr<DecoderForward*> FindModel(const LanguageModel* model);
 
   const CpuLlmOptions options_;
   const CpuKernels& kernels_;
@@ -78,7 +78,7 @@ class CpuLlm final : public LlmSkill {
   ThreadTeam team_;
 
   std::mutex models_mutex_;
-  std::unordered_map<const LanguageModel*, std::unique_ptr<LlamaForward>> models_;
+  std::unordered_map<const LanguageModel*, std::unique_ptr<DecoderForward>> models_;
 
   // Slot commands travel with the batches, to keep their order; they are few and never refused.
   BoundedQueue<Command> commands_;

@@ -67,7 +67,7 @@ SamplingParams Seeded(float temperature) {
 std::vector<TokenId> ByHand(const Fixture& fixture, std::vector<TokenId> tokens,
                             const SamplingParams& sampling, int count) {
   ThreadTeam team(1);
-  LlamaForward forward(fixture.model, KernelsFor(DetectedSimdLevel()), team, 64);
+  DecoderForward forward(fixture.model, KernelsFor(DetectedSimdLevel()), team, 64);
   SequenceBlocks blocks(fixture.layout, 64);
   Sampler sampler({.params = sampling});
   std::vector<TokenId> generated;

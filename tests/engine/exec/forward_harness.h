@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/exec/cpu/llama_forward.h"
+#include "engine/exec/cpu/decoder_forward.h"
 #include "engine/kv/block_pool.h"
 #include "engine/model/language_model.h"
 #include "tests/support/gguf_writer.h"
@@ -42,7 +42,7 @@ struct SequenceBlocks {
 };
 
 // The logits after the last of `tokens`, which follow `position` earlier ones.
-inline std::vector<float> LogitsAfter(LlamaForward& forward, const KvLayout& layout,
+inline std::vector<float> LogitsAfter(DecoderForward& forward, const KvLayout& layout,
                                       SequenceBlocks& sequence, std::span<const TokenId> tokens,
                                       int32_t position) {
   std::vector<float> logits;

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/exec/cpu/llama_forward.h"
+#include "engine/exec/cpu/decoder_forward.h"
 #include "tests/engine/exec/forward_harness.h"
 
 namespace baton {
@@ -90,7 +90,7 @@ double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
 
 // Feeds the golden tokens, whatever ours would be. Returns the largest relative error of the logits
 // and counts the positions at which our greedy token is another one.
-double TeacherForce(LlamaForward& forward, const LlmShape& shape, const Golden& golden,
+double TeacherForce(DecoderForward& forward, const LlmShape& shape, const Golden& golden,
                     size_t* different) {
   const KvLayout layout = LayoutOf(shape, 16);
   SequenceBlocks blocks(layout, shape.context_tokens);
@@ -117,7 +117,7 @@ Comparison Compare(const std::filesystem::path& path, SimdLevel level) {
   REQUIRE_OK(model);
   const LlmShape& shape = (*model)->shape();
   ThreadTeam team(2);
-  LlamaForward forward(*model, KernelsFor(level), team, 64);
+  DecoderForward forward(*model, KernelsFor(level), team, 64);
   Comparison result;
   for (int prompt = 0; prompt < kPrompts; ++prompt) {
     const Golden golden = ReadGolden(path, prompt, shape.vocabulary);

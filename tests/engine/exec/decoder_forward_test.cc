@@ -1,4 +1,4 @@
-#include "engine/exec/cpu/llama_forward.h"
+#include "engine/exec/cpu/decoder_forward.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -152,7 +152,7 @@ TEST_CASE("the forward pass equals plain loops, token by token") {
 
   const KvLayout layout = LayoutOf(model->shape(), block_tokens);
   ThreadTeam team(2);
-  LlamaForward forward(model, KernelsFor(level), team, 32);
+  DecoderForward forward(model, KernelsFor(level), team, 32);
   SequenceBlocks sequence(layout, 32);
   for (size_t i = 0; i < tokens.size(); ++i) {
     const auto logits =
@@ -174,7 +174,7 @@ TEST_CASE("a prompt in chunks gives the same bits as in one step") {
   std::mt19937 random(kSeed);
   const std::vector<TokenId> tokens = RandomTokens(50, model->shape().vocabulary, random);
   ThreadTeam team(2);
-  LlamaForward forward(model, KernelsFor(level), team, 64);
+  DecoderForward forward(model, KernelsFor(level), team, 64);
 
   SequenceBlocks whole(layout, 64);
   const auto want = LogitsAfter(forward, layout, whole, tokens, 0);
@@ -205,7 +205,7 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
   constexpr size_t kSequences = 5;
 
   ThreadTeam one(1);
-  LlamaForward alone(model, KernelsFor(level), one, 64);
+  DecoderForward alone(model, KernelsFor(level), one, 64);
   std::vector<std::vector<TokenId>> prompts;
   std::vector<std::vector<float>> want_prefill;
   std::vector<std::vector<float>> want_decode;
@@ -220,7 +220,7 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
 
   // All prompts in one step; then each next token beside another sequence's second prefill.
   ThreadTeam team(threads);
-  LlamaForward together(model, KernelsFor(level), team, 128);
+  DecoderForward together(model, KernelsFor(level), team, 128);
   std::vector<SequenceBlocks> blocks(kSequences, SequenceBlocks(layout, 64));
   for (SequenceBlocks& b : blocks) b = SequenceBlocks(layout, 64);
   std::vector<ForwardItem> items;
@@ -251,7 +251,7 @@ TEST_CASE("more sequences than one pass of logits holds") {
   const auto model = RandomModel({.layers = 1});
   const KvLayout layout = LayoutOf(model->shape(), 8);
   ThreadTeam team(1);
-  LlamaForward forward(model, KernelsFor(DetectedSimdLevel()), team, 200);
+  DecoderForward forward(model, KernelsFor(DetectedSimdLevel()), team, 200);
   std::vector<TokenId> tokens;
   std::vector<SequenceBlocks> blocks;
   blocks.reserve(150);
@@ -283,7 +283,7 @@ TEST_CASE("a step that does not fit is refused, naming what and by how much") {
   const auto model = RandomModel({});
   const KvLayout layout = LayoutOf(model->shape(), 8);
   ThreadTeam team(1);
-  LlamaForward forward(model, KernelsFor(DetectedSimdLevel()), team, 8);
+  DecoderForward forward(model, KernelsFor(DetectedSimdLevel()), team, 8);
   SequenceBlocks blocks(layout, 128);
   std::vector<TokenId> tokens(9, 1);
   const auto run = [&](const KvLayout& l, ForwardItem item) {

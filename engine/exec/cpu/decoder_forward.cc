@@ -1,4 +1,4 @@
-#include "engine/exec/cpu/llama_forward.h"
+#include "engine/exec/cpu/decoder_forward.h"
 
 #include <algorithm>
 #include <array>
@@ -30,8 +30,8 @@ int64_t LongestRow(const LlmShape& shape) {
 
 }  // namespace
 
-LlamaForward::LlamaForward(std::shared_ptr<const LanguageModel> model, const CpuKernels& kernels,
-                           ThreadTeam& team, int32_t step_tokens_max)
+DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
+                               const CpuKernels& kernels, ThreadTeam& team, int32_t step_tokens_max)
     : model_(std::move(model)),
       shape_(model_->shape()),
       weights_(model_->weights()),
@@ -87,14 +87,14 @@ LlamaForward::LlamaForward(std::shared_ptr<const LanguageModel> model, const Cpu
   }
 }
 
-LlamaForward::Matrix LlamaForward::Prepare(const MatrixView& file) const {
+DecoderForward::Matrix DecoderForward::Prepare(const MatrixView& file) const {
   Matrix matrix{.file = file, .packed = {}};
   if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, team_);
   return matrix;
 }
 
-absl::Status LlamaForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
-                               OnLogits on_logits) {
+absl::Status DecoderForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
+                                 OnLogits on_logits) {
   if (items.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(Check(layout, items));
   Plan(items);
@@ -103,7 +103,8 @@ absl::Status LlamaForward::Run(const KvLayout& layout, std::span<const ForwardIt
   return absl::OkStatus();
 }
 
-absl::Status LlamaForward::Check(const KvLayout& layout, std::span<const ForwardItem> items) const {
+absl::Status DecoderForward::Check(const KvLayout& layout,
+                                   std::span<const ForwardItem> items) const {
   if (layout.layers != shape_.layers || layout.kv_heads != shape_.kv_heads ||
       layout.head_dim != shape_.head_dim || layout.block_tokens < 1 || layout.block_tokens > 64) {
     return absl::InvalidArgumentError(StrCat(
@@ -142,7 +143,7 @@ absl::Status LlamaForward::Check(const KvLayout& layout, std::span<const Forward
 }
 
 // Lines up the step's tokens as rows: embedding, position, rotation.
-void LlamaForward::Plan(std::span<const ForwardItem> items) {
+void DecoderForward::Plan(std::span<const ForwardItem> items) {
   rows_.clear();
   const MatrixView& embedding = weights_.token_embedding;
   const int64_t embedding_bytes = RowBytes(embedding.type, embedding.cols);
@@ -161,7 +162,7 @@ void LlamaForward::Plan(std::span<const ForwardItem> items) {
   }
 }
 
-void LlamaForward::RunLayer(const KvLayout& layout, int32_t layer) {
+void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   const LlmLayerWeights& weights = weights_.layers[layer];
   const LayerMatrices& w = layers_[layer];
   const auto m = static_cast<int64_t>(rows_.size());
@@ -187,7 +188,7 @@ void LlamaForward::RunLayer(const KvLayout& layout, int32_t layer) {
 }
 
 // Rotates queries and keys by their positions; appends keys and values to the sequences' blocks.
-void LlamaForward::RotateAndStore(const KvLayout& layout, int32_t layer) {
+void DecoderForward::RotateAndStore(const KvLayout& layout, int32_t layer) {
   const auto m = static_cast<int64_t>(rows_.size());
   team_.ParallelFor(m, Grain(4 * (query_dim_ + kv_dim_)), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
@@ -215,7 +216,7 @@ void LlamaForward::RotateAndStore(const KvLayout& layout, int32_t layer) {
 }
 
 // Each row's heads over its own sequence's blocks, one task per row and key/value head.
-void LlamaForward::Attend(const KvLayout& layout, int32_t layer) {
+void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
   const auto m = static_cast<int64_t>(rows_.size());
   const int64_t group = shape_.heads / shape_.kv_heads;
   int64_t positions = 0;
@@ -244,7 +245,7 @@ void LlamaForward::Attend(const KvLayout& layout, int32_t layer) {
       });
 }
 
-void LlamaForward::Norm(const float* x, const float* weight, int64_t rows, float* y) {
+void DecoderForward::Norm(const float* x, const float* weight, int64_t rows, float* y) {
   team_.ParallelFor(rows, Grain(4 * shape_.dim), [&](int64_t begin, int64_t end, int) {
     kernels_.rms_norm({.x = x + begin * shape_.dim,
                        .weight = weight,
@@ -255,8 +256,8 @@ void LlamaForward::Norm(const float* x, const float* weight, int64_t rows, float
   });
 }
 
-void LlamaForward::Multiply(const float* x, int64_t m, std::span<const Product> products,
-                            bool add) {
+void DecoderForward::Multiply(const float* x, int64_t m, std::span<const Product> products,
+                              bool add) {
   // The matrices' panels of rows, one matrix after the other, split among the threads.
   static_assert(kMatmulPanelRows == kPackedRows);
   const auto panels = [](const Product& product) {
@@ -303,7 +304,7 @@ void LlamaForward::Multiply(const float* x, int64_t m, std::span<const Product> 
   });
 }
 
-void LlamaForward::Quantise(const float* x, int64_t m, int64_t cols) {
+void DecoderForward::Quantise(const float* x, int64_t m, int64_t cols) {
   team_.ParallelFor(m, Grain(8 * cols), [&](int64_t begin, int64_t end, int) {
     const int64_t first = begin * cols;
     kernels_.quantise({.x = x + first,
@@ -316,7 +317,7 @@ void LlamaForward::Quantise(const float* x, int64_t m, int64_t cols) {
   });
 }
 
-void LlamaForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits) {
+void DecoderForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits) {
   // The items of the rows that are gathered in normed_ and whose logits are not yet given.
   std::array<size_t, kLogitRows> gathered;
   size_t count = 0;

@@ -31,10 +31,10 @@ struct ForwardItem {
 //
 // The workspace is allocated at construction; Run allocates nothing. Not thread safe; uses the team
 // while it runs. `kernels` and `team` outlive it.
-class LlamaForward {
+class DecoderForward {
  public:
-  LlamaForward(std::shared_ptr<const LanguageModel> model, const CpuKernels& kernels,
-               ThreadTeam& team, int32_t step_tokens_max);
+  DecoderForward(std::shared_ptr<const LanguageModel> model, const CpuKernels& kernels,
+                 ThreadTeam& team, int32_t step_tokens_max);
 
   // [item index], [vocabulary] f32; the logits are valid during the call only.
   using OnLogits = absl::FunctionRef<void(size_t item, std::span<const float> logits)>;
