@@ -199,7 +199,8 @@ void DecoderForward::RotateAndStore(const KvLayout& layout, int32_t layer) {
                        .sin = sin_.data() + row * pairs_,
                        .heads = shape_.heads,
                        .head_dim = shape_.head_dim,
-                       .pairs = pairs_};
+                       .pairs = pairs_,
+                       .halves = false};
       kernels_.rope(rope);
       rope.x = k;
       rope.heads = shape_.kv_heads;
@@ -236,10 +237,12 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
                               .value_offset = keys + layout.plane_elements(),
                               .row_stride = kv_dim_,
                               .block_tokens = layout.block_tokens,
+                              .first = 0,
                               .positions = rows_[row].position + 1,
                               .group = group,
                               .head_dim = shape_.head_dim,
                               .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
+                              .score_cap = 0,
                               .scratch = Scratch(thread)});
         }
       });

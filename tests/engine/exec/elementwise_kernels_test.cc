@@ -1,4 +1,4 @@
-// The kernels that treat each row or element on its own: rms_norm, rope, silu_gate.
+// The kernels that treat each row or element on its own: rms_norm, rope, the gates, soft_cap.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <random>
@@ -54,8 +54,9 @@ TEST_CASE("rms_norm equals its naive twin, in place as well") {
 
 TEST_CASE("rope rotates the first pairs and leaves the rest") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const bool halves = GENERATE(false, true);
   std::mt19937 random(kSeed);
-  CAPTURE(kSeed, Name(level));
+  CAPTURE(kSeed, Name(level), halves);
   for (const int64_t heads : {0, 1, 3}) {
     for (const int64_t head_dim : {2, 8, 20, 64, 66}) {
       for (const int64_t pairs : {int64_t{0}, int64_t{1}, head_dim / 4, head_dim / 2}) {
@@ -73,16 +74,19 @@ TEST_CASE("rope rotates the first pairs and leaves the rest") {
                                 .sin = sin.data(),
                                 .heads = heads,
                                 .head_dim = head_dim,
-                                .pairs = pairs});
+                                .pairs = pairs,
+                                .halves = halves});
         for (int64_t h = 0; h < heads; ++h) {
           const float* const was = before.data() + 1 + h * head_dim;
           const float* const is = x.data() + 1 + h * head_dim;
           for (int64_t i = 0; i < head_dim; ++i) {
             double want = was[i];
             if (i < 2 * pairs) {
-              const int64_t pair = i / 2;
-              want = i % 2 == 0 ? double{was[i]} * cos[pair] - double{was[i + 1]} * sin[pair]
-                                : double{was[i - 1]} * sin[pair] + double{was[i]} * cos[pair];
+              const int64_t pair = halves ? i % pairs : i / 2;
+              const bool is_first = halves ? i < pairs : i % 2 == 0;
+              const int64_t apart = halves ? pairs : 1;
+              want = is_first ? double{was[i]} * cos[pair] - double{was[i + apart]} * sin[pair]
+                              : double{was[i - apart]} * sin[pair] + double{was[i]} * cos[pair];
             }
             REQUIRE(std::abs(is[i] - want) <= 1e-6);
           }
@@ -92,35 +96,71 @@ TEST_CASE("rope rotates the first pairs and leaves the rest") {
   }
 }
 
-TEST_CASE("silu_gate equals its naive twin over the whole range of exp") {
+TEST_CASE("the gates equal their naive twins over the whole range of exp") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
   std::mt19937 random(kSeed);
   CAPTURE(kSeed, Name(level));
   for (const size_t count : {0, 1, 3, 15, 16, 17, 172, 1000}) {
     for (const float spread : {0.01f, 1.0f, 30.0f, 1000.0f}) {
       CAPTURE(count, spread);
-      std::vector<float> gate = Random(count + 1, spread, random);
-      const std::vector<float> before = gate;
+      const std::vector<float> before = Random(count + 1, spread, random);
       const std::vector<float> up = Random(count + 1, 1.0f, random);
+      std::vector<float> silu = before;
+      std::vector<float> gelu = before;
       KernelsFor(level).silu_gate(
-          {.gate = gate.data() + 1, .up = up.data() + 1, .count = static_cast<int64_t>(count)});
+          {.gate = silu.data() + 1, .up = up.data() + 1, .count = static_cast<int64_t>(count)});
+      KernelsFor(level).gelu_gate(
+          {.gate = gelu.data() + 1, .up = up.data() + 1, .count = static_cast<int64_t>(count)});
+      REQUIRE(silu[0] == before[0]);
+      REQUIRE(gelu[0] == before[0]);
       for (size_t i = 1; i <= count; ++i) {
-        const double want = double{before[i]} / (1 + std::exp(-double{before[i]})) * up[i];
-        REQUIRE(std::abs(gate[i] - want) <= 1e-6 * std::abs(want) + 1e-30);
+        const double x = before[i];
+        const double want_silu = x / (1 + std::exp(-x)) * up[i];
+        REQUIRE(std::abs(silu[i] - want_silu) <= 1e-6 * std::abs(want_silu) + 1e-30);
+        const double u = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+        const double want_gelu = 0.5 * x * (1 + std::tanh(u)) * up[i];
+        // Below zero the exponential decides, whose argument carries a rounding error of its size.
+        const double tolerance = 1e-6 * (1 + std::min(std::abs(u), 100.0)) * std::abs(want_gelu);
+        REQUIRE(std::abs(gelu[i] - want_gelu) <= tolerance + 1e-15);
       }
     }
   }
 }
 
-TEST_CASE("silu_gate keeps a NaN and never makes one") {
+TEST_CASE("the gates keep a NaN and never make one") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const auto gate_of = GENERATE(&CpuKernels::silu_gate, &CpuKernels::gelu_gate);
   std::vector<float> gate = {NAN, 3e38f, -3e38f, 0.0f, -0.0f, 88.5f, -88.5f};
   const std::vector<float> up(gate.size(), 1.0f);
-  KernelsFor(level).silu_gate(
-      {.gate = gate.data(), .up = up.data(), .count = static_cast<int64_t>(gate.size())});
+  (KernelsFor(level).*
+   gate_of)({.gate = gate.data(), .up = up.data(), .count = static_cast<int64_t>(gate.size())});
   REQUIRE(std::isnan(gate[0]));
   REQUIRE(gate[1] == 3e38f);
   for (size_t i = 2; i < gate.size(); ++i) REQUIRE(std::isfinite(gate[i]));
+}
+
+TEST_CASE("soft_cap equals its naive twin, stays within the cap and keeps a NaN") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const float cap = GENERATE(0.5f, 30.0f, 50.0f);
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(level), cap);
+  for (const size_t count : {0, 1, 3, 15, 16, 17, 100}) {
+    for (const float spread : {0.01f, 1.0f, 30.0f, 1000.0f, 1e30f}) {
+      CAPTURE(count, spread);
+      std::vector<float> x = Random(count + 1, spread, random);
+      const std::vector<float> before = x;
+      KernelsFor(level).soft_cap(
+          {.x = x.data() + 1, .count = static_cast<int64_t>(count), .cap = cap});
+      REQUIRE(x[0] == before[0]);
+      for (size_t i = 1; i <= count; ++i) {
+        REQUIRE(std::abs(x[i] - cap * std::tanh(double{before[i]} / cap)) <= 2e-7 * cap);
+        REQUIRE(std::abs(x[i]) <= cap);
+      }
+    }
+  }
+  float nan = NAN;
+  KernelsFor(level).soft_cap({.x = &nan, .count = 1, .cap = cap});
+  REQUIRE(std::isnan(nan));
 }
 
 }  // namespace baton

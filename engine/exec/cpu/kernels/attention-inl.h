@@ -2,6 +2,7 @@
 
 #include "engine/exec/cpu/kernels/dot-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/kernels/soft_cap-inl.h"
 
 namespace baton::BATON_SIMD_NAMESPACE {
 
@@ -98,16 +99,21 @@ static void Attention(const AttentionArgs& args) {
     for (int64_t d = 0; d < args.head_dim; ++d) args.out[h * args.head_dim + d] = 0;
   }
   // Heads inside blocks: a block's keys and values stay in the cache for the whole group.
-  for (int64_t begin = 0, block = 0; begin < args.positions; begin += args.block_tokens, ++block) {
-    const float* keys = args.blocks[block] + args.key_offset;
-    const float* values = args.blocks[block] + args.value_offset;
-    const int64_t left = args.positions - begin;
-    const int64_t count = left < args.block_tokens ? left : args.block_tokens;
+  for (int64_t begin = args.first; begin < args.positions;) {
+    const int64_t block = begin / args.block_tokens;
+    const int64_t row = (begin - block * args.block_tokens) * args.row_stride;
+    const float* keys = args.blocks[block] + args.key_offset + row;
+    const float* values = args.blocks[block] + args.value_offset + row;
+    const int64_t block_end = (block + 1) * args.block_tokens;
+    const int64_t end = block_end < args.positions ? block_end : args.positions;
+    const int64_t count = end - begin;
     for (int64_t h = 0; h < args.group; ++h) {
       ScoreBlock(args, args.q + h * args.head_dim, keys, count, scores);
-      SoftmaxBlock(scores, count, begin == 0, &states[h]);
+      if (args.score_cap > 0) SoftCap({scores, count, args.score_cap});
+      SoftmaxBlock(scores, count, begin == args.first, &states[h]);
       AddValues(args, values, count, scores, states[h].rescale, args.out + h * args.head_dim);
     }
+    begin = end;
   }
   for (int64_t h = 0; h < args.group; ++h) {
     float* out = args.out + h * args.head_dim;

@@ -5,12 +5,13 @@
 // copy of those for the whole program, and it could be the one with the newest instructions.
 
 #include "engine/exec/cpu/kernels/attention-inl.h"
+#include "engine/exec/cpu/kernels/gate-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/matmul-inl.h"
 #include "engine/exec/cpu/kernels/packed_matmul-inl.h"
 #include "engine/exec/cpu/kernels/rms_norm-inl.h"
 #include "engine/exec/cpu/kernels/rope-inl.h"
-#include "engine/exec/cpu/kernels/silu_gate-inl.h"
+#include "engine/exec/cpu/kernels/soft_cap-inl.h"
 
 namespace baton::BATON_SIMD_NAMESPACE {
 
@@ -19,7 +20,9 @@ constexpr CpuKernels kTable = {
     .rms_norm = &RmsNorm,
     .rope = &Rope,
     .attention = &Attention,
-    .silu_gate = &SiluGate,
+    .silu_gate = &Gate<Silu>,
+    .gelu_gate = &Gate<GeluTanh>,
+    .soft_cap = &SoftCap,
 #if defined(__AVX512VNNI__)
     .quantise = &Quantise,
     .packed_matmul = &PackedMatmul,

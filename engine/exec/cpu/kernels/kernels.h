@@ -114,8 +114,8 @@ struct RmsNormArgs {
   float epsilon;
 };
 
-// Rotates the adjacent pairs (2i, 2i + 1), i < pairs, of every head in place; what lies behind them
-// in a head stays.
+// Rotates the pairs i < pairs of every head in place: of elements (2i, 2i + 1), or, with `halves`,
+// (i, i + pairs). What lies behind them in a head stays.
 struct RopeArgs {
   float* x;          // [heads, head_dim], one position
   const float* cos;  // [pairs]
@@ -123,10 +123,12 @@ struct RopeArgs {
   int64_t heads;
   int64_t head_dim;
   int64_t pairs;
+  bool halves;
 };
 
 // One position's attention for the query heads that share one key/value head, by online softmax
-// over the KV blocks in order: out[h] = softmax(q[h] . K^T * scale) . V over `positions`.
+// over the KV blocks in order: out[h] = softmax(cap(q[h] . K^T * scale)) . V over the positions
+// [first, positions).
 struct AttentionArgs {
   const float* q;              // [group, head_dim]
   float* out;                  // [group, head_dim]
@@ -135,21 +137,30 @@ struct AttentionArgs {
   int64_t value_offset;        // of its first value
   int64_t row_stride;          // between two positions' keys, and values
   int64_t block_tokens;
-  int64_t positions;  // attended to: [0, positions), at least 1
+  int64_t first;  // 0 <= first < positions; blocks before its own are not read
+  int64_t positions;
   int64_t group;
   int64_t head_dim;
   float scale;
-  float* scratch;  // [AttentionScratch(group, block_tokens)]; the caller's thread's own
+  float score_cap;  // cap(s) = score_cap * tanh(s / score_cap); 0: s itself
+  float* scratch;   // [AttentionScratch(group, block_tokens)]; the caller's thread's own
 };
 inline constexpr int64_t AttentionScratch(int64_t group, int64_t block_tokens) {
   return 3 * group + block_tokens;  // each head's running maximum, sum and factor; scores
 }
 
-// gate = gate / (1 + exp(-gate)) * up.
-struct SiluGateArgs {
+// gate = f(gate) * up, with f(x) = x / (1 + exp(-x)) (silu), or the tanh form of gelu.
+struct GateArgs {
   float* gate;      // [count]
   const float* up;  // [count]
   int64_t count;
+};
+
+// x = cap * tanh(x / cap).
+struct SoftCapArgs {
+  float* x;  // [count]
+  int64_t count;
+  float cap;  // above 0
 };
 
 struct CpuKernels {
@@ -157,7 +168,9 @@ struct CpuKernels {
   void (*rms_norm)(const RmsNormArgs& args);
   void (*rope)(const RopeArgs& args);
   void (*attention)(const AttentionArgs& args);
-  void (*silu_gate)(const SiluGateArgs& args);
+  void (*silu_gate)(const GateArgs& args);
+  void (*gelu_gate)(const GateArgs& args);
+  void (*soft_cap)(const SoftCapArgs& args);
   // Both null where the instruction set has no integer dot product.
   void (*quantise)(const QuantiseArgs& args) = nullptr;
   void (*packed_matmul)(const PackedMatmulArgs& args) = nullptr;
