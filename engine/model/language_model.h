@@ -3,18 +3,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/model/architectures.h"
+#include "engine/model/rope.h"
 #include "engine/model/tensor_type.h"
 #include "engine/model/tokenizer.h"
 
 namespace baton {
 
-// Shape and constants of a llama-architecture decoder.
+class GgufFile;
+
+// Shape and constants of a decoder.
 struct LlmShape {
-  std::string architecture;  // "llama"
+  std::string architecture;  // as in its file: "llama", "qwen2", ...
   int32_t dim = 0;           // of the residual stream
   int32_t ffn_dim = 0;
   int32_t layers = 0;
@@ -23,15 +28,25 @@ struct LlmShape {
   int32_t head_dim = 0;
   int32_t vocabulary = 0;
   int32_t context_tokens = 0;
-  int32_t rope_dims = 0;    // of each head's dimensions, the first rope_dims rotate; even
-  float rope_base = 10000;  // rotation of pair i: base^(-2i / rope_dims)
-  float rope_scale = 1;     // positions are multiplied by it (linear scaling: 1 / factor)
   float rms_epsilon = 1e-5f;
+  float embedding_scale = 1;  // embeddings are multiplied by it
+
+  // Attention: a score is q . k * attention_scale, then score_cap * tanh(score / score_cap).
+  float attention_scale = 0;
+  float score_cap = 0;           // 0: none
+  std::vector<int32_t> windows;  // [layers], positions attended to, its own included; 0: all
+  int32_t rope_dims = 0;         // of each head's dimensions, the first rope_dims rotate; even
+  RopePairs rope_pairs = RopePairs::kAdjacent;
+  RopeParameters rope;
+  std::optional<RopeParameters> window_rope;  // of the layers with a window; none: as the others
+
+  Activation activation = Activation::kSilu;
+  float logit_cap = 0;     // logits become logit_cap * tanh(logit / logit_cap); 0: none
   int64_t parameters = 0;  // counted from the tensors
 };
 
-// A matrix as the file holds it: `rows` rows of `cols` weights in blocks of `type`. Memory belongs
-// to the LanguageModel's mapped file.
+// A matrix, or consecutive rows of one, as the file holds it: `rows` rows of `cols` weights in
+// blocks of `type`. Memory belongs to the LanguageModel's mapped file.
 struct MatrixView {
   TensorType type = TensorType::kF32;
   const std::byte* data = nullptr;  // [rows, cols], row-major, each row RowBytes(type, cols)
@@ -39,24 +54,35 @@ struct MatrixView {
   int64_t cols = 0;                 // inputs
 };
 
+// Pointers are to f32; null: the model has none, as of every norm but the first two and every bias.
 struct LlmLayerWeights {
-  const float* attention_norm = nullptr;  // [dim], f32
-  MatrixView query;                       // [heads * head_dim, dim]; RoPE pairs are adjacent
-  MatrixView key;                         // [kv_heads * head_dim, dim]
-  MatrixView value;                       // [kv_heads * head_dim, dim]
-  MatrixView output;                      // [dim, heads * head_dim]
-  const float* ffn_norm = nullptr;        // [dim], f32
-  MatrixView gate;                        // [ffn_dim, dim]
-  MatrixView up;                          // [ffn_dim, dim]
-  MatrixView down;                        // [dim, ffn_dim]
+  const float* attention_norm = nullptr;  // [dim]
+  const float* ffn_norm = nullptr;        // [dim]
+
+  MatrixView query;                   // [heads * head_dim, dim]
+  MatrixView key;                     // [kv_heads * head_dim, dim]
+  MatrixView value;                   // [kv_heads * head_dim, dim]
+  const float* query_bias = nullptr;  // [heads * head_dim]
+  const float* key_bias = nullptr;    // [kv_heads * head_dim]
+  const float* value_bias = nullptr;  // [kv_heads * head_dim]
+  const float* query_norm = nullptr;  // [head_dim], each head's own, before it rotates
+  const float* key_norm = nullptr;    // [head_dim]
+
+  MatrixView output;                           // [dim, heads * head_dim]
+  const float* output_bias = nullptr;          // [dim]
+  const float* attention_post_norm = nullptr;  // [dim], before the residual stream
+
+  MatrixView gate;                       // [ffn_dim, dim]
+  MatrixView up;                         // [ffn_dim, dim]
+  MatrixView down;                       // [dim, ffn_dim]
+  const float* ffn_post_norm = nullptr;  // [dim], before the residual stream
 };
 
 struct LlmWeights {
   MatrixView token_embedding;  // [vocabulary, dim]
   std::vector<LlmLayerWeights> layers;
-  const float* output_norm = nullptr;   // [dim], f32
-  MatrixView output;                    // [vocabulary, dim]; the embedding itself where tied
-  const float* rope_factors = nullptr;  // [rope_dims / 2], f32, divides the frequencies; null: none
+  const float* output_norm = nullptr;  // [dim], f32
+  MatrixView output;                   // [vocabulary, dim]; the embedding itself where tied
 };
 
 // A loaded language model: immutable, shared by the engine and its executors, thread safe.
@@ -77,5 +103,8 @@ class LanguageModel {
 // tensor type or tokenizer that is not supported. Messages name the file and the key or tensor.
 absl::StatusOr<std::shared_ptr<const LanguageModel>> LoadLanguageModel(std::string name,
                                                                        const std::string& path);
+// The same of an open file.
+absl::StatusOr<std::shared_ptr<const LanguageModel>> LoadLanguageModel(
+    std::string name, std::unique_ptr<const GgufFile> file);
 
 }  // namespace baton

@@ -117,6 +117,19 @@ void GgufWriter::AddRawTensor(std::string_view name, std::vector<int64_t> dims, 
   tensors_.push_back({std::string(name), std::move(dims), ggml_type, std::move(data)});
 }
 
+std::vector<GgufWriter::Tensor>::iterator GgufWriter::FindTensor(std::string_view name) {
+  const auto found = std::find_if(tensors_.begin(), tensors_.end(),
+                                  [&](const Tensor& tensor) { return tensor.name == name; });
+  BATON_CHECK(found != tensors_.end());
+  return found;
+}
+
+void GgufWriter::RenameTensor(std::string_view name, std::string_view new_name) {
+  FindTensor(name)->name = new_name;
+}
+
+void GgufWriter::RemoveTensor(std::string_view name) { tensors_.erase(FindTensor(name)); }
+
 std::string GgufWriter::Bytes() const {
   std::string out = "GGUF";
   Put<uint32_t>(out, 3);
@@ -142,14 +155,24 @@ std::string GgufWriter::Bytes() const {
 }
 
 void AddRandomModelKeys(const RandomModelOptions& options, GgufWriter& writer) {
-  writer.AddString("general.architecture", "llama");
-  writer.AddUint32("llama.context_length", static_cast<uint32_t>(options.context_tokens));
-  writer.AddUint32("llama.embedding_length", static_cast<uint32_t>(options.dim));
-  writer.AddUint32("llama.block_count", static_cast<uint32_t>(options.layers));
-  writer.AddUint32("llama.feed_forward_length", static_cast<uint32_t>(options.ffn_dim));
-  writer.AddUint32("llama.attention.head_count", static_cast<uint32_t>(options.heads));
-  writer.AddUint32("llama.attention.head_count_kv", static_cast<uint32_t>(options.kv_heads));
-  writer.AddFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  const auto key = [&](std::string_view name) { return StrCat(options.architecture, ".", name); };
+  const auto add = [&](std::string_view name, int32_t value) {
+    writer.AddUint32(key(name), static_cast<uint32_t>(value));
+  };
+  writer.AddString("general.architecture", options.architecture);
+  add("context_length", options.context_tokens);
+  add("embedding_length", options.dim);
+  add("block_count", options.layers);
+  add("feed_forward_length", options.ffn_dim);
+  add("attention.head_count", options.heads);
+  add("attention.head_count_kv", options.kv_heads);
+  writer.AddFloat(key("attention.layer_norm_rms_epsilon"), 1e-5f);
+  if (options.head_dim > 0) {
+    add("attention.key_length", options.head_dim);
+    add("attention.value_length", options.head_dim);
+  }
+  if (options.rope_dims > 0) add("rope.dimension_count", options.rope_dims);
+  if (options.window > 0) add("attention.sliding_window", options.window);
 
   std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
   std::vector<int32_t> types = {2, 3, 3};
@@ -214,33 +237,62 @@ void AddRandomModelTensors(const RandomModelOptions& options, GgufWriter& writer
     while (data.size() < bytes) data.append(some, 0, bytes - data.size());
     writer.AddRawTensor(name, {cols, rows}, static_cast<uint32_t>(type), std::move(data));
   };
-  const auto norm = [&](const std::string& name) {
-    std::vector<float> weights(static_cast<size_t>(options.dim));
-    std::generate(weights.begin(), weights.end(), [&] { return 1 + 0.2f * uniform(); });
-    writer.AddTensor(name, {options.dim}, TensorType::kF32, weights);
+  const auto vector = [&](const std::string& name, int64_t size, float center, float spread) {
+    std::vector<float> weights(static_cast<size_t>(size));
+    std::generate(weights.begin(), weights.end(), [&] { return center + spread * uniform(); });
+    writer.AddTensor(name, {size}, TensorType::kF32, weights);
   };
-  const int64_t head_dim = options.dim / options.heads;
-  matrix("token_embd.weight", options.vocabulary, options.dim);
+  const auto norm = [&](const std::string& name, int64_t size) { vector(name, size, 1, 0.2f); };
+  const auto bias = [&](const std::string& name, int64_t size) { vector(name, size, 0, 0.5f); };
+  const auto is = [&](std::string_view name) { return options.architecture == name; };
+  const int64_t dim = options.dim;
+  const int64_t head_dim = options.head_dim > 0 ? options.head_dim : dim / options.heads;
+  const int64_t query_dim = options.heads * head_dim;
+  const int64_t kv_dim = options.kv_heads * head_dim;
+  const int64_t pairs = (options.rope_dims > 0 ? options.rope_dims : head_dim) / 2;
+  matrix("token_embd.weight", options.vocabulary, dim);
   for (int32_t layer = 0; layer < options.layers; ++layer) {
     const std::string prefix = StrCat("blk.", layer, ".");
-    norm(prefix + "attn_norm.weight");
-    matrix(prefix + "attn_q.weight", options.dim, options.dim);
-    matrix(prefix + "attn_k.weight", options.kv_heads * head_dim, options.dim);
-    matrix(prefix + "attn_v.weight", options.kv_heads * head_dim, options.dim);
-    matrix(prefix + "attn_output.weight", options.dim, options.dim);
-    norm(prefix + "ffn_norm.weight");
-    matrix(prefix + "ffn_gate.weight", options.ffn_dim, options.dim);
-    matrix(prefix + "ffn_up.weight", options.ffn_dim, options.dim);
-    matrix(prefix + "ffn_down.weight", options.dim, options.ffn_dim);
+    norm(prefix + "attn_norm.weight", dim);
+    if (is("phi3")) {
+      matrix(prefix + "attn_qkv.weight", query_dim + 2 * kv_dim, dim);
+      if (options.biases) bias(prefix + "attn_qkv.bias", query_dim + 2 * kv_dim);
+    } else {
+      matrix(prefix + "attn_q.weight", query_dim, dim);
+      matrix(prefix + "attn_k.weight", kv_dim, dim);
+      matrix(prefix + "attn_v.weight", kv_dim, dim);
+      if (is("qwen2") || options.biases) {
+        bias(prefix + "attn_q.bias", query_dim);
+        bias(prefix + "attn_k.bias", kv_dim);
+        bias(prefix + "attn_v.bias", kv_dim);
+      }
+    }
+    if (is("qwen3") || is("gemma3")) {
+      norm(prefix + "attn_q_norm.weight", head_dim);
+      norm(prefix + "attn_k_norm.weight", head_dim);
+    }
+    matrix(prefix + "attn_output.weight", dim, query_dim);
+    if ((is("llama") || is("mistral")) && options.biases) bias(prefix + "attn_output.bias", dim);
+    if (is("gemma2") || is("gemma3")) norm(prefix + "post_attention_norm.weight", dim);
+    norm(prefix + "ffn_norm.weight", dim);
+    if (is("phi3")) {
+      matrix(prefix + "ffn_up.weight", 2 * options.ffn_dim, dim);
+    } else {
+      matrix(prefix + "ffn_gate.weight", options.ffn_dim, dim);
+      matrix(prefix + "ffn_up.weight", options.ffn_dim, dim);
+    }
+    matrix(prefix + "ffn_down.weight", dim, options.ffn_dim);
+    if (is("gemma2") || is("gemma3")) norm(prefix + "post_ffw_norm.weight", dim);
   }
-  norm("output_norm.weight");
+  norm("output_norm.weight", dim);
   if (!options.tied_output) {
-    matrix("output.weight", options.vocabulary, options.dim);
+    matrix("output.weight", options.vocabulary, dim);
   }
-  if (options.rope_factors) {
-    std::vector<float> factors(static_cast<size_t>(head_dim / 2));
-    std::generate(factors.begin(), factors.end(), [&] { return 4.5f + 3.5f * uniform(); });
-    writer.AddTensor("rope_freqs.weight", {head_dim / 2}, TensorType::kF32, factors);
+  if (options.rope_factors && is("phi3")) {
+    vector("rope_factors_short.weight", pairs, 1.5f, 0.5f);
+    vector("rope_factors_long.weight", pairs, 4.5f, 3.5f);
+  } else if (options.rope_factors) {
+    vector("rope_freqs.weight", pairs, 4.5f, 3.5f);
   }
 }
 

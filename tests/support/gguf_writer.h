@@ -33,6 +33,9 @@ class GgufWriter {
   // `ggml_type` and `data` as they are.
   void AddRawTensor(std::string_view name, std::vector<int64_t> dims, uint32_t ggml_type,
                     std::string data);
+  // Of a tensor that was added.
+  void RenameTensor(std::string_view name, std::string_view new_name);
+  void RemoveTensor(std::string_view name);
 
   std::string Bytes() const;  // the whole file
 
@@ -44,25 +47,32 @@ class GgufWriter {
     std::string data;
   };
   void AddKey(std::string_view key, uint32_t type);
+  std::vector<Tensor>::iterator FindTensor(std::string_view name);
 
   uint64_t key_count_ = 0;
   std::string keys_;
   std::vector<Tensor> tensors_;
 };
 
-// A llama-architecture model of any shape with random weights, and a small SPM vocabulary: <unk>,
-// <s>, </s>, 256 bytes, then letters, common pairs and words, padded with unused pieces.
+// A model of any supported architecture and shape with random weights, its tensors those that a
+// published file of the architecture has, and a small SPM vocabulary: <unk>, <s>, </s>, 256 bytes,
+// then letters, common pairs and words, padded with unused pieces.
 struct RandomModelOptions {
+  std::string_view architecture = "llama";
   int32_t dim = 64;
   int32_t ffn_dim = 96;
   int32_t layers = 2;
   int32_t heads = 4;
   int32_t kv_heads = 2;
+  int32_t head_dim = 0;      // 0: dim / heads, and no key says so
+  int32_t rope_dims = 0;     // 0: head_dim, likewise
   int32_t vocabulary = 320;  // at least kTestPieces
   int32_t context_tokens = 128;
-  TensorType type = TensorType::kF32;  // of the matrices; norms stay F32
+  int32_t window = 0;                  // 0: no key
+  TensorType type = TensorType::kF32;  // of the matrices; norms and biases stay F32
   bool tied_output = true;
-  bool rope_factors = false;
+  bool rope_factors = false;  // llama's rope_freqs; phi3's short and long ones
+  bool biases = false;        // those that are optional: qwen2 always has its own
   // Of what mixed files keep more bits of (output, attn_v, ffn_down); absent: `type`.
   std::optional<TensorType> finer_type;
   // So many random rows, over and over: a large model in seconds. 0: every row is random.

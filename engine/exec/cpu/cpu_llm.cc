@@ -34,11 +34,6 @@ CpuLlm::~CpuLlm() {
 
 absl::Status CpuLlm::LoadModel(std::shared_ptr<const LanguageModel> model) {
   const LanguageModel* const key = model.get();
-  if (model->shape().architecture != "llama") {
-    return absl::UnimplementedError(StrCat("model ", model->name(), ": architecture ",
-                                           model->shape().architecture,
-                                           " does not run on the CPU; llama does"));
-  }
   auto forward =
       std::make_unique<DecoderForward>(std::move(model), kernels_, team_, options_.step_tokens_max);
   const std::lock_guard lock(models_mutex_);

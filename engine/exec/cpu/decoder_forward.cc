@@ -23,6 +23,11 @@ constexpr int64_t kRangeWork = 64 * 1024;
 // The range length, in units of `unit_work` multiplications each, that is worth handing out.
 int64_t Grain(int64_t unit_work) { return std::max<int64_t>(1, kRangeWork / (unit_work + 1)); }
 
+// y += x; a null x is none.
+void AddTo(const float* x, int64_t count, float* y) {
+  for (int64_t i = 0; x != nullptr && i < count; ++i) y[i] += x[i];
+}
+
 int64_t LongestRow(const LlmShape& shape) {
   return std::max(
       {int64_t{shape.dim}, int64_t{shape.ffn_dim}, int64_t{shape.heads} * shape.head_dim});
@@ -43,8 +48,6 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
       pairs_(shape_.rope_dims / 2) {
   const auto rows = static_cast<size_t>(step_tokens_max);
   rows_.reserve(rows);
-  cos_.resize(rows * pairs_);
-  sin_.resize(rows * pairs_);
   x_.resize(rows * shape_.dim);
   normed_.resize(std::max<size_t>(rows, kLogitRows) * shape_.dim);
   q_.resize(rows * query_dim_);
@@ -79,12 +82,16 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
                                  AttentionScratch(shape_.heads / shape_.kv_heads, kBlockTokensMax));
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 
-  frequency_.resize(static_cast<size_t>(pairs_));
-  for (int64_t i = 0; i < pairs_; ++i) {
-    const double exponent = -2.0 * static_cast<double>(i) / shape_.rope_dims;
-    const double factor = weights_.rope_factors != nullptr ? weights_.rope_factors[i] : 1.0;
-    frequency_[i] = std::pow(double{shape_.rope_base}, exponent) * shape_.rope_scale / factor;
-  }
+  AddRope(shape_.rope);
+  if (shape_.window_rope.has_value()) AddRope(*shape_.window_rope);
+}
+
+void DecoderForward::AddRope(const RopeParameters& parameters) {
+  const auto angles = static_cast<size_t>(step_tokens_max_ * pairs_);
+  ropes_.push_back({.frequency = RopeFrequencies(parameters, shape_.rope_dims),
+                    .magnitude = parameters.magnitude,
+                    .cos = std::vector<float>(angles),
+                    .sin = std::vector<float>(angles)});
 }
 
 DecoderForward::Matrix DecoderForward::Prepare(const MatrixView& file) const {
@@ -151,12 +158,16 @@ void DecoderForward::Plan(std::span<const ForwardItem> items) {
     for (size_t i = 0; i < item.tokens.size(); ++i) {
       const auto row = static_cast<int64_t>(rows_.size());
       rows_.push_back({.item = &item, .position = item.position + static_cast<int32_t>(i)});
+      float* const x = x_.data() + row * shape_.dim;
       DequantizeRow(embedding.type, embedding.data + item.tokens[i] * embedding_bytes,
-                    embedding.cols, x_.data() + row * shape_.dim);
-      for (int64_t pair = 0; pair < pairs_; ++pair) {
-        const double angle = rows_.back().position * frequency_[pair];
-        cos_[row * pairs_ + pair] = static_cast<float>(std::cos(angle));
-        sin_[row * pairs_ + pair] = static_cast<float>(std::sin(angle));
+                    embedding.cols, x);
+      for (int32_t d = 0; d < shape_.dim; ++d) x[d] *= shape_.embedding_scale;
+      for (Rope& rope : ropes_) {
+        for (int64_t pair = 0; pair < pairs_; ++pair) {
+          const double angle = rows_.back().position * rope.frequency[pair];
+          rope.cos[row * pairs_ + pair] = static_cast<float>(std::cos(angle) * rope.magnitude);
+          rope.sin[row * pairs_ + pair] = static_cast<float>(std::sin(angle) * rope.magnitude);
+        }
       }
     }
   }
@@ -170,48 +181,63 @@ void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   Norm(x_.data(), weights.attention_norm, m, normed_.data());
   const Product qkv[] = {{w.query, q_.data()}, {w.key, k_.data()}, {w.value, v_.data()}};
   Multiply(normed_.data(), m, qkv, /*add=*/false);
-  RotateAndStore(layout, layer);
+  PlaceQueriesAndKeys(layout, layer);
   Attend(layout, layer);
-  const Product output[] = {{w.output, x_.data()}};
-  Multiply(attended_.data(), m, output, /*add=*/true);
+  AddBranch(attended_.data(), w.output, weights.output_bias, weights.attention_post_norm);
 
   Norm(x_.data(), weights.ffn_norm, m, normed_.data());
   const Product gate_up[] = {{w.gate, gate_.data()}, {w.up, up_.data()}};
   Multiply(normed_.data(), m, gate_up, /*add=*/false);
+  const auto gate =
+      shape_.activation == Activation::kSilu ? kernels_.silu_gate : kernels_.gelu_gate;
   team_.ParallelFor(m, Grain(8 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
-    kernels_.silu_gate({.gate = gate_.data() + begin * shape_.ffn_dim,
-                        .up = up_.data() + begin * shape_.ffn_dim,
-                        .count = (end - begin) * shape_.ffn_dim});
+    gate({.gate = gate_.data() + begin * shape_.ffn_dim,
+          .up = up_.data() + begin * shape_.ffn_dim,
+          .count = (end - begin) * shape_.ffn_dim});
   });
-  const Product down[] = {{w.down, x_.data()}};
-  Multiply(gate_.data(), m, down, /*add=*/true);
+  AddBranch(gate_.data(), w.down, /*bias=*/nullptr, weights.ffn_post_norm);
 }
 
-// Rotates queries and keys by their positions; appends keys and values to the sequences' blocks.
-void DecoderForward::RotateAndStore(const KvLayout& layout, int32_t layer) {
+// Finishes queries, keys and values: biases, norms of each head, rotation by position; appends keys
+// and values to the sequences' blocks.
+void DecoderForward::PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer) {
+  const LlmLayerWeights& weights = weights_.layers[layer];
+  const Rope& angles = shape_.windows[layer] > 0 ? ropes_.back() : ropes_.front();
+  const auto finish = [&](int64_t row, int64_t heads, const float* bias, const float* norm,
+                          float* x) {
+    AddTo(bias, heads * shape_.head_dim, x);
+    if (norm != nullptr) {
+      kernels_.rms_norm({.x = x,
+                         .weight = norm,
+                         .y = x,
+                         .rows = heads,
+                         .dim = shape_.head_dim,
+                         .epsilon = shape_.rms_epsilon});
+    }
+    kernels_.rope({.x = x,
+                   .cos = angles.cos.data() + row * pairs_,
+                   .sin = angles.sin.data() + row * pairs_,
+                   .heads = heads,
+                   .head_dim = shape_.head_dim,
+                   .pairs = pairs_,
+                   .halves = shape_.rope_pairs == RopePairs::kHalves});
+  };
   const auto m = static_cast<int64_t>(rows_.size());
   team_.ParallelFor(m, Grain(4 * (query_dim_ + kv_dim_)), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
-      float* const q = q_.data() + row * query_dim_;
       float* const k = k_.data() + row * kv_dim_;
-      RopeArgs rope = {.x = q,
-                       .cos = cos_.data() + row * pairs_,
-                       .sin = sin_.data() + row * pairs_,
-                       .heads = shape_.heads,
-                       .head_dim = shape_.head_dim,
-                       .pairs = pairs_,
-                       .halves = false};
-      kernels_.rope(rope);
-      rope.x = k;
-      rope.heads = shape_.kv_heads;
-      kernels_.rope(rope);
+      float* const v = v_.data() + row * kv_dim_;
+      finish(row, shape_.heads, weights.query_bias, weights.query_norm,
+             q_.data() + row * query_dim_);
+      finish(row, shape_.kv_heads, weights.key_bias, weights.key_norm, k);
+      AddTo(weights.value_bias, kv_dim_, v);
 
       const int32_t position = rows_[row].position;
       float* const keys = rows_[row].item->blocks[position / layout.block_tokens] +
                           layer * layout.layer_elements() +
                           position % layout.block_tokens * kv_dim_;
       std::copy_n(k, kv_dim_, keys);
-      std::copy_n(v_.data() + row * kv_dim_, kv_dim_, keys + layout.plane_elements());
+      std::copy_n(v, kv_dim_, keys + layout.plane_elements());
     }
   });
 }
@@ -220,8 +246,12 @@ void DecoderForward::RotateAndStore(const KvLayout& layout, int32_t layer) {
 void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
   const auto m = static_cast<int64_t>(rows_.size());
   const int64_t group = shape_.heads / shape_.kv_heads;
+  const int32_t window = shape_.windows[layer];
+  const auto first_of = [window](const Row& row) {
+    return window > 0 ? std::max(0, row.position + 1 - window) : 0;
+  };
   int64_t positions = 0;
-  for (const Row& row : rows_) positions += row.position + 1;
+  for (const Row& row : rows_) positions += row.position + 1 - first_of(row);
   const int64_t task_work = 2 * positions / m * group * shape_.head_dim;
   team_.ParallelFor(
       m * shape_.kv_heads, Grain(task_work), [&](int64_t begin, int64_t end, int thread) {
@@ -237,12 +267,12 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
                               .value_offset = keys + layout.plane_elements(),
                               .row_stride = kv_dim_,
                               .block_tokens = layout.block_tokens,
-                              .first = 0,
+                              .first = first_of(rows_[row]),
                               .positions = rows_[row].position + 1,
                               .group = group,
                               .head_dim = shape_.head_dim,
-                              .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
-                              .score_cap = 0,
+                              .scale = shape_.attention_scale,
+                              .score_cap = shape_.score_cap,
                               .scratch = Scratch(thread)});
         }
       });
@@ -256,6 +286,33 @@ void DecoderForward::Norm(const float* x, const float* weight, int64_t rows, flo
                        .rows = end - begin,
                        .dim = shape_.dim,
                        .epsilon = shape_.rms_epsilon});
+  });
+}
+
+void DecoderForward::AddBranch(const float* input, const Matrix& w, const float* bias,
+                               const float* post_norm) {
+  const auto m = static_cast<int64_t>(rows_.size());
+  if (bias == nullptr && post_norm == nullptr) {
+    const Product product[] = {{w, x_.data()}};
+    Multiply(input, m, product, /*add=*/true);
+    return;
+  }
+  const Product product[] = {{w, normed_.data()}};
+  Multiply(input, m, product, /*add=*/false);
+  team_.ParallelFor(m, Grain(8 * shape_.dim), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* const branch = normed_.data() + row * shape_.dim;
+      AddTo(bias, shape_.dim, branch);
+      if (post_norm != nullptr) {
+        kernels_.rms_norm({.x = branch,
+                           .weight = post_norm,
+                           .y = branch,
+                           .rows = 1,
+                           .dim = shape_.dim,
+                           .epsilon = shape_.rms_epsilon});
+      }
+      AddTo(branch, shape_.dim, x_.data() + row * shape_.dim);
+    }
   });
 }
 
@@ -329,6 +386,12 @@ void DecoderForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_
     Norm(normed_.data(), weights_.output_norm, m, normed_.data());
     const Product output[] = {{output_, logits_.data()}};
     Multiply(normed_.data(), m, output, /*add=*/false);
+    if (shape_.logit_cap > 0) {
+      team_.ParallelFor(m * shape_.vocabulary, Grain(8), [&](int64_t begin, int64_t end, int) {
+        kernels_.soft_cap(
+            {.x = logits_.data() + begin, .count = end - begin, .cap = shape_.logit_cap});
+      });
+    }
     const auto vocabulary = static_cast<size_t>(shape_.vocabulary);
     for (size_t i = 0; i < count; ++i) {
       on_logits(gathered[i], {logits_.data() + i * vocabulary, vocabulary});

@@ -24,10 +24,10 @@ struct ForwardItem {
   int32_t logits = 0;                    // wanted after so many of its last tokens
 };
 
-// The forward pass of a llama-architecture decoder: embeds a step's tokens, runs the layers over
-// all of them at once, appends their keys and values to their sequences' blocks, and gives the
-// logits that are asked for. The values do not depend on what else is in the step nor on how a
-// prompt is cut into chunks.
+// The forward pass of a decoder of any architecture, as its LlmShape and LlmWeights describe it:
+// embeds a step's tokens, runs the layers over all of them at once, appends their keys and values
+// to their sequences' blocks, and gives the logits that are asked for. The values do not depend on
+// what else is in the step nor on how a prompt is cut into chunks.
 //
 // The workspace is allocated at construction; Run allocates nothing. Not thread safe; uses the team
 // while it runs. `kernels` and `team` outlive it.
@@ -64,13 +64,24 @@ class DecoderForward {
     float* y;  // [m, w.file.rows]
   };
 
+  // One way for positions to rotate, and the step's angles.
+  struct Rope {
+    std::vector<double> frequency;  // [pairs], radians per position
+    float magnitude = 1;
+    std::vector<float> cos;  // [m, pairs], times magnitude, as sin
+    std::vector<float> sin;
+  };
+
+  void AddRope(const RopeParameters& parameters);
   Matrix Prepare(const MatrixView& file) const;
   absl::Status Check(const KvLayout& layout, std::span<const ForwardItem> items) const;
   void Plan(std::span<const ForwardItem> items);
   void RunLayer(const KvLayout& layout, int32_t layer);
-  void RotateAndStore(const KvLayout& layout, int32_t layer);
+  void PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer);
   void Attend(const KvLayout& layout, int32_t layer);
   void Norm(const float* x, const float* weight, int64_t rows, float* y);
+  // The end of one of a layer's branches: x_ += norm(input . w^T + bias). Null: no bias, no norm.
+  void AddBranch(const float* input, const Matrix& w, const float* bias, const float* post_norm);
   // y = x . W^T for each product; adds to y where `add`. All products have the same number of
   // columns.
   void Multiply(const float* x, int64_t m, std::span<const Product> products, bool add);
@@ -90,16 +101,14 @@ class DecoderForward {
   const int64_t pairs_;      // rotated per head
   std::vector<LayerMatrices> layers_;
   Matrix output_;
+  std::vector<Rope> ropes_;  // of layers without a window first, with one last
 
   // The step's plan; [m] below is its number of tokens.
-  std::vector<Row> rows_;          // [m]
-  std::vector<double> frequency_;  // [pairs], radians per position
-  std::vector<float> cos_;         // [m, pairs]
-  std::vector<float> sin_;         // [m, pairs]
+  std::vector<Row> rows_;  // [m]
 
   // Activations, row-major, f32.
   std::vector<float> x_;          // [m, dim], the residual stream
-  std::vector<float> normed_;     // [m, dim]
+  std::vector<float> normed_;     // [m, dim]; also a branch's end before it is added
   std::vector<float> q_;          // [m, query_dim]
   std::vector<float> k_;          // [m, kv_dim]
   std::vector<float> v_;          // [m, kv_dim]

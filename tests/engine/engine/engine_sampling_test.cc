@@ -245,7 +245,7 @@ TEST_CASE("log probabilities are those of the model, whatever the settings") {
   got.insert(got.end(), generated.logprobs.begin(), generated.logprobs.end());
   const KvLayout layout = LayoutOf(f.models[0]->shape(), 8);
   ThreadTeam team(1);
-  LlamaForward forward(f.models[0], KernelsFor(DetectedSimdLevel()), team, 64);
+  DecoderForward forward(f.models[0], KernelsFor(DetectedSimdLevel()), team, 64);
   SequenceBlocks blocks(layout, 64);
   for (size_t i = 0; i + 1 < all.size(); ++i) {
     const TokenId fed[] = {all[i]};

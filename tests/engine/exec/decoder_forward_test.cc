@@ -7,105 +7,71 @@
 #include <vector>
 
 #include "tests/engine/exec/forward_harness.h"
+#include "tests/engine/exec/naive_decoder.h"
 
 namespace baton {
 namespace {
 
 constexpr uint32_t kSeed = 20260804;
 
-std::vector<double> NaiveMultiply(const MatrixView& w, const std::vector<double>& x) {
-  std::vector<double> y;
-  std::vector<float> row(static_cast<size_t>(w.cols));
-  for (int64_t r = 0; r < w.rows; ++r) {
-    DequantizeRow(w.type, w.data + r * RowBytes(w.type, w.cols), w.cols, row.data());
-    double sum = 0;
-    for (int64_t c = 0; c < w.cols; ++c) sum += x[c] * row[c];
-    y.push_back(sum);
-  }
-  return y;
+// A model of every architecture, with all that it may have; windows are shorter than the prompts.
+struct ModelCase {
+  const char* name;
+  RandomModelOptions options;
+  void (*add_keys)(GgufWriter&) = [](GgufWriter&) {};
+};
+
+const std::vector<ModelCase>& ModelCases() {
+  static const std::vector<ModelCase> cases = {
+      {"llama", {.dim = 96, .ffn_dim = 172, .layers = 3, .heads = 6, .kv_heads = 1}},
+      {"llama, scaled",
+       {.heads = 8, .kv_heads = 8, .tied_output = false, .rope_factors = true, .seed = 3},
+       [](GgufWriter& w) { w.AddFloat("llama.rope.scaling.factor", 4); }},
+      {"llama, biases", {.head_dim = 24, .biases = true, .seed = 4}},
+      {"mistral, window", {.architecture = "mistral", .window = 5, .tied_output = false}},
+      {"qwen2, window", {.architecture = "qwen2", .window = 9}},
+      {"qwen2, yarn",
+       {.architecture = "qwen2", .dim = 128, .heads = 2, .kv_heads = 1},
+       [](GgufWriter& w) {
+         w.AddString("qwen2.rope.scaling.type", "yarn");
+         w.AddFloat("qwen2.rope.scaling.factor", 4);
+         w.AddUint32("qwen2.rope.scaling.original_context_length", 512);
+       }},
+      {"qwen3", {.architecture = "qwen3", .head_dim = 32, .tied_output = false}},
+      {"gemma2",
+       {.architecture = "gemma2", .layers = 4, .head_dim = 32, .window = 4},
+       [](GgufWriter& w) {
+         w.AddFloat("gemma2.attn_logit_softcapping", 0.5f);
+         w.AddFloat("gemma2.final_logit_softcapping", 1.5f);
+       }},
+      {"gemma3",
+       {.architecture = "gemma3",
+        .layers = 7,
+        .heads = 4,
+        .kv_heads = 1,
+        .head_dim = 32,
+        .window = 6},
+       [](GgufWriter& w) {
+         w.AddFloat("gemma3.rope.freq_base", 1e6f);
+         w.AddFloat("gemma3.rope.scaling.factor", 8);
+         w.AddFloat("gemma3.attention.scale", 0.4f);
+       }},
+      {"phi3, long factors",
+       {.architecture = "phi3", .rope_dims = 12, .rope_factors = true},
+       [](GgufWriter& w) {
+         w.AddUint32("phi3.rope.scaling.original_context_length", 32);
+         w.AddFloat("phi3.rope.scaling.attn_factor", 1.19f);
+       }},
+      {"phi3, short factors",
+       {.architecture = "phi3", .window = 7, .rope_factors = true, .biases = true}},
+  };
+  return cases;
 }
 
-std::vector<double> NaiveNorm(const std::vector<double>& x, const float* weight, double epsilon) {
-  double squares = 0;
-  for (const double value : x) squares += value * value;
-  const double factor = 1 / std::sqrt(squares / static_cast<double>(x.size()) + epsilon);
-  std::vector<double> y;
-  for (size_t i = 0; i < x.size(); ++i) y.push_back(x[i] * factor * weight[i]);
-  return y;
-}
-
-void NaiveRope(const LlmShape& shape, const float* factors, int position, std::vector<double>& x) {
-  for (size_t head = 0; head < x.size() / shape.head_dim; ++head) {
-    for (int i = 0; i < shape.rope_dims / 2; ++i) {
-      const double angle = position * shape.rope_scale *
-                           std::pow(shape.rope_base, -2.0 * i / shape.rope_dims) /
-                           (factors != nullptr ? factors[i] : 1.0f);
-      double& a = x[head * shape.head_dim + 2 * i];
-      double& b = x[head * shape.head_dim + 2 * i + 1];
-      const double rotated = a * std::cos(angle) - b * std::sin(angle);
-      b = a * std::sin(angle) + b * std::cos(angle);
-      a = rotated;
-    }
-  }
-}
-
-// Logits after each token of a sequence: plain loops, doubles, one token at a time, keys and values
-// of each layer in one growing list.
-std::vector<std::vector<double>> NaiveForward(const LanguageModel& model,
-                                              const std::vector<TokenId>& tokens) {
-  const LlmShape& shape = model.shape();
-  const LlmWeights& w = model.weights();
-  std::vector<std::vector<std::vector<double>>> keys(shape.layers);  // [layers][positions][kv_dim]
-  std::vector<std::vector<std::vector<double>>> values(shape.layers);
-  std::vector<std::vector<double>> all_logits;
-  for (size_t position = 0; position < tokens.size(); ++position) {
-    std::vector<float> embedding(static_cast<size_t>(shape.dim));
-    DequantizeRow(
-        w.token_embedding.type,
-        w.token_embedding.data + tokens[position] * RowBytes(w.token_embedding.type, shape.dim),
-        shape.dim, embedding.data());
-    std::vector<double> x(embedding.begin(), embedding.end());
-    for (int layer = 0; layer < shape.layers; ++layer) {
-      const LlmLayerWeights& l = w.layers[layer];
-      const auto h = NaiveNorm(x, l.attention_norm, shape.rms_epsilon);
-      auto q = NaiveMultiply(l.query, h);
-      auto k = NaiveMultiply(l.key, h);
-      NaiveRope(shape, w.rope_factors, static_cast<int>(position), q);
-      NaiveRope(shape, w.rope_factors, static_cast<int>(position), k);
-      keys[layer].push_back(k);
-      values[layer].push_back(NaiveMultiply(l.value, h));
-      std::vector<double> attended(q.size(), 0.0);
-      for (int head = 0; head < shape.heads; ++head) {
-        const int kv = head / (shape.heads / shape.kv_heads) * shape.head_dim;
-        std::vector<double> scores;
-        double sum = 0;
-        for (size_t p = 0; p <= position; ++p) {
-          double score = 0;
-          for (int d = 0; d < shape.head_dim; ++d) {
-            score += q[head * shape.head_dim + d] * keys[layer][p][kv + d];
-          }
-          scores.push_back(std::exp(score / std::sqrt(shape.head_dim)));
-          sum += scores.back();
-        }
-        for (size_t p = 0; p <= position; ++p) {
-          for (int d = 0; d < shape.head_dim; ++d) {
-            attended[head * shape.head_dim + d] += scores[p] / sum * values[layer][p][kv + d];
-          }
-        }
-      }
-      const auto projected = NaiveMultiply(l.output, attended);
-      for (size_t i = 0; i < x.size(); ++i) x[i] += projected[i];
-      const auto f = NaiveNorm(x, l.ffn_norm, shape.rms_epsilon);
-      auto gate = NaiveMultiply(l.gate, f);
-      const auto up = NaiveMultiply(l.up, f);
-      for (size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i] / (1 + std::exp(-gate[i]));
-      const auto down = NaiveMultiply(l.down, gate);
-      for (size_t i = 0; i < x.size(); ++i) x[i] += down[i];
-    }
-    all_logits.push_back(NaiveMultiply(w.output, NaiveNorm(x, w.output_norm, shape.rms_epsilon)));
-  }
-  return all_logits;
-}
+// Of packed products, which round activations to 8 bits, with a scale for each 32 of so few: the
+// error grows with the layers (measured: 0.094 after gemma3's seven). That the packed matrices
+// serve is what these runs show; that the arithmetic is right, those in F32.
+constexpr double kRoundedBound = 0.12;
 
 std::vector<TokenId> RandomTokens(size_t count, int32_t vocabulary, std::mt19937& random) {
   std::vector<TokenId> tokens;
@@ -125,70 +91,52 @@ double RelativeError(const std::vector<float>& a, const std::vector<double>& b) 
 
 }  // namespace
 
-TEST_CASE("the forward pass equals plain loops, token by token") {
+TEST_CASE("the forward pass of every architecture equals plain loops, in any chunks") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const RandomModelOptions options = GENERATE(RandomModelOptions{},
-                                              RandomModelOptions{.dim = 96,
-                                                                 .ffn_dim = 172,
-                                                                 .layers = 3,
-                                                                 .heads = 6,
-                                                                 .kv_heads = 1,
-                                                                 .type = TensorType::kF16,
-                                                                 .tied_output = false,
-                                                                 .seed = 2},
-                                              RandomModelOptions{.dim = 64,
-                                                                 .ffn_dim = 160,
-                                                                 .heads = 8,
-                                                                 .kv_heads = 8,
-                                                                 .type = TensorType::kQ8_0,
-                                                                 .rope_factors = true,
-                                                                 .seed = 3});
-  const int32_t block_tokens = GENERATE(8, 32);
-  CAPTURE(Name(level), Name(options.type), block_tokens, kSeed);
-  const auto model = RandomModel(options);
-  std::mt19937 random(kSeed);
-  const std::vector<TokenId> tokens = RandomTokens(21, model->shape().vocabulary, random);
-  const auto want = NaiveForward(*model, tokens);
+  const TensorType type = GENERATE(TensorType::kF32, TensorType::kQ8_0);
+  const int32_t block_tokens = type == TensorType::kF32 ? 8 : 32;
+  for (const ModelCase& c : ModelCases()) {
+    RandomModelOptions options = c.options;
+    options.type = type;
+    CAPTURE(c.name, Name(level), Name(type), block_tokens, kSeed);
+    const auto model = RandomModel(options, c.add_keys);
+    std::mt19937 random(kSeed);
+    const std::vector<TokenId> tokens = RandomTokens(33, model->shape().vocabulary, random);
+    NaiveDecoder naive(*model);
+    std::vector<std::vector<double>> want;
+    for (const TokenId token : tokens) want.push_back(naive.Next(token));
 
-  const KvLayout layout = LayoutOf(model->shape(), block_tokens);
-  ThreadTeam team(2);
-  DecoderForward forward(model, KernelsFor(level), team, 32);
-  SequenceBlocks sequence(layout, 32);
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const auto logits =
-        LogitsAfter(forward, layout, sequence, {&tokens[i], 1}, static_cast<int32_t>(i));
-    CAPTURE(i);
-    // Packed products round activations to 8 bits, with a scale for each 32 of so few.
-    const bool rounds =
-        options.type == TensorType::kQ8_0 && KernelsFor(level).packed_matmul != nullptr;
-    REQUIRE(RelativeError(logits, want[i]) < (rounds ? 6e-2 : 2e-5));
-  }
-}
-
-TEST_CASE("a prompt in chunks gives the same bits as in one step") {
-  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const TensorType type = GENERATE(TensorType::kF32, TensorType::kF16, TensorType::kQ8_0);
-  CAPTURE(Name(level), Name(type), kSeed);
-  const auto model = RandomModel({.type = type});
-  const KvLayout layout = LayoutOf(model->shape(), 16);
-  std::mt19937 random(kSeed);
-  const std::vector<TokenId> tokens = RandomTokens(50, model->shape().vocabulary, random);
-  ThreadTeam team(2);
-  DecoderForward forward(model, KernelsFor(level), team, 64);
-
-  SequenceBlocks whole(layout, 64);
-  const auto want = LogitsAfter(forward, layout, whole, tokens, 0);
-  for (const size_t chunk : {1, 2, 7, 16, 49}) {
-    CAPTURE(chunk);
-    SequenceBlocks chunked(layout, 64);
-    std::vector<float> logits;
-    for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
-      const size_t count = std::min(chunk, tokens.size() - begin);
-      logits = LogitsAfter(forward, layout, chunked, {&tokens[begin], count},
-                           static_cast<int32_t>(begin));
+    const KvLayout layout = LayoutOf(model->shape(), block_tokens);
+    ThreadTeam team(2);
+    DecoderForward forward(model, KernelsFor(level), team, 64);
+    std::vector<std::vector<float>> whole;
+    std::vector<float> whole_memory;
+    for (const size_t chunk : {tokens.size(), size_t{1}, size_t{2}, size_t{7}, size_t{16}}) {
+      CAPTURE(chunk);
+      SequenceBlocks sequence(layout, 64);
+      std::vector<std::vector<float>> got;
+      for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+        const size_t count = std::min(chunk, tokens.size() - begin);
+        const ForwardItem item = {.tokens = {&tokens[begin], count},
+                                  .position = static_cast<int32_t>(begin),
+                                  .blocks = sequence.blocks,
+                                  .logits = static_cast<int32_t>(count)};
+        REQUIRE_OK(forward.Run(layout, {&item, 1}, [&](size_t, std::span<const float> logits) {
+          got.emplace_back(logits.begin(), logits.end());
+        }));
+      }
+      if (whole.empty()) {
+        const bool rounds = type == TensorType::kQ8_0 && KernelsFor(level).packed_matmul != nullptr;
+        for (size_t i = 0; i < tokens.size(); ++i) {
+          CAPTURE(i);
+          REQUIRE(RelativeError(got[i], want[i]) < (rounds ? kRoundedBound : 2e-5));
+        }
+        whole = got;
+        whole_memory = sequence.memory;
+      }
+      REQUIRE(got == whole);
+      REQUIRE(sequence.memory == whole_memory);
     }
-    REQUIRE(logits == want);
-    REQUIRE(chunked.memory == whole.memory);
   }
 }
 
@@ -196,10 +144,18 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
   const TensorType type = GENERATE(TensorType::kF32, TensorType::kF16, TensorType::kQ8_0);
   const int threads = GENERATE(1, 2, 5);
-  CAPTURE(Name(level), Name(type), threads, kSeed);
+  // What differs between architectures here is the end of their branches, and the windows.
+  const char* const architecture = GENERATE("llama", "gemma3", "phi3");
+  CAPTURE(architecture, Name(level), Name(type), threads, kSeed);
   // Large enough that the work is really split.
-  const auto model = RandomModel(
-      {.dim = 256, .ffn_dim = 512, .heads = 8, .kv_heads = 2, .vocabulary = 512, .type = type});
+  const auto model = RandomModel({.architecture = architecture,
+                                  .dim = 256,
+                                  .ffn_dim = 512,
+                                  .heads = 8,
+                                  .kv_heads = 2,
+                                  .vocabulary = 512,
+                                  .window = 6,
+                                  .type = type});
   const KvLayout layout = LayoutOf(model->shape(), 8);
   std::mt19937 random(kSeed);
   constexpr size_t kSequences = 5;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/exec/cpu/decoder_forward.h"
 #include "engine/kv/block_pool.h"
 #include "engine/model/language_model.h"
@@ -14,8 +15,15 @@
 
 namespace baton {
 
-inline std::shared_ptr<const LanguageModel> RandomModel(const RandomModelOptions& options) {
-  const TempFile file(RandomModelBytes(options));
+// add_keys: those that the options have no word for.
+inline std::shared_ptr<const LanguageModel> RandomModel(
+    const RandomModelOptions& options,
+    absl::FunctionRef<void(GgufWriter&)> add_keys = [](GgufWriter&) {}) {
+  GgufWriter writer;
+  AddRandomModelKeys(options, writer);
+  add_keys(writer);
+  AddRandomModelTensors(options, writer);
+  const TempFile file(writer.Bytes());
   auto model = LoadLanguageModel("random", file.path());
   REQUIRE_OK(model);
   return *std::move(model);
