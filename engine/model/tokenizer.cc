@@ -6,6 +6,7 @@
 #include "engine/model/gguf.h"
 #include "engine/model/spm_tokenizer.h"
 #include "engine/model/utf8.h"
+#include "engine/model/word_piece_tokenizer.h"
 
 namespace baton {
 namespace {
@@ -46,9 +47,12 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> MakeTokenizer(const GgufFile& f
   if (model == "gpt2") {
     return MakeBpeTokenizer(file);
   }
+  if (model == "bert") {
+    return MakeWordPieceTokenizer(file);
+  }
   return file.Error(absl::StatusCode::kUnimplemented,
                     StrCat("key 'tokenizer.ggml.model' is '", Escaped(model),
-                           "', only 'llama' and 'gpt2' are supported"));
+                           "', only 'llama', 'gpt2' and 'bert' are supported"));
 }
 
 std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {

@@ -19,8 +19,9 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // Any bytes are accepted: those that are not valid UTF-8 become byte or unknown tokens. Text that
-  // spells a special token is treated as text. Runs in O(n log n). Nothing is prepended.
+  // Any bytes are accepted: those that are not valid UTF-8 become byte or unknown tokens, or
+  // nothing where the model drops U+FFFD. Text that spells a special token is treated as text. Runs
+  // in O(n log n). Nothing is prepended.
   virtual std::vector<TokenId> Encode(std::string_view text) const = 0;
 
   // The bytes of one token; empty for special tokens and for ids outside the vocabulary.
@@ -30,6 +31,8 @@ class Tokenizer {
   virtual int32_t vocabulary() const = 0;
   virtual std::optional<TokenId> bos() const = 0;
   virtual bool add_bos() const = 0;  // whether the model wants bos before a prompt
+  // What an encoder wants behind a text.
+  virtual std::optional<TokenId> separator() const { return std::nullopt; }
   virtual bool IsEndOfText(TokenId token) const = 0;
 };
 

@@ -100,6 +100,11 @@ absl::StatusOr<Vocabulary> Vocabulary::Read(const GgufFile& file) {
                    ReadTokenId(file, "tokenizer.ggml.bos_token_id", tokens.size()));
   ASSIGN_OR_RETURN(vocabulary.unknown_,
                    ReadTokenId(file, "tokenizer.ggml.unknown_token_id", tokens.size()));
+  ASSIGN_OR_RETURN(vocabulary.cls_,
+                   ReadTokenId(file, "tokenizer.ggml.cls_token_id", tokens.size()));
+  // The format's own spelling.
+  ASSIGN_OR_RETURN(vocabulary.separator_,
+                   ReadTokenId(file, "tokenizer.ggml.seperator_token_id", tokens.size()));
   for (const std::string_view key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                      "tokenizer.ggml.eom_token_id"}) {
     ASSIGN_OR_RETURN(const auto id, ReadTokenId(file, key, tokens.size()));

@@ -46,7 +46,9 @@ class Vocabulary {
 
   std::optional<TokenId> bos() const { return bos_; }
   std::optional<TokenId> unknown() const { return unknown_; }
-  std::optional<bool> add_bos() const { return add_bos_; }  // where the file says
+  std::optional<TokenId> cls() const { return cls_; }              // where the file says
+  std::optional<TokenId> separator() const { return separator_; }  // where the file says
+  std::optional<bool> add_bos() const { return add_bos_; }         // where the file says
   bool IsEndOfText(TokenId token) const;
 
  private:
@@ -58,6 +60,8 @@ class Vocabulary {
   absl::flat_hash_map<std::string_view, TokenId> by_text_;
   std::optional<TokenId> bos_;
   std::optional<TokenId> unknown_;
+  std::optional<TokenId> cls_;
+  std::optional<TokenId> separator_;
   std::optional<bool> add_bos_;
   std::vector<TokenId> end_of_text_;
 };

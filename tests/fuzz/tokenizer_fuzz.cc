@@ -1,5 +1,6 @@
 // Any bytes as a text, through one tokenizer of each kind: what is encoded must come back as it
-// was, and decoding it as a stream must give the same text as decoding it at once.
+// was, or, where only its words do, be encoded the same again; and decoding it as a stream must
+// give the same text as decoding it at once.
 
 #include <cstdint>
 #include <cstdlib>
@@ -49,6 +50,28 @@ std::unique_ptr<const Tokenizer> MakeBpe(const char* pre) {
   return Make(writer);
 }
 
+// The unknown token is the first.
+std::unique_ptr<const Tokenizer> MakeWordPiece() {
+  std::vector<std::string> tokens = {"[UNK]", "[CLS]", "[SEP]", "<tool>"};
+  const std::string mark = "\xE2\x96\x81";
+  for (char32_t c = '!'; c < 0x250; ++c) {
+    tokens.emplace_back();
+    AppendUtf8(c, tokens.back());
+    tokens.push_back(mark + tokens.back());
+  }
+  for (const char* token : {"th", "the", "aa", "aaaa", "\xE6\x9D\xB1"}) {
+    tokens.emplace_back(token);
+    tokens.push_back(mark + token);
+  }
+  std::vector<int32_t> types(tokens.size(), 1);
+  types[3] = 4;
+  GgufWriter writer;
+  writer.AddString("tokenizer.ggml.model", "bert");
+  writer.AddStrings("tokenizer.ggml.tokens", tokens);
+  writer.AddInts("tokenizer.ggml.token_type", types);
+  return Make(writer);
+}
+
 std::vector<std::unique_ptr<const Tokenizer>> MakeAll() {
   std::vector<std::unique_ptr<const Tokenizer>> all;
   GgufWriter spm;
@@ -65,6 +88,16 @@ void Require(bool condition) {
   if (!condition) {
     std::abort();
   }
+}
+
+void CheckWords(const Tokenizer& tokenizer, std::string_view text) {
+  const std::vector<TokenId> tokens = tokenizer.Encode(text);
+  bool known = true;
+  for (const TokenId token : tokens) {
+    Require(token >= 0 && token < tokenizer.vocabulary());
+    known = known && token != 0;
+  }
+  Require(!known || tokenizer.Encode(DecodeAll(tokenizer, tokens)) == tokens);
 }
 
 void CheckText(const Tokenizer& tokenizer, std::string_view text) {
@@ -98,5 +131,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const auto& tokenizer : tokenizers) {
     baton::CheckText(*tokenizer, {reinterpret_cast<const char*>(data), size});
   }
+  static const auto& word_piece = *baton::MakeWordPiece().release();
+  baton::CheckWords(word_piece, {reinterpret_cast<const char*>(data), size});
   return 0;
 }

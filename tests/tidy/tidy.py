@@ -51,7 +51,7 @@ LIBRARY_HOMES = {
     r"yaml-cpp/": r"config/",
     r"CLI/": r"config/|server/|loadtest/",
     r"rocksdb/|hnswlib/": r"engine/vector/",  # one source file each
-    r"pcre2": r"engine/model/",
+    r"pcre2|utf8proc": r"engine/model/",
     r"spdlog/|prometheus/": r"engine/base/|server/",
     r"cuda|cublas": r"cuda_kernels/|engine/exec/gpu/",
     r"xrt/": r"engine/exec/fpga/",

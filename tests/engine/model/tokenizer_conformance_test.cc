@@ -34,9 +34,10 @@ std::vector<TokenId> ReadIds(const std::string& line) {
 }
 
 TEST_CASE("texts give the expected tokens and come back from them", "[tokenizer]") {
-  const std::string name = GENERATE("ggml-vocab-llama-spm", "ggml-vocab-phi-3", "ggml-vocab-gpt-2",
-                                    "ggml-vocab-starcoder", "ggml-vocab-deepseek-coder",
-                                    "ggml-vocab-deepseek-llm", "made-llama-bpe", "made-qwen2");
+  const std::string name =
+      GENERATE("ggml-vocab-llama-spm", "ggml-vocab-phi-3", "ggml-vocab-gpt-2",
+               "ggml-vocab-starcoder", "ggml-vocab-deepseek-coder", "ggml-vocab-deepseek-llm",
+               "made-llama-bpe", "made-qwen2", "ggml-vocab-bert-bge");
   const auto folder = SharedData("vocab");
   if (!folder.has_value()) {
     return;
@@ -54,18 +55,11 @@ TEST_CASE("texts give the expected tokens and come back from them", "[tokenizer]
     CAPTURE(name, i, texts[i]);
     const auto tokens = (*tokenizer)->Encode(texts[i]);
     CHECK(tokens == ReadIds(lines[i]));
-    CHECK(DecodeAll(**tokenizer, tokens) == texts[i]);
+    // WordPiece keeps a text's words alone.
+    if (name != "ggml-vocab-bert-bge") {
+      CHECK(DecodeAll(**tokenizer, tokens) == texts[i]);
+    }
   }
-}
-
-TEST_CASE("an unsupported kind of tokenizer is refused by name", "[tokenizer]") {
-  const auto path = SharedData("vocab/ggml-vocab-bert-bge.gguf");
-  if (!path.has_value()) {
-    return;
-  }
-  const auto file = GgufFile::Open(path->string());
-  REQUIRE_OK(file);
-  REQUIRE_STATUS(MakeTokenizer(**file), absl::StatusCode::kUnimplemented, "'bert'");
 }
 
 TEST_CASE("prompts give the golden models' tokens", "[tokenizer]") {
