@@ -15,6 +15,7 @@
 #include "engine/model/embedder.h"
 #include "engine/model/language_model.h"
 #include "engine/model/logits_processor.h"
+#include "engine/model/text_encoder.h"
 #include "engine/request/generate_request.h"
 #include "engine/request/vector_request.h"
 #include "engine/request/work.h"
@@ -126,7 +127,7 @@ class SearchSkill {
 struct EmbedBatch {
   std::shared_ptr<const Embedder> embedder;
   std::vector<std::string> texts;
-  TimeUs deadline_us = kNoDeadline;  // polled between texts
+  TimeUs deadline_us = kNoDeadline;  // polled between texts, or between steps of an encoder
 };
 
 struct EmbedBatchResult {
@@ -136,9 +137,14 @@ struct EmbedBatchResult {
   BatchTimes times;
 };
 
+// Execute is thread safe and never blocks: RESOURCE_EXHAUSTED arrives through `done` when the
+// executor's queue is full.
 class EmbedSkill {
  public:
   virtual ~EmbedSkill() = default;
+  // Takes what the encoder needs on this device; UNIMPLEMENTED where it cannot run it. Blocks:
+  // called while the daemon starts, before a batch names the encoder.
+  virtual absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder) = 0;
   virtual void Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) = 0;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -7,14 +8,23 @@
 
 namespace baton {
 
-// Text to one vector. Immutable and thread safe.
+// What makes one vector of a text. Immutable and thread safe.
 class Embedder {
  public:
-  enum class Kind { kLexical, kSemantic };
+  enum class Kind {
+    kLexical,   // a LexicalEmbedder
+    kSemantic,  // a TextEncoder (text_encoder.h): an executor computes it
+  };
   virtual ~Embedder() = default;
   virtual const std::string& name() const = 0;
   virtual Kind kind() const = 0;
   virtual int32_t dimension() const = 0;
+};
+
+// Looks at a text's words alone; computed by whoever asks.
+class LexicalEmbedder : public Embedder {
+ public:
+  Kind kind() const final { return Kind::kLexical; }
   // Writes a vector of length one to out: [dimension()]. A text without any usable feature gives a
   // fixed unit vector, never zeros or NaN.
   virtual void Embed(std::string_view text, std::span<float> out) const = 0;
@@ -23,6 +33,6 @@ class Embedder {
 // The built-in embedder: words, word pairs and character n-grams hashed into `dimension` signed
 // buckets, weighted and normalised. It knows nothing of meaning: texts match by the words and word
 // parts they share. No file, no training.
-std::unique_ptr<const Embedder> MakeLexicalEmbedder(int32_t dimension);
+std::unique_ptr<const LexicalEmbedder> MakeLexicalEmbedder(int32_t dimension);
 
 }  // namespace baton

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "engine/model/architectures.h"
+#include "engine/model/matrix_view.h"
 #include "engine/model/rope.h"
-#include "engine/model/tensor_type.h"
 #include "engine/model/tokenizer.h"
 
 namespace baton {
@@ -43,15 +42,6 @@ struct LlmShape {
   Activation activation = Activation::kSilu;
   float logit_cap = 0;     // logits become logit_cap * tanh(logit / logit_cap); 0: none
   int64_t parameters = 0;  // counted from the tensors
-};
-
-// A matrix, or consecutive rows of one, as the file holds it: `rows` rows of `cols` weights in
-// blocks of `type`. Memory belongs to the LanguageModel's mapped file.
-struct MatrixView {
-  TensorType type = TensorType::kF32;
-  const std::byte* data = nullptr;  // [rows, cols], row-major, each row RowBytes(type, cols)
-  int64_t rows = 0;                 // outputs
-  int64_t cols = 0;                 // inputs
 };
 
 // Pointers are to f32; null: the model has none, as of every norm but the first two and every bias.

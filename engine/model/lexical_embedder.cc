@@ -103,13 +103,12 @@ FeatureBag Features(std::string_view text) {
   return bag;
 }
 
-class LexicalEmbedder final : public Embedder {
+class HashedWords final : public LexicalEmbedder {
  public:
-  explicit LexicalEmbedder(int32_t dimension)
+  explicit HashedWords(int32_t dimension)
       : name_("lexical-" + std::to_string(dimension)), dimension_(dimension) {}
 
   const std::string& name() const override { return name_; }
-  Kind kind() const override { return Kind::kLexical; }
   int32_t dimension() const override { return dimension_; }
 
   void Embed(std::string_view text, std::span<float> out) const override {
@@ -136,8 +135,8 @@ class LexicalEmbedder final : public Embedder {
 
 }  // namespace
 
-std::unique_ptr<const Embedder> MakeLexicalEmbedder(int32_t dimension) {
-  return std::make_unique<LexicalEmbedder>(dimension);
+std::unique_ptr<const LexicalEmbedder> MakeLexicalEmbedder(int32_t dimension) {
+  return std::make_unique<HashedWords>(dimension);
 }
 
 }  // namespace baton

@@ -166,7 +166,7 @@ class LexicalRanker {
 
   const std::vector<Passage>& passages_;
   const bool rerank_;
-  const std::unique_ptr<const Embedder> embedder_;
+  const std::unique_ptr<const LexicalEmbedder> embedder_;
   std::vector<std::vector<float>> vectors_;
 };
 

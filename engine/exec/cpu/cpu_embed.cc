@@ -8,8 +8,11 @@
 
 namespace baton {
 
-CpuEmbed::CpuEmbed(const CpuEmbedOptions& options, const Clock& clock)
-    : clock_(clock), jobs_(static_cast<size_t>(options.queue_batches)) {
+CpuEmbed::CpuEmbed(const CpuEmbedOptions& options, const CpuKernels& kernels, const Clock& clock)
+    : clock_(clock),
+      jobs_(static_cast<size_t>(options.queue_batches)),
+      encoder_({.threads = options.threads, .queue_batches = options.queue_batches}, kernels,
+               clock) {
   for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { ThreadMain(); });
 }
 
@@ -19,7 +22,14 @@ CpuEmbed::~CpuEmbed() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+absl::Status CpuEmbed::LoadModel(std::shared_ptr<const TextEncoder> encoder) {
+  return encoder_.LoadModel(std::move(encoder));
+}
+
 void CpuEmbed::Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) {
+  if (batch.embedder->kind() == Embedder::Kind::kSemantic) {
+    return encoder_.Execute(std::move(batch), std::move(done));
+  }
   Job job = {.batch = std::move(batch), .done = std::move(done), .queued_us = clock_.NowUs()};
   ++batches_;
   if (jobs_.TryPush(std::move(job))) return;
@@ -49,14 +59,15 @@ void CpuEmbed::RunJob(Job job) {
 
 absl::Status CpuEmbed::Embed(const EmbedBatch& batch,
                              std::vector<std::vector<float>>* embeddings) const {
+  const auto& embedder = static_cast<const LexicalEmbedder&>(*batch.embedder);  // by its kind
   embeddings->reserve(batch.texts.size());
   for (const std::string& text : batch.texts) {
     if (clock_.NowUs() >= batch.deadline_us) {
       return absl::DeadlineExceededError(StrCat("embedding stopped at text ", embeddings->size(),
                                                 " of ", batch.texts.size(), ": deadline passed"));
     }
-    std::vector<float>& embedding = embeddings->emplace_back(batch.embedder->dimension());
-    batch.embedder->Embed(text, embedding);
+    std::vector<float>& embedding = embeddings->emplace_back(embedder.dimension());
+    embedder.Embed(text, embedding);
   }
   return absl::OkStatus();
 }

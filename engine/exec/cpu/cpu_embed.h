@@ -6,27 +6,30 @@
 
 #include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
+#include "engine/exec/cpu/cpu_encoder.h"
 #include "engine/exec/executor.h"
 
 namespace baton {
 
 struct CpuEmbedOptions {
-  int threads = 1;              // at least 1
-  int64_t queue_batches = 256;  // waiting
+  int threads = 1;              // at least 1; and as many of the encoder
+  int64_t queue_batches = 256;  // waiting; and as many of the encoder, waiting or running
 };
 
-// Embeds batches on its own threads, one thread a batch. A batch that finds the queue full gets
-// RESOURCE_EXHAUSTED, from the calling thread; one past its deadline DEADLINE_EXCEEDED. Destruction
-// finishes the running batches and answers the waiting ones with CANCELLED. Thread safe.
+// Embeds batches on its own threads: lexical ones one thread a batch, an encoder's on a CpuEncoder,
+// whose threads share each step. A batch that finds the queue full gets RESOURCE_EXHAUSTED, from
+// the calling thread; one past its deadline DEADLINE_EXCEEDED. Destruction finishes what runs and
+// answers what waits with CANCELLED. Thread safe.
 class CpuEmbed final : public EmbedSkill {
  public:
-  // `clock` outlives it.
-  CpuEmbed(const CpuEmbedOptions& options, const Clock& clock);
+  // `kernels` and `clock` outlive it.
+  CpuEmbed(const CpuEmbedOptions& options, const CpuKernels& kernels, const Clock& clock);
   ~CpuEmbed() override;
 
+  absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder) override;
   void Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) override;
 
-  int32_t queue_depth() const { return batches_; }  // waiting and running
+  int32_t queue_depth() const { return batches_ + encoder_.queue_depth(); }  // waiting and running
 
  private:
   struct Job {
@@ -43,6 +46,7 @@ class CpuEmbed final : public EmbedSkill {
   BoundedQueue<Job> jobs_;
   std::atomic<int32_t> batches_{0};
   std::atomic<bool> stopping_{false};
+  CpuEncoder encoder_;
   std::vector<std::thread> threads_;
 };
 

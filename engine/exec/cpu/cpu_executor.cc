@@ -61,7 +61,8 @@ class CpuExecutor final : public Executor {
               .step_tokens_max = static_cast<int32_t>(options.step_tokens_max)},
              KernelsFor(level), clock),
         search_({.threads = search_threads_, .queue_batches = options.search_queue_batches}, clock),
-        embed_({.threads = embed_threads_, .queue_batches = options.embed_queue_batches}, clock) {
+        embed_({.threads = embed_threads_, .queue_batches = options.embed_queue_batches},
+               KernelsFor(level), clock) {
     info_.platform = Platform::kCpu;
     info_.device = "cpu0";
     info_.present = true;

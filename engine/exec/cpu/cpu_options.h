@@ -13,7 +13,7 @@ struct CpuOptions {
   int64_t step_tokens_max = 512;  // sizes the workspace; not a key: schedule.step_tokens_max
   int64_t search_threads = 0;
   int64_t search_queue_batches = 256;
-  int64_t embed_threads = 1;
+  int64_t embed_threads = 0;
   int64_t embed_queue_batches = 256;
   std::string simd = "auto";
 

@@ -6,7 +6,7 @@
 
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/thread_team.h"
-#include "engine/model/language_model.h"
+#include "engine/model/matrix_view.h"
 
 namespace baton {
 

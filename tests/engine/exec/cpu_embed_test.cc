@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/encoder_file.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 
@@ -14,11 +15,10 @@ namespace baton {
 namespace {
 
 // Vectors that tell the texts apart; each text takes 10 us on `clock`. A text "wait" blocks.
-class StubEmbedder final : public Embedder {
+class StubEmbedder final : public LexicalEmbedder {
  public:
   explicit StubEmbedder(FakeClock* clock) : clock_(clock) {}
   const std::string& name() const override { return name_; }
-  Kind kind() const override { return Kind::kLexical; }
   int32_t dimension() const override { return 2; }
   void Embed(std::string_view text, std::span<float> out) const override {
     if (text == "wait") {
@@ -48,8 +48,8 @@ struct Fixture {
   }
   FakeClock clock;
   std::shared_ptr<StubEmbedder> embedder = std::make_shared<StubEmbedder>(&clock);
-  std::unique_ptr<CpuEmbed> embed =
-      std::make_unique<CpuEmbed>(CpuEmbedOptions{.threads = 1, .queue_batches = 2}, clock);
+  std::unique_ptr<CpuEmbed> embed = std::make_unique<CpuEmbed>(
+      CpuEmbedOptions{.threads = 1, .queue_batches = 2}, KernelsFor(SimdLevel::kBaseline), clock);
 };
 
 }  // namespace
@@ -100,6 +100,101 @@ TEST_CASE("destruction finishes what runs and answers what waits") {
   destroyed.get();
   REQUIRE_OK(running.get().status);
   REQUIRE_STATUS(waiting.get().status, absl::StatusCode::kCancelled, "shutting down");
+}
+
+namespace {
+
+std::shared_ptr<const TextEncoder> LoadEncoder(const RandomEncoderOptions& options) {
+  const TempFile file(RandomEncoderBytes(options));
+  auto encoder = LoadTextEncoder("random", file.path());
+  REQUIRE_OK(encoder);
+  return *std::move(encoder);
+}
+
+std::future<EmbedBatchResult> Submit(CpuEmbed& embed, std::shared_ptr<const Embedder> embedder,
+                                     std::vector<std::string> texts,
+                                     TimeUs deadline_us = kNoDeadline) {
+  auto promise = std::make_shared<std::promise<EmbedBatchResult>>();
+  auto future = promise->get_future();
+  embed.Execute(
+      {.embedder = std::move(embedder), .texts = std::move(texts), .deadline_us = deadline_us},
+      [promise](EmbedBatchResult result) { promise->set_value(std::move(result)); });
+  return future;
+}
+
+}  // namespace
+
+TEST_CASE("an encoder's texts share steps, and come out as they would alone") {
+  FakeClock clock;
+  const auto encoder = LoadEncoder({});
+  CpuEmbed embed({.threads = 2, .queue_batches = 64}, KernelsFor(DetectedSimdLevel()), clock);
+  REQUIRE_OK(embed.LoadModel(encoder));
+  REQUIRE_OK(embed.LoadModel(encoder));
+  REQUIRE_STATUS(embed.LoadModel(LoadEncoder({})), absl::StatusCode::kUnimplemented,
+                 "one embedding model");
+  // More tokens than a step takes, in batches of different sizes that are there at once.
+  std::vector<std::vector<std::string>> batches;
+  for (size_t size : {1, 40, 0, 3, 100, 1}) {
+    std::vector<std::string>& texts = batches.emplace_back();
+    for (size_t i = 0; i < size; ++i) {
+      std::string text = "the tower of number " + std::to_string(size) + std::to_string(i);
+      if (i % 7 == 3) text = "";
+      if (i % 7 == 5) text.append(1000, 'x');
+      texts.push_back(text);
+    }
+  }
+  std::vector<std::future<EmbedBatchResult>> futures;
+  for (const auto& texts : batches) futures.push_back(Submit(embed, encoder, texts));
+  for (size_t b = 0; b < batches.size(); ++b) {
+    const EmbedBatchResult result = futures[b].get();
+    REQUIRE_OK(result.status);
+    REQUIRE(result.texts == batches[b]);
+    REQUIRE(result.embeddings.size() == batches[b].size());
+    for (size_t i = 0; i < batches[b].size(); i += 13) {
+      const EmbedBatchResult alone = Submit(embed, encoder, {batches[b][i]}).get();
+      REQUIRE_OK(alone.status);
+      CHECK(alone.embeddings[0] == result.embeddings[i]);
+    }
+  }
+  REQUIRE(embed.queue_depth() == 0);
+  // The lexical one beside it.
+  const EmbedBatchResult lexical = Submit(embed, MakeLexicalEmbedder(32), {"a"}).get();
+  REQUIRE_OK(lexical.status);
+  CHECK(lexical.embeddings[0].size() == 32);
+}
+
+TEST_CASE("an encoder's batches are refused and ended with reasons") {
+  FakeClock clock;
+  const auto encoder = LoadEncoder({});
+  auto embed = std::make_unique<CpuEmbed>(CpuEmbedOptions{.threads = 1, .queue_batches = 2},
+                                          KernelsFor(SimdLevel::kBaseline), clock);
+  const EmbedBatchResult unknown = Submit(*embed, encoder, {"a"}).get();
+  REQUIRE_STATUS(unknown.status, absl::StatusCode::kInternal, "not loaded");
+  REQUIRE(unknown.texts == std::vector<std::string>{"a"});
+  REQUIRE_OK(embed->LoadModel(encoder));
+  REQUIRE_STATUS(Submit(*embed, encoder, {"a", "b"}, clock.NowUs()).get().status,
+                 absl::StatusCode::kDeadlineExceeded, "text 0 of 2");
+
+  // The thread is held in the first batch's `done`; two more make the queue full.
+  std::promise<void> reached;
+  std::promise<void> release;
+  embed->Execute({.embedder = encoder, .texts = {"a"}}, [&](EmbedBatchResult) {
+    reached.set_value();
+    release.get_future().wait();
+  });
+  reached.get_future().wait();
+  auto second = Submit(*embed, encoder, {"b"});
+  auto third = Submit(*embed, encoder, {"c"});
+  const EmbedBatchResult refused = Submit(*embed, encoder, {"d"}).get();
+  REQUIRE_STATUS(refused.status, absl::StatusCode::kResourceExhausted, "2 batches");
+  REQUIRE(refused.texts == std::vector<std::string>{"d"});
+  REQUIRE(embed->queue_depth() == 2);
+  auto destroyed = std::async(std::launch::async, [&embed] { embed.reset(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // destruction has begun by then
+  release.set_value();
+  destroyed.get();
+  REQUIRE_STATUS(second.get().status, absl::StatusCode::kCancelled, "shutting down");
+  REQUIRE_STATUS(third.get().status, absl::StatusCode::kCancelled, "shutting down");
 }
 
 }  // namespace baton

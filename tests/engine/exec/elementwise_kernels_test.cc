@@ -1,4 +1,5 @@
-// The kernels that treat each row or element on its own: rms_norm, rope, the gates, soft_cap.
+// The kernels that treat each row or element on its own: norms, biases, rope, the gates, gelu,
+// soft_cap.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <random>
@@ -161,6 +162,109 @@ TEST_CASE("soft_cap equals its naive twin, stays within the cap and keeps a NaN"
   float nan = NAN;
   KernelsFor(level).soft_cap({.x = &nan, .count = 1, .cap = cap});
   REQUIRE(std::isnan(nan));
+}
+
+TEST_CASE("layer_norm equals its naive twin, in place as well") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const bool in_place = GENERATE(false, true);
+  const float middle = GENERATE(0.0f, 100.0f);  // far from it, differences are what is left
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(level), in_place, middle);
+  for (const int64_t dim : {1, 2, 7, 15, 16, 17, 64, 100, 384, 2048}) {
+    for (const int64_t rows : {0, 1, 3}) {
+      CAPTURE(dim, rows);
+      std::vector<float> x = Random(static_cast<size_t>(rows * dim) + 1, 3.0f, random);
+      for (float& value : x) value += middle;
+      const std::vector<float> before = x;
+      const std::vector<float> weight = Random(static_cast<size_t>(dim) + 1, 1.0f, random);
+      const std::vector<float> bias = Random(static_cast<size_t>(dim) + 1, 1.0f, random);
+      std::vector<float> y(x.size(), NAN);
+      float* const out = in_place ? x.data() + 1 : y.data() + 1;
+      KernelsFor(level).layer_norm({.x = x.data() + 1,
+                                    .weight = weight.data() + 1,
+                                    .bias = bias.data() + 1,
+                                    .y = out,
+                                    .rows = rows,
+                                    .dim = dim,
+                                    .epsilon = 1e-5f});
+      const double size = static_cast<double>(dim);
+      for (int64_t r = 0; r < rows; ++r) {
+        const float* const was = before.data() + 1 + r * dim;
+        double mean = 0;
+        for (int64_t i = 0; i < dim; ++i) mean += was[i] / size;
+        double variance = 0;
+        for (int64_t i = 0; i < dim; ++i) variance += std::pow(was[i] - mean, 2) / size;
+        const double deviation = std::sqrt(variance + 1e-5);
+        for (int64_t i = 0; i < dim; ++i) {
+          const double scaled = (was[i] - mean) / deviation * weight[1 + i];
+          // The mean's own rounding, seen through the deviation, and that of what follows.
+          const double error_max =
+              2e-6 * (1 + std::abs(mean)) / deviation * std::abs(weight[1 + i]) +
+              2e-6 * (std::abs(scaled) + std::abs(bias[1 + i])) + 1e-9;
+          REQUIRE(std::abs(out[r * dim + i] - (scaled + bias[1 + i])) <= error_max);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("add_bias adds to each row") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(level));
+  for (const int64_t dim : {0, 1, 7, 15, 16, 17, 64, 100}) {
+    for (const int64_t rows : {0, 1, 3}) {
+      CAPTURE(dim, rows);
+      std::vector<float> x = Random(static_cast<size_t>(rows * dim) + 2, 3.0f, random);
+      const std::vector<float> before = x;
+      const std::vector<float> bias = Random(static_cast<size_t>(dim) + 1, 1.0f, random);
+      KernelsFor(level).add_bias(
+          {.x = x.data() + 1, .bias = bias.data() + 1, .rows = rows, .dim = dim});
+      for (int64_t i = 0; i < rows * dim; ++i) {
+        REQUIRE(x[1 + i] == before[1 + i] + bias[1 + i % dim]);
+      }
+      REQUIRE(x.front() == before.front());
+      REQUIRE(x.back() == before.back());
+    }
+  }
+}
+
+TEST_CASE("gelu equals its naive twin, in both tails as well") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(level));
+  for (const int64_t dim : {0, 1, 3, 15, 16, 17, 172, 1000}) {
+    for (const float spread : {0.01f, 1.0f, 5.0f, 1000.0f}) {
+      for (const int64_t rows : {0, 1, 3}) {
+        CAPTURE(dim, spread, rows);
+        std::vector<float> x = Random(static_cast<size_t>(rows * dim) + 2, spread, random);
+        const std::vector<float> before = x;
+        const std::vector<float> bias = Random(static_cast<size_t>(dim) + 1, 0.1f, random);
+        KernelsFor(level).gelu(
+            {.x = x.data() + 1, .bias = bias.data() + 1, .rows = rows, .dim = dim});
+        for (int64_t i = 0; i < rows * dim; ++i) {
+          const double v = before[1 + i] + bias[1 + i % dim];  // as the kernel, in f32
+          const double want = v * 0.5 * std::erfc(-v / std::sqrt(2.0));
+          // The tail's exponent is rounded before it is raised.
+          REQUIRE(std::abs(x[1 + i] - want) <= (1e-6 + 2e-7 * v * v) * std::abs(want) + 1e-30);
+        }
+        REQUIRE(x.front() == before.front());
+        REQUIRE(x.back() == before.back());
+      }
+    }
+  }
+}
+
+TEST_CASE("gelu keeps a NaN and never makes one") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  std::vector<float> x = {NAN, 3e38f, -3e38f, 0.0f, -0.0f, 88.5f, -88.5f};
+  const std::vector<float> bias(x.size(), 0.0f);
+  KernelsFor(level).gelu(
+      {.x = x.data(), .bias = bias.data(), .rows = 1, .dim = static_cast<int64_t>(x.size())});
+  REQUIRE(std::isnan(x[0]));
+  REQUIRE(x[1] == 3e38f);
+  REQUIRE(x[5] == 88.5f);
+  for (size_t i = 2; i < x.size(); ++i) REQUIRE(std::isfinite(x[i]));
 }
 
 }  // namespace baton

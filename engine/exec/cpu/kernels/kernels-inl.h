@@ -4,9 +4,13 @@
 // *-inl.h files may call an inline function or template of a shared header: the linker keeps one
 // copy of those for the whole program, and it could be the one with the newest instructions.
 
+#include "engine/exec/cpu/kernels/add_bias-inl.h"
 #include "engine/exec/cpu/kernels/attention-inl.h"
+#include "engine/exec/cpu/kernels/encoder_attention-inl.h"
 #include "engine/exec/cpu/kernels/gate-inl.h"
+#include "engine/exec/cpu/kernels/gelu-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/kernels/layer_norm-inl.h"
 #include "engine/exec/cpu/kernels/matmul-inl.h"
 #include "engine/exec/cpu/kernels/packed_matmul-inl.h"
 #include "engine/exec/cpu/kernels/rms_norm-inl.h"
@@ -23,6 +27,10 @@ constexpr CpuKernels kTable = {
     .silu_gate = &Gate<Silu>,
     .gelu_gate = &Gate<GeluTanh>,
     .soft_cap = &SoftCap,
+    .layer_norm = &LayerNorm,
+    .add_bias = &AddBias,
+    .gelu = &Gelu,
+    .encoder_attention = &EncoderAttention,
 #if defined(__AVX512VNNI__)
     .quantise = &Quantise,
     .packed_matmul = &PackedMatmul,

@@ -114,6 +114,33 @@ struct RmsNormArgs {
   float epsilon;
 };
 
+// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, for each row. y may be x.
+struct LayerNormArgs {
+  const float* x;       // [rows, dim], row-major
+  const float* weight;  // [dim]
+  const float* bias;    // [dim]
+  float* y;             // [rows, dim], row-major
+  int64_t rows;
+  int64_t dim;
+  float epsilon;
+};
+
+// x += bias, for each row.
+struct AddBiasArgs {
+  float* x;           // [rows, dim], row-major
+  const float* bias;  // [dim]
+  int64_t rows;
+  int64_t dim;
+};
+
+// x = gelu(x + bias), for each row; gelu(v) = v * (1 + erf(v / sqrt(2))) / 2.
+struct GeluArgs {
+  float* x;           // [rows, dim], row-major
+  const float* bias;  // [dim]
+  int64_t rows;
+  int64_t dim;
+};
+
 // Rotates the pairs i < pairs of every head in place: of elements (2i, 2i + 1), or, with `halves`,
 // (i, i + pairs). What lies behind them in a head stays.
 struct RopeArgs {
@@ -149,6 +176,31 @@ inline constexpr int64_t AttentionScratch(int64_t group, int64_t block_tokens) {
   return 3 * group + block_tokens;  // each head's running maximum, sum and factor; scores
 }
 
+// Attention of one head to a whole text, in both directions, for some of its positions:
+// out[i] = softmax(q[i] . K^T * scale) . V. The rows of q, k and v are row_stride apart.
+struct EncoderAttentionArgs {
+  const float* q;  // [queries, head_dim]
+  const float* k;  // [positions, head_dim]
+  const float* v;  // [positions, head_dim]
+  float* out;      // [queries, head_dim], rows out_stride apart
+  int64_t row_stride;
+  int64_t out_stride;
+  int64_t queries;
+  int64_t positions;   // at least 1
+  int64_t key_stride;  // EncoderAttentionStride(positions)
+  int64_t head_dim;
+  float scale;
+  float* scratch;  // [EncoderAttentionScratch(positions, head_dim)]; the caller's thread's own
+};
+inline constexpr int64_t kEncoderQueryTile = 4;  // queries whose scores are held at once
+// Whole vectors of any instruction set, and not a power of two, whose rows would share cache sets.
+inline constexpr int64_t EncoderAttentionStride(int64_t positions) {
+  return (positions + 15) / 16 * 16 + 16;
+}
+inline constexpr int64_t EncoderAttentionScratch(int64_t positions, int64_t head_dim) {
+  return (head_dim + kEncoderQueryTile) * EncoderAttentionStride(positions);  // keys; scores
+}
+
 // gate = f(gate) * up, with f(x) = x / (1 + exp(-x)) (silu), or the tanh form of gelu.
 struct GateArgs {
   float* gate;      // [count]
@@ -171,6 +223,10 @@ struct CpuKernels {
   void (*silu_gate)(const GateArgs& args);
   void (*gelu_gate)(const GateArgs& args);
   void (*soft_cap)(const SoftCapArgs& args);
+  void (*layer_norm)(const LayerNormArgs& args);
+  void (*add_bias)(const AddBiasArgs& args);
+  void (*gelu)(const GeluArgs& args);
+  void (*encoder_attention)(const EncoderAttentionArgs& args);
   // Both null where the instruction set has no integer dot product.
   void (*quantise)(const QuantiseArgs& args) = nullptr;
   void (*packed_matmul)(const PackedMatmulArgs& args) = nullptr;

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "engine/base/clock.h"
+#include "engine/exec/cpu/encoder_forward.h"
+#include "engine/exec/executor.h"
+
+namespace baton {
+
+struct CpuEncoderOptions {
+  int threads = 1;              // at least 1
+  int64_t queue_batches = 256;  // waiting or running
+};
+
+// Embeds texts by an encoder, in steps of as many texts as EncoderForward takes at once. A step
+// takes texts of all batches in turn: batches of few texts share a step, and a question does not
+// wait for the end of an ingest. A batch that finds the queue full gets RESOURCE_EXHAUSTED, from
+// the calling thread; one past its deadline DEADLINE_EXCEEDED, at the end of a step. Destruction
+// finishes the running step and answers what is not complete with CANCELLED. Thread safe. Without a
+// model it has no thread; with one, it leads a ThreadTeam.
+class CpuEncoder {
+ public:
+  using Done = absl::AnyInvocable<void(EmbedBatchResult)>;
+
+  // `kernels` and `clock` outlive it.
+  CpuEncoder(const CpuEncoderOptions& options, const CpuKernels& kernels, const Clock& clock);
+  ~CpuEncoder();
+  CpuEncoder(const CpuEncoder&) = delete;
+  CpuEncoder& operator=(const CpuEncoder&) = delete;
+
+  // Packs the weights and allocates the workspace. Blocks. UNIMPLEMENTED: it has another encoder.
+  absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder);
+
+  // batch.embedder is the encoder that was loaded before; else INTERNAL.
+  void Execute(EmbedBatch batch, Done done);
+
+  int32_t queue_depth() const { return batches_; }  // waiting and running
+
+ private:
+  struct Job {
+    EmbedBatch batch;
+    Done done;
+    TimeUs queued_us = 0;
+    TimeUs start_us = -1;                        // of its first step; -1: it has had none
+    size_t planned = 0;                          // texts in this step or an earlier one
+    std::vector<std::vector<float>> embeddings;  // of the earlier steps'
+  };
+  // A step's text.
+  struct Text {
+    Job* job;
+    std::vector<TokenId> tokens;
+  };
+
+  void ThreadMain();
+  // Moves what has come in to jobs_; blocks while there is nothing to do. False: it is over.
+  bool TakeJobs();
+  void RunStep();
+  std::vector<Text> PlanStep();
+  // Answers the jobs that are complete, or past their deadline.
+  void EndJobs();
+  void End(Job& job, absl::Status status);
+
+  const CpuEncoderOptions options_;
+  const CpuKernels& kernels_;
+  const Clock& clock_;
+  std::atomic<int32_t> batches_{0};
+
+  std::mutex mutex_;  // of the next four
+  std::condition_variable changed_;
+  std::shared_ptr<const TextEncoder> encoder_;
+  std::deque<std::unique_ptr<Job>> arrived_;
+  bool stopping_ = false;
+
+  // Of the thread alone, once it runs.
+  std::unique_ptr<ThreadTeam> team_;
+  std::unique_ptr<EncoderForward> forward_;
+  std::deque<std::unique_ptr<Job>> jobs_;  // the first has the first word in the next step
+  std::thread thread_;
+};
+
+}  // namespace baton

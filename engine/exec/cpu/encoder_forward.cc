@@ -1,0 +1,238 @@
+#include "engine/exec/cpu/encoder_forward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+
+namespace baton {
+namespace {
+
+// Rows beyond which more do not make the weights' reading cheaper, and what a waiting question may
+// have to wait for at most.
+constexpr int32_t kStepTokens = 512;
+// Rows of one head that a thread takes at once: enough that laying out the text's keys for them is
+// a small part of their work.
+constexpr int64_t kQueryRows = 64;
+
+}  // namespace
+
+EncoderForward::EncoderForward(std::shared_ptr<const TextEncoder> encoder,
+                               const CpuKernels& kernels, ThreadTeam& team)
+    : encoder_(std::move(encoder)),
+      shape_(encoder_->shape()),
+      weights_(encoder_->weights()),
+      kernels_(kernels),
+      team_(team),
+      step_tokens_max_(std::max(shape_.context_tokens, kStepTokens)),
+      products_(kernels, team,
+                {.rows_max = step_tokens_max_, .cols_max = std::max(shape_.dim, shape_.ffn_dim)}) {
+  const auto rows = static_cast<size_t>(step_tokens_max_);
+  const auto dim = static_cast<size_t>(shape_.dim);
+  for (const EncoderLayerWeights& w : weights_.layers) {
+    LayerMatrices& layer =
+        layers_.emplace_back(LayerMatrices{.query = products_.Prepare(w.query.w),
+                                           .key = products_.Prepare(w.key.w),
+                                           .value = products_.Prepare(w.value.w),
+                                           .output = products_.Prepare(w.output.w),
+                                           .up = products_.Prepare(w.up.w),
+                                           .down = products_.Prepare(w.down.w),
+                                           .qkv_bias = {}});
+    for (const float* bias : {w.query.bias, w.key.bias, w.value.bias}) {
+      layer.qkv_bias.insert(layer.qkv_bias.end(), bias, bias + dim);
+    }
+  }
+
+  const MatrixView& table = weights_.position_embedding;
+  positions_.resize(static_cast<size_t>(table.rows) * dim);
+  DequantizeRow(table.type, table.data, table.rows * table.cols, positions_.data());
+  if (weights_.type_embedding.data != nullptr) {
+    std::vector<float> type(dim);
+    DequantizeRow(weights_.type_embedding.type, weights_.type_embedding.data, shape_.dim,
+                  type.data());
+    for (size_t i = 0; i < positions_.size(); ++i) positions_[i] += type[i % dim];
+  }
+
+  texts_.reserve(rows);
+  queries_.reserve(rows);
+  x_.resize(rows * dim);
+  qkv_.resize(rows * 3 * dim);
+  attended_.resize(rows * dim);
+  up_.resize(rows * static_cast<size_t>(shape_.ffn_dim));
+  scratch_.resize(static_cast<size_t>(
+      team_.threads() * EncoderAttentionScratch(shape_.context_tokens, shape_.head_dim)));
+}
+
+absl::Status EncoderForward::Run(std::span<const std::span<const TokenId>> texts,
+                                 std::vector<std::vector<float>>* embeddings) {
+  RETURN_IF_ERROR(Check(texts));
+  Plan(texts);
+  AddBiasAndNorm(nullptr, weights_.embedding_norm);
+  for (size_t layer = 0; layer < layers_.size(); ++layer) RunLayer(layer);
+  const size_t before = embeddings->size();
+  for (const Text& text : texts_) {
+    if (!Pool(text, embeddings->emplace_back(static_cast<size_t>(shape_.dim)))) {
+      embeddings->resize(before);
+      return absl::InternalError(
+          StrCat("model ", encoder_->name(), " gave an embedding that is not finite"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EncoderForward::Check(std::span<const std::span<const TokenId>> texts) const {
+  int64_t tokens = 0;
+  for (const std::span<const TokenId> text : texts) {
+    const int64_t count = std::ssize(text);
+    tokens += count;
+    if (count < 1 || count > shape_.context_tokens) {
+      return absl::InvalidArgumentError(StrCat("a text of ", count, " tokens, model ",
+                                               encoder_->name(), " takes 1 to ",
+                                               shape_.context_tokens));
+    }
+    for (const TokenId token : text) {
+      if (token < 0 || token >= shape_.vocabulary) {
+        return absl::InvalidArgumentError(StrCat("token ", token, " is not in [0, ",
+                                                 shape_.vocabulary, ") of model ",
+                                                 encoder_->name()));
+      }
+    }
+  }
+  if (tokens > step_tokens_max_) {
+    return absl::InvalidArgumentError(
+        StrCat("a step of ", tokens, " tokens, at most ", step_tokens_max_, " fit"));
+  }
+  return absl::OkStatus();
+}
+
+// Lines up the texts' tokens as rows: the sum of their embeddings.
+void EncoderForward::Plan(std::span<const std::span<const TokenId>> texts) {
+  texts_.clear();
+  queries_.clear();
+  rows_ = 0;
+  const MatrixView& table = weights_.token_embedding;
+  const int64_t row_bytes = RowBytes(table.type, table.cols);
+  const int64_t dim = shape_.dim;
+  for (const std::span<const TokenId> tokens : texts) {
+    const Text text = {.first_row = rows_, .rows = std::ssize(tokens)};
+    for (int64_t i = 0; i < text.rows; ++i) {
+      float* const x = x_.data() + (text.first_row + i) * dim;
+      DequantizeRow(table.type, table.data + tokens[static_cast<size_t>(i)] * row_bytes, dim, x);
+      kernels_.add_bias({.x = x, .bias = positions_.data() + i * dim, .rows = 1, .dim = dim});
+    }
+    for (int64_t i = 0; i < text.rows; i += kQueryRows) {
+      queries_.push_back({.text = text,
+                          .first_row = text.first_row + i,
+                          .rows = std::min(kQueryRows, text.rows - i)});
+    }
+    texts_.push_back(text);
+    rows_ += text.rows;
+  }
+}
+
+void EncoderForward::RunLayer(size_t layer) {
+  const EncoderLayerWeights& weights = weights_.layers[layer];
+  const LayerMatrices& w = layers_[layer];
+  const int64_t dim = shape_.dim;
+  using Product = MatrixProducts::Product;
+
+  const Product qkv[] = {{w.query, qkv_.data(), 3 * dim},
+                         {w.key, qkv_.data() + dim, 3 * dim},
+                         {w.value, qkv_.data() + 2 * dim, 3 * dim}};
+  products_.Multiply(x_.data(), rows_, qkv, /*add=*/false);
+  team_.ParallelFor(rows_, WorkGrain(3 * dim), [&](int64_t begin, int64_t end, int) {
+    kernels_.add_bias({.x = qkv_.data() + begin * 3 * dim,
+                       .bias = w.qkv_bias.data(),
+                       .rows = end - begin,
+                       .dim = 3 * dim});
+  });
+  Attend();
+  const Product output[] = {{w.output, x_.data(), dim}};
+  products_.Multiply(attended_.data(), rows_, output, /*add=*/true);
+  AddBiasAndNorm(weights.output.bias, weights.attention_norm);
+
+  const Product up[] = {{w.up, up_.data(), shape_.ffn_dim}};
+  products_.Multiply(x_.data(), rows_, up, /*add=*/false);
+  team_.ParallelFor(rows_, WorkGrain(24 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
+    kernels_.gelu({.x = up_.data() + begin * shape_.ffn_dim,
+                   .bias = weights.up.bias,
+                   .rows = end - begin,
+                   .dim = shape_.ffn_dim});
+  });
+  const Product down[] = {{w.down, x_.data(), dim}};
+  products_.Multiply(up_.data(), rows_, down, /*add=*/true);
+  AddBiasAndNorm(weights.down.bias, weights.ffn_norm);
+}
+
+// Each row's heads over all rows of its own text, one task per head and some rows.
+void EncoderForward::Attend() {
+  const int64_t dim = shape_.dim;
+  const int64_t head_dim = shape_.head_dim;
+  const int64_t scratch_size = EncoderAttentionScratch(shape_.context_tokens, head_dim);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const auto tasks = std::ssize(queries_) * shape_.heads;
+  int64_t work = 0;
+  for (const Queries& queries : queries_) work += 2 * queries.rows * queries.text.rows * head_dim;
+  const int64_t task_work = queries_.empty() ? 0 : work / std::ssize(queries_);
+  team_.ParallelFor(tasks, WorkGrain(task_work), [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t task = begin; task < end; ++task) {
+      const Queries& queries = queries_[static_cast<size_t>(task / shape_.heads)];
+      const int64_t head = task % shape_.heads * head_dim;
+      const float* const text = qkv_.data() + queries.text.first_row * 3 * dim + head;
+      kernels_.encoder_attention({.q = qkv_.data() + queries.first_row * 3 * dim + head,
+                                  .k = text + dim,
+                                  .v = text + 2 * dim,
+                                  .out = attended_.data() + queries.first_row * dim + head,
+                                  .row_stride = 3 * dim,
+                                  .out_stride = dim,
+                                  .queries = queries.rows,
+                                  .positions = queries.text.rows,
+                                  .key_stride = EncoderAttentionStride(queries.text.rows),
+                                  .head_dim = head_dim,
+                                  .scale = scale,
+                                  .scratch = scratch_.data() + thread * scratch_size});
+    }
+  });
+}
+
+void EncoderForward::AddBiasAndNorm(const float* bias, const LayerNormView& norm) {
+  const int64_t dim = shape_.dim;
+  team_.ParallelFor(rows_, WorkGrain(8 * dim), [&](int64_t begin, int64_t end, int) {
+    float* const x = x_.data() + begin * dim;
+    if (bias != nullptr) {
+      kernels_.add_bias({.x = x, .bias = bias, .rows = end - begin, .dim = dim});
+    }
+    kernels_.layer_norm({.x = x,
+                         .weight = norm.weight,
+                         .bias = norm.bias,
+                         .y = x,
+                         .rows = end - begin,
+                         .dim = dim,
+                         .epsilon = shape_.norm_epsilon});
+  });
+}
+
+bool EncoderForward::Pool(const Text& text, std::vector<float>& embedding) const {
+  const size_t dim = embedding.size();
+  const float* const rows = x_.data() + static_cast<size_t>(text.first_row) * dim;
+  const int64_t count = shape_.pooling == Pooling::kCls ? 1 : text.rows;
+  std::vector<double> sums(dim);
+  for (int64_t row = 0; row < count; ++row) {
+    for (size_t i = 0; i < dim; ++i) sums[i] += rows[static_cast<size_t>(row) * dim + i];
+  }
+  double squares = 0;
+  for (const double sum : sums) squares += sum * sum;
+  if (!std::isfinite(squares)) return false;
+  // Of the direction alone: the mean's division would not change it.
+  if (squares == 0) {
+    embedding[0] = 1;
+    return true;
+  }
+  const double length = std::sqrt(squares);
+  for (size_t i = 0; i < dim; ++i) embedding[i] = static_cast<float>(sums[i] / length);
+  return true;
+}
+
+}  // namespace baton

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/base/ids.h"
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/matrix_products.h"
+#include "engine/exec/cpu/thread_team.h"
+#include "engine/model/text_encoder.h"
+
+namespace baton {
+
+// The forward pass of a BERT encoder over several texts at once: their tokens are the rows of one
+// product with each matrix, so that weights are read once for all of them; each attends to itself
+// alone. An embedding is the same bits whatever else is in the step.
+//
+// The workspace is allocated at construction; Run allocates only what it returns. Not thread safe;
+// uses the team while it runs. `kernels` and `team` outlive it.
+class EncoderForward {
+ public:
+  EncoderForward(std::shared_ptr<const TextEncoder> encoder, const CpuKernels& kernels,
+                 ThreadTeam& team);
+
+  // Tokens that one step takes at most, at least the context.
+  int32_t step_tokens_max() const { return step_tokens_max_; }
+
+  // texts: their TextEncoder::InputTokens. Appends an embedding of length one, [dim], for each.
+  // INVALID_ARGUMENT: a text or the step does not fit the model; INTERNAL: an embedding is not
+  // finite. Nothing is appended then.
+  absl::Status Run(std::span<const std::span<const TokenId>> texts,
+                   std::vector<std::vector<float>>* embeddings);
+
+ private:
+  struct LayerMatrices {
+    PreparedMatrix query, key, value, output, up, down;
+    std::vector<float> qkv_bias;  // [3 * dim]
+  };
+  // One text: its rows of every activation.
+  struct Text {
+    int64_t first_row = 0;
+    int64_t rows = 0;
+  };
+  // Some rows of a text, which one thread attends for.
+  struct Queries {
+    Text text;
+    int64_t first_row = 0;
+    int64_t rows = 0;
+  };
+
+  absl::Status Check(std::span<const std::span<const TokenId>> texts) const;
+  void Plan(std::span<const std::span<const TokenId>> texts);
+  void RunLayer(size_t layer);
+  void Attend();
+  // x_ = norm(x_ + bias), where bias is not null.
+  void AddBiasAndNorm(const float* bias, const LayerNormView& norm);
+  // False: a value is not finite.
+  bool Pool(const Text& text, std::vector<float>& embedding) const;
+
+  const std::shared_ptr<const TextEncoder> encoder_;
+  const EncoderShape& shape_;
+  const EncoderWeights& weights_;
+  const CpuKernels& kernels_;
+  ThreadTeam& team_;
+  const int32_t step_tokens_max_;
+  MatrixProducts products_;
+  std::vector<LayerMatrices> layers_;
+  std::vector<float> positions_;  // [context, dim]: of a token's position and type
+
+  // The step's plan; [m] below is its number of tokens.
+  std::vector<Text> texts_;
+  std::vector<Queries> queries_;
+  int64_t rows_ = 0;
+
+  // Activations, row-major, f32.
+  std::vector<float> x_;         // [m, dim], the residual stream
+  std::vector<float> qkv_;       // [m, 3, dim]
+  std::vector<float> attended_;  // [m, dim]
+  std::vector<float> up_;        // [m, ffn_dim]
+  std::vector<float> scratch_;   // [threads, EncoderAttentionScratch]
+};
+
+}  // namespace baton

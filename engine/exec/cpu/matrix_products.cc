@@ -1,0 +1,99 @@
+#include "engine/exec/cpu/matrix_products.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+
+namespace baton {
+namespace {
+
+// Below about this many multiplications a range costs less than handing it to another thread.
+constexpr int64_t kRangeWork = 64 * 1024;
+
+}  // namespace
+
+int64_t WorkGrain(int64_t unit_work) { return std::max<int64_t>(1, kRangeWork / (unit_work + 1)); }
+
+MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, const Bounds& bounds)
+    : kernels_(kernels), team_(team), bounds_(bounds) {
+  if (kernels_.quantise != nullptr) {
+    const auto quants = static_cast<size_t>(bounds.rows_max * bounds.cols_max);
+    quants_.resize(quants);
+    scales_.resize(quants / 32 + 1);
+    sums_16_.resize(quants / 16 + 1);
+    sums_32_.resize(quants / 32 + 1);
+    quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data()};
+  }
+  scratch_.resize(static_cast<size_t>(team_.threads() * kMatmulPanelRows * bounds.cols_max));
+}
+
+PreparedMatrix MatrixProducts::Prepare(const MatrixView& file) const {
+  PreparedMatrix matrix{.file = file, .packed = {}};
+  if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, team_);
+  return matrix;
+}
+
+void MatrixProducts::Multiply(const float* x, int64_t m, std::span<const Product> products,
+                              bool add) {
+  // The matrices' panels of rows, one matrix after the other, split among the threads.
+  static_assert(kMatmulPanelRows == kPackedRows);
+  const auto panels = [](const Product& product) {
+    return (product.w.file.rows + kPackedRows - 1) / kPackedRows;
+  };
+  const int64_t cols = products[0].w.file.cols;
+  BATON_CHECK(m <= bounds_.rows_max && cols <= bounds_.cols_max);
+  int64_t panel_count = 0;
+  bool any_packed = false;
+  for (const Product& product : products) {
+    panel_count += panels(product);
+    any_packed = any_packed || !product.w.packed.empty();
+  }
+  if (any_packed) Quantise(x, m, cols);
+  const int64_t grain = WorkGrain(m * cols * kPackedRows);
+  team_.ParallelFor(panel_count, grain, [&](int64_t begin, int64_t end, int thread) {
+    for (const Product& product : products) {
+      const int64_t count = panels(product);
+      const MatrixView& w = product.w.file;
+      if (begin < count && end > 0 && !product.w.packed.empty()) {
+        kernels_.packed_matmul({.w = product.w.packed.weights(),
+                                .x = quantised_,
+                                .y = product.y,
+                                .y_stride = product.y_stride,
+                                .m = m,
+                                .panel_begin = std::max<int64_t>(begin, 0),
+                                .panel_end = std::min(end, count),
+                                .add = add});
+      } else if (begin < count && end > 0) {
+        kernels_.matmul(
+            {.x = x,
+             .w = w.data,
+             .type = w.type,
+             .y = product.y,
+             .y_stride = product.y_stride,
+             .m = m,
+             .cols = cols,
+             .row_begin = std::max<int64_t>(begin, 0) * kMatmulPanelRows,
+             .row_end = std::min(end * kMatmulPanelRows, w.rows),
+             .add = add,
+             .scratch = scratch_.data() + thread * kMatmulPanelRows * bounds_.cols_max});
+      }
+      begin -= count;
+      end -= count;
+    }
+  });
+}
+
+void MatrixProducts::Quantise(const float* x, int64_t m, int64_t cols) {
+  team_.ParallelFor(m, WorkGrain(8 * cols), [&](int64_t begin, int64_t end, int) {
+    const int64_t first = begin * cols;
+    kernels_.quantise({.x = x + first,
+                       .m = end - begin,
+                       .cols = cols,
+                       .out = {.q = quantised_.q + first,
+                               .scales = quantised_.scales + first / 32,
+                               .sums_16 = quantised_.sums_16 + first / 16,
+                               .sums_32 = quantised_.sums_32 + first / 32}});
+  });
+}
+
+}  // namespace baton

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/packed_matrix.h"
+#include "engine/exec/cpu/thread_team.h"
+#include "engine/model/matrix_view.h"
+
+namespace baton {
+
+// The range length, in units of `unit_work` multiplications each, that is worth handing to another
+// thread.
+int64_t WorkGrain(int64_t unit_work);
+
+// A matrix of weights as the kernels take it: packed, where it is quantised and the instruction set
+// has a use for that; else as the file holds it.
+struct PreparedMatrix {
+  MatrixView file;
+  PackedMatrix packed;
+};
+
+// Products of activations with matrices of weights, shared by the threads of a team. Each element
+// of a product is summed in an order that does not depend on how many rows there are.
+//
+// The workspace is allocated at construction; Multiply allocates nothing. Not thread safe; uses the
+// team while it runs. `kernels` and `team` outlive it.
+class MatrixProducts {
+ public:
+  struct Bounds {
+    int64_t rows_max;  // of the activations
+    int64_t cols_max;  // of the activations and the matrices
+  };
+  // A matrix, and where its product with the input goes.
+  struct Product {
+    const PreparedMatrix& w;
+    float* y;          // [m, y_stride], the first w.file.rows of each row
+    int64_t y_stride;  // elements
+  };
+
+  MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, const Bounds& bounds);
+
+  PreparedMatrix Prepare(const MatrixView& file) const;
+
+  // y = x . W^T for each product; adds to y where `add`. x: [m, cols], cols the number of columns
+  // of every product's matrix.
+  void Multiply(const float* x, int64_t m, std::span<const Product> products, bool add);
+
+ private:
+  // x: [m, cols], into quantised_.
+  void Quantise(const float* x, int64_t m, int64_t cols);
+
+  const CpuKernels& kernels_;
+  ThreadTeam& team_;
+  const Bounds bounds_;
+  QuantisedRows quantised_ = {};  // the input of a product with packed matrices, in these:
+  std::vector<int8_t> quants_;    // [m, cols_max]
+  std::vector<float> scales_;
+  std::vector<int32_t> sums_16_;
+  std::vector<int32_t> sums_32_;
+  std::vector<float> scratch_;  // [threads, kMatmulPanelRows, cols_max]
+};
+
+}  // namespace baton
