@@ -29,10 +29,24 @@ struct ExecutorsOptions {
 };
 
 struct EmbedderOptions {
+  std::string path;
+  std::string name;
+  std::string question_prefix;
+  std::string passage_prefix;
   int32_t dimension = 1024;
 
   template <class Visitor>
   void Describe(Visitor& v) {
+    v("path", path, AnyValue{},
+      "GGUF file of the embedding model (architecture bert) that new collections and requests that "
+      "name none use; empty: the built-in lexical embedder, which is there in any case");
+    v("name", name, AnyValue{},
+      "its name, which the collections it embeds remember; empty: its file's");
+    v("question_prefix", question_prefix, AnyValue{},
+      "what goes before the questions of Ask for it, such as \"query: \" where a model was trained "
+      "so");
+    v("passage_prefix", passage_prefix, AnyValue{},
+      "what goes before the passages of Ingest for it; after a change, ingest again");
     v("dimension", dimension, Range{16, 65536},
       "length of the built-in lexical embedder's vectors; a collection keeps the one it was made "
       "with");

@@ -35,6 +35,16 @@ absl::Status AddModel(ModelOptions model, std::vector<ModelOptions>& models) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<ModelOptions> EmbedderModel(const Config& config) {
+  std::vector<ModelOptions> models = config.models;
+  const absl::Status added =
+      AddModel({.name = config.embedder.name, .path = config.embedder.path}, models);
+  if (!added.ok()) {
+    return absl::Status(added.code(), StrCat("embedder: ", std::string(added.message())));
+  }
+  return std::move(models.back());
+}
+
 ModelOptions ParseModelFlag(std::string_view text) {
   const size_t equals = text.find('=');
   // A '=' after a slash belongs to the path.

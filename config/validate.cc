@@ -3,6 +3,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "config/models.h"
 #include "engine/base/strings.h"
 
 namespace baton {
@@ -26,6 +27,13 @@ absl::Status ValidateConfig(const Config& config, const Origins& origins) {
         StrCat(Origin(origins, {"rag.passage_overlap_chars", "rag.passage_chars_max"}),
                "rag.passage_overlap_chars must be less than half of rag.passage_chars_max (",
                rag.passage_chars_max, "), but is ", rag.passage_overlap_chars));
+  }
+  if (!config.embedder.path.empty()) {
+    const absl::Status embedder = EmbedderModel(config).status();
+    if (!embedder.ok()) {
+      return absl::InvalidArgumentError(StrCat(Origin(origins, {"embedder.name", "embedder.path"}),
+                                               std::string(embedder.message())));
+    }
   }
   if (config.vector.data_dir.empty()) {
     return absl::InvalidArgumentError(

@@ -83,10 +83,7 @@ absl::StatusOr<RequestId> Engine::Submit(AskRequest request, std::shared_ptr<Ask
 }
 
 absl::StatusOr<RequestId> Engine::Submit(EmbedRequest request, Done<EmbedResult> done) {
-  if (!request.model.empty() && request.model != embedder().name()) {
-    return absl::NotFoundError(StrCat("embedding model \"", request.model,
-                                      "\" is not loaded; loaded: ", embedder().name()));
-  }
+  RETURN_IF_ERROR(loop_->FindEmbedder(request.model).status());
   for (size_t i = 0; i < request.texts.size(); ++i) {
     if (request.texts[i].empty()) {
       return absl::InvalidArgumentError(StrCat("texts[", i, "] is empty"));
@@ -236,7 +233,7 @@ std::vector<std::shared_ptr<const LanguageModel>> Engine::ListLanguageModels() c
   return loop_->parts().models;
 }
 
-const Embedder& Engine::embedder() const { return *loop_->parts().embedder; }
+const std::vector<EmbedderPart>& Engine::ListEmbedders() const { return loop_->parts().embedders; }
 
 std::vector<DeviceReport> Engine::Devices() const { return loop_->Devices(); }
 

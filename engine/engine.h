@@ -27,6 +27,14 @@ namespace baton {
 template <class T>
 using Done = absl::AnyInvocable<void(absl::StatusOr<T>)>;
 
+// An embedder, and what goes before the texts it embeds: some models were trained with words that
+// tell questions from passages.
+struct EmbedderPart {
+  std::shared_ptr<const Embedder> embedder;
+  std::string question_prefix = {};  // of Ask
+  std::string passage_prefix = {};   // of Ingest
+};
+
 // What the engine joins. Executors are owned by the engine; the rest outlives it.
 struct EngineParts {
   const Clock* clock = nullptr;
@@ -34,7 +42,7 @@ struct EngineParts {
   VectorStore* store = nullptr;
   std::vector<std::unique_ptr<Executor>> executors;          // one per device, absent ones too
   std::vector<std::shared_ptr<const LanguageModel>> models;  // the first is the default
-  std::shared_ptr<const Embedder> embedder;
+  std::vector<EmbedderPart> embedders;                       // the first is the default
 };
 
 // An executor's description and its state now.
@@ -83,7 +91,7 @@ class Engine {
   std::vector<CollectionInfo> ListCollections() const;
   absl::StatusOr<CollectionInfo> DescribeCollection(const std::string& name) const;
   std::vector<std::shared_ptr<const LanguageModel>> ListLanguageModels() const;
-  const Embedder& embedder() const;
+  const std::vector<EmbedderPart>& ListEmbedders() const;
   std::vector<DeviceReport> Devices() const;
   absl::StatusOr<std::vector<ExplainedStage>> Explain(const ExplainRequest& request) const;
 

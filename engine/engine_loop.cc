@@ -111,6 +111,13 @@ absl::Status Engine::Loop::LoadModels() {
                              std::ssize(llm_lanes_) * options_.schedule.sequences_running_max)}));
     llm_lanes_.push_back(std::move(lane));
   }
+  for (const EmbedderPart& part : parts_.embedders) {
+    if (part.embedder->kind() != Embedder::Kind::kSemantic) continue;
+    const auto encoder = std::static_pointer_cast<const TextEncoder>(part.embedder);
+    for (Executor* executor : executors) {
+      if (executor->embed() != nullptr) RETURN_IF_ERROR(executor->embed()->LoadModel(encoder));
+    }
+  }
   for (Executor* executor : executors) {
     const ExecutorInfo& info = executor->Describe();
     metrics_
@@ -305,13 +312,14 @@ void Engine::Loop::EndStage(Stage& stage, const BatchTimes& times) {
       .Observe(Seconds(times.queue_us));
 }
 
-void Engine::Loop::RunEmbed(const RequestPtr& active, std::vector<std::string> texts,
+void Engine::Loop::RunEmbed(const RequestPtr& active, const EmbedderPart& embedder,
+                            std::vector<std::string> texts,
                             absl::AnyInvocable<void(std::vector<std::vector<float>>)> then) {
   const int executor = Route(active, "embed", WorkKind::kEmbed, std::ssize(texts));
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
   parts_.executors[static_cast<size_t>(executor)]->embed()->Execute(
-      {.embedder = parts_.embedder,
+      {.embedder = embedder.embedder,
        .texts = std::move(texts),
        .deadline_us = active->envelope.deadline_us},
       [this, active, stage, then = std::move(then)](EmbedBatchResult result) mutable {
@@ -474,6 +482,17 @@ absl::StatusOr<std::shared_ptr<const LanguageModel>> Engine::Loop::FindModel(
         "no language model is configured; start batond with --model FILE.gguf");
   }
   return absl::NotFoundError(StrCat("model \"", name, "\" is not loaded; loaded: ", known));
+}
+
+absl::StatusOr<const EmbedderPart*> Engine::Loop::FindEmbedder(const std::string& name) const {
+  if (name.empty()) return &parts_.embedders.front();
+  std::string known;
+  for (const EmbedderPart& part : parts_.embedders) {
+    if (part.embedder->name() == name) return &part;
+    known += (known.empty() ? "" : ", ") + part.embedder->name();
+  }
+  return absl::NotFoundError(
+      StrCat("embedding model \"", name, "\" is not loaded; loaded: ", known));
 }
 
 std::vector<DeviceReport> Engine::Loop::Devices() const {

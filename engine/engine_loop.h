@@ -64,6 +64,8 @@ class Engine::Loop {
   RouteChoice Choose(const Hints& hints, WorkKind kind, int64_t items) const;
   // NOT_FOUND names the models there are; an empty name is the default model.
   absl::StatusOr<std::shared_ptr<const LanguageModel>> FindModel(const std::string& name) const;
+  // NOT_FOUND names the embedders there are; an empty name is the default one.
+  absl::StatusOr<const EmbedderPart*> FindEmbedder(const std::string& name) const;
 
   // ---- On the loop: the flows of request_flows.cc
 
@@ -102,7 +104,8 @@ class Engine::Loop {
   // The executor for classified work; the stage's record is appended to the request. -1: it failed.
   int Route(const RequestPtr& active, std::string_view stage, WorkKind kind, int64_t items);
   void EndStage(Stage& stage, const BatchTimes& times);
-  void RunEmbed(const RequestPtr& active, std::vector<std::string> texts,
+  void RunEmbed(const RequestPtr& active, const EmbedderPart& embedder,
+                std::vector<std::string> texts,
                 absl::AnyInvocable<void(std::vector<std::vector<float>>)> then);
   void RunSearch(const RequestPtr& active, const std::string& collection,
                  std::vector<std::vector<float>> queries, const SearchParams& params,
@@ -120,6 +123,9 @@ class Engine::Loop {
 
   void AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Work work);
   void AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found);
+  // The embedder of a collection that Ingest fills or Ask searches; FAILED_PRECONDITION: it has
+  // none, or one that this daemon lacks.
+  absl::StatusOr<const EmbedderPart*> EmbedderOf(const CollectionInfo& collection) const;
   void EnsureCollection(const std::shared_ptr<IngestFlow>& flow);
   void IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMachine::Work work);
   LlmLane* LaneOf(const LanguageModel& model);

@@ -169,6 +169,7 @@ struct Engine::Loop::AskFlow {
   RequestPtr active;
   AskMachine machine;
   std::shared_ptr<AskSink> sink;
+  const EmbedderPart* embedder;                // the collection's
   std::shared_ptr<const LanguageModel> model;  // null: retrieval only
   std::string answer = {};                     // the text generated so far
 };
@@ -177,17 +178,14 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
                        std::shared_ptr<AskSink> sink) {
   const auto collection = parts_.store->Describe(request.collection);
   if (!collection.ok()) return Fail(active, collection.status());
-  if (collection->embedder != parts_.embedder->name()) {
-    return Fail(active,
-                absl::FailedPreconditionError(
-                    collection->embedder.empty()
-                        ? StrCat("collection \"", request.collection,
-                                 "\" was not filled by Ingest, so there are no passages to "
-                                 "answer from")
-                        : StrCat("collection \"", request.collection, "\" was embedded by \"",
-                                 collection->embedder, "\", but this daemon embeds by \"",
-                                 parts_.embedder->name(), "\"; ingest it again")));
+  if (collection->embedder.empty()) {
+    return Fail(active, absl::FailedPreconditionError(
+                            StrCat("collection \"", request.collection,
+                                   "\" was not filled by Ingest, so there are no passages to "
+                                   "answer from")));
   }
+  const auto embedder = EmbedderOf(*collection);
+  if (!embedder.ok()) return Fail(active, embedder.status());
   const auto model = FindModel(request.model);
   AskMachine::Writer writer;
   if (model.ok()) {
@@ -203,6 +201,7 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
       AskFlow{.active = active,
               .machine = AskMachine(std::move(request), options_.rag, std::move(writer)),
               .sink = std::move(sink),
+              .embedder = *embedder,
               .model = model.ok() ? *model : nullptr});
   AskStep(flow, flow->machine.Start());
 }
@@ -212,7 +211,8 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
   const AskRequest& request = flow->machine.request();
 
   if (auto* embed = std::get_if<AskMachine::Embed>(&work)) {
-    return RunEmbed(active, {std::move(embed->text)},
+    return RunEmbed(active, *flow->embedder,
+                    {flow->embedder->question_prefix + std::move(embed->text)},
                     [this, flow](std::vector<std::vector<float>> embeddings) {
                       AskStep(flow, flow->machine.OnEmbedded(std::move(embeddings.front())));
                     });
@@ -263,6 +263,7 @@ struct Engine::Loop::IngestFlow {
   RequestPtr active;
   IngestMachine machine;
   Done<IngestResult> done;
+  const EmbedderPart* embedder = nullptr;  // the collection's
 };
 
 void Engine::Loop::Ingest(const RequestPtr& active, IngestMachine machine,
@@ -272,25 +273,46 @@ void Engine::Loop::Ingest(const RequestPtr& active, IngestMachine machine,
   EnsureCollection(flow);
 }
 
+absl::StatusOr<const EmbedderPart*> Engine::Loop::EmbedderOf(
+    const CollectionInfo& collection) const {
+  const std::string& name = collection.spec.name;
+  if (collection.embedder.empty()) {
+    return absl::FailedPreconditionError(StrCat("collection \"", name,
+                                                "\" was created for points, not for documents: "
+                                                "ingest into another"));
+  }
+  auto found = FindEmbedder(collection.embedder);
+  if (!found.ok()) {
+    return absl::FailedPreconditionError(
+        StrCat("collection \"", name, "\" was embedded by another model: ",
+               std::string(found.status().message()), "; load it, or ingest into another"));
+  }
+  // Two models may have had one name.
+  const int32_t dimension = (*found)->embedder->dimension();
+  if (dimension != collection.spec.dimension) {
+    return absl::FailedPreconditionError(StrCat(
+        "collection \"", name, "\" was embedded by \"", collection.embedder, "\" with dimension ",
+        collection.spec.dimension, ", but here it has ", dimension, "; ingest into another"));
+  }
+  return found;
+}
+
 void Engine::Loop::EnsureCollection(const std::shared_ptr<IngestFlow>& flow) {
   const RequestPtr& active = flow->active;
   const std::string& name = flow->machine.request().collection;
-  const std::string& embedder = parts_.embedder->name();
   const auto collection = parts_.store->Describe(name);
   if (collection.ok()) {
-    if (collection->embedder == embedder) return IngestStep(flow, flow->machine.Start());
-    return Fail(active, absl::FailedPreconditionError(StrCat(
-                            "collection \"", name, "\" ",
-                            collection->embedder.empty()
-                                ? "was created for points, not for documents"
-                                : StrCat("was embedded by \"", collection->embedder, "\""),
-                            "; this daemon embeds by \"", embedder, "\": ingest into another")));
+    const auto embedder = EmbedderOf(*collection);
+    if (!embedder.ok()) return Fail(active, embedder.status());
+    flow->embedder = *embedder;
+    return IngestStep(flow, flow->machine.Start());
   }
-  CollectionSpec spec{.name = name, .dimension = parts_.embedder->dimension()};
+  const Embedder& embedder = *parts_.embedders.front().embedder;
+  CollectionSpec spec{.name = name, .dimension = embedder.dimension()};
   Change(
       active,
-      [this, spec = std::move(spec)] {
-        const absl::Status status = parts_.store->CreateCollection(spec, parts_.embedder->name());
+      [this, spec = std::move(spec), &embedder] {
+        const absl::Status status = parts_.store->CreateCollection(spec, embedder.name());
         // Somebody else may have created it meanwhile; it is looked at again below.
         return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
       },
@@ -312,7 +334,10 @@ void Engine::Loop::IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMac
         });
   }
   if (auto* embed = std::get_if<IngestMachine::Embed>(&work)) {
-    return RunEmbed(active, std::move(embed->texts),
+    if (!flow->embedder->passage_prefix.empty()) {
+      for (std::string& text : embed->texts) text.insert(0, flow->embedder->passage_prefix);
+    }
+    return RunEmbed(active, *flow->embedder, std::move(embed->texts),
                     [this, flow](std::vector<std::vector<float>> embeddings) {
                       IngestStep(flow, flow->machine.OnEmbedded(std::move(embeddings)));
                     });
@@ -370,14 +395,16 @@ void Engine::Loop::Drop(const RequestPtr& active, std::string collection, Done<b
 // ---- Single-stage requests
 
 void Engine::Loop::Embed(const RequestPtr& active, EmbedRequest request, Done<EmbedResult> done) {
-  RunEmbed(
-      active, std::move(request.texts),
-      [this, active, done = std::move(done)](std::vector<std::vector<float>> embeddings) mutable {
-        EmbedResult result{.embeddings = std::move(embeddings),
-                           .model = parts_.embedder->name(),
-                           .timings = MakeTimings(*active)};
-        if (Finish(active)) done(std::move(result));
-      });
+  const auto embedder = FindEmbedder(request.model);
+  if (!embedder.ok()) return Fail(active, embedder.status());
+  RunEmbed(active, **embedder, std::move(request.texts),
+           [this, active, name = (*embedder)->embedder->name(),
+            done = std::move(done)](std::vector<std::vector<float>> embeddings) mutable {
+             EmbedResult result{.embeddings = std::move(embeddings),
+                                .model = std::move(name),
+                                .timings = MakeTimings(*active)};
+             if (Finish(active)) done(std::move(result));
+           });
 }
 
 void Engine::Loop::Search(const RequestPtr& active, SearchRequest request,

@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "config/models.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -18,6 +19,7 @@
 #include "engine/exec/gpu/gpu_executor.h"
 #include "engine/model/embedder.h"
 #include "engine/model/language_model.h"
+#include "engine/model/text_encoder.h"
 #include "engine/vector/vector_store.h"
 #include "google/protobuf/stubs/logging.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -121,7 +123,19 @@ absl::Status App::BuildEngine() {
   }
 
   EngineParts parts{.clock = &SystemClock(), .metrics = &metrics_, .store = store_.get()};
-  parts.embedder = MakeLexicalEmbedder(config_.embedder.dimension);
+  if (!config_.embedder.path.empty()) {
+    ASSIGN_OR_RETURN(const ModelOptions model, EmbedderModel(config_));
+    SetPhase(absl::UnavailableError(StrCat("starting: loading embedding model ", model.name)));
+    auto loaded = LoadTextEncoder(model.name, model.path);
+    if (!loaded.ok()) return Annotate(StrCat("embedder: ", model.name), loaded.status());
+    const EncoderShape& shape = (*loaded)->shape();
+    Log().info("embedding model {}: {}, {} parameters, dimension {}, context of {} tokens",
+               model.name, shape.architecture, shape.parameters, shape.dim, shape.context_tokens);
+    parts.embedders.push_back({.embedder = *std::move(loaded),
+                               .question_prefix = config_.embedder.question_prefix,
+                               .passage_prefix = config_.embedder.passage_prefix});
+  }
+  parts.embedders.push_back({.embedder = MakeLexicalEmbedder(config_.embedder.dimension)});
   for (const ModelOptions& model : config_.models) {
     SetPhase(absl::UnavailableError(StrCat("starting: loading model ", model.name)));
     auto loaded = LoadLanguageModel(model.name, model.path);

@@ -107,7 +107,9 @@ grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerConte
   for (const auto& model : parts_.engine.ListLanguageModels()) {
     ToProto(*model, *response->add_models());
   }
-  ToProto(parts_.engine.embedder(), *response->add_models());
+  for (const EmbedderPart& part : parts_.engine.ListEmbedders()) {
+    ToProto(*part.embedder, *response->add_models());
+  }
   return call->Answered(absl::OkStatus());
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/model/text_encoder.h"
 #include "server/translate.h"
 
 namespace baton {
@@ -167,11 +168,22 @@ void ToProto(const LanguageModel& model, v1::Model& proto) {
 }
 
 void ToProto(const Embedder& embedder, v1::Model& proto) {
-  const bool lexical = embedder.kind() == Embedder::Kind::kLexical;
   proto.set_name(embedder.name());
-  proto.set_kind(lexical ? v1::Model::KIND_LEXICAL_EMBEDDING : v1::Model::KIND_EMBEDDING);
-  if (lexical) proto.set_architecture("lexical");
   proto.set_embedding_dimension(embedder.dimension());
+  if (embedder.kind() == Embedder::Kind::kLexical) {
+    proto.set_kind(v1::Model::KIND_LEXICAL_EMBEDDING);
+    proto.set_architecture("lexical");
+    return;
+  }
+  const auto& encoder = static_cast<const TextEncoder&>(embedder);  // by its kind
+  const EncoderShape& shape = encoder.shape();
+  proto.set_kind(v1::Model::KIND_EMBEDDING);
+  proto.set_architecture(shape.architecture);
+  proto.set_context_tokens(shape.context_tokens);
+  proto.set_vocabulary(shape.vocabulary);
+  proto.set_parameters(shape.parameters);
+  proto.set_weight_bytes(encoder.weight_bytes());
+  proto.set_path(encoder.path());
 }
 
 }  // namespace baton

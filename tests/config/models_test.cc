@@ -27,5 +27,20 @@ TEST_CASE("a model without a name gets its file's") {
   REQUIRE_STATUS(AddModel({"a", ""}, models), absl::StatusCode::kInvalidArgument, "models.path");
 }
 
+TEST_CASE("the embedding model is named as the others, and unlike them") {
+  Config config;
+  config.models = {{"tiny", "tiny.gguf"}};
+  config.embedder.path = "dir/minilm.gguf";
+  REQUIRE_OK(EmbedderModel(config));
+  CHECK(*EmbedderModel(config) == ModelOptions{"minilm", "dir/minilm.gguf"});
+  config.embedder.name = "m";
+  CHECK(*EmbedderModel(config) == ModelOptions{"m", "dir/minilm.gguf"});
+  config.embedder.name = "tiny";
+  REQUIRE_STATUS(EmbedderModel(config), absl::StatusCode::kInvalidArgument,
+                 "embedder: models.name must differ between models, but \"tiny\" is given twice");
+  config.embedder.name = "a b";
+  REQUIRE_STATUS(EmbedderModel(config), absl::StatusCode::kInvalidArgument, "models.name");
+}
+
 }  // namespace
 }  // namespace baton

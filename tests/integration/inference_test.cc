@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/integration/client.h"
+#include "tests/support/encoder_file.h"
 #include "tests/support/eventually.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/shared_data.h"
@@ -400,6 +401,81 @@ TEST_CASE("a pinned platform that is absent fails with the reason, or falls back
     CHECK_THAT(stage.route().reason(), Catch::Contains("fallback cpu"));
   }
   CHECK(daemon.Metric(R"(baton_fallbacks_total{from="gpu",to="cpu",work_class="prefill"})") == 1);
+}
+
+TEST_CASE("an embedding model embeds, and its collections are searched and asked") {
+  const TempFile model(RandomEncoderBytes({.context_tokens = 32, .type = TensorType::kQ8_0}));
+  Daemon daemon({"--embedder.path=" + model.path(), "--embedder.name=mini",
+                 "--embedder.question_prefix=query: ", "--embedder.passage_prefix=passage: ",
+                 "--embedder.dimension=256"});
+  const Client client(daemon);
+  const v1::ListModelsResponse models =
+      Must(client.inference, &v1::InferenceService::Stub::ListModels, {});
+  REQUIRE(models.models_size() == 2);
+  CHECK(models.models(0).name() == "mini");
+  CHECK(models.models(0).kind() == v1::Model::KIND_EMBEDDING);
+  CHECK(models.models(0).architecture() == "bert");
+  CHECK(models.models(0).embedding_dimension() == 64);
+  CHECK(models.models(0).context_tokens() == 32);
+  CHECK(models.models(0).vocabulary() == 160);
+  CHECK(models.models(0).parameters() > 10'000);
+  CHECK(models.models(0).weight_bytes() > 10'000);
+  CHECK(models.models(0).path() == model.path());
+  CHECK(models.models(1).kind() == v1::Model::KIND_LEXICAL_EMBEDDING);
+
+  const std::vector<std::string> texts = {"the tower is 12", "Die Fähre!", std::string(5000, 'a'),
+                                          "the ferry of the number"};
+  const auto embed = [&](const std::string& name, const std::vector<std::string>& which) {
+    v1::EmbedRequest request;
+    request.set_model(name);
+    for (const std::string& text : which) request.add_texts(text);
+    return Must(client.inference, &v1::InferenceService::Stub::Embed, request);
+  };
+  const v1::EmbedResponse all = embed("", texts);
+  CHECK(all.model() == "mini");
+  REQUIRE(all.embeddings_size() == 4);
+  for (int i = 0; i < 4; ++i) {
+    CHECK(all.embeddings(i).values_size() == 64);
+    double square_sum = 0;
+    for (const float value : all.embeddings(i).values()) square_sum += double{value} * value;
+    CHECK(square_sum == Approx(1).epsilon(1e-4));
+    const v1::EmbedResponse alone = embed("mini", {texts[static_cast<size_t>(i)]});
+    CHECK(alone.embeddings(0).SerializeAsString() == all.embeddings(i).SerializeAsString());
+  }
+  CHECK(embed("lexical-256", {"a"}).embeddings(0).values_size() == 256);
+  v1::EmbedRequest unknown;
+  unknown.set_model("bge");
+  unknown.add_texts("a");
+  CHECK_RPC_ERROR(Try(client.inference, &v1::InferenceService::Stub::Embed, unknown).status,
+                  grpc::StatusCode::NOT_FOUND, "loaded: mini, lexical-256");
+
+  // A collection of its dimension finds each text by its own embedding.
+  CreateCollection(client, "pts", 64);
+  v1::UpsertRequest upsert;
+  upsert.set_collection("pts");
+  for (int i = 0; i < 4; ++i) {
+    const auto& values = all.embeddings(i).values();
+    AddPoint(upsert, static_cast<uint64_t>(i), {values.begin(), values.end()}, "");
+  }
+  Must(client.vectors, &v1::VectorService::Stub::Upsert, upsert);
+  for (int i = 0; i < 4; ++i) {
+    v1::SearchRequest search;
+    search.set_collection("pts");
+    *search.mutable_vector() = all.embeddings(i).values();
+    search.mutable_params()->set_k(1);
+    const auto found = Must(client.vectors, &v1::VectorService::Stub::Search, search);
+    REQUIRE(found.points_size() == 1);
+    CHECK(found.points(0).id() == static_cast<uint64_t>(i));
+  }
+
+  // Ingest and Ask, by configuration alone.
+  Must(client.rag, &v1::RagService::Stub::Ingest,
+       IngestOf("docs", {{"a", "The tower of Bodega is 71 metres tall."},
+                         {"b", "The ferry leaves at noon."}}));
+  const Asked asked = Ask(client, AskOf("docs", "How tall is the tower of Bodega?"));
+  REQUIRE_RPC_OK(asked.status);
+  REQUIRE(asked.finished.citations_size() > 0);
+  CHECK(asked.finished.citations(0).document_id() == "a");
 }
 
 }  // namespace

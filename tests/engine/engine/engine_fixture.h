@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/exec/cpu/cpu_executor.h"
 #include "tests/support/await.h"
+#include "tests/support/encoder_file.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/scripted_executor.h"
 #include "tests/support/status_matchers.h"
@@ -20,6 +21,7 @@ class EngineFixture {
   EngineOptions options;
   Metrics metrics;
   std::vector<std::shared_ptr<const LanguageModel>> models;
+  std::vector<EmbedderPart> embedders;  // the lexical one comes behind them
 
   EngineFixture() { options.kv.memory_mb = 4; }
 
@@ -28,6 +30,14 @@ class EngineFixture {
     auto model = LoadLanguageModel("random", files_.back()->path());
     REQUIRE_OK(model);
     models.push_back(*model);
+  }
+
+  // Before the embedders there are, so that it is the default.
+  void AddRandomEncoder(const std::string& name, const RandomEncoderOptions& shape = {}) {
+    files_.push_back(std::make_unique<TempFile>(RandomEncoderBytes(shape)));
+    auto encoder = LoadTextEncoder(name, files_.back()->path());
+    REQUIRE_OK(encoder);
+    embedders.insert(embedders.begin(), {.embedder = *encoder});
   }
 
   // Its language-model work is done by `script`; it stands before the CPU and is preferred for
@@ -48,7 +58,8 @@ class EngineFixture {
                       .store = store_.get(),
                       .executors = std::move(extra_),
                       .models = models,
-                      .embedder = MakeLexicalEmbedder(512)};
+                      .embedders = embedders};
+    parts.embedders.push_back({.embedder = MakeLexicalEmbedder(512)});
     auto cpu = MakeCpuExecutor(CpuOptions{.llm_threads = 2, .search_threads = 2}, SystemClock());
     REQUIRE_OK(cpu);
     parts.executors.push_back(*std::move(cpu));
@@ -56,6 +67,12 @@ class EngineFixture {
     REQUIRE_OK(made);
     engine = *std::move(made);
     return *engine;
+  }
+
+  // What was stored stays for another Start().
+  void Stop() {
+    engine.reset();
+    store_.reset();
   }
 
   // A request that the scripted executor serves whole.

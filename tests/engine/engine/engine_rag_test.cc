@@ -158,5 +158,68 @@ TEST_CASE("asking what cannot be answered is refused or said") {
   CHECK_FALSE(no_model.status.ok());
 }
 
+TEST_CASE("a collection is asked and filled by the embedder that filled it first") {
+  EngineFixture f;
+  const auto ingest = [&f](const std::string& collection, const std::string& id) {
+    return Ingest(*f.engine,
+                  {.collection = collection,
+                   .documents = {{.id = id, .text = "The ferry " + id + " leaves at noon."}}});
+  };
+  const auto embedder_of = [&f](const std::string& collection) {
+    const auto info = f.engine->DescribeCollection(collection);
+    REQUIRE_OK(info);
+    return info->embedder;
+  };
+  f.Start();
+  REQUIRE_OK(ingest("old", "a"));
+  f.Stop();
+
+  f.AddRandomEncoder("mini");
+  f.embedders[0].question_prefix = "query: ";
+  f.embedders[0].passage_prefix = "passage: ";
+  f.Start();
+  REQUIRE_OK(ingest("old", "b"));
+  CHECK(embedder_of("old") == "lexical-512");
+  REQUIRE_OK(ingest("new", "c"));
+  CHECK(embedder_of("new") == "mini");
+  CHECK(f.engine->DescribeCollection("new")->spec.dimension == 64);
+  for (const std::string collection : {"old", "new"}) {
+    const Asked asked = Ask(*f.engine, {.collection = collection, .question = "When does it go?"});
+    REQUIRE_OK(asked.status);
+    CHECK_FALSE(asked.result.citations.empty());
+  }
+  // The prefix is part of what was embedded: the passage is found by it, to the last bit.
+  const auto embedded = Call<EmbedResult>([&](Done<EmbedResult> done) {
+    return f.engine->Submit(
+        EmbedRequest{.texts = {"passage: The ferry c leaves at noon.", "The ferry c"}},
+        std::move(done));
+  });
+  REQUIRE_OK(embedded);
+  CHECK(embedded->model == "mini");
+  const auto found = Call<SearchResult>([&](Done<SearchResult> done) {
+    return f.engine->Submit(
+        SearchRequest{.collection = "new", .queries = embedded->embeddings, .params = {.k = 1}},
+        std::move(done));
+  });
+  REQUIRE_OK(found);
+  CHECK(found->results[0][0].score == Approx(1).margin(1e-6));
+  CHECK(found->results[1][0].score < 0.9999);
+  f.Stop();
+
+  f.embedders.clear();
+  f.Start();
+  CHECK(Ask(*f.engine, {.collection = "old", .question = "x"}).status.ok());
+  const Asked refused = Ask(*f.engine, {.collection = "new", .question = "x"});
+  REQUIRE_STATUS(refused.status, absl::StatusCode::kFailedPrecondition,
+                 "embedding model \"mini\" is not loaded; loaded: lexical-512");
+  REQUIRE_STATUS(ingest("new", "d"), absl::StatusCode::kFailedPrecondition, "\"mini\"");
+  f.Stop();
+
+  f.AddRandomEncoder("mini", {.dim = 32});
+  f.Start();
+  REQUIRE_STATUS(ingest("new", "d"), absl::StatusCode::kFailedPrecondition,
+                 "with dimension 64, but here it has 32");
+}
+
 }  // namespace
 }  // namespace baton
