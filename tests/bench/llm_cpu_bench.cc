@@ -80,7 +80,8 @@ struct BenchEngine {
                       .store = store.get(),
                       .executors = {},
                       .models = {Must(LoadLanguageModel("bench", model))},
-                      .embedder = MakeLexicalEmbedder(1024)};
+                      .embedders = {}};
+    parts.embedders.push_back({.embedder = MakeLexicalEmbedder(1024)});
     weight_bytes = parts.models[0]->weight_bytes();
     parts.executors.push_back(Must(
         MakeCpuExecutor(CpuOptions{.llm_threads = threads, .search_threads = 1}, SystemClock())));
@@ -105,7 +106,9 @@ class Stream final : public TokenSink {
     chunks_.push_back({SecondsSince(begin_), std::ssize(chunk.ids)});
     if (chunks_.size() == 1) first_.set_value();
   }
-  void OnFinished(absl::Status status, GenerateResult) override { end_.set_value(status); }
+  void OnPrompt(PromptChunk) override {}
+  void OnCompletion(GenerateResult) override {}
+  void OnFinished(absl::Status status) override { end_.set_value(status); }
 
   void AwaitFirst() { first_.get_future().wait(); }
   // The chunks with tokens in them. `cut`: it may have been cancelled.

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <span>
@@ -61,6 +62,9 @@ class Choices {
     return byte;
   }
   int32_t Below(int32_t bound) { return Byte() % bound; }
+  int32_t OneOf(std::initializer_list<int32_t> values) {
+    return values.begin()[Byte() % values.size()];
+  }
   template <class T, size_t n>
   T Of(const T (&values)[n]) {
     return values[Byte() % n];
@@ -92,7 +96,7 @@ void AddKey(std::string_view architecture, Choices& choices, uint32_t& used, Ggu
     case 0:
       return writer.AddUint32(key, choices.Byte());
     case 1:
-      return writer.AddInt32(key, choices.Byte() * 16'000'000 - 1);
+      return writer.AddInt32(key, choices.Byte() * 8'000'000 - 1);
     case 2:
       return writer.AddFloat(key, choices.Of(kFloats));
     default:
@@ -125,14 +129,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Choices choices(std::span(data, size));
   RandomModelOptions options;
   options.architecture = choices.Of(kArchitectures);
-  options.dim = 4 * choices.Below(17);
-  options.ffn_dim = choices.Below(70);
-  options.layers = choices.Below(4);
-  options.heads = choices.Below(5);
-  options.kv_heads = choices.Below(3);
-  options.head_dim = choices.Below(40);
-  options.rope_dims = choices.Below(40);
-  options.window = choices.Below(14);
+  // The first of each fits with the first of the others, so short inputs are models that load.
+  options.dim = choices.OneOf({64, 32, 60, 4, 0});
+  options.ffn_dim = choices.OneOf({96, 32, 33, 0});
+  options.layers = choices.OneOf({2, 1, 7, 0});
+  options.heads = choices.OneOf({4, 2, 1, 3, 0});
+  options.kv_heads = choices.OneOf({2, 1, 4, 3, 0});
+  options.head_dim = choices.OneOf({0, 16, 32, 7, 1});
+  options.rope_dims = choices.OneOf({0, 16, 12, 2, 7, 40});
+  options.window = choices.OneOf({0, 3, 8, 1, 12});
   constexpr TensorType kTypes[] = {TensorType::kF32, TensorType::kF16, TensorType::kQ8_0};
   options.type = choices.Of(kTypes);
   const int32_t flags = choices.Byte();

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <thread>
 
+#include "catch2/catch.hpp"
 #include "google/protobuf/wrappers.pb.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"

@@ -17,7 +17,7 @@
 namespace baton {
 namespace {
 
-std::vector<float> Embed(const Embedder& embedder, std::string_view text) {
+std::vector<float> Embed(const LexicalEmbedder& embedder, std::string_view text) {
   std::vector<float> vector(static_cast<size_t>(embedder.dimension()), -7.0f);
   embedder.Embed(text, vector);
   return vector;
