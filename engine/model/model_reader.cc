@@ -1,5 +1,6 @@
 #include "engine/model/model_reader.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/base/status_macros.h"
@@ -35,6 +36,9 @@ std::string ModelReader::Key(std::string_view suffix) const {
 absl::StatusOr<int32_t> ModelReader::ReadInt(std::string_view suffix, std::optional<int64_t> absent,
                                              Bounds bounds) const {
   const std::string key = Key(suffix);
+  if (file_.Type(key) == GgufValueType::kArray) {
+    return Unsupported(StrCat("key '", key, "' differs by layer, which is not supported"));
+  }
   ASSIGN_OR_RETURN(const int64_t value,
                    absent.has_value() ? file_.GetIntOr(key, *absent) : file_.GetInt(key));
   if (value < bounds.min || value > bounds.max) {
@@ -44,9 +48,11 @@ absl::StatusOr<int32_t> ModelReader::ReadInt(std::string_view suffix, std::optio
   return static_cast<int32_t>(value);
 }
 
-absl::StatusOr<float> ModelReader::ReadPositive(std::string_view suffix) const {
+absl::StatusOr<float> ModelReader::ReadPositive(std::string_view suffix,
+                                                std::optional<double> absent) const {
   const std::string key = Key(suffix);
-  ASSIGN_OR_RETURN(const double value, file_.GetFloat(key));
+  ASSIGN_OR_RETURN(const double value,
+                   absent.has_value() ? file_.GetFloatOr(key, *absent) : file_.GetFloat(key));
   const auto narrow = static_cast<float>(value);
   if (!std::isfinite(narrow) || !(narrow > 0)) {
     return Bad(StrCat("key '", key, "' is ", value, ", a positive number is needed"));
@@ -100,9 +106,28 @@ absl::StatusOr<const float*> ModelReader::TakeVector(const std::string& name, in
   return reinterpret_cast<const float*>(view.data);  // aligned: see GgufFile
 }
 
-absl::Status ModelReader::CheckNothingUnused() const {
+absl::StatusOr<const float*> ModelReader::TakeOptionalVector(const std::string& name,
+                                                             int64_t size) {
+  if (file_.FindTensor(name) == nullptr) {
+    return nullptr;
+  }
+  return TakeVector(name, size);
+}
+
+MatrixView ModelReader::TakeRows(MatrixView& matrix, int64_t rows) {
+  MatrixView first = matrix;
+  first.rows = rows;
+  matrix.data += rows * RowBytes(matrix.type, matrix.cols);
+  matrix.rows -= rows;
+  return first;
+}
+
+absl::Status ModelReader::CheckNothingUnused(
+    std::initializer_list<std::string_view> ignored) const {
   for (const GgufTensor& tensor : file_.tensors()) {
-    if (!taken_.contains(tensor.name)) {
+    const bool left_out = std::ranges::any_of(
+        ignored, [&tensor](std::string_view suffix) { return tensor.name.ends_with(suffix); });
+    if (!left_out && !taken_.contains(tensor.name)) {
       return Unsupported(StrCat("tensor '", Escaped(tensor.name), "' is not part of a plain ",
                                 architecture_, " model"));
     }

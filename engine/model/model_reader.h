@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,18 +35,25 @@ class ModelReader {
   absl::Status Unsupported(std::string_view message) const;
   std::string Key(std::string_view suffix) const;
 
-  // An integer key; required where `absent` has no value.
+  // An integer key; required where `absent` has no value. UNIMPLEMENTED where the file gives each
+  // layer its own.
   absl::StatusOr<int32_t> ReadInt(std::string_view suffix, std::optional<int64_t> absent,
                                   Bounds bounds) const;
-  // A required float key that must be finite and above zero.
-  absl::StatusOr<float> ReadPositive(std::string_view suffix) const;
+  // A float key that must be finite and above zero; required where `absent` has no value.
+  absl::StatusOr<float> ReadPositive(std::string_view suffix, std::optional<double> absent) const;
 
   absl::StatusOr<MatrixView> TakeMatrix(const std::string& name, int64_t rows, int64_t cols);
   // [size], f32
   absl::StatusOr<const float*> TakeVector(const std::string& name, int64_t size);
+  // Null: the file does not have it.
+  absl::StatusOr<const float*> TakeOptionalVector(const std::string& name, int64_t size);
+  // The first `rows` of `matrix`, which goes on with those behind them: the parts of a tensor that
+  // holds several matrices.
+  static MatrixView TakeRows(MatrixView& matrix, int64_t rows);
+
   // UNIMPLEMENTED where the file has a tensor that was not taken: leaving it out, such as a bias,
-  // would change the results.
-  absl::Status CheckNothingUnused() const;
+  // would change the results. Names that end with one of `ignored` may stay.
+  absl::Status CheckNothingUnused(std::initializer_list<std::string_view> ignored = {}) const;
 
   int64_t weight_bytes() const { return weight_bytes_; }  // of the tensors taken
   int64_t parameters() const { return parameters_; }      // in them

@@ -108,7 +108,8 @@ class EncoderLoader {
                                 shape.heads, " heads do not divide"));
     }
     shape.head_dim = shape.dim / shape.heads;
-    ASSIGN_OR_RETURN(shape.norm_epsilon, reader_.ReadPositive("attention.layer_norm_epsilon"));
+    ASSIGN_OR_RETURN(shape.norm_epsilon,
+                     reader_.ReadPositive("attention.layer_norm_epsilon", std::nullopt));
     return absl::OkStatus();
   }
 
