@@ -17,12 +17,6 @@ namespace {
 // of 128,000 tokens are 33 MB.
 constexpr size_t kLogitRows = 64;
 
-// Below about this many multiplications a range costs less than handing it to another thread.
-constexpr int64_t kRangeWork = 64 * 1024;
-
-// The range length, in units of `unit_work` multiplications each, that is worth handing out.
-int64_t Grain(int64_t unit_work) { return std::max<int64_t>(1, kRangeWork / (unit_work + 1)); }
-
 // y += x; a null x is none.
 void AddTo(const float* x, int64_t count, float* y) {
   for (int64_t i = 0; x != nullptr && i < count; ++i) y[i] += x[i];
@@ -45,7 +39,10 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
       step_tokens_max_(step_tokens_max),
       query_dim_(int64_t{shape_.heads} * shape_.head_dim),
       kv_dim_(int64_t{shape_.kv_heads} * shape_.head_dim),
-      pairs_(shape_.rope_dims / 2) {
+      pairs_(shape_.rope_dims / 2),
+      products_(kernels, team,
+                {.rows_max = std::max<int64_t>(step_tokens_max, kLogitRows),
+                 .cols_max = LongestRow(shape_)}) {
   const auto rows = static_cast<size_t>(step_tokens_max);
   rows_.reserve(rows);
   x_.resize(rows * shape_.dim);
@@ -59,27 +56,18 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
   logits_.resize(std::min<size_t>(rows, kLogitRows) * shape_.vocabulary);
 
   for (const LlmLayerWeights& w : weights_.layers) {
-    layers_.push_back({.query = Prepare(w.query),
-                       .key = Prepare(w.key),
-                       .value = Prepare(w.value),
-                       .output = Prepare(w.output),
-                       .gate = Prepare(w.gate),
-                       .up = Prepare(w.up),
-                       .down = Prepare(w.down)});
+    layers_.push_back({.query = products_.Prepare(w.query),
+                       .key = products_.Prepare(w.key),
+                       .value = products_.Prepare(w.value),
+                       .output = products_.Prepare(w.output),
+                       .gate = products_.Prepare(w.gate),
+                       .up = products_.Prepare(w.up),
+                       .down = products_.Prepare(w.down)});
   }
-  output_ = Prepare(weights_.output);
-  if (kernels_.quantise != nullptr) {
-    const size_t quants = std::max<size_t>(rows, kLogitRows) * LongestRow(shape_);
-    quants_.resize(quants);
-    scales_.resize(quants / 32 + 1);
-    sums_16_.resize(quants / 16 + 1);
-    sums_32_.resize(quants / 32 + 1);
-    quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data()};
-  }
+  output_ = products_.Prepare(weights_.output);
 
   constexpr int64_t kBlockTokensMax = 64;
-  scratch_per_thread_ = std::max(kMatmulPanelRows * LongestRow(shape_),
-                                 AttentionScratch(shape_.heads / shape_.kv_heads, kBlockTokensMax));
+  scratch_per_thread_ = AttentionScratch(shape_.heads / shape_.kv_heads, kBlockTokensMax);
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 
   AddRope(shape_.rope);
@@ -92,12 +80,6 @@ void DecoderForward::AddRope(const RopeParameters& parameters) {
                     .magnitude = parameters.magnitude,
                     .cos = std::vector<float>(angles),
                     .sin = std::vector<float>(angles)});
-}
-
-DecoderForward::Matrix DecoderForward::Prepare(const MatrixView& file) const {
-  Matrix matrix{.file = file, .packed = {}};
-  if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, team_);
-  return matrix;
 }
 
 absl::Status DecoderForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
@@ -179,18 +161,20 @@ void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   const auto m = static_cast<int64_t>(rows_.size());
 
   Norm(x_.data(), weights.attention_norm, m, normed_.data());
-  const Product qkv[] = {{w.query, q_.data()}, {w.key, k_.data()}, {w.value, v_.data()}};
-  Multiply(normed_.data(), m, qkv, /*add=*/false);
+  const MatrixProducts::Product qkv[] = {
+      {w.query, q_.data(), query_dim_}, {w.key, k_.data(), kv_dim_}, {w.value, v_.data(), kv_dim_}};
+  products_.Multiply(normed_.data(), m, qkv, /*add=*/false);
   PlaceQueriesAndKeys(layout, layer);
   Attend(layout, layer);
   AddBranch(attended_.data(), w.output, weights.output_bias, weights.attention_post_norm);
 
   Norm(x_.data(), weights.ffn_norm, m, normed_.data());
-  const Product gate_up[] = {{w.gate, gate_.data()}, {w.up, up_.data()}};
-  Multiply(normed_.data(), m, gate_up, /*add=*/false);
+  const MatrixProducts::Product gate_up[] = {{w.gate, gate_.data(), shape_.ffn_dim},
+                                             {w.up, up_.data(), shape_.ffn_dim}};
+  products_.Multiply(normed_.data(), m, gate_up, /*add=*/false);
   const auto gate =
       shape_.activation == Activation::kSilu ? kernels_.silu_gate : kernels_.gelu_gate;
-  team_.ParallelFor(m, Grain(8 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
+  team_.ParallelFor(m, WorkGrain(8 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
     gate({.gate = gate_.data() + begin * shape_.ffn_dim,
           .up = up_.data() + begin * shape_.ffn_dim,
           .count = (end - begin) * shape_.ffn_dim});
@@ -223,7 +207,7 @@ void DecoderForward::PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer) 
                    .halves = shape_.rope_pairs == RopePairs::kHalves});
   };
   const auto m = static_cast<int64_t>(rows_.size());
-  team_.ParallelFor(m, Grain(4 * (query_dim_ + kv_dim_)), [&](int64_t begin, int64_t end, int) {
+  team_.ParallelFor(m, WorkGrain(4 * (query_dim_ + kv_dim_)), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       float* const k = k_.data() + row * kv_dim_;
       float* const v = v_.data() + row * kv_dim_;
@@ -254,7 +238,7 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
   for (const Row& row : rows_) positions += row.position + 1 - first_of(row);
   const int64_t task_work = 2 * positions / m * group * shape_.head_dim;
   team_.ParallelFor(
-      m * shape_.kv_heads, Grain(task_work), [&](int64_t begin, int64_t end, int thread) {
+      m * shape_.kv_heads, WorkGrain(task_work), [&](int64_t begin, int64_t end, int thread) {
         for (int64_t task = begin; task < end; ++task) {
           const int64_t kv_head = task / m;  // neighbouring tasks share keys and values
           const int64_t row = task % m;
@@ -273,13 +257,13 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
                               .head_dim = shape_.head_dim,
                               .scale = shape_.attention_scale,
                               .score_cap = shape_.score_cap,
-                              .scratch = Scratch(thread)});
+                              .scratch = scratch_.data() + thread * scratch_per_thread_});
         }
       });
 }
 
 void DecoderForward::Norm(const float* x, const float* weight, int64_t rows, float* y) {
-  team_.ParallelFor(rows, Grain(4 * shape_.dim), [&](int64_t begin, int64_t end, int) {
+  team_.ParallelFor(rows, WorkGrain(4 * shape_.dim), [&](int64_t begin, int64_t end, int) {
     kernels_.rms_norm({.x = x + begin * shape_.dim,
                        .weight = weight,
                        .y = y + begin * shape_.dim,
@@ -289,17 +273,17 @@ void DecoderForward::Norm(const float* x, const float* weight, int64_t rows, flo
   });
 }
 
-void DecoderForward::AddBranch(const float* input, const Matrix& w, const float* bias,
+void DecoderForward::AddBranch(const float* input, const PreparedMatrix& w, const float* bias,
                                const float* post_norm) {
   const auto m = static_cast<int64_t>(rows_.size());
   if (bias == nullptr && post_norm == nullptr) {
-    const Product product[] = {{w, x_.data()}};
-    Multiply(input, m, product, /*add=*/true);
+    const MatrixProducts::Product product[] = {{w, x_.data(), shape_.dim}};
+    products_.Multiply(input, m, product, /*add=*/true);
     return;
   }
-  const Product product[] = {{w, normed_.data()}};
-  Multiply(input, m, product, /*add=*/false);
-  team_.ParallelFor(m, Grain(8 * shape_.dim), [&](int64_t begin, int64_t end, int) {
+  const MatrixProducts::Product product[] = {{w, normed_.data(), shape_.dim}};
+  products_.Multiply(input, m, product, /*add=*/false);
+  team_.ParallelFor(m, WorkGrain(8 * shape_.dim), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       float* const branch = normed_.data() + row * shape_.dim;
       AddTo(bias, shape_.dim, branch);
@@ -316,67 +300,6 @@ void DecoderForward::AddBranch(const float* input, const Matrix& w, const float*
   });
 }
 
-void DecoderForward::Multiply(const float* x, int64_t m, std::span<const Product> products,
-                              bool add) {
-  // The matrices' panels of rows, one matrix after the other, split among the threads.
-  static_assert(kMatmulPanelRows == kPackedRows);
-  const auto panels = [](const Product& product) {
-    return (product.w.file.rows + kPackedRows - 1) / kPackedRows;
-  };
-  const int64_t cols = products[0].w.file.cols;
-  int64_t panel_count = 0;
-  bool any_packed = false;
-  for (const Product& product : products) {
-    panel_count += panels(product);
-    any_packed = any_packed || !product.w.packed.empty();
-  }
-  if (any_packed) Quantise(x, m, cols);
-  const int64_t panel_work = m * cols * kPackedRows;
-  team_.ParallelFor(panel_count, Grain(panel_work), [&](int64_t begin, int64_t end, int thread) {
-    for (const Product& product : products) {
-      const int64_t count = panels(product);
-      const MatrixView& w = product.w.file;
-      if (begin < count && end > 0 && !product.w.packed.empty()) {
-        kernels_.packed_matmul({.w = product.w.packed.weights(),
-                                .x = quantised_,
-                                .y = product.y,
-                                .y_stride = w.rows,
-                                .m = m,
-                                .panel_begin = std::max<int64_t>(begin, 0),
-                                .panel_end = std::min(end, count),
-                                .add = add});
-      } else if (begin < count && end > 0) {
-        kernels_.matmul({.x = x,
-                         .w = w.data,
-                         .type = w.type,
-                         .y = product.y,
-                         .y_stride = w.rows,
-                         .m = m,
-                         .cols = cols,
-                         .row_begin = std::max<int64_t>(begin, 0) * kMatmulPanelRows,
-                         .row_end = std::min(end * kMatmulPanelRows, w.rows),
-                         .add = add,
-                         .scratch = Scratch(thread)});
-      }
-      begin -= count;
-      end -= count;
-    }
-  });
-}
-
-void DecoderForward::Quantise(const float* x, int64_t m, int64_t cols) {
-  team_.ParallelFor(m, Grain(8 * cols), [&](int64_t begin, int64_t end, int) {
-    const int64_t first = begin * cols;
-    kernels_.quantise({.x = x + first,
-                       .m = end - begin,
-                       .cols = cols,
-                       .out = {.q = quantised_.q + first,
-                               .scales = quantised_.scales + first / 32,
-                               .sums_16 = quantised_.sums_16 + first / 16,
-                               .sums_32 = quantised_.sums_32 + first / 32}});
-  });
-}
-
 void DecoderForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits) {
   // The items of the rows that are gathered in normed_ and whose logits are not yet given.
   std::array<size_t, kLogitRows> gathered;
@@ -384,10 +307,10 @@ void DecoderForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_
   const auto emit = [&] {
     const auto m = static_cast<int64_t>(count);
     Norm(normed_.data(), weights_.output_norm, m, normed_.data());
-    const Product output[] = {{output_, logits_.data()}};
-    Multiply(normed_.data(), m, output, /*add=*/false);
+    const MatrixProducts::Product output[] = {{output_, logits_.data(), shape_.vocabulary}};
+    products_.Multiply(normed_.data(), m, output, /*add=*/false);
     if (shape_.logit_cap > 0) {
-      team_.ParallelFor(m * shape_.vocabulary, Grain(8), [&](int64_t begin, int64_t end, int) {
+      team_.ParallelFor(m * shape_.vocabulary, WorkGrain(8), [&](int64_t begin, int64_t end, int) {
         kernels_.soft_cap(
             {.x = logits_.data() + begin, .count = end - begin, .cap = shape_.logit_cap});
       });

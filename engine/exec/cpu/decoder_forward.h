@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "engine/base/ids.h"
 #include "engine/exec/cpu/kernels/kernels.h"
-#include "engine/exec/cpu/packed_matrix.h"
+#include "engine/exec/cpu/matrix_products.h"
 #include "engine/exec/cpu/thread_team.h"
 #include "engine/kv/block_pool.h"
 #include "engine/model/language_model.h"
@@ -49,21 +49,9 @@ class DecoderForward {
     const ForwardItem* item = nullptr;
     int32_t position = 0;
   };
-  // A matrix of weights as the kernels take it: packed, where it is quantised and the instruction
-  // set has a use for that; else as the file holds it.
-  struct Matrix {
-    MatrixView file;
-    PackedMatrix packed;
-  };
   struct LayerMatrices {
-    Matrix query, key, value, output, gate, up, down;
+    PreparedMatrix query, key, value, output, gate, up, down;
   };
-  // A matrix and where its products with the current input go.
-  struct Product {
-    const Matrix& w;
-    float* y;  // [m, w.file.rows]
-  };
-
   // One way for positions to rotate, and the step's angles.
   struct Rope {
     std::vector<double> frequency;  // [pairs], radians per position
@@ -73,7 +61,6 @@ class DecoderForward {
   };
 
   void AddRope(const RopeParameters& parameters);
-  Matrix Prepare(const MatrixView& file) const;
   absl::Status Check(const KvLayout& layout, std::span<const ForwardItem> items) const;
   void Plan(std::span<const ForwardItem> items);
   void RunLayer(const KvLayout& layout, int32_t layer);
@@ -81,14 +68,9 @@ class DecoderForward {
   void Attend(const KvLayout& layout, int32_t layer);
   void Norm(const float* x, const float* weight, int64_t rows, float* y);
   // The end of one of a layer's branches: x_ += norm(input . w^T + bias). Null: no bias, no norm.
-  void AddBranch(const float* input, const Matrix& w, const float* bias, const float* post_norm);
-  // y = x . W^T for each product; adds to y where `add`. All products have the same number of
-  // columns.
-  void Multiply(const float* x, int64_t m, std::span<const Product> products, bool add);
-  // x: [m, cols], into quantised_.
-  void Quantise(const float* x, int64_t m, int64_t cols);
+  void AddBranch(const float* input, const PreparedMatrix& w, const float* bias,
+                 const float* post_norm);
   void EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits);
-  float* Scratch(int thread) { return scratch_.data() + thread * scratch_per_thread_; }
 
   const std::shared_ptr<const LanguageModel> model_;
   const LlmShape& shape_;
@@ -99,30 +81,26 @@ class DecoderForward {
   const int64_t query_dim_;  // heads * head_dim
   const int64_t kv_dim_;     // kv_heads * head_dim
   const int64_t pairs_;      // rotated per head
+  MatrixProducts products_;
   std::vector<LayerMatrices> layers_;
-  Matrix output_;
+  PreparedMatrix output_;
   std::vector<Rope> ropes_;  // of layers without a window first, with one last
 
   // The step's plan; [m] below is its number of tokens.
   std::vector<Row> rows_;  // [m]
 
   // Activations, row-major, f32.
-  std::vector<float> x_;          // [m, dim], the residual stream
-  std::vector<float> normed_;     // [m, dim]; also a branch's end before it is added
-  std::vector<float> q_;          // [m, query_dim]
-  std::vector<float> k_;          // [m, kv_dim]
-  std::vector<float> v_;          // [m, kv_dim]
-  std::vector<float> attended_;   // [m, query_dim]
-  std::vector<float> gate_;       // [m, ffn_dim]
-  std::vector<float> up_;         // [m, ffn_dim]
-  std::vector<float> logits_;     // [kLogitRows, vocabulary]
-  QuantisedRows quantised_ = {};  // the input of a product with packed matrices, in these:
-  std::vector<int8_t> quants_;    // [m, longest row]
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_16_;
-  std::vector<int32_t> sums_32_;
+  std::vector<float> x_;         // [m, dim], the residual stream
+  std::vector<float> normed_;    // [m, dim]; also a branch's end before it is added
+  std::vector<float> q_;         // [m, query_dim]
+  std::vector<float> k_;         // [m, kv_dim]
+  std::vector<float> v_;         // [m, kv_dim]
+  std::vector<float> attended_;  // [m, query_dim]
+  std::vector<float> gate_;      // [m, ffn_dim]
+  std::vector<float> up_;        // [m, ffn_dim]
+  std::vector<float> logits_;    // [kLogitRows, vocabulary]
   int64_t scratch_per_thread_ = 0;
-  std::vector<float> scratch_;  // [threads, scratch_per_thread]
+  std::vector<float> scratch_;  // of attention: [threads, scratch_per_thread]
 };
 
 }  // namespace baton
