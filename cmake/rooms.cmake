@@ -7,6 +7,12 @@ function(baton_library name)
   target_link_libraries(${name} PUBLIC baton_flags ${ARG_DEPS})
 endfunction()
 
+# baton_unity(TARGET): compiles its files some at a time, as one. For targets whose every file reads
+# headers that take longer than the file: gRPC's.
+function(baton_unity target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+endfunction()
+
 # baton_program(NAME SRCS main.cc DEPS ...): lands in build/PRESET/bin/NAME
 function(baton_program name)
   cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})

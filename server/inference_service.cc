@@ -8,7 +8,7 @@
 namespace baton {
 namespace {
 
-using Writer = StreamWriter<v1::GenerateResponse>;
+using GenerateWriter = StreamWriter<v1::GenerateResponse>;
 
 bool Coalesce(v1::GenerateResponse& last, const v1::GenerateResponse& next) {
   if (!last.has_tokens() || !next.has_tokens()) return false;
@@ -17,7 +17,7 @@ bool Coalesce(v1::GenerateResponse& last, const v1::GenerateResponse& next) {
 
 class GenerateSink final : public TokenSink {
  public:
-  explicit GenerateSink(std::shared_ptr<Writer> writer) : writer_(std::move(writer)) {}
+  explicit GenerateSink(std::shared_ptr<GenerateWriter> writer) : writer_(std::move(writer)) {}
 
   void OnPrompt(PromptChunk chunk) override {
     v1::GenerateResponse message;
@@ -40,7 +40,7 @@ class GenerateSink final : public TokenSink {
   void OnFinished(absl::Status status) override { writer_->End(std::move(status)); }
 
  private:
-  const std::shared_ptr<Writer> writer_;
+  const std::shared_ptr<GenerateWriter> writer_;
 };
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace baton {
 namespace {
 
-using Writer = StreamWriter<v1::AskResponse>;
+using AskWriter = StreamWriter<v1::AskResponse>;
 
 bool Coalesce(v1::AskResponse& last, const v1::AskResponse& next) {
   if (!last.has_tokens() || !next.has_tokens()) return false;
@@ -19,7 +19,7 @@ bool Coalesce(v1::AskResponse& last, const v1::AskResponse& next) {
 
 class AskStreamSink final : public AskSink {
  public:
-  explicit AskStreamSink(std::shared_ptr<Writer> writer) : writer_(std::move(writer)) {}
+  explicit AskStreamSink(std::shared_ptr<AskWriter> writer) : writer_(std::move(writer)) {}
 
   void OnRetrieved(std::vector<Passage> passages) override {
     v1::AskResponse message;
@@ -43,7 +43,7 @@ class AskStreamSink final : public AskSink {
   }
 
  private:
-  const std::shared_ptr<Writer> writer_;
+  const std::shared_ptr<AskWriter> writer_;
 };
 
 }  // namespace

@@ -10,13 +10,10 @@
 #include "baton/v1/inference.grpc.pb.h"
 #include "baton/v1/rag.grpc.pb.h"
 #include "baton/v1/vector.grpc.pb.h"
+#include "server/batonctl/exit_codes.h"
 #include "server/batonctl/options.h"
 
 namespace baton::ctl {
-
-inline constexpr int kExitOk = 0;
-inline constexpr int kExitFailed = 1;
-inline constexpr int kExitUsage = 2;
 
 // Where a command writes: its result to `out`, everything else to `err`.
 struct Terminal {

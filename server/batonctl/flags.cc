@@ -4,10 +4,10 @@
 #include <cmath>
 #include <map>
 
+#include "server/batonctl/exit_codes.h"
+
 namespace baton::ctl {
 namespace {
-
-constexpr int kExitUsage = 2;
 
 const std::map<std::string, v1::Platform> kPlatforms = {
     {"cpu", v1::PLATFORM_CPU}, {"gpu", v1::PLATFORM_GPU}, {"fpga", v1::PLATFORM_FPGA}};
