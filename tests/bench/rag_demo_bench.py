@@ -140,10 +140,7 @@ def measure_answers(demo, answerable, unanswerable, report, show):
         tokens += finished.generated_tokens
         steps += finished.decode_steps
         guessed += finished.draft_tokens_accepted
-        # A number is as good an answer to "How many litres ...?" as the number with its unit.
-        accepted = [question["answer"]]
-        if question["question"].startswith("How many"):
-            accepted.append(question["answer"].split()[0])
+        accepted = scoring.accepted(question["question"], question["answer"])
         right = any(scoring.exact_match(text, a) for a in accepted)
         exact += right
         f1 += max(scoring.f1(scoring.MARK.sub(" ", text), a) for a in accepted)

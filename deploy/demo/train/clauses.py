@@ -25,23 +25,10 @@ def adjective(rng):
     return rng.choice(_ALL_ADJECTIVES)
 
 
-def plural(word):
-    if word.endswith("y") and word[-2] not in "aeiou":
-        return word[:-1] + "ies"
-    return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
-
-
 def verb(rng, h):
     """Bare form, third person, past, participle."""
-    bare = lex.common_noun(rng, h) if rng.random() < _INVENTED else rng.choice(words.VERBS)
-    if bare.endswith("e"):
-        regular = bare + "d"
-    elif bare.endswith("y") and bare[-2] not in "aeiou":
-        regular = bare[:-1] + "ied"
-    else:
-        regular = bare + (bare[-1] if bare in words.DOUBLED else "") + "ed"
-    participle = words.IRREGULAR.get(bare, regular)
-    return bare, plural(bare), words.PAST.get(bare, participle), participle
+    return words.verb_forms(
+        lex.common_noun(rng, h) if rng.random() < _INVENTED else rng.choice(words.VERBS))[:4]
 
 
 def thing(rng, h):
@@ -53,7 +40,7 @@ def thing(rng, h):
     if kind < 0.6:
         return ("an " if word[0] in "aeiou" else "a ") + word
     if kind < 0.7:
-        return plural(word)
+        return words.plural(word)
     if kind < 0.8:
         return f"the {word} of {rng.choice((lex.name(rng, h), 'the ' + noun(rng, h)))}"
     if kind < 0.9:
@@ -75,7 +62,7 @@ def somebody(rng, h):
 
 
 def amount(rng, h):
-    return f"{lex.number(rng)} {rng.choice((rng.choice(_UNITS), plural(noun(rng, h))))}"
+    return f"{lex.number(rng)} {rng.choice((rng.choice(_UNITS), words.plural(noun(rng, h))))}"
 
 
 # ---- what else a sentence says: its text, and how to ask for it, or its preposition --------------
@@ -223,7 +210,7 @@ def attribute(rng, h):
 def number_of(rng, h):
     """So many of these do that."""
     bare, _, past, done = verb(rng, h)
-    what = plural((adjective(rng) + " " if rng.random() < 0.3 else "") + noun(rng, h))
+    what = words.plural((adjective(rng) + " " if rng.random() < 0.3 else "") + noun(rng, h))
     n = lex.count(rng) if rng.random() < 0.7 else lex.number(rng)
     where = rng.choice(("", " " + spot(rng, h)[0]))
     return Fact(
@@ -265,7 +252,7 @@ def threshold(rng, h):
 
 def meaning(rng, h):
     sign = rng.choice(
-        (f"{lex.count(rng)} {plural(noun(rng, h))}", f"a {adjective(rng)} {noun(rng, h)}"))
+        (f"{lex.count(rng)} {words.plural(noun(rng, h))}", f"a {adjective(rng)} {noun(rng, h)}"))
     clause_text = rng.choice(
         (thing(rng, h), f"{somebody(rng, h)} {verb(rng, h)[1]} {thing(rng, h)}",
          f"{thing(rng, h)} is {adjective(rng)}", f"{lex.number(rng)} {rng.choice(_UNITS)}"))

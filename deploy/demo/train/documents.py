@@ -36,6 +36,7 @@ def _number(rng, low, high, decimals):
         low, high)
     if decimals:
         return f"{value:,.{decimals}f}"
+    low, high = int(low), int(high)
     value = min(high, max(low, round(value)))
     if value >= 100 and rng.random() < 0.4:
         value = min(high, max(low, round(value, -1)))

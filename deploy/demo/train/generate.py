@@ -14,6 +14,7 @@ import lexicon as lex
 from clauses import CLAUSE_FACTS
 from facts import (PERSON_FACTS, THING_FACTS, Fact, Subject, happening, make_person, make_subject,
                    named, part_of)
+from synonyms import REWORDED_SHARE, STRANGE_SHARE, WORD_SHARE, Rewording, Strange
 
 REFUSAL = "Not in the documents."
 HEAD = ("Answer the question from the numbered passages only and cite them like [1]. "
@@ -182,32 +183,45 @@ def of_documents(rng, passages, sentences, questions, held_out, refusals):
     if passages > 1 and rng.random() < 0.3:
         chosen[0] = chosen[1]  # the same words about something else
     texts, told = [], []
+    as_written = held_out  # the evaluation asks for what was written, with held-out names
+    strange = Strange(rng, 0.5 if not as_written and rng.random() < STRANGE_SHARE else 0)
+
+    def rewording(question=False):
+        plain = as_written or rng.random() >= REWORDED_SHARE
+        return Rewording(rng, 0 if plain else WORD_SHARE, question)
+
     for document in chosen:
         values = document.fill(rng, held_out)
+        reword = rewording()
+
+        def tell(template, values=values, reword=reword):
+            return reword(strange(documents.filled(template, values)))
+
         kept = pick_sentences(rng, len(document.sentences), rng.randint(1, sentences))
         text = rng.choice((" ", " ", " ", " ", "\n")).join(
-            upper_first(documents.filled(document.sentences[i].text, values)) for i in kept)
+            upper_first(tell(document.sentences[i].text)) for i in kept)
         if rng.random() < 0.85:
-            text = documents.filled(document.title, values) + ": " + text
+            text = tell(document.title) + ": " + text
         texts.append(text)
-        told.append((document, values, kept))
+        told.append((document, values, tell, kept))
     context = Context(texts)
     everything = "\n".join(texts).lower()
 
     def ask(text, answer, number):
-        text = vary(rng, text)
+        text = vary(rng, rewording(question=True)(strange(text)))
+        if number and answer.lower() not in texts[number - 1].lower():
+            return  # a word that begins its sentence is not reworded
         if all(text != other.text for other in context.questions):
             context.questions.append(Question(text, answer, number))
 
     for _ in range(questions):
         number = rng.randrange(passages)
-        document, values, kept = told[number]
+        document, values, tell, kept = told[number]
         if rng.random() >= refusals:
             asked = [q for i in kept for q in document.sentences[i].questions]
             if asked:
                 text, answers = rng.choice(asked)
-                ask(documents.filled(text, values), documents.filled(answers[0], values),
-                    number + 1)
+                ask(documents.filled(text, values), tell(answers[0]), number + 1)
             continue
         # A near miss: the same about another name, or what only the rest of the document tells.
         other = dict(values)
@@ -228,7 +242,7 @@ def of_documents(rng, passages, sentences, questions, held_out, refusals):
         if other != values and same:
             continue  # no name in it
         if other == values and any(
-                documents.filled(a, values).lower() in everything for a in answers):
+                tell(a).lower() in everything for a in answers):
             continue
         ask(documents.filled(text, other), REFUSAL, 0)
     return context

@@ -19,6 +19,20 @@ def exact_match(answer, expected):
     return normalised(answer) == normalised(expected)
 
 
+_HEDGE = re.compile(r"^(about|at most|up to|no more than|no higher than|at|in|on|to) ",
+                    re.IGNORECASE)
+
+
+def accepted(question, answer):
+    """What is as good an answer as the one that is written down: a number without its unit where
+    the question names the unit, and what follows a preposition or the words of a limit."""
+    answers = [answer]
+    if re.search(r"how many", question, re.IGNORECASE):
+        answers.append(_HEDGE.sub("", answer).split()[0])
+    answers.append(_HEDGE.sub("", answer))
+    return answers
+
+
 def f1(answer, expected):
     got, wanted = normalised(answer).split(), normalised(expected).split()
     common = sum((Counter(got) & Counter(wanted)).values())

@@ -1,4 +1,4 @@
-"""Plain English words by kind, for sentences that need make no sense."""
+"""Plain English words by kind, for sentences that need make no sense, and their forms."""
 
 VERBS = """accept
 admire adopt alter anchor answer arrange attack award bake balance bend bind boil bolt
@@ -31,7 +31,8 @@ PAST = dict(
         """choose:chose draw:drew forbid:forbade freeze:froze give:gave hide:hid ride:rode sew:sewed
 shear:sheared show:showed sing:sang sink:sank sow:sowed throw:threw weave:wove write:wrote""".split(
         )))
-DOUBLED = set("dip drag drop fit plan stop tan trap trim wrap".split())
+DOUBLED = set("""ban beg cut dig dip drag drop fit get hit let plan put ram rip rob run set shut sit
+spot stop tan trap trim wed win wrap""".split())
 
 NOUNS = """account
 acid album alphabet amount angle apple apron arrow atlas attic autumn axe badge bag
@@ -83,3 +84,23 @@ severe shallow sharp short shy sick simple single slim slow small smooth soft so
 square steady steep sticky stiff straight strange strict strong sudden sweet swift tall tame
 thick thin tidy tight tiny tired top total tough true twin ugly urban usual vast warm weak wet
 whole wide wild wise wrong yearly young""".split()
+
+
+def plural(word):
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return word[:-1] + "ies"
+    return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+
+
+def verb_forms(bare):
+    """Bare, third person, past, participle, -ing."""
+    doubled = bare + (bare[-1] if bare in DOUBLED else "")
+    regular = doubled + "ed"
+    if bare.endswith("e"):
+        regular = bare + "d"
+    elif bare.endswith("y") and bare[-2] not in "aeiou":
+        regular = bare[:-1] + "ied"
+    participle = IRREGULAR.get(bare, regular)
+    silent = bare.endswith("e") and not bare.endswith(("ee", "ye", "oe"))
+    return (bare, plural(bare), PAST.get(bare, participle), participle,
+            (bare[:-1] if silent else doubled) + "ing")

@@ -16,6 +16,7 @@ import documents  # noqa: E402
 import generate  # noqa: E402
 import lexicon  # noqa: E402
 import scoring  # noqa: E402
+import synonyms  # noqa: E402
 
 CONTEXTS = 300
 
@@ -95,6 +96,48 @@ class Recipe(unittest.TestCase):
         wrong("# T\n// a remark\nA {b:ball|hat} is {n:3-9} years old.\n"
               "? How old is the {b} = {n} years | {n}\n")
 
+    def test_other_words_take_the_form_of_the_word_and_its_article(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("n boat vessel  # and so on\nn owner man/men\nv steal/stole/stolen rob\n"
+                       "v name call\nn name title\na oval egg-shaped\nv give hand~over\n"
+                       "k tool: axe hammer\n")
+            file.flush()
+            same, kinds = synonyms.read(file.name)
+        self.assertEqual(same["boats"], [["vessels"]])
+        self.assertEqual(same["owners"], [["men"]])
+        self.assertEqual(same["stole"], [["robbed"]])
+        self.assertEqual(same["robbed"], [["stole"], ["stolen"]])
+        self.assertEqual(same["given"], [["handed over"]])
+        self.assertNotIn("name", same)  # a noun or a verb: not known here
+        self.assertEqual(kinds, {"axe": "tool", "axes": "tools", "hammer": "tool",
+                                 "hammers": "tools"})
+
+        def swap(text, **others):
+            return synonyms.replaced(text, lambda word, before: others.get(word))
+
+        self.assertEqual(swap("A round hat, an axe.", round="oval", axe="tool"),
+                         "An oval hat, a tool.")
+        self.assertEqual(swap("The Round boat's boat-house", boat="hut", round="oval"),
+                         "The Round boat's boat-house")
+        for text in ("x a b\n", "n boat\n", "n tool: axe\n", "k tool axe\n"):
+            with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+                file.write(text)
+                file.flush()
+                with self.assertRaisesRegex(ValueError, ":1: not a set of words"):
+                    synonyms.read(file.name)
+
+    def test_the_evaluation_reads_documents_as_they_were_written(self):
+        made = []
+        real = synonyms.known
+        synonyms.known = lambda: made.append(1) or real()
+        try:
+            contexts(6, True)
+            self.assertEqual(made, [])
+            contexts(6, False)
+            self.assertNotEqual(made, [])
+        finally:
+            synonyms.known = real
+
     def test_held_out_documents_are_not_trained_on(self):
         told = {d.title for d in documents.of(False)}
         kept = {d.title for d in documents.of(True)}
@@ -125,6 +168,9 @@ class Recipe(unittest.TestCase):
         self.assertFalse(scoring.exact_match("3.5 metres", "35 metres"))
         self.assertAlmostEqual(scoring.f1("soft soap", "soft soap and spirit"), 2 / 3)
         self.assertEqual(scoring.f1("", "x"), 0)
+        self.assertIn("15", scoring.accepted("Within how many minutes?", "15 minutes"))
+        self.assertIn("45 degrees", scoring.accepted("How hot?", "at most 45 degrees"))
+        self.assertEqual(set(scoring.accepted("What colour?", "pale blue")), {"pale blue"})
 
 
 if __name__ == "__main__":
