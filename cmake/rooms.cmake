@@ -24,7 +24,7 @@ endfunction()
 set(BATON_TEST_LABELS
   unit         # no device, seconds; also run under ASan + UBSan
   race         # also run under ThreadSanitizer
-  integration  # starts the daemon
+  integration  # starts the daemon, or would take minutes under a sanitizer
   fuzz         # a fuzzer, for a few seconds
   slow gpu fpga)
 if(BATON_HAVE_TESTS)

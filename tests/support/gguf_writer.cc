@@ -107,6 +107,11 @@ void GgufWriter::AddFloats(std::string_view key, const std::vector<float>& value
   }
 }
 
+void GgufWriter::AddRawKeys(uint64_t count, std::string_view keys) {
+  key_count_ += count;
+  keys_ += keys;
+}
+
 void GgufWriter::AddTensor(std::string_view name, std::vector<int64_t> dims, TensorType type,
                            const std::vector<float>& weights) {
   AddRawTensor(name, std::move(dims), static_cast<uint32_t>(type), EncodeWeights(type, weights));

@@ -26,6 +26,8 @@ class GgufWriter {
   void AddStrings(std::string_view key, const std::vector<std::string>& values);
   void AddInts(std::string_view key, const std::vector<int32_t>& values);
   void AddFloats(std::string_view key, const std::vector<float>& values);
+  // `count` keys with their values, as they lie in a file.
+  void AddRawKeys(uint64_t count, std::string_view keys);
 
   // weights: [dims], innermost dimension first in `dims`; rounded to `type`.
   void AddTensor(std::string_view name, std::vector<int64_t> dims, TensorType type,
