@@ -52,6 +52,7 @@ LIBRARY_HOMES = {
     r"CLI/": r"config/|server/|loadtest/",
     r"rocksdb/|hnswlib/": r"engine/vector/",  # one source file each
     r"pcre2|utf8proc": r"engine/model/",
+    r"nlohmann/": r"engine/model/grammar/json_schema\.cc|server/|loadtest/",
     r"spdlog/|prometheus/": r"engine/base/|server/",
     r"cuda|cublas": r"cuda_kernels/|engine/exec/gpu/",
     r"xrt/": r"engine/exec/fpga/",
