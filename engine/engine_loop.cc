@@ -110,6 +110,7 @@ absl::Status Engine::Loop::LoadModels() {
                          .first_slot = static_cast<int32_t>(
                              std::ssize(llm_lanes_) * options_.schedule.sequences_running_max)}));
     llm_lanes_.push_back(std::move(lane));
+    grammars_.try_emplace(model.get(), model->tokenizer());
   }
   for (const EmbedderPart& part : parts_.embedders) {
     if (part.embedder->kind() != Embedder::Kind::kSemantic) continue;
@@ -468,6 +469,8 @@ LlmLane* Engine::Loop::LaneOf(const LanguageModel& model) {
   BATON_CHECK(false);
   return nullptr;
 }
+
+GrammarCache& Engine::Loop::GrammarsOf(const LanguageModel& model) { return grammars_.at(&model); }
 
 absl::StatusOr<std::shared_ptr<const LanguageModel>> Engine::Loop::FindModel(
     const std::string& name) const {

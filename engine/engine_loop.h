@@ -16,6 +16,7 @@
 #include "engine/host_lane.h"
 #include "engine/llm_lane.h"
 #include "engine/mailbox.h"
+#include "engine/model/grammar/cache.h"
 #include "engine/rag/ask_machine.h"
 #include "engine/rag/ingest_machine.h"
 #include "engine/schedule/route_choice.h"
@@ -129,6 +130,7 @@ class Engine::Loop {
   void EnsureCollection(const std::shared_ptr<IngestFlow>& flow);
   void IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMachine::Work work);
   LlmLane* LaneOf(const LanguageModel& model);
+  GrammarCache& GrammarsOf(const LanguageModel& model);
 
   const EngineOptions options_;
   EngineParts parts_;
@@ -136,7 +138,8 @@ class Engine::Loop {
   Metrics& metrics_;
   Mailbox mailbox_;
   TransferManager transfer_;
-  std::vector<std::unique_ptr<LlmLane>> llm_lanes_;  // one per model
+  std::vector<std::unique_ptr<LlmLane>> llm_lanes_;        // one per model
+  std::map<const LanguageModel*, GrammarCache> grammars_;  // used by the host lane
   std::map<RequestId, RequestPtr> active_;
   std::set<std::pair<TimeUs, RequestId>> deadlines_;
   std::atomic<uint64_t> next_request_{1};

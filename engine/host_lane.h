@@ -9,8 +9,8 @@
 
 namespace baton {
 
-// Threads for host work that is too long for the engine's loop: tokenizing, splitting documents,
-// building prompts, reading points from disk. Thread safe.
+// Threads for host work that is too long for the engine's loop: tokenizing, compiling grammars,
+// splitting documents, building prompts, reading points from disk. Thread safe.
 class HostLane {
  public:
   using Job = absl::AnyInvocable<void()>;

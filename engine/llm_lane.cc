@@ -183,7 +183,8 @@ SlotSetup LlmLane::SetupOf(const LlmJob& job, std::span<const TokenId> generated
                       .prompt = {prompt.begin(), prompt.end()},
                       .generated = {generated.begin(), generated.end()},
                       .min_tokens = job.stop.min_tokens,
-                      .ends = job.ends},
+                      .ends = job.ends,
+                      .grammar = job.grammar},
           .logprobs = job.logprobs};
 }
 
@@ -289,7 +290,10 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, LlmBatchResult result) {
     // A decode fed the token before those that it gave, and of them all but the last.
     Cache(sequence, item.position + (prefill ? item.tokens : done.generated));
     if (!item.sample) continue;
-    if (!Deliver(sequence, sampled, now_us)) {
+    const bool ended = Deliver(sequence, sampled, now_us);
+    if (!ended && !sampled.status.ok()) {
+      End(sequence, sampled.status);
+    } else if (!ended) {
       done.draft = Draft(sequence, tokens);
       if (prefill) HandOver(item.sequence, tokens, now_us);
     }
@@ -379,6 +383,7 @@ std::optional<LlmLane::Ending> LlmLane::Take(Sequence& sequence,
       return Ending{.reason = FinishReason::kStopString, .stop = stop};
     }
   }
+  if (sampled.complete) return Ending{.reason = FinishReason::kStop, .stop = {}};
   return std::nullopt;
 }
 

@@ -53,9 +53,10 @@ struct LlmJob {
   FinishReason reason_at_max = FinishReason::kLength;
   bool ignore_eos = false;
   StopConditions stop;
-  std::vector<TokenId> ends;        // tokens that are not chosen among the first stop.min_tokens
-  std::optional<int32_t> logprobs;  // alternatives beside each token's own
-  int32_t index = 0;                // of the request's completions
+  std::vector<TokenId> ends;  // as SamplerSetup's, where min_tokens or a grammar asks for them
+  std::shared_ptr<const Grammar> grammar;  // of the text; null: any
+  std::optional<int32_t> logprobs;         // alternatives beside each token's own
+  int32_t index = 0;                       // of the request's completions
   int32_t priority = 0;
   std::string tenant;
   TimeUs arrived_us = 0;  // of the request: time to first token counts from here

@@ -60,6 +60,17 @@ std::vector<TokenId> EndTokens(const LanguageModel& model) {
   return ends;
 }
 
+// Has the job's text follow the grammar, unless it is null.
+void Constrain(LlmJob& job, std::shared_ptr<const Grammar> grammar, bool ignore_eos) {
+  if (grammar == nullptr) return;
+  job.ends = job.stop.tokens;
+  if (!ignore_eos) {
+    const std::vector<TokenId>& of_model = grammar->vocabulary().end_of_text();
+    job.ends.insert(job.ends.end(), of_model.begin(), of_model.end());
+  }
+  job.grammar = std::move(grammar);
+}
+
 // Checks a prompt against the model and says how many tokens may follow it. `sampling`'s seed is
 // drawn where it has none.
 absl::StatusOr<LlmJob> MakeJob(const LanguageModel& model, std::vector<TokenId> prompt,
@@ -90,7 +101,7 @@ absl::StatusOr<LlmJob> MakeJob(const LanguageModel& model, std::vector<TokenId> 
 }
 
 // One job for each completion that a request wants.
-absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model,
+absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model, GrammarCache& grammars,
                                              const GenerateRequest& request) {
   std::vector<TokenId> prompt;
   if (const auto* text = std::get_if<std::string>(&request.prompt)) {
@@ -113,6 +124,7 @@ absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model,
       ends.insert(ends.end(), of_model.begin(), of_model.end());
     }
   }
+  ASSIGN_OR_RETURN(const std::shared_ptr<const Grammar> grammar, grammars.Get(request.constraint));
   SamplingParams sampling = request.sampling;
   if (!sampling.seed.has_value()) sampling.seed = DrawSeed();
   const uint64_t seed = *sampling.seed;
@@ -123,6 +135,7 @@ absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model,
     job.ignore_eos = request.ignore_eos;
     job.stop = stop;
     job.ends = ends;
+    Constrain(job, grammar, request.ignore_eos);
     job.logprobs = request.logprobs;
     job.index = i;
     jobs.push_back(std::move(job));
@@ -132,7 +145,8 @@ absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model,
 
 }  // namespace
 
-// ---- Generate: (tokenize) -> for each completion: prefill -> handoff -> decode
+// ---- Generate: (tokenize, compile the grammar) -> for each completion: prefill -> handoff ->
+// decode
 
 void Engine::Loop::Generate(const RequestPtr& active, GenerateRequest request,
                             std::shared_ptr<TokenSink> sink) {
@@ -140,7 +154,10 @@ void Engine::Loop::Generate(const RequestPtr& active, GenerateRequest request,
   if (!model.ok()) return Fail(active, model.status());
   const bool echo = request.echo;
   RunHost<std::vector<LlmJob>>(
-      active, [model = *model, request = std::move(request)] { return MakeJobs(*model, request); },
+      active,
+      [model = *model, &grammars = GrammarsOf(**model), request = std::move(request)] {
+        return MakeJobs(*model, grammars, request);
+      },
       [this, active, model = *model, sink, echo](std::vector<LlmJob> jobs) {
         if (echo) {
           jobs.front().on_prompt = [active, sink](PromptChunk chunk) {
@@ -169,9 +186,10 @@ struct Engine::Loop::AskFlow {
   RequestPtr active;
   AskMachine machine;
   std::shared_ptr<AskSink> sink;
-  const EmbedderPart* embedder;                // the collection's
-  std::shared_ptr<const LanguageModel> model;  // null: retrieval only
-  std::string answer = {};                     // the text generated so far
+  const EmbedderPart* embedder;                 // the collection's
+  std::shared_ptr<const LanguageModel> model;   // null: retrieval only
+  std::shared_ptr<const Grammar> grammar = {};  // of the answer; null: any
+  std::string answer = {};                      // the text generated so far
 };
 
 void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
@@ -203,7 +221,17 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
               .sink = std::move(sink),
               .embedder = *embedder,
               .model = model.ok() ? *model : nullptr});
-  AskStep(flow, flow->machine.Start());
+  const AskRequest& asked = flow->machine.request();
+  if (!model.ok() || asked.retrieval_only || asked.constraint.kind == TextConstraint::Kind::kNone) {
+    return AskStep(flow, flow->machine.Start());
+  }
+  RunHost<std::shared_ptr<const Grammar>>(
+      active,
+      [flow, &asked, &grammars = GrammarsOf(**model)] { return grammars.Get(asked.constraint); },
+      [this, flow](std::shared_ptr<const Grammar> grammar) {
+        flow->grammar = std::move(grammar);
+        AskStep(flow, flow->machine.Start());
+      });
 }
 
 void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Work work) {
@@ -229,6 +257,7 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
         MakeJob(*flow->model, std::move(generate->prompt), request.sampling, generate->max_tokens);
     if (!job.ok()) return Fail(active, job.status());
     job->quotable = std::move(generate->quotable);
+    Constrain(*job, flow->grammar, /*ignore_eos=*/false);
     job->on_tokens = [flow](TokenChunk chunk) {
       if (flow->active->ended) return;
       flow->answer += chunk.text;

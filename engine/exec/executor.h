@@ -71,6 +71,8 @@ struct LlmBatchResult {
   struct Item {
     SequenceId sequence;
     std::vector<TokenId> tokens;  // those sampled, in order
+    bool complete = false;        // the grammar lets nothing follow on them
+    absl::Status status = {};     // of this sequence: it cannot go on behind them
     // Where the slot wants them: one per token sampled, and one per token of LlmItem::score. Their
     // texts are empty.
     std::vector<TokenLogprobs> logprobs = {};

@@ -21,6 +21,7 @@ LogitsProcessor::LogitsProcessor(const SamplerSetup& setup)
       min_tokens_(setup.min_tokens),
       ends_(setup.ends),
       changes_(!bias_.empty() || last_n_ != 0 || presence_ != 0 || frequency_ != 0) {
+  if (setup.grammar != nullptr) filter_.emplace(setup.grammar, ends_);
   for (const TokenId token : setup.prompt) Remember(token);
   for (const TokenId token : setup.generated) Advance(token);
 }
@@ -35,13 +36,16 @@ void LogitsProcessor::Apply(std::span<float> logits) const {
   for (const auto& [token, count] : generated_counts_) {
     at(token) -= static_cast<float>(count) * frequency_ + presence_;
   }
-  if (Excludes()) {
+  if (filter_.has_value()) {
+    filter_->Apply(logits, /*may_end=*/generated_ >= min_tokens_);
+  } else if (Excludes()) {
     for (const TokenId token : ends_) at(token) = -std::numeric_limits<float>::infinity();
   }
 }
 
 void LogitsProcessor::Advance(TokenId token) {
   ++generated_;
+  if (filter_.has_value()) filter_->Advance(token);
   Remember(token);
   if (presence_ != 0 || frequency_ != 0) ++generated_counts_[token];
 }

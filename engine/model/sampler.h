@@ -22,6 +22,10 @@ class Sampler {
   // go to the lower id. The sequence goes on with the token.
   TokenId Sample(std::span<const float> logits);
 
+  // Of the text up to the token sampled last; see LogitsProcessor.
+  bool complete() const { return processor_.complete(); }
+  absl::Status status() const { return processor_.status(); }
+
  private:
   TokenId Choose(std::span<const float> logits);
   uint64_t NextRandom();

@@ -88,6 +88,20 @@ absl::Status ValidateGenerate(const GenerateRequest& request) {
   return CheckRange("n", request.completions, {1, kCompletionsMax});
 }
 
+std::string_view FieldOf(TextConstraint::Kind kind) {
+  switch (kind) {
+    case TextConstraint::Kind::kNone:
+      return "constraint";
+    case TextConstraint::Kind::kGrammar:
+      return "grammar";
+    case TextConstraint::Kind::kJsonSchema:
+      return "json_schema";
+    case TextConstraint::Kind::kJsonObject:
+      return "json_object";
+  }
+  return "unknown";
+}
+
 std::string_view Name(FinishReason reason) {
   switch (reason) {
     case FinishReason::kStop:

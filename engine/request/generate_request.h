@@ -38,6 +38,21 @@ struct StopConditions {
   int32_t min_tokens = 0;                 // the first so many end nothing
 };
 
+// What a generated text must look like. Each of its tokens continues a text that can match; the
+// model's end-of-text comes only where it does, and where no more text can follow, the text ends.
+struct TextConstraint {
+  enum class Kind : uint8_t {
+    kNone,
+    kGrammar,     // `text` is a grammar in GBNF
+    kJsonSchema,  // `text` is a JSON schema
+    kJsonObject,  // any JSON object
+  };
+  Kind kind = Kind::kNone;
+  std::string text = {};
+};
+// The request's field that asks for it: "grammar", "json_schema" or "json_object".
+std::string_view FieldOf(TextConstraint::Kind kind);
+
 struct GenerateRequest {
   Envelope envelope = {};
   std::string model = {};  // empty: the default model
@@ -47,6 +62,7 @@ struct GenerateRequest {
   std::optional<int32_t> max_tokens = {};
   bool ignore_eos = false;
   StopConditions stop = {};
+  TextConstraint constraint = {};
   std::optional<int32_t> logprobs = {};  // alternatives beside each token's own, 0 to 20
   int32_t completions = 1;               // 1 to 16
   bool echo = false;                     // deliver the prompt, too
@@ -56,7 +72,8 @@ struct GenerateRequest {
 absl::Status ValidateSampling(const SamplingParams& params);
 absl::Status ValidateGenerate(const GenerateRequest& request);
 
-// kStop: the model's end-of-text; kStopString, kStopToken: the request's own.
+// kStop: the model's end-of-text, or nothing can follow under the constraint; kStopString,
+// kStopToken: the request's own.
 enum class FinishReason : uint8_t { kStop, kLength, kContext, kStopString, kStopToken };
 std::string_view Name(FinishReason reason);
 

@@ -40,6 +40,7 @@ struct AskRequest {
   std::string model;  // empty: the default one, if any
   SamplingParams sampling;
   std::optional<int32_t> max_tokens;
+  TextConstraint constraint = {};  // of the answer
   bool retrieval_only = false;
 };
 

@@ -3,6 +3,7 @@
 // masks that are then kept, `again` finds them.
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <random>
 #include <set>
@@ -66,6 +67,22 @@ int Run(const BenchArgs& args) {
              1e6 * BestSecondsPerCall(
                        args.tiny, [&] { BATON_CHECK(Grammar::FromGbnf(*gbnf, vocabulary).ok()); }),
              "us");
+
+  // What a stranger can ask for: as many states as the limits allow, that 64 bytes tell apart; and
+  // what would have exponentially many if it were made deterministic.
+  const size_t literal_bytes = args.tiny ? 2'000 : GrammarLimits().states_max - 1'000;
+  const std::string slow[] = {"root ::= \"" + std::string(literal_bytes, 'x') + "\"",
+                              "root ::= [ab]* \"a\" [ab]{1000}"};
+  double slowest_us = 0;
+  for (const std::string& text : slow) {
+    const auto begin = std::chrono::steady_clock::now();
+    BATON_CHECK(Grammar::FromGbnf(text, vocabulary).ok());
+    slowest_us =
+        std::max(slowest_us,
+                 std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)
+                     .count());
+  }
+  report.Add("grammar.compile_slowest_us", slowest_us, "us");
 
   std::vector<uint64_t> mask(GrammarMatcher::Words(vocabulary->size()));
   const auto grammar = Grammar::FromGbnf(*gbnf, vocabulary);

@@ -130,15 +130,17 @@ absl::Status CpuLlm::Forward(const LlmBatch& batch, LlmBatchResult* result) {
   absl::Status status;
   RETURN_IF_ERROR(forward->Run(batch.layout, items_, [&](size_t i, std::span<const float> logits) {
     const LlmItem& item = batch.items[i];
-    const std::vector<TokenId>& sampled = result->items[i].tokens;
-    // Behind a wrong guess stands a text that nobody wrote.
+    LlmBatchResult::Item& of_item = result->items[i];
+    const std::vector<TokenId>& sampled = of_item.tokens;
+    // Behind a wrong guess, or a text's end, stands a text that nobody wrote.
+    if (of_item.complete || !of_item.status.ok()) return;
     if (!sampled.empty() && sampled.back() != item.tokens[sampled.size() - 1]) return;
     if (!AllFinite(logits)) {
       status.Update(absl::InternalError(
           StrCat("model ", batch.model->name(), " gave logits that are not finite")));
       return;
     }
-    TakeLogits(item, logits, result->items[i]);
+    TakeLogits(item, logits, of_item);
   }));
   RETURN_IF_ERROR(status);
   for (size_t i = 0; i < batch.items.size(); ++i) {
@@ -159,6 +161,8 @@ void CpuLlm::TakeLogits(const LlmItem& item, std::span<const float> logits,
   }
   const TokenId token = slot.sampler.Sample(logits);
   result.tokens.push_back(token);
+  result.complete = slot.sampler.complete();
+  result.status = slot.sampler.status();
   if (slot.logprobs.has_value()) {
     result.logprobs.push_back(LogprobsOf(logits, token, *slot.logprobs));
   }

@@ -22,4 +22,11 @@ absl::StatusOr<std::shared_ptr<const Grammar>> Grammar::FromGbnf(
       new Grammar(std::move(automaton), std::move(vocabulary), masks_bytes_max));
 }
 
+size_t Grammar::bytes() const {
+  return automaton_.states.size() * sizeof(GrammarState) +
+         automaton_.byte_edges.size() * sizeof(ByteEdge) +
+         automaton_.calls.size() * sizeof(GrammarCall) +
+         automaton_.follow.size() * sizeof(ByteSet) + masks_.masks_bytes();
+}
+
 }  // namespace baton

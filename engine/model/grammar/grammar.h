@@ -31,6 +31,8 @@ class Grammar {
   const GrammarVocabulary& vocabulary() const { return *vocabulary_; }
   const GrammarAutomaton& automaton() const { return automaton_; }
   const GrammarMasks& masks() const { return masks_; }
+  // What it takes now, with its masks and without the vocabulary.
+  size_t bytes() const;
 
   Grammar(const Grammar&) = delete;
   Grammar& operator=(const Grammar&) = delete;

@@ -22,7 +22,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // keeps the order of properties
 
-constexpr size_t kSchemaBytesMax = 256 * 1024;
 constexpr size_t kGrammarBytesMax = 512 * 1024;
 constexpr int kNestingMax = 64;         // of the schema's JSON
 constexpr int kDepthMax = 200;          // of schemas within schemas, references followed
@@ -609,9 +608,9 @@ class ErrorPosition : public nlohmann::json_sax<Json> {
 }  // namespace
 
 absl::StatusOr<std::string> JsonSchemaToGbnf(std::string_view schema) {
-  if (schema.size() > kSchemaBytesMax) {
+  if (schema.size() > kJsonSchemaBytesMax) {
     return absl::InvalidArgumentError(StrCat("json_schema: ", schema.size(), " bytes, at most ",
-                                             kSchemaBytesMax, " are allowed"));
+                                             kJsonSchemaBytesMax, " are allowed"));
   }
   RETURN_IF_ERROR(CheckJsonNesting(schema, kNestingMax));
   const Json root = Json::parse(schema, nullptr, /*allow_exceptions=*/false);

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
 
 namespace baton {
+
+inline constexpr size_t kJsonSchemaBytesMax = size_t{256} << 10;
 
 // A JSON schema as a grammar (GBNF, see grammar.h) of documents that are valid under it. Every text
 // of the grammar is valid; not every valid document is a text of it:
@@ -29,8 +32,9 @@ namespace baton {
 // (#/..., recursive too), $defs, definitions, true. Titles, descriptions, defaults and other
 // annotations say nothing about validity and are passed over.
 //
-// INVALID_ARGUMENT: names the JSON pointer and the keyword that is not supported, is malformed, or
-// leaves no valid document; or the byte where the text is not JSON.
+// schema: at most kJsonSchemaBytesMax. INVALID_ARGUMENT: names the JSON pointer and the keyword
+// that is not supported, is malformed, or leaves no valid document; or the byte where the text is
+// not JSON.
 absl::StatusOr<std::string> JsonSchemaToGbnf(std::string_view schema);
 
 }  // namespace baton

@@ -9,9 +9,9 @@
 namespace baton {
 namespace {
 
-// Steps of one call, at ten nanoseconds each about half a second. A mask of a state that allows
-// most of 150,000 tokens takes 500,000.
-constexpr size_t kWorkMax = 50'000'000;
+// Steps of one call, at ten nanoseconds each about 100 ms: an executor's other sequences wait for
+// it. A mask of a state that allows most of 150,000 tokens takes 500,000.
+constexpr size_t kWorkMax = 10'000'000;
 
 // Readings and stacks at one depth of a walk down the tree; deeper ones stand behind.
 struct Level {

@@ -31,7 +31,10 @@ absl::StatusOr<int32_t> GrammarMatcher::Allowed(std::span<uint64_t> mask) const 
   }
   if (count == 0 && !can_end_) {
     return absl::FailedPreconditionError(
-        "grammar: no token of the vocabulary continues the text, which is not complete");
+        StrCat("grammar: no token of the vocabulary continues the text, which is not complete, "
+               "within ",
+               GrammarStepper::kReadingsMax, " ways to read it and ", GrammarStepper::kFramesMax,
+               " open rules"));
   }
   return count;
 }

@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "tests/engine/model/grammar/list_tokenizer.h"
+
 namespace baton {
 namespace {
 
@@ -170,6 +172,35 @@ TEST_CASE("any settings and tokens: as from the whole history, after copies, aft
       processor.Advance(generated.back());
     }
   }
+}
+
+TEST_CASE("what a grammar excludes is excluded last, and moves by chosen tokens") {
+  const ListTokenizer tokenizer({"", "a", "b", "c"}, {0});
+  const auto grammar = Grammar::FromGbnf("root ::= \"a\" [bc]{1,2}",
+                                         std::make_shared<const GrammarVocabulary>(tokenizer));
+  REQUIRE(grammar.ok());
+  SamplerSetup setup;
+  setup.params.logit_bias = {{1, -100}, {3, 5}};
+  setup.grammar = *grammar;
+  setup.ends = {0};
+  setup.min_tokens = 3;
+  LogitsProcessor processor(setup);
+  CHECK(processor.active());
+  CHECK(Processed(processor, {9, 1, 2, 3}) ==
+        std::vector<float>{kExcluded, -99, kExcluded, kExcluded});
+  processor.Advance(1);
+  CHECK(Processed(processor, {9, 1, 2, 3}) == std::vector<float>{kExcluded, kExcluded, 2, 8});
+  LogitsProcessor copy = processor;
+  processor.Advance(3);
+  // The text may end, but not so soon.
+  CHECK(Processed(processor, {9, 1, 2, 3}) == std::vector<float>{kExcluded, kExcluded, 2, 8});
+  setup.min_tokens = 0;
+  setup.generated = {1, 3};  // chosen elsewhere
+  CHECK(Processed(LogitsProcessor(setup), {9, 1, 2, 3}) == std::vector<float>{9, kExcluded, 2, 8});
+  processor.Advance(2);
+  CHECK(processor.complete());
+  CHECK_FALSE(copy.complete());
+  CHECK(copy.status().ok());
 }
 
 }  // namespace
