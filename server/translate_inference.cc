@@ -6,6 +6,8 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/model/grammar/json_schema.h"
+#include "engine/model/grammar/limits.h"
 #include "engine/model/text_encoder.h"
 #include "server/translate.h"
 
@@ -52,6 +54,15 @@ SamplingParams ToSampling(const v1::SamplingParams& proto) {
   return sampling;
 }
 
+absl::StatusOr<TextConstraint> CheckConstraint(TextConstraint constraint) {
+  const size_t bytes_max = constraint.kind == TextConstraint::Kind::kGrammar
+                               ? GrammarLimits().text_bytes_max
+                               : kJsonSchemaBytesMax;
+  RETURN_IF_ERROR(CheckBytes(FieldOf(constraint.kind), constraint.text,
+                             {.min = 1, .max = static_cast<int64_t>(bytes_max)}));
+  return constraint;
+}
+
 absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Envelope envelope) {
   GenerateRequest request{
       .envelope = std::move(envelope),
@@ -64,6 +75,7 @@ absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Env
                .tokens = {proto.stop_token_ids().begin(), proto.stop_token_ids().end()},
                .include = proto.include_stop(),
                .min_tokens = proto.min_tokens()},
+      .constraint = {},
       .logprobs = std::nullopt,
       .completions = proto.has_n() ? proto.n() : 1,
       .echo = proto.echo()};
@@ -81,6 +93,7 @@ absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Env
     case v1::GenerateRequest::PROMPT_NOT_SET:
       return absl::InvalidArgumentError("prompt must be given, as text or as tokens");
   }
+  ASSIGN_OR_RETURN(request.constraint, ToConstraint(proto));
   if (proto.has_logprobs()) request.logprobs = proto.logprobs();
   RETURN_IF_ERROR(ValidateGenerate(request));
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();

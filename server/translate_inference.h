@@ -14,6 +14,15 @@
 namespace baton {
 
 SamplingParams ToSampling(const v1::SamplingParams& proto);
+absl::StatusOr<TextConstraint> CheckConstraint(TextConstraint constraint);
+// What the text of a GenerateRequest or AskRequest must look like.
+template <class Request>
+absl::StatusOr<TextConstraint> ToConstraint(const Request& proto) {
+  using Kind = TextConstraint::Kind;
+  if (proto.has_grammar()) return CheckConstraint({Kind::kGrammar, proto.grammar()});
+  if (proto.has_json_schema()) return CheckConstraint({Kind::kJsonSchema, proto.json_schema()});
+  return TextConstraint{.kind = proto.json_object() ? Kind::kJsonObject : Kind::kNone};
+}
 absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Envelope envelope);
 absl::StatusOr<EmbedRequest> ToEmbed(const v1::EmbedRequest& proto, Envelope envelope);
 absl::Status CheckTokenize(const v1::TokenizeRequest& proto);

@@ -48,8 +48,10 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
                      .model = proto.model(),
                      .sampling = ToSampling(proto.sampling()),
                      .max_tokens = std::nullopt,
+                     .constraint = {},
                      .retrieval_only = proto.retrieval_only()};
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
+  ASSIGN_OR_RETURN(request.constraint, ToConstraint(proto));
   if (proto.has_k()) request.k = proto.k();
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();
   return request;

@@ -108,6 +108,9 @@ int RunAsk(Session& session, const AskOptions& ask) {
   if (ask.max_tokens) {
     request.set_max_tokens(*ask.max_tokens);
   }
+  if (const absl::Status status = SetConstraint(ask.constraint, request); !status.ok()) {
+    return FailUsage(session.terminal, status);
+  }
   *request.mutable_sampling() = ask.sampling;
   *request.mutable_options() = session.options.request;
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -32,6 +33,26 @@ int RunCreateCollection(Session& session, const CreateCollectionOptions& create)
 // A text given on the command line, "-" being standard input. Must be UTF-8: protobuf would refuse
 // it with less to say.
 absl::StatusOr<std::string> ReadText(const std::string& argument, absl::string_view what);
+
+// A file's text, which must be UTF-8, too.
+absl::StatusOr<std::string> ReadTextFile(const std::string& path, absl::string_view what);
+
+// Sets what the text of a GenerateRequest or AskRequest must look like, from the files named.
+template <class Request>
+absl::Status SetConstraint(const ConstraintOptions& constraint, Request& request) {
+  if (!constraint.grammar_file.empty()) {
+    auto grammar = ReadTextFile(constraint.grammar_file, "grammar");
+    if (!grammar.ok()) return grammar.status();
+    request.set_grammar(*std::move(grammar));
+  } else if (!constraint.json_schema_file.empty()) {
+    auto schema = ReadTextFile(constraint.json_schema_file, "JSON schema");
+    if (!schema.ok()) return schema.status();
+    request.set_json_schema(*std::move(schema));
+  } else if (constraint.json_object) {
+    request.set_json_object(true);
+  }
+  return absl::OkStatus();
+}
 
 // Prints a usage error that the flags alone could not show and returns kExitUsage.
 int FailUsage(Terminal& terminal, const absl::Status& status);

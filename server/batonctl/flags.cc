@@ -133,6 +133,16 @@ CLI::Option* AddOptional(CLI::App& app, const std::string& name, std::optional<T
   return Maybe<T>(app, name, help, [&value](T given) { value = given; });
 }
 
+void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
+  auto* group = app.add_option_group("constraint");
+  group->add_option("--grammar", constraint.grammar_file,
+                    "File with a grammar (GBNF) that the text must match");
+  group->add_option("--json-schema", constraint.json_schema_file,
+                    "File with a JSON schema; the text is a document of it");
+  group->add_flag("--json-object", constraint.json_object, "The text is a JSON object");
+  group->require_option(0, 1);
+}
+
 // The options of every subcommand: CLI11 fills them all, the chosen one is kept.
 struct Commands {
   IngestOptions ingest;
@@ -171,6 +181,7 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
       ->check(CLI::Range(1, INT32_MAX));
   sub->add_flag("--retrieval-only", ask.retrieval_only, "Find passages, generate nothing");
   sub->add_flag("--passages", ask.show_passages, "Show the passages that were found");
+  AddConstraint(*sub, ask.constraint);
   AddSampling(*sub, &ask.sampling);
   sub->callback([&] { options.command = ask; });
 }
@@ -214,6 +225,7 @@ void AddGenerate(CLI::App& app, Options& options, GenerateOptions& generate) {
   AddOptional(*sub, "-n,--completions", generate.completions, "Continue it so many times")
       ->check(CLI::Range(1, 16));
   sub->add_flag("--echo", generate.echo, "Show the prompt, too");
+  AddConstraint(*sub, generate.constraint);
   AddSampling(*sub, &generate.sampling);
   sub->callback([&] { options.command = generate; });
 }

@@ -121,6 +121,9 @@ int RunGenerate(Session& session, const GenerateOptions& generate) {
   if (generate.logprobs) request.set_logprobs(*generate.logprobs);
   if (generate.completions) request.set_n(*generate.completions);
   request.set_echo(generate.echo);
+  if (const absl::Status status = SetConstraint(generate.constraint, request); !status.ok()) {
+    return FailUsage(session.terminal, status);
+  }
   *request.mutable_sampling() = generate.sampling;
   *request.mutable_options() = session.options.request;
 

@@ -23,6 +23,13 @@ struct IngestOptions {
   std::optional<int32_t> passage_overlap_chars;
 };
 
+// What a generated text must look like: at most one of them.
+struct ConstraintOptions {
+  std::string grammar_file;
+  std::string json_schema_file;
+  bool json_object = false;
+};
+
 struct AskOptions {
   std::string question;  // "-": standard input
   std::string collection;
@@ -31,6 +38,7 @@ struct AskOptions {
   std::optional<int32_t> max_tokens;
   bool retrieval_only = false;
   bool show_passages = false;
+  ConstraintOptions constraint;
   v1::SamplingParams sampling;
 };
 
@@ -56,6 +64,7 @@ struct GenerateOptions {
   std::optional<int32_t> logprobs;
   std::optional<int32_t> completions;
   bool echo = false;
+  ConstraintOptions constraint;
   v1::SamplingParams sampling;
 };
 

@@ -1,7 +1,11 @@
 #include "server/batonctl/run.h"
 
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <iostream>
 #include <iterator>
+#include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -29,6 +33,29 @@ struct Dispatch {
   int operator()(const CreateCollectionOptions& o) { return RunCreateCollection(session, o); }
 };
 
+absl::StatusOr<std::string> CheckUtf8(std::string text, absl::string_view what) {
+  if (const size_t at = FindInvalidUtf8(text); at != std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("the ", what, " is not UTF-8 at byte ", at));
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> ReadStream(std::istream& stream, absl::string_view what) {
+  std::string text;
+  char buffer[1 << 16];
+  while (text.size() <= kInputBytesMax && stream.read(buffer, sizeof(buffer)).gcount() > 0) {
+    text.append(buffer, static_cast<size_t>(stream.gcount()));
+  }
+  if (stream.bad()) {
+    return absl::InvalidArgumentError(absl::StrCat("the ", what, " cannot be read"));
+  }
+  if (text.size() > kInputBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the ", what, " is longer than ", kInputBytesMax, " bytes"));
+  }
+  return CheckUtf8(std::move(text), what);
+}
+
 }  // namespace
 
 int Run(int argc, const char* const* argv, Terminal terminal) {
@@ -44,22 +71,16 @@ int Run(int argc, const char* const* argv, Terminal terminal) {
 }
 
 absl::StatusOr<std::string> ReadText(const std::string& argument, absl::string_view what) {
-  std::string text = argument;
-  if (argument == "-") {
-    text.clear();
-    char buffer[1 << 16];
-    while (text.size() <= kInputBytesMax && std::cin.read(buffer, sizeof(buffer)).gcount() > 0) {
-      text.append(buffer, static_cast<size_t>(std::cin.gcount()));
-    }
-    if (text.size() > kInputBytesMax) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the ", what, " is longer than ", kInputBytesMax, " bytes"));
-    }
+  return argument == "-" ? ReadStream(std::cin, what) : CheckUtf8(argument, what);
+}
+
+absl::StatusOr<std::string> ReadTextFile(const std::string& path, absl::string_view what) {
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read the ", what, " ", path, ": ", std::strerror(errno)));
   }
-  if (const size_t at = FindInvalidUtf8(text); at != std::string::npos) {
-    return absl::InvalidArgumentError(absl::StrCat("the ", what, " is not UTF-8 at byte ", at));
-  }
-  return text;
+  return ReadStream(stream, absl::StrCat(what, " ", path));
 }
 
 int FailUsage(Terminal& terminal, const absl::Status& status) {

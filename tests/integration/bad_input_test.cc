@@ -216,6 +216,22 @@ TEST_CASE("requests that are wrong are refused with field, limit and value") {
          "min_tokens must be 0 to max_tokens, which is 4, but is 5"},
         {[](auto& r) { r.set_logprobs(21); }, "logprobs must be 0 to 20, but is 21"},
         {[](auto& r) { r.set_logprobs(-1); }, "logprobs must be 0 to 20, but is -1"},
+        {[](auto& r) { r.set_grammar(""); }, "grammar must not be empty"},
+        {[](auto& r) { r.set_grammar(std::string(600'000, 'x')); },
+         "grammar must be 1 to 524288 bytes long, but is 600000"},
+        {[](auto& r) { r.set_grammar("root ::= \"a\" | b\n"); },
+         "grammar line 1, column 16: the rule b is not defined"},
+        {[](auto& r) { r.set_grammar("root ::= root \"a\" | \"a\""); },
+         "grammar: left recursion, root -> root"},
+        {[](auto& r) { r.set_grammar("root ::= [] "); }, "grammar: root cannot match any text"},
+        {[](auto& r) { r.set_grammar("root ::= \"\""); },
+         "grammar: it matches no text but the empty one"},
+        {[](auto& r) { r.set_json_schema("{\"type\": "); },
+         "json_schema: the text is not JSON, see byte"},
+        {[](auto& r) { r.set_json_schema(R"({"items": {"minimun": 3}})"); },
+         "json_schema at #/items: the keyword minimun is not supported"},
+        {[](auto& r) { r.set_json_schema(R"({"items": {"$ref": "#"}, "minItems": 1})"); },
+         "json_schema: as a grammar: root cannot match any text"},
         {[](auto& r) { r.set_n(0); }, "n must be 1 to 16, but is 0"},
         {[](auto& r) { r.set_n(17); }, "n must be 1 to 16, but is 17"},
     };
@@ -227,6 +243,10 @@ TEST_CASE("requests that are wrong are refused with field, limit and value") {
     v1::AskRequest ask = AskOf("docs", "ferry?");
     ask.mutable_sampling()->set_presence_penalty(3);
     CHECK_RPC_ERROR(Ask(client, ask).status, kInvalid, "sampling.presence_penalty");
+    ask = AskOf("docs", "ferry?");
+    ask.set_grammar("root :: = \"a\"");
+    CHECK_RPC_ERROR(Ask(client, ask).status, kInvalid,
+                    "grammar line 1, column 6: expected ::= behind the rule name root");
   }
   SECTION("messages that are too long, or none at all") {
     CHECK_RPC_ERROR(Try(client.rag, &v1::RagService::Stub::Ingest,

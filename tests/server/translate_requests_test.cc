@@ -85,6 +85,43 @@ TEST_CASE("generate") {
   CHECK(finished.model() == "tiny");
 }
 
+TEST_CASE("what a text must look like") {
+  using Kind = TextConstraint::Kind;
+  const auto check = [](auto proto, auto translate) {
+    const auto kind_of = [&]() -> absl::StatusOr<TextConstraint> {
+      const auto request = translate(proto, Envelope{});
+      if (!request.ok()) return request.status();
+      return request->constraint;
+    };
+    CHECK(kind_of()->kind == Kind::kNone);
+    proto.set_grammar("");
+    REQUIRE_STATUS(kind_of(), kInvalid, "grammar must not be empty");
+    proto.set_grammar(std::string((512 << 10) + 1, 'x'));
+    REQUIRE_STATUS(kind_of(), kInvalid, "grammar must be 1 to 524288 bytes long, but is");
+    proto.set_grammar("root ::= \"a\"");
+    CHECK(kind_of()->kind == Kind::kGrammar);
+    CHECK(kind_of()->text == "root ::= \"a\"");
+    proto.set_json_schema("");
+    REQUIRE_STATUS(kind_of(), kInvalid, "json_schema must not be empty");
+    proto.set_json_schema(std::string((256 << 10) + 1, 'x'));
+    REQUIRE_STATUS(kind_of(), kInvalid, "json_schema must be 1 to 262144 bytes long, but is");
+    proto.set_json_schema("{}");
+    CHECK(kind_of()->kind == Kind::kJsonSchema);
+    CHECK(kind_of()->text == "{}");
+    proto.set_json_object(false);
+    CHECK(kind_of()->kind == Kind::kNone);
+    proto.set_json_object(true);
+    CHECK(kind_of()->kind == Kind::kJsonObject);
+  };
+  v1::GenerateRequest generate;
+  generate.set_text("hi");
+  check(generate, ToGenerate);
+  v1::AskRequest ask;
+  ask.set_collection("docs");
+  ask.set_question("why?");
+  check(ask, ToAsk);
+}
+
 TEST_CASE("generate: biases, penalties, stops, log probabilities, completions") {
   v1::GenerateRequest proto;
   proto.set_text("hi");

@@ -381,6 +381,30 @@ TEST_CASE("Generate sends what its flags say and shows one completion or several
   }
 }
 
+TEST_CASE("Generate and Ask send what the text must look like") {
+  FakeDaemon daemon;
+  const TemporaryFolder folder;
+  const std::string grammar = folder.Write("yes.gbnf", "root ::= \"yes\"\n");
+  const std::string schema = folder.Write("any.json", "{\"type\": \"object\"}");
+  CHECK(Call(daemon.address, {"generate", "once", "--grammar", grammar}).exit_code == 0);
+  CHECK(daemon.generate.grammar() == "root ::= \"yes\"\n");
+  CHECK(Call(daemon.address, {"generate", "once", "--json-schema", schema}).exit_code == 0);
+  CHECK(daemon.generate.json_schema() == "{\"type\": \"object\"}");
+  CHECK(Call(daemon.address, {"generate", "once", "--json-object"}).exit_code == 0);
+  CHECK(daemon.generate.json_object());
+  CHECK(Call(daemon.address, {"generate", "once"}).exit_code == 0);
+  CHECK(daemon.generate.constraint_case() == v1::GenerateRequest::CONSTRAINT_NOT_SET);
+  const Outcome missing = Call(daemon.address, {"generate", "once", "--grammar", "/no/such.gbnf"});
+  CHECK(missing.exit_code == 2);
+  CHECK_THAT(missing.err, Catch::Contains("cannot read the grammar /no/such.gbnf: No such file"));
+  const std::string latin = folder.Write("latin.gbnf", "root ::= \"\xE9\"");
+  CHECK_THAT(Call(daemon.address, {"generate", "once", "--grammar", latin}).err,
+             Catch::Contains("is not UTF-8 at byte 10"));
+  CHECK(
+      Call(daemon.address, {"generate", "once", "--json-object", "--grammar", grammar}).exit_code ==
+      2);
+}
+
 TEST_CASE("Search takes a vector, or a text that the collection's embedder embeds") {
   FakeDaemon daemon;
   const Outcome by_vector =
