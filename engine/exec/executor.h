@@ -82,14 +82,18 @@ struct LlmBatchResult {
   BatchTimes times;
 };
 
-// Prefill and decode. Called from the engine's loop thread only; never blocks. Batches of one
-// executor run in the order of their submission.
+// Prefill and decode. Models come and go from a thread of the engine's beside all else; the rest is
+// called from its loop thread only and never blocks. Batches of one executor run in the order of
+// their submission.
 class LlmSkill {
  public:
   virtual ~LlmSkill() = default;
-  // Takes what the model needs on this device; UNIMPLEMENTED where it cannot run it. Blocks: called
-  // while the daemon starts.
+  // What LoadModel would take of this machine's memory, beside the file's mapping.
+  virtual int64_t ModelBytes(const LanguageModel& model) const = 0;
+  // Takes what the model needs on this device; UNIMPLEMENTED where it cannot run it. Blocks.
   virtual absl::Status LoadModel(std::shared_ptr<const LanguageModel> model) = 0;
+  // Gives back what LoadModel took. No batch of the model is waiting or running. Blocks.
+  virtual void UnloadModel(const LanguageModel& model) = 0;
   // Binds a slot to a sequence.
   virtual void OpenSlot(SlotId slot, SlotSetup setup) = 0;
   // Takes effect after the batches submitted before it.
@@ -139,14 +143,19 @@ struct EmbedBatchResult {
   BatchTimes times;
 };
 
-// Execute is thread safe and never blocks: RESOURCE_EXHAUSTED arrives through `done` when the
-// executor's queue is full.
+// Thread safe. Execute never blocks: RESOURCE_EXHAUSTED arrives through `done` when the executor's
+// queue is full.
 class EmbedSkill {
  public:
   virtual ~EmbedSkill() = default;
-  // Takes what the encoder needs on this device; UNIMPLEMENTED where it cannot run it. Blocks:
-  // called while the daemon starts, before a batch names the encoder.
+  // What LoadModel would take of this machine's memory, beside the file's mapping.
+  virtual int64_t ModelBytes(const TextEncoder& encoder) const = 0;
+  // Takes what the encoder needs on this device, before a batch names it; UNIMPLEMENTED where it
+  // cannot run it. Blocks.
   virtual absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder) = 0;
+  // Gives back what LoadModel took, once the batches that name the encoder are answered; no more of
+  // them come. Blocks.
+  virtual void UnloadModel(const TextEncoder& encoder) = 0;
   virtual void Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) = 0;
 };
 

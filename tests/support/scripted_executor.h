@@ -56,7 +56,9 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   SearchSkill* search() override { return nullptr; }
   EmbedSkill* embed() override { return nullptr; }
 
+  int64_t ModelBytes(const LanguageModel&) const override { return 0; }
   absl::Status LoadModel(std::shared_ptr<const LanguageModel>) override { return absl::OkStatus(); }
+  void UnloadModel(const LanguageModel&) override {}
   void OpenSlot(SlotId, SlotSetup) override {}
   void CloseSlot(SlotId) override {}
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override {
@@ -95,6 +97,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
         } while (item.work_class == WorkClass::kDecode && out.tokens.size() <= item.tokens.size() &&
                  out.tokens.back() == item.tokens[out.tokens.size() - 1]);
       }
+      batch.model.reset();
       done(std::move(result));
       lock.lock();
     }

@@ -26,6 +26,12 @@ absl::Status CpuEmbed::LoadModel(std::shared_ptr<const TextEncoder> encoder) {
   return encoder_.LoadModel(std::move(encoder));
 }
 
+int64_t CpuEmbed::ModelBytes(const TextEncoder& encoder) const {
+  return encoder_.ModelBytes(encoder);
+}
+
+void CpuEmbed::UnloadModel(const TextEncoder& encoder) { encoder_.UnloadModel(encoder); }
+
 void CpuEmbed::Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) {
   if (batch.embedder->kind() == Embedder::Kind::kSemantic) {
     return encoder_.Execute(std::move(batch), std::move(done));

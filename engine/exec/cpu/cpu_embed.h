@@ -26,7 +26,9 @@ class CpuEmbed final : public EmbedSkill {
   CpuEmbed(const CpuEmbedOptions& options, const CpuKernels& kernels, const Clock& clock);
   ~CpuEmbed() override;
 
+  int64_t ModelBytes(const TextEncoder& encoder) const override;
   absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder) override;
+  void UnloadModel(const TextEncoder& encoder) override;
   void Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) override;
 
   int32_t queue_depth() const { return batches_ + encoder_.queue_depth(); }  // waiting and running

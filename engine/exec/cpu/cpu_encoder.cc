@@ -20,19 +20,37 @@ CpuEncoder::~CpuEncoder() {
   if (thread_.joinable()) thread_.join();
 }
 
+int64_t CpuEncoder::ModelBytes(const TextEncoder& encoder) const {
+  return EncoderForward::Bytes(encoder, kernels_, options_.threads);
+}
+
 absl::Status CpuEncoder::LoadModel(std::shared_ptr<const TextEncoder> encoder) {
-  const std::lock_guard lock(mutex_);
-  if (encoder_ == encoder) return absl::OkStatus();
-  if (encoder_ != nullptr) {
-    return absl::UnimplementedError(StrCat("model ", encoder->name(),
-                                           ": the CPU runs one embedding model, and has ",
-                                           encoder_->name()));
+  {
+    const std::lock_guard lock(mutex_);
+    if (models_.contains(encoder.get())) return absl::OkStatus();
+    if (team_ == nullptr) {
+      team_ = std::make_unique<ThreadTeam>(options_.threads);
+      thread_ = std::thread([this] { ThreadMain(); });
+    }
   }
-  encoder_ = std::move(encoder);
-  team_ = std::make_unique<ThreadTeam>(options_.threads);
-  forward_ = std::make_unique<EncoderForward>(encoder_, kernels_, *team_);
-  thread_ = std::thread([this] { ThreadMain(); });
+  auto model = std::make_unique<Model>();
+  ThreadTeam packers(options_.threads);  // steps of other encoders may use the team
+  model->forward = std::make_unique<EncoderForward>(encoder, kernels_, *team_, &packers);
+  model->encoder = std::move(encoder);
+  const std::lock_guard lock(mutex_);
+  const Embedder* const key = model->encoder.get();
+  models_.try_emplace(key, std::move(model));
   return absl::OkStatus();
+}
+
+void CpuEncoder::UnloadModel(const TextEncoder& encoder) {
+  std::unique_ptr<Model> model;  // outlives the lock: freeing takes a while
+  std::unique_lock lock(mutex_);
+  const auto found = models_.find(&encoder);
+  if (found == models_.end()) return;
+  answered_.wait(lock, [&] { return found->second->jobs == 0; });
+  model = std::move(found->second);
+  models_.erase(found);
 }
 
 void CpuEncoder::Execute(EmbedBatch batch, Done done) {
@@ -42,8 +60,13 @@ void CpuEncoder::Execute(EmbedBatch batch, Done done) {
   bool is_loaded = false;
   {
     const std::lock_guard lock(mutex_);
-    is_loaded = encoder_ != nullptr && job->batch.embedder == encoder_;
-    if (has_room && is_loaded) arrived_.push_back(std::move(job));
+    const auto model = models_.find(job->batch.embedder.get());
+    is_loaded = model != models_.end();
+    if (has_room && is_loaded) {
+      job->model = model->second.get();
+      ++job->model->jobs;
+      arrived_.push_back(std::move(job));
+    }
   }
   if (job == nullptr) return changed_.notify_one();
   End(*job, is_loaded
@@ -93,7 +116,7 @@ void CpuEncoder::RunStep() {
   std::vector<std::span<const TokenId>> inputs;
   for (const Text& text : texts) inputs.emplace_back(text.tokens);
   std::vector<std::vector<float>> embeddings;
-  const absl::Status status = forward_->Run(inputs, &embeddings);
+  const absl::Status status = texts.front().job->model->forward->Run(inputs, &embeddings);
   if (status.ok()) {
     for (size_t i = 0; i < texts.size(); ++i) {
       texts[i].job->embeddings.push_back(std::move(embeddings[i]));
@@ -111,19 +134,22 @@ void CpuEncoder::RunStep() {
   }
 }
 
-// One text of each job in turn, until the next one does not fit.
+// One text of each job in turn, of those with the first one's encoder, until the next one does not
+// fit.
 std::vector<CpuEncoder::Text> CpuEncoder::PlanStep() {
   const TimeUs now_us = clock_.NowUs();
+  const Model* const model = jobs_.front()->model;
+  const auto tokens_max = static_cast<size_t>(model->forward->step_tokens_max());
   std::vector<Text> texts;
   size_t tokens = 0;
   for (bool has_more = true; has_more;) {
     has_more = false;
     for (const std::unique_ptr<Job>& job : jobs_) {
-      if (job->planned == job->batch.texts.size()) continue;
+      if (job->model != model || job->planned == job->batch.texts.size()) continue;
       Text text = {.job = job.get(),
-                   .tokens = encoder_->InputTokens(job->batch.texts[job->planned])};
+                   .tokens = model->encoder->InputTokens(job->batch.texts[job->planned])};
       tokens += text.tokens.size();
-      if (tokens > static_cast<size_t>(forward_->step_tokens_max())) return texts;
+      if (tokens > tokens_max) return texts;
       texts.push_back(std::move(text));
       if (job->start_us < 0) job->start_us = now_us;
       ++job->planned;
@@ -142,7 +168,11 @@ void CpuEncoder::End(Job& job, absl::Status status) {
   result.texts = std::move(job.batch.texts);
   result.times = {.queue_us = start_us - job.queued_us, .run_us = now_us - start_us};
   --batches_;
+  job.batch.embedder.reset();  // with the last answer the encoder may go
   job.done(std::move(result));
+  if (job.model == nullptr) return;  // it was refused
+  const std::lock_guard lock(mutex_);
+  if (--job.model->jobs == 0) answered_.notify_all();
 }
 
 }  // namespace baton

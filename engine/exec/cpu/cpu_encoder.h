@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -22,12 +23,12 @@ struct CpuEncoderOptions {
   int64_t queue_batches = 256;  // waiting or running
 };
 
-// Embeds texts by an encoder, in steps of as many texts as EncoderForward takes at once. A step
-// takes texts of all batches in turn: batches of few texts share a step, and a question does not
-// wait for the end of an ingest. A batch that finds the queue full gets RESOURCE_EXHAUSTED, from
-// the calling thread; one past its deadline DEADLINE_EXCEEDED, at the end of a step. Destruction
-// finishes the running step and answers what is not complete with CANCELLED. Thread safe. Without a
-// model it has no thread; with one, it leads a ThreadTeam.
+// Embeds texts by encoders, in steps of as many texts as EncoderForward takes at once. A step is of
+// one encoder and takes texts of all its batches in turn: batches of few texts share a step, and a
+// question does not wait for the end of an ingest. A batch that finds the queue full gets
+// RESOURCE_EXHAUSTED, from the calling thread; one past its deadline DEADLINE_EXCEEDED, at the end
+// of a step. Destruction finishes the running step and answers what is not complete with CANCELLED.
+// Thread safe. Without a model it has no thread; with one, it leads a ThreadTeam.
 class CpuEncoder {
  public:
   using Done = absl::AnyInvocable<void(EmbedBatchResult)>;
@@ -38,18 +39,27 @@ class CpuEncoder {
   CpuEncoder(const CpuEncoder&) = delete;
   CpuEncoder& operator=(const CpuEncoder&) = delete;
 
-  // Packs the weights and allocates the workspace. Blocks. UNIMPLEMENTED: it has another encoder.
+  int64_t ModelBytes(const TextEncoder& encoder) const;
+  // Packs the weights and allocates the workspace. Blocks.
   absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder);
+  // Blocks until its batches are answered; then nothing of the encoder is held here.
+  void UnloadModel(const TextEncoder& encoder);
 
-  // batch.embedder is the encoder that was loaded before; else INTERNAL.
+  // batch.embedder is an encoder that was loaded before; else INTERNAL.
   void Execute(EmbedBatch batch, Done done);
 
   int32_t queue_depth() const { return batches_; }  // waiting and running
 
  private:
+  struct Model {
+    std::shared_ptr<const TextEncoder> encoder;
+    std::unique_ptr<EncoderForward> forward;
+    int64_t jobs = 0;  // not yet answered
+  };
   struct Job {
     EmbedBatch batch;
     Done done;
+    Model* model = nullptr;
     TimeUs queued_us = 0;
     TimeUs start_us = -1;                        // of its first step; -1: it has had none
     size_t planned = 0;                          // texts in this step or an earlier one
@@ -75,15 +85,15 @@ class CpuEncoder {
   const Clock& clock_;
   std::atomic<int32_t> batches_{0};
 
-  std::mutex mutex_;  // of the next four
+  std::mutex mutex_;  // of what follows up to stopping_, and the models' jobs
   std::condition_variable changed_;
-  std::shared_ptr<const TextEncoder> encoder_;
+  std::condition_variable answered_;
+  std::map<const Embedder*, std::unique_ptr<Model>> models_;
   std::deque<std::unique_ptr<Job>> arrived_;
   bool stopping_ = false;
 
   // Of the thread alone, once it runs.
   std::unique_ptr<ThreadTeam> team_;
-  std::unique_ptr<EncoderForward> forward_;
   std::deque<std::unique_ptr<Job>> jobs_;  // the first has the first word in the next step
   std::thread thread_;
 };

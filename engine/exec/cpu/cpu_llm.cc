@@ -32,13 +32,27 @@ CpuLlm::~CpuLlm() {
   thread_.join();
 }
 
+int64_t CpuLlm::ModelBytes(const LanguageModel& model) const {
+  return DecoderForward::Bytes(model, kernels_, options_.threads, options_.step_tokens_max);
+}
+
 absl::Status CpuLlm::LoadModel(std::shared_ptr<const LanguageModel> model) {
   const LanguageModel* const key = model.get();
-  auto forward =
-      std::make_unique<DecoderForward>(std::move(model), kernels_, team_, options_.step_tokens_max);
+  ThreadTeam packers(options_.threads);  // batches of other models may use the team
+  auto forward = std::make_unique<DecoderForward>(std::move(model), kernels_, team_,
+                                                  options_.step_tokens_max, &packers);
   const std::lock_guard lock(models_mutex_);
   models_.try_emplace(key, std::move(forward));
   return absl::OkStatus();
+}
+
+void CpuLlm::UnloadModel(const LanguageModel& model) {
+  std::unique_ptr<DecoderForward> forward;  // outlives the lock: freeing takes a while
+  const std::lock_guard lock(models_mutex_);
+  const auto found = models_.find(&model);
+  if (found == models_.end()) return;
+  forward = std::move(found->second);
+  models_.erase(found);
 }
 
 void CpuLlm::OpenSlot(SlotId slot, SlotSetup setup) {
@@ -85,6 +99,7 @@ void CpuLlm::RunBatch(Batch& batch) {
   if (!result.status.ok()) result.items.clear();
   result.times = {.queue_us = start_us - batch.queued_us, .run_us = clock_.NowUs() - start_us};
   --batches_;
+  batch.batch.model.reset();  // with the last answer the model may go
   batch.done(std::move(result));
 }
 

@@ -36,7 +36,9 @@ class CpuLlm final : public LlmSkill {
   CpuLlm(const CpuLlmOptions& options, const CpuKernels& kernels, const Clock& clock);
   ~CpuLlm() override;
 
+  int64_t ModelBytes(const LanguageModel& model) const override;
   absl::Status LoadModel(std::shared_ptr<const LanguageModel> model) override;
+  void UnloadModel(const LanguageModel& model) override;
   void OpenSlot(SlotId slot, SlotSetup setup) override;
   void CloseSlot(SlotId slot) override;
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override;

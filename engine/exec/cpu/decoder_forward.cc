@@ -27,10 +27,43 @@ int64_t LongestRow(const LlmShape& shape) {
       {int64_t{shape.dim}, int64_t{shape.ffn_dim}, int64_t{shape.heads} * shape.head_dim});
 }
 
+MatrixProducts::Bounds ProductBounds(const LlmShape& shape, int32_t step_tokens_max) {
+  return {.rows_max = std::max<int64_t>(step_tokens_max, kLogitRows),
+          .cols_max = LongestRow(shape)};
+}
+
+constexpr int64_t kBlockTokensMax = 64;
+
 }  // namespace
 
+int64_t DecoderForward::Bytes(const LanguageModel& model, const CpuKernels& kernels, int threads,
+                              int32_t step_tokens_max) {
+  const LlmShape& shape = model.shape();
+  const LlmWeights& weights = model.weights();
+  int64_t bytes =
+      MatrixProducts::WorkspaceBytes(kernels, threads, ProductBounds(shape, step_tokens_max)) +
+      MatrixProducts::PreparedBytes(kernels, weights.output);
+  for (const LlmLayerWeights& w : weights.layers) {
+    for (const MatrixView* matrix :
+         {&w.query, &w.key, &w.value, &w.output, &w.gate, &w.up, &w.down}) {
+      bytes += MatrixProducts::PreparedBytes(kernels, *matrix);
+    }
+  }
+  const int64_t rows = step_tokens_max;
+  const int64_t logit_rows = kLogitRows;
+  const int64_t ropes = shape.window_rope.has_value() ? 2 : 1;
+  const int64_t floats =
+      rows * (shape.dim + 2 * int64_t{shape.heads} * shape.head_dim +
+              2 * int64_t{shape.kv_heads} * shape.head_dim + 2 * int64_t{shape.ffn_dim}) +
+      std::max(rows, logit_rows) * shape.dim + std::min(rows, logit_rows) * shape.vocabulary +
+      threads * AttentionScratch(shape.heads / shape.kv_heads, kBlockTokensMax) +
+      ropes * rows * shape.rope_dims;
+  return bytes + floats * int64_t{sizeof(float)};
+}
+
 DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
-                               const CpuKernels& kernels, ThreadTeam& team, int32_t step_tokens_max)
+                               const CpuKernels& kernels, ThreadTeam& team, int32_t step_tokens_max,
+                               ThreadTeam* packers)
     : model_(std::move(model)),
       shape_(model_->shape()),
       weights_(model_->weights()),
@@ -40,9 +73,7 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
       query_dim_(int64_t{shape_.heads} * shape_.head_dim),
       kv_dim_(int64_t{shape_.kv_heads} * shape_.head_dim),
       pairs_(shape_.rope_dims / 2),
-      products_(kernels, team,
-                {.rows_max = std::max<int64_t>(step_tokens_max, kLogitRows),
-                 .cols_max = LongestRow(shape_)}) {
+      products_(kernels, team, ProductBounds(shape_, step_tokens_max)) {
   const auto rows = static_cast<size_t>(step_tokens_max);
   rows_.reserve(rows);
   x_.resize(rows * shape_.dim);
@@ -55,18 +86,20 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
   up_.resize(rows * shape_.ffn_dim);
   logits_.resize(std::min<size_t>(rows, kLogitRows) * shape_.vocabulary);
 
+  const auto prepare = [&](const MatrixView& file) {
+    return products_.Prepare(file, packers == nullptr ? team : *packers);
+  };
   for (const LlmLayerWeights& w : weights_.layers) {
-    layers_.push_back({.query = products_.Prepare(w.query),
-                       .key = products_.Prepare(w.key),
-                       .value = products_.Prepare(w.value),
-                       .output = products_.Prepare(w.output),
-                       .gate = products_.Prepare(w.gate),
-                       .up = products_.Prepare(w.up),
-                       .down = products_.Prepare(w.down)});
+    layers_.push_back({.query = prepare(w.query),
+                       .key = prepare(w.key),
+                       .value = prepare(w.value),
+                       .output = prepare(w.output),
+                       .gate = prepare(w.gate),
+                       .up = prepare(w.up),
+                       .down = prepare(w.down)});
   }
-  output_ = products_.Prepare(weights_.output);
+  output_ = prepare(weights_.output);
 
-  constexpr int64_t kBlockTokensMax = 64;
   scratch_per_thread_ = AttentionScratch(shape_.heads / shape_.kv_heads, kBlockTokensMax);
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 

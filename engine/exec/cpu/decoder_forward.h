@@ -33,8 +33,15 @@ struct ForwardItem {
 // while it runs. `kernels` and `team` outlive it.
 class DecoderForward {
  public:
+  // `packers`: the threads that rearrange the weights, which `team` would be too where it is in
+  // use; null: `team`.
   DecoderForward(std::shared_ptr<const LanguageModel> model, const CpuKernels& kernels,
-                 ThreadTeam& team, int32_t step_tokens_max);
+                 ThreadTeam& team, int32_t step_tokens_max, ThreadTeam* packers = nullptr);
+
+  // What one takes with a team of `threads`: packed weights and workspace, the file's mapping left
+  // out.
+  static int64_t Bytes(const LanguageModel& model, const CpuKernels& kernels, int threads,
+                       int32_t step_tokens_max);
 
   // [item index], [vocabulary] f32; the logits are valid during the call only.
   using OnLogits = absl::FunctionRef<void(size_t item, std::span<const float> logits)>;

@@ -17,29 +17,56 @@ constexpr int32_t kStepTokens = 512;
 // a small part of their work.
 constexpr int64_t kQueryRows = 64;
 
+int32_t StepTokensMax(const EncoderShape& shape) {
+  return std::max(shape.context_tokens, kStepTokens);
+}
+
+MatrixProducts::Bounds ProductBounds(const EncoderShape& shape) {
+  return {.rows_max = StepTokensMax(shape), .cols_max = std::max(shape.dim, shape.ffn_dim)};
+}
+
 }  // namespace
 
+int64_t EncoderForward::Bytes(const TextEncoder& encoder, const CpuKernels& kernels, int threads) {
+  const EncoderShape& shape = encoder.shape();
+  const EncoderWeights& weights = encoder.weights();
+  int64_t bytes = MatrixProducts::WorkspaceBytes(kernels, threads, ProductBounds(shape));
+  for (const EncoderLayerWeights& w : weights.layers) {
+    for (const LinearView* linear : {&w.query, &w.key, &w.value, &w.output, &w.up, &w.down}) {
+      bytes += MatrixProducts::PreparedBytes(kernels, linear->w);
+    }
+  }
+  const int64_t rows = StepTokensMax(shape);
+  const int64_t floats = rows * (5 * int64_t{shape.dim} + shape.ffn_dim) +
+                         3 * int64_t{shape.layers} * shape.dim +
+                         weights.position_embedding.rows * shape.dim +
+                         threads * EncoderAttentionScratch(shape.context_tokens, shape.head_dim);
+  return bytes + floats * int64_t{sizeof(float)} +
+         rows * static_cast<int64_t>(sizeof(Text) + sizeof(Queries));
+}
+
 EncoderForward::EncoderForward(std::shared_ptr<const TextEncoder> encoder,
-                               const CpuKernels& kernels, ThreadTeam& team)
+                               const CpuKernels& kernels, ThreadTeam& team, ThreadTeam* packers)
     : encoder_(std::move(encoder)),
       shape_(encoder_->shape()),
       weights_(encoder_->weights()),
       kernels_(kernels),
       team_(team),
-      step_tokens_max_(std::max(shape_.context_tokens, kStepTokens)),
-      products_(kernels, team,
-                {.rows_max = step_tokens_max_, .cols_max = std::max(shape_.dim, shape_.ffn_dim)}) {
+      step_tokens_max_(StepTokensMax(shape_)),
+      products_(kernels, team, ProductBounds(shape_)) {
   const auto rows = static_cast<size_t>(step_tokens_max_);
   const auto dim = static_cast<size_t>(shape_.dim);
+  const auto prepare = [&](const LinearView& linear) {
+    return products_.Prepare(linear.w, packers == nullptr ? team : *packers);
+  };
   for (const EncoderLayerWeights& w : weights_.layers) {
-    LayerMatrices& layer =
-        layers_.emplace_back(LayerMatrices{.query = products_.Prepare(w.query.w),
-                                           .key = products_.Prepare(w.key.w),
-                                           .value = products_.Prepare(w.value.w),
-                                           .output = products_.Prepare(w.output.w),
-                                           .up = products_.Prepare(w.up.w),
-                                           .down = products_.Prepare(w.down.w),
-                                           .qkv_bias = {}});
+    LayerMatrices& layer = layers_.emplace_back(LayerMatrices{.query = prepare(w.query),
+                                                              .key = prepare(w.key),
+                                                              .value = prepare(w.value),
+                                                              .output = prepare(w.output),
+                                                              .up = prepare(w.up),
+                                                              .down = prepare(w.down),
+                                                              .qkv_bias = {}});
     for (const float* bias : {w.query.bias, w.key.bias, w.value.bias}) {
       layer.qkv_bias.insert(layer.qkv_bias.end(), bias, bias + dim);
     }

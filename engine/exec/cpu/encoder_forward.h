@@ -22,8 +22,10 @@ namespace baton {
 // uses the team while it runs. `kernels` and `team` outlive it.
 class EncoderForward {
  public:
+  // `packers` and Bytes() as of DecoderForward.
   EncoderForward(std::shared_ptr<const TextEncoder> encoder, const CpuKernels& kernels,
-                 ThreadTeam& team);
+                 ThreadTeam& team, ThreadTeam* packers = nullptr);
+  static int64_t Bytes(const TextEncoder& encoder, const CpuKernels& kernels, int threads);
 
   // Tokens that one step takes at most, at least the context.
   int32_t step_tokens_max() const { return step_tokens_max_; }

@@ -27,10 +27,22 @@ MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, cons
   scratch_.resize(static_cast<size_t>(team_.threads() * kMatmulPanelRows * bounds.cols_max));
 }
 
-PreparedMatrix MatrixProducts::Prepare(const MatrixView& file) const {
+PreparedMatrix MatrixProducts::Prepare(const MatrixView& file, ThreadTeam& packers) const {
   PreparedMatrix matrix{.file = file, .packed = {}};
-  if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, team_);
+  if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, packers);
   return matrix;
+}
+
+int64_t MatrixProducts::PreparedBytes(const CpuKernels& kernels, const MatrixView& file) {
+  return kernels.packed_matmul == nullptr ? 0 : PackedMatrix::Bytes(file);
+}
+
+int64_t MatrixProducts::WorkspaceBytes(const CpuKernels& kernels, int threads,
+                                       const Bounds& bounds) {
+  const int64_t quants = kernels.quantise == nullptr ? 0 : bounds.rows_max * bounds.cols_max;
+  // Of each 32 quants a scale and three sums, of 4 bytes.
+  return quants + quants / 32 * 16 +
+         threads * kMatmulPanelRows * bounds.cols_max * int64_t{sizeof(float)};
 }
 
 void MatrixProducts::Multiply(const float* x, int64_t m, std::span<const Product> products,

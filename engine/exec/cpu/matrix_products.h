@@ -42,7 +42,12 @@ class MatrixProducts {
 
   MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, const Bounds& bounds);
 
-  PreparedMatrix Prepare(const MatrixView& file) const;
+  // `packers` share the packing; they may be other threads than those of the products.
+  PreparedMatrix Prepare(const MatrixView& file, ThreadTeam& packers) const;
+
+  // What a prepared matrix takes beside the file, and what the workspace takes.
+  static int64_t PreparedBytes(const CpuKernels& kernels, const MatrixView& file);
+  static int64_t WorkspaceBytes(const CpuKernels& kernels, int threads, const Bounds& bounds);
 
   // y = x . W^T for each product; adds to y where `add`. x: [m, cols], cols the number of columns
   // of every product's matrix.

@@ -91,6 +91,13 @@ void Place(PackedKind kind, const QuantBlock& block, int r, std::byte* out) {
 
 void PackedMatrix::Free::operator()(std::byte* p) const { ::operator delete[](p, kAlignment); }
 
+int64_t PackedMatrix::Bytes(const MatrixView& w) {
+  const std::optional<PackedKind> kind = KindFor(w.type);
+  if (!kind) return 0;
+  const int64_t panels = (w.rows + kPackedRows - 1) / kPackedRows;
+  return panels * (w.cols / PackedBlockColumns(*kind)) * PackedBlockBytes(*kind);
+}
+
 PackedMatrix::PackedMatrix(const MatrixView& w, ThreadTeam& team) {
   const std::optional<PackedKind> kind = KindFor(w.type);
   if (!kind || w.rows == 0 || w.cols == 0) return;
@@ -100,8 +107,7 @@ PackedMatrix::PackedMatrix(const MatrixView& w, ThreadTeam& team) {
   const int64_t block_bytes = PackedBlockBytes(*kind);
   const int64_t file_block_bytes = RowBytes(w.type, columns);
   const int64_t row_bytes = RowBytes(w.type, w.cols);
-  const auto bytes = static_cast<size_t>(panels * blocks * block_bytes);
-  data_.reset(new (kAlignment) std::byte[bytes]);
+  data_.reset(new (kAlignment) std::byte[static_cast<size_t>(Bytes(w))]);
   std::byte* const data = data_.get();
   team.ParallelFor(panels, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t panel = begin; panel < end; ++panel) {

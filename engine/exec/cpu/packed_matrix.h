@@ -19,6 +19,8 @@ class PackedMatrix {
   PackedMatrix() = default;
   // Empty where the type has no packed form. Uses the team while it runs.
   PackedMatrix(const MatrixView& w, ThreadTeam& team);
+  // What the packed form of `w` takes; 0: it has none.
+  static int64_t Bytes(const MatrixView& w);
 
   bool empty() const { return data_ == nullptr; }
   PackedWeights weights() const { return weights_; }

@@ -130,8 +130,6 @@ TEST_CASE("an encoder's texts share steps, and come out as they would alone") {
   CpuEmbed embed({.threads = 2, .queue_batches = 64}, KernelsFor(DetectedSimdLevel()), clock);
   REQUIRE_OK(embed.LoadModel(encoder));
   REQUIRE_OK(embed.LoadModel(encoder));
-  REQUIRE_STATUS(embed.LoadModel(LoadEncoder({})), absl::StatusCode::kUnimplemented,
-                 "one embedding model");
   // More tokens than a step takes, in batches of different sizes that are there at once.
   std::vector<std::vector<std::string>> batches;
   for (size_t size : {1, 40, 0, 3, 100, 1}) {
@@ -161,6 +159,41 @@ TEST_CASE("an encoder's texts share steps, and come out as they would alone") {
   const EmbedBatchResult lexical = Submit(embed, MakeLexicalEmbedder(32), {"a"}).get();
   REQUIRE_OK(lexical.status);
   CHECK(lexical.embeddings[0].size() == 32);
+}
+
+TEST_CASE("several encoders embed side by side, each as if alone, and leave when they are done") {
+  FakeClock clock;
+  CpuEmbed embed({.threads = 2, .queue_batches = 64}, KernelsFor(DetectedSimdLevel()), clock);
+  std::shared_ptr<const TextEncoder> encoders[] = {LoadEncoder({}),
+                                                   LoadEncoder({.dim = 96, .heads = 3, .seed = 2})};
+  const std::vector<std::string> texts = {"the tower", "of number 7", "", "is the ferry"};
+  std::vector<std::vector<float>> alone[2];
+  for (int i : {0, 1}) {
+    REQUIRE_OK(embed.LoadModel(encoders[i]));
+    const EmbedBatchResult result = Submit(embed, encoders[i], texts).get();
+    REQUIRE_OK(result.status);
+    alone[i] = result.embeddings;
+  }
+  REQUIRE(alone[0][0].size() == 64);
+  REQUIRE(alone[1][0].size() == 96);
+
+  std::vector<std::future<EmbedBatchResult>> futures;
+  for (int i = 0; i < 40; ++i) futures.push_back(Submit(embed, encoders[i % 2], texts));
+  // Unloading waits for the batches that there are, and holds nothing then.
+  std::thread unloading([&] { embed.UnloadModel(*encoders[1]); });
+  for (int i = 0; i < 40; ++i) {
+    const EmbedBatchResult result = futures[static_cast<size_t>(i)].get();
+    REQUIRE_OK(result.status);
+    REQUIRE(result.embeddings == alone[i % 2]);
+  }
+  unloading.join();
+  const std::weak_ptr<const TextEncoder> gone = encoders[1];
+  REQUIRE_STATUS(Submit(embed, encoders[1], texts).get().status, absl::StatusCode::kInternal,
+                 "not loaded");
+  encoders[1].reset();
+  CHECK(gone.expired());
+  CHECK(Submit(embed, encoders[0], texts).get().embeddings == alone[0]);
+  embed.UnloadModel(*LoadEncoder({}));  // one that it never had
 }
 
 TEST_CASE("an encoder's batches are refused and ended with reasons") {
