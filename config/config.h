@@ -39,7 +39,8 @@ struct EmbedderOptions {
   void Describe(Visitor& v) {
     v("path", path, AnyValue{},
       "GGUF file of the embedding model (architecture bert) that new collections and requests that "
-      "name none use; empty: the built-in lexical embedder, which is there in any case");
+      "name none use; empty: the first of models, else the built-in lexical embedder, which is "
+      "there in any case");
     v("name", name, AnyValue{},
       "its name, which the collections it embeds remember; empty: its file's");
     v("question_prefix", question_prefix, AnyValue{},
@@ -53,10 +54,13 @@ struct EmbedderOptions {
   }
 };
 
-// A language model to load. Not part of the key table: the list's entries have no fixed keys.
+// A model to load: a language model or an encoder, as its file says. Not part of the key table: the
+// list's entries have no fixed keys.
 struct ModelOptions {
   std::string name;
   std::string path;
+  std::string question_prefix = {};  // of an encoder, as in EmbedderOptions
+  std::string passage_prefix = {};
   bool operator==(const ModelOptions&) const = default;
 };
 
@@ -65,7 +69,7 @@ struct Config {
   LogOptions log;
   ServerOptions server;
   ExecutorsOptions executors;
-  std::vector<ModelOptions> models;  // the first is the default
+  std::vector<ModelOptions> models;  // the first of a kind is its default
   EmbedderOptions embedder;
   VectorOptions vector;
   EngineOptions engine;  // its members are sections of their own: classify, route, ... queues
@@ -89,6 +93,8 @@ void ForEachSection(Config& config, Visit&& visit) {
   visit("transfer", config.engine.transfer);
   visit("rag", config.engine.rag);
   visit("queues", config.engine.queues);
+  visit("memory", config.engine.memory);
+  visit("repository", config.engine.repository);
 }
 
 }  // namespace baton

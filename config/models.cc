@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <string>
 
-#include "absl/strings/ascii.h"
 #include "config/key_table.h"
 #include "engine/base/strings.h"
 
@@ -18,11 +17,7 @@ absl::Status AddModel(ModelOptions model, std::vector<ModelOptions>& models) {
     const size_t ending = model.name.rfind(".gguf");
     if (ending != model.name.npos && ending > 0) model.name.resize(ending);
   }
-  const bool plain = std::ranges::all_of(model.name, [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
-           std::string_view("_.:-").find(c) != std::string_view::npos;
-  });
-  if (!plain || model.name.empty() || model.name.size() > 128) {
+  if (!IsPlainName(model.name)) {
     return absl::InvalidArgumentError(
         StrCat("models.name must be 1 to 128 characters of [A-Za-z0-9_.:-], but is ",
                Quoted(model.name), " for ", model.path));
@@ -37,8 +32,11 @@ absl::Status AddModel(ModelOptions model, std::vector<ModelOptions>& models) {
 
 absl::StatusOr<ModelOptions> EmbedderModel(const Config& config) {
   std::vector<ModelOptions> models = config.models;
-  const absl::Status added =
-      AddModel({.name = config.embedder.name, .path = config.embedder.path}, models);
+  const absl::Status added = AddModel({.name = config.embedder.name,
+                                       .path = config.embedder.path,
+                                       .question_prefix = config.embedder.question_prefix,
+                                       .passage_prefix = config.embedder.passage_prefix},
+                                      models);
   if (!added.ok()) {
     return absl::Status(added.code(), StrCat("embedder: ", std::string(added.message())));
   }

@@ -32,8 +32,10 @@ void AppendComment(std::string_view indent, const std::string& text, std::string
 void AppendModels(const std::vector<ModelOptions>& models, std::string& yaml) {
   yaml += StrCat("\n");
   AppendComment("",
-                "Language models to load (GGUF files); the first is the default. Without a "
-                "name a model gets its file's.",
+                "Models to load (GGUF files): language models, and encoders (architecture bert) "
+                "that embed; the first of a kind is its default. Without a name a model gets its "
+                "file's. An encoder may have a question_prefix and a passage_prefix, as embedder "
+                "below.",
                 yaml);
   if (models.empty()) {
     yaml += StrCat("#   - {name: tiny, path: models/tiny.gguf}\nmodels: []\n");
@@ -41,7 +43,14 @@ void AppendModels(const std::vector<ModelOptions>& models, std::string& yaml) {
   }
   yaml += StrCat("models:\n");
   for (const ModelOptions& model : models) {
-    yaml += StrCat("  - {name: ", Quoted(model.name), ", path: ", Quoted(model.path), "}\n");
+    yaml += StrCat("  - {name: ", Quoted(model.name), ", path: ", Quoted(model.path));
+    if (!model.question_prefix.empty()) {
+      yaml += StrCat(", question_prefix: ", Quoted(model.question_prefix));
+    }
+    if (!model.passage_prefix.empty()) {
+      yaml += StrCat(", passage_prefix: ", Quoted(model.passage_prefix));
+    }
+    yaml += "}\n";
   }
 }
 

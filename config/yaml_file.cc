@@ -131,6 +131,14 @@ class Reader {
     return Located(name, Assign(key, value.Scalar()));
   }
 
+  static std::string* FieldOf(ModelOptions& model, std::string_view name) {
+    if (name == "name") return &model.name;
+    if (name == "path") return &model.path;
+    if (name == "question_prefix") return &model.question_prefix;
+    if (name == "passage_prefix") return &model.passage_prefix;
+    return nullptr;
+  }
+
   absl::Status ReadModels(const YAML::Node& list) {
     config_.models.clear();
     if (list.IsNull()) return absl::OkStatus();
@@ -143,10 +151,11 @@ class Reader {
       std::set<std::string> seen;
       for (const auto& field : entry) {
         const std::string name = field.first.IsScalar() ? field.first.Scalar() : "";
-        std::string* target = name == "name" ? &model.name : name == "path" ? &model.path : nullptr;
+        std::string* const target = FieldOf(model, name);
         if (target == nullptr) {
           return Error(field.first, StrCat("unknown key ", Quoted("models." + name),
-                                           "; an entry of models has: name, path"));
+                                           "; an entry of models has: name, path, question_prefix, "
+                                           "passage_prefix"));
         }
         if (!seen.insert(name).second) {
           return Error(field.first, StrCat("models.", name, " is given twice"));

@@ -5,6 +5,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/engine_loop.h"
+#include "engine/model_path.h"
 
 namespace baton {
 namespace {
@@ -53,7 +54,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
 
 absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink) {
   RETURN_IF_ERROR(ValidateGenerate(request));
-  RETURN_IF_ERROR(loop_->FindModel(request.model).status());
+  RETURN_IF_ERROR(loop_->models().FindLanguage(request.model).status());
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status)); },
@@ -83,7 +84,7 @@ absl::StatusOr<RequestId> Engine::Submit(AskRequest request, std::shared_ptr<Ask
 }
 
 absl::StatusOr<RequestId> Engine::Submit(EmbedRequest request, Done<EmbedResult> done) {
-  RETURN_IF_ERROR(loop_->FindEmbedder(request.model).status());
+  RETURN_IF_ERROR(loop_->models().FindEmbedder(request.model).status());
   for (size_t i = 0; i < request.texts.size(); ++i) {
     if (request.texts[i].empty()) {
       return absl::InvalidArgumentError(StrCat("texts[", i, "] is empty"));
@@ -144,6 +145,37 @@ absl::StatusOr<RequestId> Engine::Submit(IngestRequest request, Done<IngestResul
       });
 }
 
+absl::StatusOr<RequestId> Engine::Submit(LoadModelRequest request, Done<ModelReport> done) {
+  if (!IsPlainName(request.name)) {
+    return absl::InvalidArgumentError(
+        StrCat("name must be 1 to 128 characters of [A-Za-z0-9_.:-], but is \"",
+               Escaped(request.name), "\""));
+  }
+  RETURN_IF_ERROR(CheckModelPath(loop_->options().repository.directory, request.path));
+  const SharedDone<ModelReport> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->LoadModel(active, std::move(request), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(UnloadModelRequest request, Done<ModelReport> done) {
+  if (loop_->options().repository.directory.empty()) {
+    return absl::FailedPreconditionError(
+        "models cannot be loaded or unloaded while the daemon runs: repository.directory is not "
+        "set");
+  }
+  const SharedDone<ModelReport> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->UnloadModel(active, std::move(request), shared);
+      });
+}
+
 absl::StatusOr<RequestId> Engine::Submit(GetRequest request, TimeUs deadline_us,
                                          Done<std::vector<Point>> done) {
   return SubmitHost<std::vector<Point>>(
@@ -175,11 +207,11 @@ absl::StatusOr<RequestId> Engine::SubmitDrop(std::string collection, Done<bool> 
 absl::StatusOr<RequestId> Engine::SubmitTokenize(std::string model, std::string text,
                                                  std::optional<bool> add_bos,
                                                  Done<std::vector<TokenId>> done) {
-  ASSIGN_OR_RETURN(const auto found, loop_->FindModel(model));
-  return SubmitHost<std::vector<TokenId>>(
-      kNoDeadline,
-      [found, text = std::move(text), add_bos]() -> absl::StatusOr<std::vector<TokenId>> {
-        const Tokenizer& tokenizer = found->tokenizer();
+  return SubmitWithModel<std::vector<TokenId>>(
+      std::move(model),
+      [text = std::move(text),
+       add_bos](const LanguageModel& found) -> absl::StatusOr<std::vector<TokenId>> {
+        const Tokenizer& tokenizer = found.tokenizer();
         std::vector<TokenId> ids = tokenizer.Encode(text);
         if (add_bos.value_or(tokenizer.add_bos()) && tokenizer.bos().has_value()) {
           ids.insert(ids.begin(), *tokenizer.bos());
@@ -191,19 +223,38 @@ absl::StatusOr<RequestId> Engine::SubmitTokenize(std::string model, std::string 
 
 absl::StatusOr<RequestId> Engine::SubmitDetokenize(std::string model, std::vector<TokenId> ids,
                                                    Done<std::string> done) {
-  ASSIGN_OR_RETURN(const auto found, loop_->FindModel(model));
-  return SubmitHost<std::string>(
-      kNoDeadline,
-      [found, ids = std::move(ids)]() -> absl::StatusOr<std::string> {
+  return SubmitWithModel<std::string>(
+      std::move(model),
+      [ids = std::move(ids)](const LanguageModel& found) -> absl::StatusOr<std::string> {
         for (size_t i = 0; i < ids.size(); ++i) {
-          if (ids[i] < 0 || ids[i] >= found->shape().vocabulary) {
+          if (ids[i] < 0 || ids[i] >= found.shape().vocabulary) {
             return absl::InvalidArgumentError(StrCat(
-                "ids[", i, "] must be 0 to ", found->shape().vocabulary - 1, ", but is ", ids[i]));
+                "ids[", i, "] must be 0 to ", found.shape().vocabulary - 1, ", but is ", ids[i]));
           }
         }
-        return DecodeAll(found->tokenizer(), ids);
+        return DecodeAll(found.tokenizer(), ids);
       },
       std::move(done));
+}
+
+template <class T>
+absl::StatusOr<RequestId> Engine::SubmitWithModel(
+    std::string model, absl::AnyInvocable<absl::StatusOr<T>(const LanguageModel&)> work,
+    Done<T> done) {
+  RETURN_IF_ERROR(loop_->models().FindLanguage(model).status());
+  const SharedDone<T> shared(std::move(done));
+  return loop_->Admit(
+      {}, shared.OnFailure(),
+      [this, shared, model = std::move(model),
+       work = std::move(work)](const RequestPtr& active) mutable {
+        const auto found = loop_->UseLanguage(active, model);
+        if (!found.ok()) return loop_->Fail(active, found.status());
+        loop_->RunHost<T>(
+            active, [found = *found, work = std::move(work)]() mutable { return work(*found); },
+            [this, active, shared](T value) {
+              if (loop_->Finish(active)) shared(std::move(value));
+            });
+      });
 }
 
 template <class T>
@@ -229,11 +280,7 @@ absl::StatusOr<CollectionInfo> Engine::DescribeCollection(const std::string& nam
   return loop_->parts().store->Describe(name);
 }
 
-std::vector<std::shared_ptr<const LanguageModel>> Engine::ListLanguageModels() const {
-  return loop_->parts().models;
-}
-
-const std::vector<EmbedderPart>& Engine::ListEmbedders() const { return loop_->parts().embedders; }
+std::vector<ModelReport> Engine::ListModels() const { return loop_->models().List(); }
 
 std::vector<DeviceReport> Engine::Devices() const { return loop_->Devices(); }
 

@@ -10,13 +10,15 @@
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/base/metrics.h"
+#include "engine/embedder_part.h"
 #include "engine/engine_options.h"
 #include "engine/exec/executor.h"
-#include "engine/model/embedder.h"
 #include "engine/model/language_model.h"
+#include "engine/model_report.h"
 #include "engine/request/embed_request.h"
 #include "engine/request/explain_request.h"
 #include "engine/request/generate_request.h"
+#include "engine/request/model_request.h"
 #include "engine/request/rag_request.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/vector_store.h"
@@ -26,14 +28,6 @@ namespace baton {
 // Called exactly once with the answer, on the engine's loop thread; must not block.
 template <class T>
 using Done = absl::AnyInvocable<void(absl::StatusOr<T>)>;
-
-// An embedder, and what goes before the texts it embeds: some models were trained with words that
-// tell questions from passages.
-struct EmbedderPart {
-  std::shared_ptr<const Embedder> embedder;
-  std::string question_prefix = {};  // of Ask
-  std::string passage_prefix = {};   // of Ingest
-};
 
 // What the engine joins. Executors are owned by the engine; the rest outlives it.
 struct EngineParts {
@@ -61,7 +55,8 @@ struct DeviceReport {
 // CANCELLED unless it has already ended. A request past its deadline ends with DEADLINE_EXCEEDED.
 class Engine {
  public:
-  // Loads the models into the executors (this blocks) and starts the loop.
+  // Loads the models into the executors (this blocks) and starts the loop. RESOURCE_EXHAUSTED:
+  // memory.models_bytes_max does not allow them all.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options,
                                                         EngineParts parts);
   // Ends what still runs with UNAVAILABLE. All sinks have been called when this returns.
@@ -85,13 +80,19 @@ class Engine {
                                            Done<std::vector<TokenId>> done);
   absl::StatusOr<RequestId> SubmitDetokenize(std::string model, std::vector<TokenId> ids,
                                              Done<std::string> done);
+  // Answered when the model is ready. Where the request ends before, the model is loaded all the
+  // same. RESOURCE_EXHAUSTED: memory.models_bytes_max leaves too little. ALREADY_EXISTS: the name
+  // is taken. Else what LoadAnyModel says.
+  absl::StatusOr<RequestId> Submit(LoadModelRequest request, Done<ModelReport> done);
+  // New requests no longer find the model; those that run end within drain_us, or are ended with
+  // UNAVAILABLE. Answered with what it was when its memory is given back.
+  absl::StatusOr<RequestId> Submit(UnloadModelRequest request, Done<ModelReport> done);
   void Cancel(RequestId id);
 
   // Quick answers from memory; thread safe, on the caller's thread.
   std::vector<CollectionInfo> ListCollections() const;
   absl::StatusOr<CollectionInfo> DescribeCollection(const std::string& name) const;
-  std::vector<std::shared_ptr<const LanguageModel>> ListLanguageModels() const;
-  const std::vector<EmbedderPart>& ListEmbedders() const;
+  std::vector<ModelReport> ListModels() const;
   std::vector<DeviceReport> Devices() const;
   absl::StatusOr<std::vector<ExplainedStage>> Explain(const ExplainRequest& request) const;
 
@@ -108,6 +109,10 @@ class Engine {
   template <class T>
   absl::StatusOr<RequestId> SubmitHost(TimeUs deadline_us,
                                        absl::AnyInvocable<absl::StatusOr<T>()> work, Done<T> done);
+  template <class T>
+  absl::StatusOr<RequestId> SubmitWithModel(
+      std::string model, absl::AnyInvocable<absl::StatusOr<T>(const LanguageModel&)> work,
+      Done<T> done);
   std::unique_ptr<Loop> loop_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/log.h"
+#include "engine/base/memory_limit.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 
@@ -15,6 +16,12 @@ namespace {
 
 constexpr TimeUs kIdleTurnUs = 500'000;         // the loop turns at least this often
 constexpr TimeUs kProgressLimitUs = 5'000'000;  // without a turn for so long it is stuck
+
+// What models may take where the configuration leaves it to the daemon: the rest is for vectors,
+// requests and the page cache.
+int64_t ModelsBytesMax(const MemoryOptions& options) {
+  return options.models_bytes_max > 0 ? options.models_bytes_max : MemoryLimitBytes() / 5 * 4;
+}
 
 double Seconds(TimeUs us) { return static_cast<double>(us) * 1e-6; }
 
@@ -90,36 +97,27 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       clock_(*parts_.clock),
       metrics_(*parts_.metrics),
       transfer_(options.transfer, metrics_),
+      models_(ModelsBytesMax(options.memory), metrics_),
       in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
       write_lane_(*parts_.store, clock_, static_cast<size_t>(options.queues.write_queue_max)),
       host_lane_(static_cast<int>(options.queues.host_threads),
-                 static_cast<size_t>(options.queues.host_queue_max)) {}
+                 static_cast<size_t>(options.queues.host_queue_max)),
+      loader_(std::in_place, 1, static_cast<size_t>(kModelJobsMax)) {}
 
 absl::Status Engine::Loop::LoadModels() {
-  std::vector<Executor*> executors;
-  for (const auto& executor : parts_.executors) executors.push_back(executor.get());
-  for (const auto& model : parts_.models) {
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<LlmLane> lane,
-        LlmLane::Create(model, options_.schedule, options_.kv,
-                        {.clock = &clock_,
-                         .metrics = &metrics_,
-                         .transfer = &transfer_,
-                         .executors = executors,
-                         .mailbox = &mailbox_,
-                         .first_slot = static_cast<int32_t>(
-                             std::ssize(llm_lanes_) * options_.schedule.sequences_running_max)}));
-    llm_lanes_.push_back(std::move(lane));
-    grammars_.try_emplace(model.get(), model->tokenizer());
+  for (auto& model : std::exchange(parts_.models, {})) {
+    const std::string name = model->name();
+    RETURN_IF_ERROR(models_.Begin(name, model->path()));
+    ASSIGN_OR_RETURN(LoadedModel loaded, Install(std::move(model), TakeSlots(name)));
+    TakeOver(name, std::move(loaded));
   }
-  for (const EmbedderPart& part : parts_.embedders) {
-    if (part.embedder->kind() != Embedder::Kind::kSemantic) continue;
-    const auto encoder = std::static_pointer_cast<const TextEncoder>(part.embedder);
-    for (Executor* executor : executors) {
-      if (executor->embed() != nullptr) RETURN_IF_ERROR(executor->embed()->LoadModel(encoder));
-    }
+  for (EmbedderPart& part : std::exchange(parts_.embedders, {})) {
+    const std::string name = part.embedder->name();
+    RETURN_IF_ERROR(models_.Begin(name, ""));
+    ASSIGN_OR_RETURN(LoadedModel loaded, Install(std::move(part)));
+    TakeOver(name, std::move(loaded));
   }
-  for (Executor* executor : executors) {
+  for (const auto& executor : parts_.executors) {
     const ExecutorInfo& info = executor->Describe();
     metrics_
         .Gauge(MetricId::kExecutorUp,
@@ -146,6 +144,7 @@ Engine::Loop::~Loop() {
     thread_.join();
   }
   mailbox_.Close();
+  loader_.reset();  // it works on the executors
   // Executors run what they have begun; their completions go to the closed mailbox.
   parts_.executors.clear();
 }
@@ -159,10 +158,12 @@ void Engine::Loop::Turn() {
   TimeUs wake_us = now_us + kIdleTurnUs;
   if (!deadlines_.empty()) wake_us = std::min(wake_us, deadlines_.begin()->first);
   for (const auto& lane : llm_lanes_) wake_us = std::min(wake_us, lane->NextWakeUs(now_us));
+  wake_us = std::min(wake_us, NextUnloadUs());
   for (Mailbox::Task& task : mailbox_.TakeAll(std::max<TimeUs>(0, wake_us - now_us))) task();
   now_us = clock_.NowUs();
   ExpireDeadlines(now_us);
   for (const auto& lane : llm_lanes_) lane->Step(now_us);
+  AdvanceUnloads(now_us);
   transfer_.ExpireLeases(now_us);
   last_turn_us_ = now_us;
 }
@@ -227,6 +228,10 @@ void Engine::Loop::Forget(const RequestPtr& active) {
   active->ended = true;
   deadlines_.erase({active->envelope.deadline_us, active->id});
   active_.erase(active->id);
+  for (const std::string& model : std::exchange(active->models, {})) {
+    const auto uses = model_uses_.find(model);
+    if (--uses->second == 0) model_uses_.erase(uses);
+  }
   in_flight_gauge_.Set(static_cast<double>(--in_flight_));
 }
 
@@ -313,14 +318,14 @@ void Engine::Loop::EndStage(Stage& stage, const BatchTimes& times) {
       .Observe(Seconds(times.queue_us));
 }
 
-void Engine::Loop::RunEmbed(const RequestPtr& active, const EmbedderPart& embedder,
+void Engine::Loop::RunEmbed(const RequestPtr& active, std::shared_ptr<const Embedder> embedder,
                             std::vector<std::string> texts,
                             absl::AnyInvocable<void(std::vector<std::vector<float>>)> then) {
   const int executor = Route(active, "embed", WorkKind::kEmbed, std::ssize(texts));
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
   parts_.executors[static_cast<size_t>(executor)]->embed()->Execute(
-      {.embedder = embedder.embedder,
+      {.embedder = std::move(embedder),
        .texts = std::move(texts),
        .deadline_us = active->envelope.deadline_us},
       [this, active, stage, then = std::move(then)](EmbedBatchResult result) mutable {
@@ -470,32 +475,8 @@ LlmLane* Engine::Loop::LaneOf(const LanguageModel& model) {
   return nullptr;
 }
 
-GrammarCache& Engine::Loop::GrammarsOf(const LanguageModel& model) { return grammars_.at(&model); }
-
-absl::StatusOr<std::shared_ptr<const LanguageModel>> Engine::Loop::FindModel(
-    const std::string& name) const {
-  if (name.empty() && !parts_.models.empty()) return parts_.models.front();
-  std::string known;
-  for (const auto& model : parts_.models) {
-    if (model->name() == name) return model;
-    known += (known.empty() ? "" : ", ") + model->name();
-  }
-  if (parts_.models.empty()) {
-    return absl::FailedPreconditionError(
-        "no language model is configured; start batond with --model FILE.gguf");
-  }
-  return absl::NotFoundError(StrCat("model \"", name, "\" is not loaded; loaded: ", known));
-}
-
-absl::StatusOr<const EmbedderPart*> Engine::Loop::FindEmbedder(const std::string& name) const {
-  if (name.empty()) return &parts_.embedders.front();
-  std::string known;
-  for (const EmbedderPart& part : parts_.embedders) {
-    if (part.embedder->name() == name) return &part;
-    known += (known.empty() ? "" : ", ") + part.embedder->name();
-  }
-  return absl::NotFoundError(
-      StrCat("embedding model \"", name, "\" is not loaded; loaded: ", known));
+std::shared_ptr<GrammarCache> Engine::Loop::GrammarsOf(const LanguageModel& model) {
+  return grammars_.at(&model);
 }
 
 std::vector<DeviceReport> Engine::Loop::Devices() const {

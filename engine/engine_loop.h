@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -16,7 +17,9 @@
 #include "engine/host_lane.h"
 #include "engine/llm_lane.h"
 #include "engine/mailbox.h"
+#include "engine/model/any_model.h"
 #include "engine/model/grammar/cache.h"
+#include "engine/model_table.h"
 #include "engine/rag/ask_machine.h"
 #include "engine/rag/ingest_machine.h"
 #include "engine/schedule/route_choice.h"
@@ -36,12 +39,14 @@ struct ActiveRequest {
   bool ended = false;
   LlmLane* llm_lane = nullptr;  // where its sequences run, if it has any
   std::vector<SequenceId> sequences;
+  std::vector<std::string> models;  // that stay loaded for it
 };
 using RequestPtr = std::shared_ptr<ActiveRequest>;
 
 // The loop behind Engine: one thread that owns all request state. What a request needs is done on
 // executors, the host lane or the write lane; each completion comes back through the mailbox and
-// runs the request's next step here. The steps of each kind of request are in request_flows.cc.
+// runs the request's next step here. The steps of each kind of request are in request_flows.cc;
+// how models come and go is in model_flows.cc.
 class Engine::Loop {
  public:
   Loop(const EngineOptions& options, EngineParts parts);
@@ -63,10 +68,7 @@ class Engine::Loop {
   const EngineParts& parts() const { return parts_; }
   std::vector<DeviceReport> Devices() const;
   RouteChoice Choose(const Hints& hints, WorkKind kind, int64_t items) const;
-  // NOT_FOUND names the models there are; an empty name is the default model.
-  absl::StatusOr<std::shared_ptr<const LanguageModel>> FindModel(const std::string& name) const;
-  // NOT_FOUND names the embedders there are; an empty name is the default one.
-  absl::StatusOr<const EmbedderPart*> FindEmbedder(const std::string& name) const;
+  const ModelTable& models() const { return models_; }
 
   // ---- On the loop: the flows of request_flows.cc
 
@@ -79,11 +81,21 @@ class Engine::Loop {
   void Ingest(const RequestPtr& active, IngestMachine machine, Done<IngestResult> done);
   void Create(const RequestPtr& active, CollectionSpec spec, Done<CollectionInfo> done);
   void Drop(const RequestPtr& active, std::string collection, Done<bool> done);
+  void LoadModel(const RequestPtr& active, LoadModelRequest request, Done<ModelReport> done);
+  void UnloadModel(const RequestPtr& active, UnloadModelRequest request, Done<ModelReport> done);
+
+  // As of ModelTable; the model stays loaded until the request has ended.
+  absl::StatusOr<std::shared_ptr<const LanguageModel>> UseLanguage(const RequestPtr& active,
+                                                                   const std::string& name);
+  absl::StatusOr<std::shared_ptr<const EmbedderPart>> UseEmbedder(const RequestPtr& active,
+                                                                  const std::string& name);
 
   // Runs `work` on the host lane, then `then` with its value on the loop.
   template <class T>
   void RunHost(const RequestPtr& active, absl::AnyInvocable<absl::StatusOr<T>()> work,
                absl::AnyInvocable<void(T)> then);
+  // Ends a request with an error; nothing where it has ended already.
+  void Fail(const RequestPtr& active, absl::Status status);
   // Ends a request well; its answer goes out after this. False where it has ended already.
   bool Finish(const RequestPtr& active);
   Timings MakeTimings(const ActiveRequest& active) const;
@@ -91,11 +103,25 @@ class Engine::Loop {
  private:
   struct AskFlow;
   struct IngestFlow;
+  // What loading gives: one of the two, and for a language model its lane.
+  struct LoadedModel {
+    std::shared_ptr<const LanguageModel> language;
+    std::shared_ptr<const EmbedderPart> embedder;
+    std::unique_ptr<LlmLane> lane;
+  };
+  // Models waiting to come or go at most.
+  static constexpr int kModelJobsMax = 16;
+  struct Unload {
+    std::string name;
+    TimeUs cancel_at_us = 0;  // what still uses it then is ended
+    bool releasing = false;   // nothing uses it; its memory is being given back
+    RequestPtr active;
+    Done<ModelReport> done;
+  };
 
   void Run();
   void Turn();
   void ExpireDeadlines(TimeUs now_us);
-  void Fail(const RequestPtr& active, absl::Status status);
   void RefuseFull(const RequestPtr& active, std::string_view queue, int64_t max);
   void Forget(const RequestPtr& active);
 
@@ -105,7 +131,7 @@ class Engine::Loop {
   // The executor for classified work; the stage's record is appended to the request. -1: it failed.
   int Route(const RequestPtr& active, std::string_view stage, WorkKind kind, int64_t items);
   void EndStage(Stage& stage, const BatchTimes& times);
-  void RunEmbed(const RequestPtr& active, const EmbedderPart& embedder,
+  void RunEmbed(const RequestPtr& active, std::shared_ptr<const Embedder> embedder,
                 std::vector<std::string> texts,
                 absl::AnyInvocable<void(std::vector<std::vector<float>>)> then);
   void RunSearch(const RequestPtr& active, const std::string& collection,
@@ -126,11 +152,34 @@ class Engine::Loop {
   void AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found);
   // The embedder of a collection that Ingest fills or Ask searches; FAILED_PRECONDITION: it has
   // none, or one that this daemon lacks.
-  absl::StatusOr<const EmbedderPart*> EmbedderOf(const CollectionInfo& collection) const;
+  absl::StatusOr<std::shared_ptr<const EmbedderPart>> EmbedderOf(const RequestPtr& active,
+                                                                 const CollectionInfo& collection);
   void EnsureCollection(const std::shared_ptr<IngestFlow>& flow);
   void IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMachine::Work work);
   LlmLane* LaneOf(const LanguageModel& model);
-  GrammarCache& GrammarsOf(const LanguageModel& model);
+  // Of a model in use. What takes it to another thread takes the model, too.
+  std::shared_ptr<GrammarCache> GrammarsOf(const LanguageModel& model);
+
+  // ---- Models that come and go
+
+  void Use(const RequestPtr& active, const std::string& name);
+  // The first slot of a lane's own.
+  int32_t TakeSlots(const std::string& name);
+  // Reads, checks and installs a model. On the loader's thread.
+  absl::StatusOr<LoadedModel> Load(const LoadModelRequest& request, int32_t first_slot);
+  // Sets memory aside for a model and brings it to the executors. On the loader's thread, or before
+  // the loop runs.
+  absl::StatusOr<LoadedModel> Install(std::shared_ptr<const LanguageModel> model,
+                                      int32_t first_slot);
+  absl::StatusOr<LoadedModel> Install(EmbedderPart embedder);
+  // The reverse. On the loader's thread, or before the loop runs.
+  void Release(LoadedModel model);
+  // Waits a while until nothing holds a released model. On the loader's thread.
+  void AwaitLastUse(const std::weak_ptr<const void>& model, const std::string& name);
+  void TakeOver(const std::string& name, LoadedModel model);
+  void AdvanceUnloads(TimeUs now_us);
+  TimeUs NextUnloadUs() const;
+  void EndUnload(const std::string& name);
 
   const EngineOptions options_;
   EngineParts parts_;
@@ -138,8 +187,14 @@ class Engine::Loop {
   Metrics& metrics_;
   Mailbox mailbox_;
   TransferManager transfer_;
-  std::vector<std::unique_ptr<LlmLane>> llm_lanes_;        // one per model
-  std::map<const LanguageModel*, GrammarCache> grammars_;  // used by the host lane
+  ModelTable models_;
+  std::vector<std::unique_ptr<LlmLane>> llm_lanes_;  // one per model
+  // What the host lane compiles and keeps for each language model.
+  std::map<const LanguageModel*, std::shared_ptr<GrammarCache>> grammars_;
+  std::map<std::string, int32_t> lane_slots_;  // by the model's name: its lane's first slot
+  std::map<std::string, int64_t> model_uses_;  // by name: requests that use it now
+  std::vector<Unload> unloads_;
+  int model_jobs_ = 0;  // at the loader
   std::map<RequestId, RequestPtr> active_;
   std::set<std::pair<TimeUs, RequestId>> deadlines_;
   std::atomic<uint64_t> next_request_{1};
@@ -152,6 +207,7 @@ class Engine::Loop {
   // Last, so that they end first: what they still run may post to the mailbox.
   WriteLane write_lane_;
   HostLane host_lane_;
+  std::optional<HostLane> loader_;  // one thread: models come and go one after another
   std::thread thread_;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "engine/base/options.h"
 #include "engine/classify/classifier_options.h"
@@ -29,6 +30,28 @@ struct QueueOptions {
   }
 };
 
+struct MemoryOptions {
+  int64_t models_bytes_max = 0;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("models_bytes_max", models_bytes_max, Range{0, 1e15},
+      "bytes that all models may take: weights and their packed copies, KV blocks, workspace; 0: "
+      "four fifths of the memory of the machine, or of the daemon's cgroup where that has less");
+  }
+};
+
+struct RepositoryOptions {
+  std::string directory;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("directory", directory, AnyValue{},
+      "where LoadModel may load files from, links that lead elsewhere excepted; empty: LoadModel "
+      "and UnloadModel are refused");
+  }
+};
+
 struct EngineOptions {
   ClassifierOptions classify;
   RouteOptions route;
@@ -37,6 +60,8 @@ struct EngineOptions {
   TransferOptions transfer;
   RagOptions rag;
   QueueOptions queues;
+  MemoryOptions memory;
+  RepositoryOptions repository;
 };
 
 }  // namespace baton

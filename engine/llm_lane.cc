@@ -18,18 +18,29 @@ double Seconds(TimeUs us) { return static_cast<double>(us) * 1e-6; }
 // Keys and values of prefill and decode live in host memory until an executor brings its own pool.
 constexpr MemorySpace kPoolSpace{.kind = MemorySpace::Kind::kHost};
 
+// No more than every running sequence could fill.
+int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOptions& schedule,
+                 const KvOptions& kv) {
+  const int64_t context_blocks =
+      (shape.context_tokens + layout.block_tokens - 1) / layout.block_tokens;
+  return std::min(kv.memory_mb * (int64_t{1} << 20) / layout.block_bytes(),
+                  context_blocks * schedule.sequences_running_max);
+}
+
 }  // namespace
+
+int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
+                         const KvOptions& kv) {
+  const KvLayout layout = MakeKvLayout(shape.layers, shape.kv_heads, shape.head_dim);
+  return KvBlocks(shape, layout, schedule, kv) * layout.block_bytes();
+}
 
 absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const LanguageModel> model,
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env) {
   const LlmShape& shape = model->shape();
   const KvLayout layout = MakeKvLayout(shape.layers, shape.kv_heads, shape.head_dim);
-  // No more than every running sequence could fill.
-  const int64_t context_blocks =
-      (shape.context_tokens + layout.block_tokens - 1) / layout.block_tokens;
-  const int64_t blocks = std::min(kv.memory_mb * (int64_t{1} << 20) / layout.block_bytes(),
-                                  context_blocks * schedule.sequences_running_max);
+  const int64_t blocks = KvBlocks(shape, layout, schedule, kv);
   if (blocks < 1 || blocks > INT32_MAX) {
     return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
                                                ", but one KV block of model \"", model->name(),
@@ -78,6 +89,15 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
   env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "total"}).Set(pool_->block_count());
   for (auto i = static_cast<int32_t>(schedule.sequences_running_max); i-- > 0;) {
     free_slots_.emplace_back(env_.first_slot + i);
+  }
+}
+
+LlmLane::~LlmLane() {
+  const std::string& name = model_->name();
+  env_.metrics->RemoveGauge(MetricId::kSequencesRunning, {name});
+  env_.metrics->RemoveGauge(MetricId::kSequencesWaiting, {name});
+  for (const char* state : {"total", "used", "cached", "reserved"}) {
+    env_.metrics->RemoveGauge(MetricId::kKvBlocks, {name, state});
   }
 }
 

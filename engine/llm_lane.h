@@ -83,10 +83,20 @@ class LlmLane {
     int32_t first_slot = 0;  // slots from here on are this lane's; executors serve several lanes
   };
 
-  // RESOURCE_EXHAUSTED: not even one sequence fits kv.memory_mb.
+  // What the KV blocks of a model take at most.
+  static int64_t KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
+                         const KvOptions& kv);
+
+  // Blocks while executors take the model; on any thread. RESOURCE_EXHAUSTED: not even one sequence
+  // fits kv.memory_mb.
   static absl::StatusOr<std::unique_ptr<LlmLane>> Create(std::shared_ptr<const LanguageModel> model,
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env);
+
+  // Nothing of it runs. On any thread; the executors still have the model.
+  ~LlmLane();
+  LlmLane(const LlmLane&) = delete;
+  LlmLane& operator=(const LlmLane&) = delete;
 
   // RESOURCE_EXHAUSTED: its worst case exceeds the whole KV memory.
   absl::StatusOr<SequenceId> Start(LlmJob job);
@@ -98,6 +108,8 @@ class LlmLane {
   TimeUs NextWakeUs(TimeUs now_us) const;
 
   const LanguageModel& model() const { return *model_; }
+  // Nothing runs or waits, no executor works for it.
+  bool idle() const { return sequences_.empty(); }
 
  private:
   struct Sequence {

@@ -150,13 +150,13 @@ absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model, Grammar
 
 void Engine::Loop::Generate(const RequestPtr& active, GenerateRequest request,
                             std::shared_ptr<TokenSink> sink) {
-  const auto model = FindModel(request.model);
+  const auto model = UseLanguage(active, request.model);
   if (!model.ok()) return Fail(active, model.status());
   const bool echo = request.echo;
   RunHost<std::vector<LlmJob>>(
       active,
-      [model = *model, &grammars = GrammarsOf(**model), request = std::move(request)] {
-        return MakeJobs(*model, grammars, request);
+      [model = *model, grammars = GrammarsOf(**model), request = std::move(request)] {
+        return MakeJobs(*model, *grammars, request);
       },
       [this, active, model = *model, sink, echo](std::vector<LlmJob> jobs) {
         if (echo) {
@@ -186,10 +186,10 @@ struct Engine::Loop::AskFlow {
   RequestPtr active;
   AskMachine machine;
   std::shared_ptr<AskSink> sink;
-  const EmbedderPart* embedder;                 // the collection's
-  std::shared_ptr<const LanguageModel> model;   // null: retrieval only
-  std::shared_ptr<const Grammar> grammar = {};  // of the answer; null: any
-  std::string answer = {};                      // the text generated so far
+  std::shared_ptr<const EmbedderPart> embedder;  // the collection's
+  std::shared_ptr<const LanguageModel> model;    // null: retrieval only
+  std::shared_ptr<const Grammar> grammar = {};   // of the answer; null: any
+  std::string answer = {};                       // the text generated so far
 };
 
 void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
@@ -202,9 +202,9 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
                                    "\" was not filled by Ingest, so there are no passages to "
                                    "answer from")));
   }
-  const auto embedder = EmbedderOf(*collection);
+  const auto embedder = EmbedderOf(active, *collection);
   if (!embedder.ok()) return Fail(active, embedder.status());
-  const auto model = FindModel(request.model);
+  const auto model = UseLanguage(active, request.model);
   AskMachine::Writer writer;
   if (model.ok()) {
     writer = {.tokenizer = &(*model)->tokenizer(),
@@ -227,7 +227,9 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
   }
   RunHost<std::shared_ptr<const Grammar>>(
       active,
-      [flow, &asked, &grammars = GrammarsOf(**model)] { return grammars.Get(asked.constraint); },
+      [flow, &asked, model = *model, grammars = GrammarsOf(**model)] {
+        return grammars->Get(asked.constraint);
+      },
       [this, flow](std::shared_ptr<const Grammar> grammar) {
         flow->grammar = std::move(grammar);
         AskStep(flow, flow->machine.Start());
@@ -239,7 +241,7 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
   const AskRequest& request = flow->machine.request();
 
   if (auto* embed = std::get_if<AskMachine::Embed>(&work)) {
-    return RunEmbed(active, *flow->embedder,
+    return RunEmbed(active, flow->embedder->embedder,
                     {flow->embedder->question_prefix + std::move(embed->text)},
                     [this, flow](std::vector<std::vector<float>> embeddings) {
                       AskStep(flow, flow->machine.OnEmbedded(std::move(embeddings.front())));
@@ -292,7 +294,7 @@ struct Engine::Loop::IngestFlow {
   RequestPtr active;
   IngestMachine machine;
   Done<IngestResult> done;
-  const EmbedderPart* embedder = nullptr;  // the collection's
+  std::shared_ptr<const EmbedderPart> embedder = {};  // the collection's
 };
 
 void Engine::Loop::Ingest(const RequestPtr& active, IngestMachine machine,
@@ -302,15 +304,15 @@ void Engine::Loop::Ingest(const RequestPtr& active, IngestMachine machine,
   EnsureCollection(flow);
 }
 
-absl::StatusOr<const EmbedderPart*> Engine::Loop::EmbedderOf(
-    const CollectionInfo& collection) const {
+absl::StatusOr<std::shared_ptr<const EmbedderPart>> Engine::Loop::EmbedderOf(
+    const RequestPtr& active, const CollectionInfo& collection) {
   const std::string& name = collection.spec.name;
   if (collection.embedder.empty()) {
     return absl::FailedPreconditionError(StrCat("collection \"", name,
                                                 "\" was created for points, not for documents: "
                                                 "ingest into another"));
   }
-  auto found = FindEmbedder(collection.embedder);
+  auto found = UseEmbedder(active, collection.embedder);
   if (!found.ok()) {
     return absl::FailedPreconditionError(
         StrCat("collection \"", name, "\" was embedded by another model: ",
@@ -331,17 +333,18 @@ void Engine::Loop::EnsureCollection(const std::shared_ptr<IngestFlow>& flow) {
   const std::string& name = flow->machine.request().collection;
   const auto collection = parts_.store->Describe(name);
   if (collection.ok()) {
-    const auto embedder = EmbedderOf(*collection);
+    const auto embedder = EmbedderOf(active, *collection);
     if (!embedder.ok()) return Fail(active, embedder.status());
     flow->embedder = *embedder;
     return IngestStep(flow, flow->machine.Start());
   }
-  const Embedder& embedder = *parts_.embedders.front().embedder;
-  CollectionSpec spec{.name = name, .dimension = embedder.dimension()};
+  const auto part = UseEmbedder(active, "");
+  if (!part.ok()) return Fail(active, part.status());
+  CollectionSpec spec{.name = name, .dimension = (*part)->embedder->dimension()};
   Change(
       active,
-      [this, spec = std::move(spec), &embedder] {
-        const absl::Status status = parts_.store->CreateCollection(spec, embedder.name());
+      [this, spec = std::move(spec), embedder = (*part)->embedder->name()] {
+        const absl::Status status = parts_.store->CreateCollection(spec, embedder);
         // Somebody else may have created it meanwhile; it is looked at again below.
         return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
       },
@@ -366,7 +369,7 @@ void Engine::Loop::IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMac
     if (!flow->embedder->passage_prefix.empty()) {
       for (std::string& text : embed->texts) text.insert(0, flow->embedder->passage_prefix);
     }
-    return RunEmbed(active, *flow->embedder, std::move(embed->texts),
+    return RunEmbed(active, flow->embedder->embedder, std::move(embed->texts),
                     [this, flow](std::vector<std::vector<float>> embeddings) {
                       IngestStep(flow, flow->machine.OnEmbedded(std::move(embeddings)));
                     });
@@ -424,9 +427,9 @@ void Engine::Loop::Drop(const RequestPtr& active, std::string collection, Done<b
 // ---- Single-stage requests
 
 void Engine::Loop::Embed(const RequestPtr& active, EmbedRequest request, Done<EmbedResult> done) {
-  const auto embedder = FindEmbedder(request.model);
+  const auto embedder = UseEmbedder(active, request.model);
   if (!embedder.ok()) return Fail(active, embedder.status());
-  RunEmbed(active, **embedder, std::move(request.texts),
+  RunEmbed(active, (*embedder)->embedder, std::move(request.texts),
            [this, active, name = (*embedder)->embedder->name(),
             done = std::move(done)](std::vector<std::vector<float>> embeddings) mutable {
              EmbedResult result{.embeddings = std::move(embeddings),

@@ -17,6 +17,13 @@ class AdminService final : public v1::AdminService::CallbackService {
                                     const v1::ExplainRequest* request,
                                     v1::ExplainResponse* response) override;
 
+  grpc::ServerUnaryReactor* LoadModel(grpc::CallbackServerContext* context,
+                                      const v1::LoadModelRequest* request,
+                                      v1::LoadModelResponse* response) override;
+  grpc::ServerUnaryReactor* UnloadModel(grpc::CallbackServerContext* context,
+                                        const v1::UnloadModelRequest* request,
+                                        v1::UnloadModelResponse* response) override;
+
  private:
   const RpcParts parts_;
 };

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 #include <utility>
@@ -17,9 +18,8 @@
 #include "engine/exec/cpu/cpu_executor.h"
 #include "engine/exec/fpga/fpga_executor.h"
 #include "engine/exec/gpu/gpu_executor.h"
+#include "engine/model/any_model.h"
 #include "engine/model/embedder.h"
-#include "engine/model/language_model.h"
-#include "engine/model/text_encoder.h"
 #include "engine/vector/vector_store.h"
 #include "google/protobuf/stubs/logging.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -48,6 +48,18 @@ constexpr milliseconds kGoodbye{500};
 absl::Status Annotate(std::string_view what, const absl::Status& status) {
   if (status.ok()) return status;
   return absl::Status(status.code(), StrCat(what, ": ", std::string(status.message())));
+}
+
+// An existing directory's absolute path; an empty one stays empty.
+absl::StatusOr<std::string> AbsoluteDirectory(std::string_view key, const std::string& path) {
+  if (path.empty()) return path;
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) {
+    return absl::InvalidArgumentError(StrCat(key, ": ", path, " is not a directory"));
+  }
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  if (error) return absl::InternalError(StrCat(key, ": ", path, ": ", error.message()));
+  return absolute.lexically_normal().string();
 }
 
 // gRPC and protobuf log to stderr by themselves; their records join ours.
@@ -125,29 +137,43 @@ absl::Status App::BuildEngine() {
   EngineParts parts{.clock = &SystemClock(), .metrics = &metrics_, .store = store_.get()};
   if (!config_.embedder.path.empty()) {
     ASSIGN_OR_RETURN(const ModelOptions model, EmbedderModel(config_));
-    SetPhase(absl::UnavailableError(StrCat("starting: loading embedding model ", model.name)));
-    auto loaded = LoadTextEncoder(model.name, model.path);
-    if (!loaded.ok()) return Annotate(StrCat("embedder: ", model.name), loaded.status());
-    const EncoderShape& shape = (*loaded)->shape();
-    Log().info("embedding model {}: {}, {} parameters, dimension {}, context of {} tokens",
-               model.name, shape.architecture, shape.parameters, shape.dim, shape.context_tokens);
-    parts.embedders.push_back({.embedder = *std::move(loaded),
-                               .question_prefix = config_.embedder.question_prefix,
-                               .passage_prefix = config_.embedder.passage_prefix});
+    RETURN_IF_ERROR(Annotate("embedder", LoadInto(parts, model)));
+    if (parts.embedders.empty()) {
+      return absl::InvalidArgumentError(
+          StrCat("embedder.path: ", model.path, " is a language model, only encoders can embed"));
+    }
+  }
+  for (const ModelOptions& model : config_.models) {
+    RETURN_IF_ERROR(Annotate("models", LoadInto(parts, model)));
   }
   parts.embedders.push_back({.embedder = MakeLexicalEmbedder(config_.embedder.dimension)});
-  for (const ModelOptions& model : config_.models) {
-    SetPhase(absl::UnavailableError(StrCat("starting: loading model ", model.name)));
-    auto loaded = LoadLanguageModel(model.name, model.path);
-    if (!loaded.ok()) return Annotate(StrCat("models: ", model.name), loaded.status());
-    const LlmShape& shape = (*loaded)->shape();
-    Log().info("model {}: {}, {} parameters, context of {} tokens", model.name, shape.architecture,
-               shape.parameters, shape.context_tokens);
-    parts.models.push_back(*std::move(loaded));
-  }
   SetPhase(absl::UnavailableError("starting: opening the executors"));
   ASSIGN_OR_RETURN(parts.executors, MakeExecutors());
-  ASSIGN_OR_RETURN(engine_, Engine::Create(config_.engine, std::move(parts)));
+  EngineOptions options = config_.engine;
+  ASSIGN_OR_RETURN(options.repository.directory,
+                   AbsoluteDirectory("repository.directory", options.repository.directory));
+  ASSIGN_OR_RETURN(engine_, Engine::Create(options, std::move(parts)));
+  return absl::OkStatus();
+}
+
+absl::Status App::LoadInto(EngineParts& parts, const ModelOptions& options) {
+  SetPhase(absl::UnavailableError(StrCat("starting: loading model ", options.name)));
+  auto loaded = LoadAnyModel(options.name, options.path);
+  if (!loaded.ok()) return Annotate(options.name, loaded.status());
+  if (auto* model = std::get_if<std::shared_ptr<const LanguageModel>>(&*loaded)) {
+    const LlmShape& shape = (*model)->shape();
+    Log().info("model {}: {}, {} parameters, context of {} tokens", options.name,
+               shape.architecture, shape.parameters, shape.context_tokens);
+    parts.models.push_back(std::move(*model));
+    return absl::OkStatus();
+  }
+  auto encoder = std::get<std::shared_ptr<const TextEncoder>>(*std::move(loaded));
+  const EncoderShape& shape = encoder->shape();
+  Log().info("model {}: {}, {} parameters, dimension {}, context of {} tokens", options.name,
+             shape.architecture, shape.parameters, shape.dim, shape.context_tokens);
+  parts.embedders.push_back({.embedder = std::move(encoder),
+                             .question_prefix = options.question_prefix,
+                             .passage_prefix = options.passage_prefix});
   return absl::OkStatus();
 }
 

@@ -47,6 +47,8 @@ class App {
 
   absl::Status Build();
   absl::Status BuildEngine();
+  // Loads a model from its file and adds it to its kind.
+  absl::Status LoadInto(EngineParts& parts, const ModelOptions& options);
   absl::StatusOr<std::vector<std::unique_ptr<Executor>>> MakeExecutors() const;
   absl::Status BuildGrpc(const Address& wanted);
   void SetPhase(absl::Status why_not_ready);

@@ -104,11 +104,8 @@ grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerConte
                                                        const v1::ListModelsRequest*,
                                                        v1::ListModelsResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kListModels, context);
-  for (const auto& model : parts_.engine.ListLanguageModels()) {
-    ToProto(*model, *response->add_models());
-  }
-  for (const EmbedderPart& part : parts_.engine.ListEmbedders()) {
-    ToProto(*part.embedder, *response->add_models());
+  for (const ModelReport& report : parts_.engine.ListModels()) {
+    ToProto(report, *response->add_models());
   }
   return call->Answered(absl::OkStatus());
 }

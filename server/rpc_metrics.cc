@@ -24,8 +24,10 @@ constexpr std::array<std::string_view, kRpcCount> kNames = {
     "RagService/Ask",
     "AdminService/Devices",
     "AdminService/Explain",
+    "AdminService/LoadModel",
+    "AdminService/UnloadModel",
 };
-static_assert(static_cast<size_t>(Rpc::kExplain) + 1 == kRpcCount);
+static_assert(static_cast<size_t>(Rpc::kUnloadModel) + 1 == kRpcCount);
 
 }  // namespace
 

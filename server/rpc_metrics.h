@@ -33,8 +33,10 @@ enum class Rpc : uint8_t {
   kAsk,
   kDevices,
   kExplain,
+  kLoadModel,
+  kUnloadModel,
 };
-inline constexpr size_t kRpcCount = 20;
+inline constexpr size_t kRpcCount = 22;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

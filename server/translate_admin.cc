@@ -2,11 +2,15 @@
 
 #include <utility>
 
+#include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "server/translate.h"
 
 namespace baton {
 namespace {
+
+constexpr CountBounds kPrefixBytes = {.min = 0, .max = 1024};
+constexpr int kDrainSecondsMax = 3600;
 
 static_assert(v1::ExplainRequest::GENERATE ==
               static_cast<int>(ExplainRequest::Kind::kGenerate) + 1);
@@ -24,6 +28,31 @@ absl::StatusOr<ExplainRequest> ToExplain(const v1::ExplainRequest& proto, Envelo
   ExplainRequest request{.envelope = std::move(envelope),
                          .kind = static_cast<ExplainRequest::Kind>(proto.kind() - 1)};
   if (proto.has_items()) request.items = proto.items();
+  return request;
+}
+
+absl::StatusOr<LoadModelRequest> ToLoadModel(const v1::LoadModelRequest& proto) {
+  RETURN_IF_ERROR(CheckBytes("question_prefix", proto.question_prefix(), kPrefixBytes));
+  RETURN_IF_ERROR(CheckBytes("passage_prefix", proto.passage_prefix(), kPrefixBytes));
+  LoadModelRequest request;
+  request.name = proto.name();
+  request.path = proto.path();
+  request.question_prefix = proto.question_prefix();
+  request.passage_prefix = proto.passage_prefix();
+  return request;
+}
+
+absl::StatusOr<UnloadModelRequest> ToUnloadModel(const v1::UnloadModelRequest& proto) {
+  UnloadModelRequest request;
+  request.name = proto.name();
+  if (proto.has_drain_timeout_s()) {
+    const double seconds = proto.drain_timeout_s();
+    if (!(seconds >= 0 && seconds <= kDrainSecondsMax)) {  // NaN is neither
+      return absl::InvalidArgumentError(
+          StrCat("drain_timeout_s must be 0 to ", kDrainSecondsMax, ", but is ", seconds));
+    }
+    request.drain_us = static_cast<TimeUs>(seconds * 1e6);
+  }
   return request;
 }
 

@@ -9,6 +9,8 @@
 namespace baton {
 
 absl::StatusOr<ExplainRequest> ToExplain(const v1::ExplainRequest& proto, Envelope envelope);
+absl::StatusOr<LoadModelRequest> ToLoadModel(const v1::LoadModelRequest& proto);
+absl::StatusOr<UnloadModelRequest> ToUnloadModel(const v1::UnloadModelRequest& proto);
 
 void ToProto(const DeviceReport& report, v1::Device& proto);
 void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto);

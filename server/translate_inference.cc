@@ -8,7 +8,6 @@
 #include "engine/base/strings.h"
 #include "engine/model/grammar/json_schema.h"
 #include "engine/model/grammar/limits.h"
-#include "engine/model/text_encoder.h"
 #include "server/translate.h"
 
 namespace baton {
@@ -20,6 +19,8 @@ constexpr int64_t kEmbedTextBytesMax = 1 << 20;
 constexpr int64_t kEmbedTextsMax = 1024;
 
 static_assert(v1::FINISH_REASON_STOP == static_cast<int>(FinishReason::kStop) + 1);
+static_assert(v1::Model::KIND_LEXICAL_EMBEDDING == static_cast<int>(ModelKind::kLexicalEmbedding));
+static_assert(v1::Model::STATE_FAILED == static_cast<int>(ModelState::kFailed) + 1);
 static_assert(v1::FINISH_REASON_STOP_TOKEN == static_cast<int>(FinishReason::kStopToken) + 1);
 
 void ToProto(TokenLogprob token, v1::TokenLogprob& proto) {
@@ -168,35 +169,19 @@ void ToProto(const EmbedResult& result, v1::EmbedResponse& proto) {
   ToProto(result.timings, *proto.mutable_timings());
 }
 
-void ToProto(const LanguageModel& model, v1::Model& proto) {
-  const LlmShape& shape = model.shape();
-  proto.set_name(model.name());
-  proto.set_kind(v1::Model::KIND_LANGUAGE);
-  proto.set_architecture(shape.architecture);
-  proto.set_context_tokens(shape.context_tokens);
-  proto.set_vocabulary(shape.vocabulary);
-  proto.set_parameters(shape.parameters);
-  proto.set_weight_bytes(model.weight_bytes());
-  proto.set_path(model.path());
-}
-
-void ToProto(const Embedder& embedder, v1::Model& proto) {
-  proto.set_name(embedder.name());
-  proto.set_embedding_dimension(embedder.dimension());
-  if (embedder.kind() == Embedder::Kind::kLexical) {
-    proto.set_kind(v1::Model::KIND_LEXICAL_EMBEDDING);
-    proto.set_architecture("lexical");
-    return;
-  }
-  const auto& encoder = static_cast<const TextEncoder&>(embedder);  // by its kind
-  const EncoderShape& shape = encoder.shape();
-  proto.set_kind(v1::Model::KIND_EMBEDDING);
-  proto.set_architecture(shape.architecture);
-  proto.set_context_tokens(shape.context_tokens);
-  proto.set_vocabulary(shape.vocabulary);
-  proto.set_parameters(shape.parameters);
-  proto.set_weight_bytes(encoder.weight_bytes());
-  proto.set_path(encoder.path());
+void ToProto(const ModelReport& report, v1::Model& proto) {
+  proto.set_name(report.name);
+  proto.set_kind(static_cast<v1::Model::Kind>(report.kind));
+  proto.set_architecture(report.architecture);
+  proto.set_context_tokens(report.context_tokens);
+  proto.set_vocabulary(report.vocabulary);
+  proto.set_embedding_dimension(report.embedding_dimension);
+  proto.set_parameters(report.parameters);
+  proto.set_weight_bytes(report.weight_bytes);
+  proto.set_path(report.path);
+  proto.set_state(static_cast<v1::Model::State>(static_cast<int>(report.state) + 1));
+  proto.set_detail(report.detail);
+  proto.set_memory_bytes(report.memory_bytes);
 }
 
 }  // namespace baton

@@ -5,8 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "baton/v1/inference.pb.h"
-#include "engine/model/embedder.h"
-#include "engine/model/language_model.h"
+#include "engine/model_report.h"
 #include "engine/request/embed_request.h"
 #include "engine/request/generate_request.h"
 
@@ -35,7 +34,6 @@ void ToProto(TokenChunk chunk, v1::GeneratedTokens& proto);
 bool Append(const v1::GeneratedTokens& next, v1::GeneratedTokens& tokens);
 void ToProto(const GenerateResult& result, v1::GenerateFinished& proto);
 void ToProto(const EmbedResult& result, v1::EmbedResponse& proto);
-void ToProto(const LanguageModel& model, v1::Model& proto);
-void ToProto(const Embedder& embedder, v1::Model& proto);
+void ToProto(const ModelReport& report, v1::Model& proto);
 
 }  // namespace baton

@@ -43,6 +43,12 @@ enum class MetricId {
   kWriteCommitSeconds,       // {}
   kQueueRefused,             // {queue}
   kExecutorUp,               // {platform, device, emulated}
+  kModelInfo,                // {model, kind}
+  kModelBytes,               // {model}
+  kModelsBytes,              // {}
+  kModelsBytesMax,           // {}
+  kModelLoads,               // {code}
+  kModelUnloads,             // {}
   kCount
 };
 

@@ -1,5 +1,8 @@
 #include "engine/base/strings.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 
 namespace baton {
@@ -11,6 +14,16 @@ std::string JoinParts(std::initializer_list<std::string_view> parts) {
   text.reserve(size);
   for (const std::string_view part : parts) text += part;
   return text;
+}
+
+bool IsPlainName(std::string_view name) {
+  constexpr size_t kMaxSize = 128;
+  const auto is_plain = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("_.:-").find(c) != std::string_view::npos;
+  };
+  return !name.empty() && name.size() <= kMaxSize &&
+         std::all_of(name.begin(), name.end(), is_plain);
 }
 
 std::string Escaped(std::string_view text) {

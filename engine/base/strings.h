@@ -45,6 +45,9 @@ std::string StrCat(const Parts&... parts) {
   return JoinParts({TextPart(parts).text()...});
 }
 
+// Whether a name needs no quoting anywhere: 1 to 128 characters of [A-Za-z0-9_.:-].
+bool IsPlainName(std::string_view name);
+
 // Text from a file or client for a message: escaped, and cut where it is long.
 std::string Escaped(std::string_view text);
 

@@ -23,6 +23,8 @@ int RunAsk(Session& session, const AskOptions& ask);
 int RunSearch(Session& session, const SearchOptions& search);
 int RunGenerate(Session& session, const GenerateOptions& generate);
 int RunModels(Session& session);
+int RunLoad(Session& session, const LoadOptions& load);
+int RunUnload(Session& session, const UnloadOptions& unload);
 int RunDevices(Session& session);
 int RunExplain(Session& session, const ExplainOptions& explain);
 int RunListCollections(Session& session);

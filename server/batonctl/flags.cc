@@ -149,6 +149,8 @@ struct Commands {
   AskOptions ask;
   SearchOptions search;
   GenerateOptions generate;
+  LoadOptions load;
+  UnloadOptions unload;
   ExplainOptions explain;
   DescribeCollectionOptions describe;
   DropCollectionOptions drop;
@@ -230,6 +232,26 @@ void AddGenerate(CLI::App& app, Options& options, GenerateOptions& generate) {
   sub->callback([&] { options.command = generate; });
 }
 
+void AddModels(CLI::App& app, Options& options, Commands& commands) {
+  app.add_subcommand("models", "The models, those that come and go too")->callback([&] {
+    options.command = ModelsOptions{};
+  });
+  CLI::App* load = app.add_subcommand("load", "Load a model while the daemon runs");
+  Need(*load, "NAME", commands.load.name, "Its name");
+  Need(*load, "FILE", commands.load.path, "GGUF file within the daemon's repository.directory");
+  load->add_option("--question-prefix", commands.load.question_prefix,
+                   "Of an embedding model: what goes before questions");
+  load->add_option("--passage-prefix", commands.load.passage_prefix,
+                   "Of an embedding model: what goes before passages");
+  load->callback([&] { options.command = commands.load; });
+  CLI::App* unload = app.add_subcommand("unload", "Unload a model, and free its memory");
+  Need(*unload, "NAME", commands.unload.name, "Model");
+  AddOptional(*unload, "--drain", commands.unload.drain_timeout_s,
+              "Seconds that running requests get, default 30")
+      ->check(CLI::Range(0.0, 3600.0));
+  unload->callback([&] { options.command = commands.unload; });
+}
+
 void AddExplain(CLI::App& app, Options& options, ExplainOptions& explain) {
   CLI::App* sub = app.add_subcommand(
       "explain", "Say how a request would be classified and routed now, and execute nothing");
@@ -296,9 +318,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   AddAsk(app, options, commands.ask);
   AddSearch(app, options, commands.search);
   AddGenerate(app, options, commands.generate);
-  app.add_subcommand("models", "The loaded models")->callback([&] {
-    options.command = ModelsOptions{};
-  });
+  AddModels(app, options, commands);
   app.add_subcommand("devices", "Every executor: present, or absent and why")->callback([&] {
     options.command = DevicesOptions{};
   });

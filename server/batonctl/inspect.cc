@@ -1,4 +1,4 @@
-// models, devices, explain: what the daemon has and would do.
+// devices, explain: what the daemon has and would do.
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -10,21 +10,7 @@
 namespace baton::ctl {
 namespace {
 
-std::string CountOrDash(int64_t count) { return count == 0 ? "-" : absl::StrCat(count); }
 std::string BytesOrDash(int64_t bytes) { return bytes == 0 ? "-" : FormatBytes(bytes); }
-
-void PrintModels(std::ostream& out, const v1::ListModelsResponse& response) {
-  Table table({"model", "kind", "architecture", ">parameters", ">weights", ">context",
-               ">vocabulary", ">dimension", "file"});
-  for (const v1::Model& model : response.models()) {
-    table.AddRow({model.name(), EnumWord(v1::Model::Kind_Name(model.kind()), "KIND_"),
-                  model.architecture(), CountOrDash(model.parameters()),
-                  BytesOrDash(model.weight_bytes()), CountOrDash(model.context_tokens()),
-                  CountOrDash(model.vocabulary()), CountOrDash(model.embedding_dimension()),
-                  model.path()});
-  }
-  table.Print(out);
-}
 
 void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
   Table table(
@@ -63,21 +49,6 @@ void PrintExplanation(std::ostream& out, const v1::ExplainResponse& response) {
 }
 
 }  // namespace
-
-int RunModels(Session& session) {
-  v1::ListModelsResponse response;
-  const grpc::Status status =
-      session.client.inference().ListModels(session.client.NewContext().get(), {}, &response);
-  if (!status.ok()) {
-    return session.client.Fail(session.terminal, status);
-  }
-  if (session.options.json) {
-    PrintJson(session.terminal.out, response);
-  } else {
-    PrintModels(session.terminal.out, response);
-  }
-  return kExitOk;
-}
 
 int RunDevices(Session& session) {
   v1::DevicesResponse response;

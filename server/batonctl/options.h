@@ -69,6 +69,16 @@ struct GenerateOptions {
 };
 
 struct ModelsOptions {};
+struct LoadOptions {
+  std::string name;
+  std::string path;
+  std::string question_prefix;
+  std::string passage_prefix;
+};
+struct UnloadOptions {
+  std::string name;
+  std::optional<double> drain_timeout_s;
+};
 struct DevicesOptions {};
 
 struct ExplainOptions {
@@ -93,8 +103,8 @@ struct Options {
   double timeout_s = 300;      // of each request
   v1::RequestOptions request;  // hints, priority, tenant
   std::variant<IngestOptions, AskOptions, SearchOptions, GenerateOptions, ModelsOptions,
-               DevicesOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
-               DropCollectionOptions, CreateCollectionOptions>
+               LoadOptions, UnloadOptions, DevicesOptions, ExplainOptions, ListCollectionsOptions,
+               DescribeCollectionOptions, DropCollectionOptions, CreateCollectionOptions>
       command;
 };
 

@@ -25,6 +25,8 @@ struct Dispatch {
   int operator()(const SearchOptions& o) { return RunSearch(session, o); }
   int operator()(const GenerateOptions& o) { return RunGenerate(session, o); }
   int operator()(const ModelsOptions&) { return RunModels(session); }
+  int operator()(const LoadOptions& o) { return RunLoad(session, o); }
+  int operator()(const UnloadOptions& o) { return RunUnload(session, o); }
   int operator()(const DevicesOptions&) { return RunDevices(session); }
   int operator()(const ExplainOptions& o) { return RunExplain(session, o); }
   int operator()(const ListCollectionsOptions&) { return RunListCollections(session); }

@@ -17,7 +17,7 @@ TEST_CASE("a printed configuration reads back to the same") {
   Config config;
   config.log.level = "debug";
   config.executors.require = {"cpu", "gpu"};
-  config.models = {{"a", "dir/with \"quote\".gguf"}, {"b", "tab\there"}};
+  config.models = {{"a", "dir/with \"quote\".gguf"}, {"b", "tab\there", "query: ", "a: \"b\""}};
   config.vector.data_dir = "back\\slash: # ünïcode";
   config.vector.graph_files = !config.vector.graph_files;
   config.engine.classify.power_budget_w = 0.1;

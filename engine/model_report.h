@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace baton {
+
+enum class ModelKind : uint8_t { kUnknown, kLanguage, kEmbedding, kLexicalEmbedding };
+std::string_view Name(ModelKind kind);  // "language", as in metrics
+
+enum class ModelState : uint8_t {
+  kLoading,    // not yet usable
+  kReady,      // takes requests
+  kUnloading,  // refuses new requests; running ones end
+  kFailed,     // could not be loaded; stays listed to say why
+};
+
+// A model as clients see it.
+struct ModelReport {
+  std::string name;
+  std::string path;  // empty for what is built in
+  ModelState state = ModelState::kLoading;
+  std::string detail;        // what goes on while it comes or goes; why it failed
+  int64_t memory_bytes = 0;  // that count against memory.models_bytes_max
+  // What the file says; zeros where it has not been read.
+  ModelKind kind = ModelKind::kUnknown;
+  std::string architecture;
+  int32_t context_tokens = 0;
+  int32_t vocabulary = 0;
+  int32_t embedding_dimension = 0;
+  int64_t parameters = 0;
+  int64_t weight_bytes = 0;
+};
+
+}  // namespace baton
