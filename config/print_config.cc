@@ -31,12 +31,13 @@ void AppendComment(std::string_view indent, const std::string& text, std::string
 
 void AppendModels(const std::vector<ModelOptions>& models, std::string& yaml) {
   yaml += StrCat("\n");
-  AppendComment("",
-                "Models to load (GGUF files): language models, and encoders (architecture bert) "
-                "that embed; the first of a kind is its default. Without a name a model gets its "
-                "file's. An encoder may have a question_prefix and a passage_prefix, as embedder "
-                "below.",
-                yaml);
+  AppendComment(
+      "",
+      "Models to load (GGUF files): language models, and encoders (architecture bert) "
+      "that embed or rerank; the first of a kind is its default. Without a name a model gets its "
+      "file's. An encoder may have a question_prefix and a passage_prefix, as embedder "
+      "below.",
+      yaml);
   if (models.empty()) {
     yaml += StrCat("#   - {name: tiny, path: models/tiny.gguf}\nmodels: []\n");
     return;

@@ -100,6 +100,27 @@ absl::StatusOr<RequestId> Engine::Submit(EmbedRequest request, Done<EmbedResult>
       });
 }
 
+absl::StatusOr<RequestId> Engine::Submit(RerankRequest request, Done<RerankResult> done) {
+  RETURN_IF_ERROR(loop_->models().FindReranker(request.model).status());
+  if (request.query.empty()) return absl::InvalidArgumentError("query is empty");
+  if (request.documents.empty()) return absl::InvalidArgumentError("documents is empty");
+  for (size_t i = 0; i < request.documents.size(); ++i) {
+    if (request.documents[i].empty()) {
+      return absl::InvalidArgumentError(StrCat("documents[", i, "] is empty"));
+    }
+  }
+  if (request.top_n.has_value() && *request.top_n < 1) {
+    return absl::InvalidArgumentError(StrCat("top_n must be at least 1, but is ", *request.top_n));
+  }
+  const SharedDone<RerankResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Rerank(active, std::move(request), shared);
+      });
+}
+
 absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResult> done) {
   RETURN_IF_ERROR(ValidateParams(request));
   const SharedDone<SearchResult> shared(std::move(done));
@@ -300,6 +321,7 @@ absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest
   if (request.kind == Kind::kEmbed) add("embed", WorkKind::kEmbed, request.items);
   if (request.kind == Kind::kAsk) add("embed", WorkKind::kEmbed, 1);
   if (request.kind == Kind::kAsk) add("search", WorkKind::kSearch, 1);
+  if (request.kind == Kind::kRerank) add("rerank", WorkKind::kRerank, request.items);
   if (request.kind == Kind::kSearch) add("search", WorkKind::kSearch, request.items);
   if (request.kind == Kind::kUpsert) add("write", WorkKind::kWrite, request.items);
   if (request.kind == Kind::kGenerate || request.kind == Kind::kAsk) {

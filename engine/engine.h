@@ -20,6 +20,7 @@
 #include "engine/request/generate_request.h"
 #include "engine/request/model_request.h"
 #include "engine/request/rag_request.h"
+#include "engine/request/rerank_request.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/vector_store.h"
 
@@ -67,6 +68,7 @@ class Engine {
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
   absl::StatusOr<RequestId> Submit(AskRequest request, std::shared_ptr<AskSink> sink);
   absl::StatusOr<RequestId> Submit(EmbedRequest request, Done<EmbedResult> done);
+  absl::StatusOr<RequestId> Submit(RerankRequest request, Done<RerankResult> done);
   absl::StatusOr<RequestId> Submit(SearchRequest request, Done<SearchResult> done);
   absl::StatusOr<RequestId> Submit(UpsertRequest request, Done<UpsertResult> done);
   absl::StatusOr<RequestId> Submit(DeleteRequest request, Done<DeleteResult> done);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <unordered_map>
 #include <utility>
 
@@ -40,6 +41,7 @@ std::string Ineligible(Executor& executor, WorkClass work_class) {
       able = executor.search() != nullptr;
       break;
     case WorkClass::kEmbed:
+    case WorkClass::kRerank:
       able = executor.embed() != nullptr;
       break;
     default:
@@ -116,6 +118,13 @@ absl::Status Engine::Loop::LoadModels() {
     RETURN_IF_ERROR(models_.Begin(name, ""));
     ASSIGN_OR_RETURN(LoadedModel loaded, Install(std::move(part)));
     TakeOver(name, std::move(loaded));
+  }
+  if (const std::string& name = options_.rag.rerank_model; !name.empty()) {
+    const absl::Status found = models_.FindReranker(name).status();
+    if (!found.ok()) {
+      return absl::FailedPreconditionError(
+          StrCat("rag.rerank_model: ", std::string(found.message())));
+    }
   }
   for (const auto& executor : parts_.executors) {
     const ExecutorInfo& info = executor->Describe();
@@ -318,25 +327,66 @@ void Engine::Loop::EndStage(Stage& stage, const BatchTimes& times) {
       .Observe(Seconds(times.queue_us));
 }
 
-void Engine::Loop::RunEmbed(const RequestPtr& active, std::shared_ptr<const Embedder> embedder,
-                            std::vector<std::string> texts,
-                            absl::AnyInvocable<void(std::vector<std::vector<float>>)> then) {
-  const int executor = Route(active, "embed", WorkKind::kEmbed, std::ssize(texts));
+void Engine::Loop::RunEmbed(const RequestPtr& active, WorkKind kind, EmbedBatch batch,
+                            absl::AnyInvocable<void(EmbedBatchResult)> then) {
+  const std::string_view name = kind == WorkKind::kRerank ? "rerank" : "embed";
+  const int executor = Route(active, name, kind, std::ssize(batch.texts));
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
+  batch.deadline_us = active->envelope.deadline_us;
   parts_.executors[static_cast<size_t>(executor)]->embed()->Execute(
-      {.embedder = std::move(embedder),
-       .texts = std::move(texts),
-       .deadline_us = active->envelope.deadline_us},
+      std::move(batch),
       [this, active, stage, then = std::move(then)](EmbedBatchResult result) mutable {
         mailbox_.Post(
             [this, active, stage, then = std::move(then), result = std::move(result)]() mutable {
               if (active->ended) return;
               EndStage(active->stages[stage], result.times);
               if (!result.status.ok()) return Fail(active, std::move(result.status));
-              then(std::move(result.embeddings));
+              then(std::move(result));
             });
       });
+}
+
+void Engine::Loop::RunRerank(const RequestPtr& active, const EmbedderPart& model, std::string query,
+                             std::vector<std::string> documents,
+                             absl::AnyInvocable<void(Scores)> then) {
+  EmbedBatch batch{.embedder = model.embedder, .texts = std::move(documents)};
+  if (model.embedder->kind() == Embedder::Kind::kCrossEncoder) {
+    batch.query = std::move(query);
+    return RunEmbed(active, WorkKind::kRerank, std::move(batch),
+                    [then = std::move(then)](EmbedBatchResult result) mutable {
+                      Scores scores{.method = RerankMethod::kCrossEncoder,
+                                    .texts = std::move(result.texts),
+                                    .query_truncated = result.query_truncated};
+                      for (size_t i = 0; i < result.embeddings.size(); ++i) {
+                        scores.raw_scores.push_back(result.embeddings[i].front());
+                        scores.truncated.push_back(result.inputs[i].truncated);
+                      }
+                      then(std::move(scores));
+                    });
+  }
+  const size_t prefix = model.passage_prefix.size();
+  if (prefix > 0) {
+    for (std::string& text : batch.texts) text.insert(0, model.passage_prefix);
+  }
+  batch.texts.push_back(model.question_prefix + query);
+  RunEmbed(active, WorkKind::kRerank, std::move(batch),
+           [prefix, then = std::move(then)](EmbedBatchResult result) mutable {
+             Scores scores{.method = RerankMethod::kEmbedding,
+                           .query_truncated = result.inputs.back().truncated};
+             const std::vector<float> query_embedding = std::move(result.embeddings.back());
+             result.texts.pop_back();
+             for (size_t i = 0; i < result.texts.size(); ++i) {
+               const std::vector<float>& embedding = result.embeddings[i];
+               // Both are of length one.
+               scores.raw_scores.push_back(std::inner_product(embedding.begin(), embedding.end(),
+                                                              query_embedding.begin(), 0.0f));
+               scores.truncated.push_back(result.inputs[i].truncated);
+               if (prefix > 0) result.texts[i].erase(0, prefix);
+             }
+             scores.texts = std::move(result.texts);
+             then(std::move(scores));
+           });
 }
 
 void Engine::Loop::RunSearch(const RequestPtr& active, const std::string& collection,

@@ -75,6 +75,7 @@ class Engine::Loop {
   void Generate(const RequestPtr& active, GenerateRequest request, std::shared_ptr<TokenSink> sink);
   void Ask(const RequestPtr& active, AskRequest request, std::shared_ptr<AskSink> sink);
   void Embed(const RequestPtr& active, EmbedRequest request, Done<EmbedResult> done);
+  void Rerank(const RequestPtr& active, RerankRequest request, Done<RerankResult> done);
   void Search(const RequestPtr& active, SearchRequest request, Done<SearchResult> done);
   void Upsert(const RequestPtr& active, UpsertRequest request, Done<UpsertResult> done);
   void Delete(const RequestPtr& active, DeleteRequest request, Done<DeleteResult> done);
@@ -88,6 +89,8 @@ class Engine::Loop {
   absl::StatusOr<std::shared_ptr<const LanguageModel>> UseLanguage(const RequestPtr& active,
                                                                    const std::string& name);
   absl::StatusOr<std::shared_ptr<const EmbedderPart>> UseEmbedder(const RequestPtr& active,
+                                                                  const std::string& name);
+  absl::StatusOr<std::shared_ptr<const EmbedderPart>> UseReranker(const RequestPtr& active,
                                                                   const std::string& name);
 
   // Runs `work` on the host lane, then `then` with its value on the loop.
@@ -131,9 +134,19 @@ class Engine::Loop {
   // The executor for classified work; the stage's record is appended to the request. -1: it failed.
   int Route(const RequestPtr& active, std::string_view stage, WorkKind kind, int64_t items);
   void EndStage(Stage& stage, const BatchTimes& times);
-  void RunEmbed(const RequestPtr& active, std::shared_ptr<const Embedder> embedder,
-                std::vector<std::string> texts,
-                absl::AnyInvocable<void(std::vector<std::vector<float>>)> then);
+  // kEmbed or kRerank: what the embed skill does.
+  void RunEmbed(const RequestPtr& active, WorkKind kind, EmbedBatch batch,
+                absl::AnyInvocable<void(EmbedBatchResult)> then);
+  // How well each document answers the query. Their texts come back in the order they went.
+  struct Scores {
+    RerankMethod method = RerankMethod::kCrossEncoder;
+    std::vector<float> raw_scores;   // [documents], as of RankedDocument
+    std::vector<bool> truncated;     // [documents]
+    std::vector<std::string> texts;  // [documents], as they came
+    bool query_truncated = false;
+  };
+  void RunRerank(const RequestPtr& active, const EmbedderPart& model, std::string query,
+                 std::vector<std::string> documents, absl::AnyInvocable<void(Scores)> then);
   void RunSearch(const RequestPtr& active, const std::string& collection,
                  std::vector<std::vector<float>> queries, const SearchParams& params,
                  absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> then);
@@ -149,7 +162,9 @@ class Engine::Loop {
                                const LlmUsage& usage, TimeUs arrived_us);
 
   void AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Work work);
-  void AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found);
+  void AskRerank(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found);
+  void AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found,
+                  std::optional<std::vector<float>> scores);
   // The embedder of a collection that Ingest fills or Ask searches; FAILED_PRECONDITION: it has
   // none, or one that this daemon lacks.
   absl::StatusOr<std::shared_ptr<const EmbedderPart>> EmbedderOf(const RequestPtr& active,

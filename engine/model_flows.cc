@@ -50,6 +50,13 @@ absl::StatusOr<std::shared_ptr<const EmbedderPart>> Engine::Loop::UseEmbedder(
   return found;
 }
 
+absl::StatusOr<std::shared_ptr<const EmbedderPart>> Engine::Loop::UseReranker(
+    const RequestPtr& active, const std::string& name) {
+  auto found = models_.FindReranker(name);
+  if (found.ok()) Use(active, (*found)->embedder->name());
+  return found;
+}
+
 // ---- Coming
 
 int32_t Engine::Loop::TakeSlots(const std::string& name) {
@@ -91,7 +98,7 @@ absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(
 absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(EmbedderPart part) {
   LoadedModel loaded;
   loaded.embedder = std::make_shared<const EmbedderPart>(std::move(part));
-  if (loaded.embedder->embedder->kind() != Embedder::Kind::kSemantic) return loaded;
+  if (loaded.embedder->embedder->kind() == Embedder::Kind::kLexical) return loaded;
   const auto encoder = std::static_pointer_cast<const TextEncoder>(loaded.embedder->embedder);
   int64_t bytes = encoder->weight_bytes();
   for (const auto& executor : parts_.executors) {

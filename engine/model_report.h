@@ -6,7 +6,7 @@
 
 namespace baton {
 
-enum class ModelKind : uint8_t { kUnknown, kLanguage, kEmbedding, kLexicalEmbedding };
+enum class ModelKind : uint8_t { kUnknown, kLanguage, kEmbedding, kLexicalEmbedding, kReranker };
 std::string_view Name(ModelKind kind);  // "language", as in metrics
 
 enum class ModelState : uint8_t {

@@ -11,8 +11,8 @@
 namespace baton {
 namespace {
 
-constexpr std::array<std::string_view, 4> kKinds = {"unknown", "language", "embedding",
-                                                    "lexical_embedding"};
+constexpr std::array<std::string_view, 5> kKinds = {"unknown", "language", "embedding",
+                                                    "lexical_embedding", "reranker"};
 // Failed models listed at most: each costs a client one refused request.
 constexpr ptrdiff_t kFailedMax = 16;
 
@@ -36,7 +36,9 @@ void Fill(const Embedder& embedder, ModelReport& report) {
   }
   const auto& encoder = static_cast<const TextEncoder&>(embedder);  // by its kind
   const EncoderShape& shape = encoder.shape();
-  report.kind = ModelKind::kEmbedding;
+  const bool embeds = embedder.kind() == Embedder::Kind::kSemantic;
+  report.kind = embeds ? ModelKind::kEmbedding : ModelKind::kReranker;
+  if (!embeds) report.embedding_dimension = 0;
   report.path = encoder.path();
   report.architecture = shape.architecture;
   report.context_tokens = shape.context_tokens;
@@ -107,16 +109,40 @@ absl::StatusOr<std::shared_ptr<const LanguageModel>> ModelTable::FindLanguage(
   return NotReady("model", name, known);
 }
 
+std::shared_ptr<const EmbedderPart> ModelTable::FindPart(const std::string& name,
+                                                         std::initializer_list<ModelKind> kinds,
+                                                         std::string& known) const {
+  for (const Entry& entry : entries_) {
+    const ModelReport& report = entry.report;
+    if (entry.embedder == nullptr || report.state != ModelState::kReady ||
+        std::find(kinds.begin(), kinds.end(), report.kind) == kinds.end()) {
+      continue;
+    }
+    if (name.empty() || report.name == name) return entry.embedder;
+    known += StrCat(known.empty() ? "" : ", ", report.name);
+  }
+  return nullptr;
+}
+
 absl::StatusOr<std::shared_ptr<const EmbedderPart>> ModelTable::FindEmbedder(
     const std::string& name) const {
   const std::lock_guard lock(mutex_);
   std::string known;
-  for (const Entry& entry : entries_) {
-    if (entry.embedder == nullptr || entry.report.state != ModelState::kReady) continue;
-    if (name.empty() || entry.report.name == name) return entry.embedder;
-    known += StrCat(known.empty() ? "" : ", ", entry.report.name);
+  auto found = FindPart(name, {ModelKind::kEmbedding, ModelKind::kLexicalEmbedding}, known);
+  if (found == nullptr) return NotReady("embedding model", name, known);
+  return found;
+}
+
+absl::StatusOr<std::shared_ptr<const EmbedderPart>> ModelTable::FindReranker(
+    const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  std::string known;
+  auto found = FindPart(name, {ModelKind::kReranker}, known);
+  if (found == nullptr) {
+    found = FindPart(name, {ModelKind::kEmbedding, ModelKind::kLexicalEmbedding}, known);
   }
-  return NotReady("embedding model", name, known);
+  if (found == nullptr) return NotReady("reranking model", name, known);
+  return found;
 }
 
 int64_t ModelTable::BytesFree() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -29,6 +30,9 @@ class ModelTable {
   // language model. NOT_FOUND names those there are. UNAVAILABLE: it is coming or going.
   absl::StatusOr<std::shared_ptr<const LanguageModel>> FindLanguage(const std::string& name) const;
   absl::StatusOr<std::shared_ptr<const EmbedderPart>> FindEmbedder(const std::string& name) const;
+  // What orders texts by a query: a cross-encoder, or an embedder. An empty name is the first
+  // cross-encoder, or else the first embedder.
+  absl::StatusOr<std::shared_ptr<const EmbedderPart>> FindReranker(const std::string& name) const;
   // What is left for models now.
   int64_t BytesFree() const;
 
@@ -66,6 +70,11 @@ class ModelTable {
     std::shared_ptr<const EmbedderPart> embedder;
   };
 
+  // The first that is ready, has a kind of `kinds` and, unless that is empty, the name. Null: none.
+  // Adds the names of the others that would do to `known`.
+  std::shared_ptr<const EmbedderPart> FindPart(const std::string& name,
+                                               std::initializer_list<ModelKind> kinds,
+                                               std::string& known) const;
   Entry* Find(const std::string& name);
   const Entry* Find(const std::string& name) const;
   void SetReady(Entry& entry);

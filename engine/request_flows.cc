@@ -2,6 +2,7 @@
 // time is done elsewhere by the Run...() functions, which bring the result back here.
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <random>
@@ -143,6 +144,25 @@ absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model, Grammar
   return jobs;
 }
 
+// What clients see of a score: a probability where a model gives its logit.
+float ShownScore(RerankMethod method, float raw) {
+  return method == RerankMethod::kCrossEncoder ? 1 / (1 + std::exp(-raw)) : raw;
+}
+
+// By their scores, best first.
+std::vector<RankedDocument> Rank(RerankMethod method, std::span<const float> raw_scores) {
+  std::vector<RankedDocument> ranked;
+  for (size_t i = 0; i < raw_scores.size(); ++i) {
+    ranked.push_back({.index = static_cast<int32_t>(i),
+                      .score = ShownScore(method, raw_scores[i]),
+                      .raw_score = raw_scores[i]});
+  }
+  std::sort(ranked.begin(), ranked.end(), [](const RankedDocument& a, const RankedDocument& b) {
+    return a.raw_score != b.raw_score ? a.raw_score > b.raw_score : a.index < b.index;
+  });
+  return ranked;
+}
+
 }  // namespace
 
 // ---- Generate: (tokenize, compile the grammar) -> for each completion: prefill -> handoff ->
@@ -180,13 +200,14 @@ void Engine::Loop::Generate(const RequestPtr& active, GenerateRequest request,
       });
 }
 
-// ---- Ask: embed -> search -> prepare -> prefill -> handoff -> decode
+// ---- Ask: embed -> search -> (rerank) -> prepare -> prefill -> handoff -> decode
 
 struct Engine::Loop::AskFlow {
   RequestPtr active;
   AskMachine machine;
   std::shared_ptr<AskSink> sink;
   std::shared_ptr<const EmbedderPart> embedder;  // the collection's
+  std::shared_ptr<const EmbedderPart> reranker;  // null: passages are ordered by their words
   std::shared_ptr<const LanguageModel> model;    // null: retrieval only
   std::shared_ptr<const Grammar> grammar = {};   // of the answer; null: any
   std::string answer = {};                       // the text generated so far
@@ -204,6 +225,15 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
   }
   const auto embedder = EmbedderOf(active, *collection);
   if (!embedder.ok()) return Fail(active, embedder.status());
+  std::shared_ptr<const EmbedderPart> reranker;
+  if (const std::string& name = options_.rag.rerank_model; !name.empty()) {
+    auto found = UseReranker(active, name);
+    if (!found.ok()) {
+      return Fail(active, absl::FailedPreconditionError(
+                              StrCat("rag.rerank_model: ", std::string(found.status().message()))));
+    }
+    reranker = *std::move(found);
+  }
   const auto model = UseLanguage(active, request.model);
   AskMachine::Writer writer;
   if (model.ok()) {
@@ -220,6 +250,7 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
               .machine = AskMachine(std::move(request), options_.rag, std::move(writer)),
               .sink = std::move(sink),
               .embedder = *embedder,
+              .reranker = std::move(reranker),
               .model = model.ok() ? *model : nullptr});
   const AskRequest& asked = flow->machine.request();
   if (!model.ok() || asked.retrieval_only || asked.constraint.kind == TextConstraint::Kind::kNone) {
@@ -241,17 +272,18 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
   const AskRequest& request = flow->machine.request();
 
   if (auto* embed = std::get_if<AskMachine::Embed>(&work)) {
-    return RunEmbed(active, flow->embedder->embedder,
-                    {flow->embedder->question_prefix + std::move(embed->text)},
-                    [this, flow](std::vector<std::vector<float>> embeddings) {
-                      AskStep(flow, flow->machine.OnEmbedded(std::move(embeddings.front())));
+    return RunEmbed(active, WorkKind::kEmbed,
+                    {.embedder = flow->embedder->embedder,
+                     .texts = {flow->embedder->question_prefix + std::move(embed->text)}},
+                    [this, flow](EmbedBatchResult result) {
+                      AskStep(flow, flow->machine.OnEmbedded(std::move(result.embeddings.front())));
                     });
   }
   if (auto* search = std::get_if<AskMachine::Search>(&work)) {
     return RunSearch(active, request.collection, {std::move(search->query)},
                      SearchParams{.k = search->k},
                      [this, flow](std::vector<std::vector<ScoredPoint>> found) {
-                       AskPrepare(flow, std::move(found.front()));
+                       AskRerank(flow, std::move(found.front()));
                      });
   }
   if (auto* generate = std::get_if<AskMachine::Generate>(&work)) {
@@ -278,10 +310,40 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
   if (Finish(active)) flow->sink->OnFinished(absl::OkStatus(), std::move(finish.result));
 }
 
-void Engine::Loop::AskPrepare(const std::shared_ptr<AskFlow>& flow,
-                              std::vector<ScoredPoint> found) {
+void Engine::Loop::AskRerank(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found) {
+  if (flow->reranker == nullptr || found.empty()) {
+    return AskPrepare(flow, std::move(found), std::nullopt);
+  }
+  struct Texts {
+    std::vector<ScoredPoint> found;
+    std::vector<std::string> texts;
+  };
+  RunHost<Texts>(
+      flow->active,
+      [flow, found = std::move(found)]() mutable -> absl::StatusOr<Texts> {
+        ASSIGN_OR_RETURN(std::vector<std::string> texts, AskMachine::PassageTexts(found));
+        return Texts{.found = std::move(found), .texts = std::move(texts)};
+      },
+      [this, flow](Texts passages) {
+        RunRerank(flow->active, *flow->reranker, flow->machine.request().question,
+                  std::move(passages.texts),
+                  [this, flow, found = std::move(passages.found)](Scores scores) mutable {
+                    std::vector<float> shown;
+                    for (const float raw : scores.raw_scores) {
+                      shown.push_back(ShownScore(scores.method, raw));
+                    }
+                    AskPrepare(flow, std::move(found), std::move(shown));
+                  });
+      });
+}
+
+void Engine::Loop::AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found,
+                              std::optional<std::vector<float>> scores) {
   RunHost<AskMachine::Context>(
-      flow->active, [flow, found = std::move(found)] { return flow->machine.Prepare(found); },
+      flow->active,
+      [flow, found = std::move(found), scores = std::move(scores)] {
+        return flow->machine.Prepare(found, scores);
+      },
       [this, flow](AskMachine::Context context) {
         flow->sink->OnRetrieved(context.passages);
         AskStep(flow, flow->machine.OnPrepared(std::move(context)));
@@ -369,9 +431,10 @@ void Engine::Loop::IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMac
     if (!flow->embedder->passage_prefix.empty()) {
       for (std::string& text : embed->texts) text.insert(0, flow->embedder->passage_prefix);
     }
-    return RunEmbed(active, flow->embedder->embedder, std::move(embed->texts),
-                    [this, flow](std::vector<std::vector<float>> embeddings) {
-                      IngestStep(flow, flow->machine.OnEmbedded(std::move(embeddings)));
+    return RunEmbed(active, WorkKind::kEmbed,
+                    {.embedder = flow->embedder->embedder, .texts = std::move(embed->texts)},
+                    [this, flow](EmbedBatchResult result) {
+                      IngestStep(flow, flow->machine.OnEmbedded(std::move(result.embeddings)));
                     });
   }
   if (auto* write = std::get_if<IngestMachine::Write>(&work)) {
@@ -429,14 +492,41 @@ void Engine::Loop::Drop(const RequestPtr& active, std::string collection, Done<b
 void Engine::Loop::Embed(const RequestPtr& active, EmbedRequest request, Done<EmbedResult> done) {
   const auto embedder = UseEmbedder(active, request.model);
   if (!embedder.ok()) return Fail(active, embedder.status());
-  RunEmbed(active, (*embedder)->embedder, std::move(request.texts),
+  RunEmbed(active, WorkKind::kEmbed,
+           {.embedder = (*embedder)->embedder, .texts = std::move(request.texts)},
            [this, active, name = (*embedder)->embedder->name(),
-            done = std::move(done)](std::vector<std::vector<float>> embeddings) mutable {
-             EmbedResult result{.embeddings = std::move(embeddings),
+            done = std::move(done)](EmbedBatchResult embedded) mutable {
+             EmbedResult result{.embeddings = std::move(embedded.embeddings),
+                                .inputs = std::move(embedded.inputs),
                                 .model = std::move(name),
                                 .timings = MakeTimings(*active)};
              if (Finish(active)) done(std::move(result));
            });
+}
+
+void Engine::Loop::Rerank(const RequestPtr& active, RerankRequest request,
+                          Done<RerankResult> done) {
+  const auto model = UseReranker(active, request.model);
+  if (!model.ok()) return Fail(active, model.status());
+  const auto keep = static_cast<size_t>(
+      std::min<int64_t>(request.top_n.value_or(INT32_MAX), std::ssize(request.documents)));
+  RunRerank(
+      active, **model, std::move(request.query), std::move(request.documents),
+      [this, active, keep, name = (*model)->embedder->name(),
+       wants_texts = request.return_documents, done = std::move(done)](Scores scores) mutable {
+        RerankResult result{.method = scores.method,
+                            .query_truncated = scores.query_truncated,
+                            .model = std::move(name)};
+        result.documents = Rank(scores.method, scores.raw_scores);
+        result.documents.resize(keep);
+        for (RankedDocument& ranked : result.documents) {
+          const auto index = static_cast<size_t>(ranked.index);
+          ranked.truncated = scores.truncated[index];
+          if (wants_texts) ranked.document = std::move(scores.texts[index]);
+        }
+        result.timings = MakeTimings(*active);
+        if (Finish(active)) done(std::move(result));
+      });
 }
 
 void Engine::Loop::Search(const RequestPtr& active, SearchRequest request,

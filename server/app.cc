@@ -138,9 +138,10 @@ absl::Status App::BuildEngine() {
   if (!config_.embedder.path.empty()) {
     ASSIGN_OR_RETURN(const ModelOptions model, EmbedderModel(config_));
     RETURN_IF_ERROR(Annotate("embedder", LoadInto(parts, model)));
-    if (parts.embedders.empty()) {
+    if (parts.embedders.empty() ||
+        parts.embedders[0].embedder->kind() != Embedder::Kind::kSemantic) {
       return absl::InvalidArgumentError(
-          StrCat("embedder.path: ", model.path, " is a language model, only encoders can embed"));
+          StrCat("embedder.path: ", model.path, " is not an embedding model"));
     }
   }
   for (const ModelOptions& model : config_.models) {

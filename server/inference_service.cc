@@ -70,6 +70,20 @@ grpc::ServerUnaryReactor* InferenceService::Embed(grpc::CallbackServerContext* c
   }());
 }
 
+grpc::ServerUnaryReactor* InferenceService::Rerank(grpc::CallbackServerContext* context,
+                                                   const v1::RerankRequest* request,
+                                                   v1::RerankResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kRerank, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
+    ASSIGN_OR_RETURN(RerankRequest rerank, ToRerank(*request, std::move(envelope)));
+    return parts_.engine.Submit(std::move(rerank),
+                                call->Then<RerankResult>([response](RerankResult result) {
+                                  ToProto(std::move(result), *response);
+                                }));
+  }());
+}
+
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {

@@ -6,6 +6,7 @@ namespace {
 constexpr std::array<std::string_view, kRpcCount> kNames = {
     "InferenceService/Generate",
     "InferenceService/Embed",
+    "InferenceService/Rerank",
     "InferenceService/Tokenize",
     "InferenceService/Detokenize",
     "InferenceService/ListModels",

@@ -15,6 +15,7 @@ namespace baton {
 enum class Rpc : uint8_t {
   kGenerate,
   kEmbed,
+  kRerank,
   kTokenize,
   kDetokenize,
   kListModels,
@@ -36,7 +37,7 @@ enum class Rpc : uint8_t {
   kLoadModel,
   kUnloadModel,
 };
-inline constexpr size_t kRpcCount = 22;
+inline constexpr size_t kRpcCount = 23;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

@@ -14,7 +14,7 @@ constexpr int kDrainSecondsMax = 3600;
 
 static_assert(v1::ExplainRequest::GENERATE ==
               static_cast<int>(ExplainRequest::Kind::kGenerate) + 1);
-static_assert(v1::ExplainRequest::ASK == static_cast<int>(ExplainRequest::Kind::kAsk) + 1);
+static_assert(v1::ExplainRequest::RERANK == static_cast<int>(ExplainRequest::Kind::kRerank) + 1);
 
 }  // namespace
 
@@ -22,7 +22,7 @@ absl::StatusOr<ExplainRequest> ToExplain(const v1::ExplainRequest& proto, Envelo
   if (proto.kind() == v1::ExplainRequest::KIND_UNSPECIFIED ||
       !v1::ExplainRequest::Kind_IsValid(proto.kind())) {
     return absl::InvalidArgumentError(
-        StrCat("kind must be 1 to 5 (generate, embed, search, upsert, ask), but is ",
+        StrCat("kind must be 1 to 6 (generate, embed, search, upsert, ask, rerank), but is ",
                static_cast<int>(proto.kind())));
   }
   ExplainRequest request{.envelope = std::move(envelope),

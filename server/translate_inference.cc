@@ -19,7 +19,9 @@ constexpr int64_t kEmbedTextBytesMax = 1 << 20;
 constexpr int64_t kEmbedTextsMax = 1024;
 
 static_assert(v1::FINISH_REASON_STOP == static_cast<int>(FinishReason::kStop) + 1);
-static_assert(v1::Model::KIND_LEXICAL_EMBEDDING == static_cast<int>(ModelKind::kLexicalEmbedding));
+static_assert(v1::Model::KIND_RERANKER == static_cast<int>(ModelKind::kReranker));
+static_assert(v1::RerankResponse::METHOD_EMBEDDING ==
+              static_cast<int>(RerankMethod::kEmbedding) + 1);
 static_assert(v1::Model::STATE_FAILED == static_cast<int>(ModelState::kFailed) + 1);
 static_assert(v1::FINISH_REASON_STOP_TOKEN == static_cast<int>(FinishReason::kStopToken) + 1);
 
@@ -112,6 +114,24 @@ absl::StatusOr<EmbedRequest> ToEmbed(const v1::EmbedRequest& proto, Envelope env
                       .texts = {proto.texts().begin(), proto.texts().end()}};
 }
 
+absl::StatusOr<RerankRequest> ToRerank(const v1::RerankRequest& proto, Envelope envelope) {
+  constexpr CountBounds kBytes = {.min = 1, .max = kEmbedTextBytesMax};
+  RETURN_IF_ERROR(CheckBytes("query", proto.query(), kBytes));
+  RETURN_IF_ERROR(
+      CheckCount("documents", proto.documents_size(), {.min = 1, .max = kEmbedTextsMax}));
+  for (int i = 0; i < proto.documents_size(); ++i) {
+    RETURN_IF_ERROR(CheckBytes(StrCat("documents[", i, "]"), proto.documents(i), kBytes));
+  }
+  RerankRequest request{.envelope = std::move(envelope),
+                        .model = proto.model(),
+                        .query = proto.query(),
+                        .documents = {proto.documents().begin(), proto.documents().end()},
+                        .top_n = std::nullopt,
+                        .return_documents = proto.return_documents()};
+  if (proto.has_top_n()) request.top_n = proto.top_n();
+  return request;
+}
+
 absl::Status CheckTokenize(const v1::TokenizeRequest& proto) {
   return CheckBytes("text", proto.text(), {.min = 0, .max = kTextBytesMax});
 }
@@ -165,7 +185,27 @@ void ToProto(const EmbedResult& result, v1::EmbedResponse& proto) {
   for (const std::vector<float>& embedding : result.embeddings) {
     proto.add_embeddings()->mutable_values()->Add(embedding.begin(), embedding.end());
   }
+  for (const EmbedInput& input : result.inputs) {
+    v1::EmbedInput& added = *proto.add_inputs();
+    added.set_tokens(input.tokens);
+    added.set_truncated(input.truncated);
+  }
   proto.set_model(result.model);
+  ToProto(result.timings, *proto.mutable_timings());
+}
+
+void ToProto(RerankResult result, v1::RerankResponse& proto) {
+  for (RankedDocument& ranked : result.documents) {
+    v1::RerankResult& added = *proto.add_results();
+    added.set_index(ranked.index);
+    added.set_score(ranked.score);
+    added.set_raw_score(ranked.raw_score);
+    added.set_truncated(ranked.truncated);
+    added.set_document(std::move(ranked.document));
+  }
+  proto.set_method(static_cast<v1::RerankResponse::Method>(static_cast<int>(result.method) + 1));
+  proto.set_model(result.model);
+  proto.set_query_truncated(result.query_truncated);
   ToProto(result.timings, *proto.mutable_timings());
 }
 

@@ -8,6 +8,7 @@
 #include "engine/model_report.h"
 #include "engine/request/embed_request.h"
 #include "engine/request/generate_request.h"
+#include "engine/request/rerank_request.h"
 
 // InferenceService's messages and the engine's.
 namespace baton {
@@ -24,6 +25,7 @@ absl::StatusOr<TextConstraint> ToConstraint(const Request& proto) {
 }
 absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Envelope envelope);
 absl::StatusOr<EmbedRequest> ToEmbed(const v1::EmbedRequest& proto, Envelope envelope);
+absl::StatusOr<RerankRequest> ToRerank(const v1::RerankRequest& proto, Envelope envelope);
 absl::Status CheckTokenize(const v1::TokenizeRequest& proto);
 absl::Status CheckDetokenize(const v1::DetokenizeRequest& proto);
 
@@ -34,6 +36,7 @@ void ToProto(TokenChunk chunk, v1::GeneratedTokens& proto);
 bool Append(const v1::GeneratedTokens& next, v1::GeneratedTokens& tokens);
 void ToProto(const GenerateResult& result, v1::GenerateFinished& proto);
 void ToProto(const EmbedResult& result, v1::EmbedResponse& proto);
+void ToProto(RerankResult result, v1::RerankResponse& proto);
 void ToProto(const ModelReport& report, v1::Model& proto);
 
 }  // namespace baton

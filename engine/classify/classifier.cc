@@ -14,6 +14,8 @@ WorkClass ClassOf(const ClassifierOptions& options, WorkKind kind, int64_t items
       return WorkClass::kDecode;
     case WorkKind::kEmbed:
       return WorkClass::kEmbed;
+    case WorkKind::kRerank:
+      return WorkClass::kRerank;
     case WorkKind::kWrite:
       break;
   }

@@ -16,6 +16,7 @@
 #include "engine/model/language_model.h"
 #include "engine/model/logits_processor.h"
 #include "engine/model/text_encoder.h"
+#include "engine/request/embed_request.h"
 #include "engine/request/generate_request.h"
 #include "engine/request/vector_request.h"
 #include "engine/request/work.h"
@@ -128,18 +129,23 @@ class SearchSkill {
   virtual void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) = 0;
 };
 
-// ---- Embedding work
+// ---- Embedding work, and scoring by a cross-encoder
 
 struct EmbedBatch {
   std::shared_ptr<const Embedder> embedder;
   std::vector<std::string> texts;
   TimeUs deadline_us = kNoDeadline;  // polled between texts, or between steps of an encoder
+  // Of a cross-encoder: what each text is scored against.
+  std::optional<std::string> query = {};
 };
 
 struct EmbedBatchResult {
   absl::Status status;
-  std::vector<std::vector<float>> embeddings;  // [texts][dimension]
-  std::vector<std::string> texts;              // the batch's own, handed back
+  // [texts][dimension]; of a cross-encoder each text's score, [texts][1].
+  std::vector<std::vector<float>> embeddings;
+  std::vector<EmbedInput> inputs;  // [texts]: what of each was read
+  bool query_truncated = false;
+  std::vector<std::string> texts;  // the batch's own, handed back
   BatchTimes times;
 };
 

@@ -14,6 +14,9 @@ class Embedder {
   enum class Kind {
     kLexical,   // a LexicalEmbedder
     kSemantic,  // a TextEncoder (text_encoder.h): an executor computes it
+    // A TextEncoder that reads a query and a text together and gives one number, how well the text
+    // answers the query. It embeds nothing.
+    kCrossEncoder,
   };
   virtual ~Embedder() = default;
   virtual const std::string& name() const = 0;

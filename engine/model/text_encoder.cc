@@ -15,6 +15,10 @@ namespace {
 
 constexpr std::string_view kArchitecture = "bert";
 constexpr char kTypesTensor[] = "token_types.weight";
+constexpr char kDenseTensor[] = "cls.weight";
+constexpr char kScoreTensor[] = "cls.output.weight";
+// [CLS], [SEP] and [SEP] of a pair, and some of each text.
+constexpr int64_t kMinPairTokens = 8;
 
 // Above any published model of this architecture, and low enough that no product of them in the
 // executors overflows 64 bits. The context also bounds the executors' workspace.
@@ -113,14 +117,25 @@ class EncoderLoader {
     return absl::OkStatus();
   }
 
+  // Files of rerankers leave the key out where their converter knows no pooling for them: then the
+  // head says what they are.
   absl::Status ReadPooling() {
-    ASSIGN_OR_RETURN(const int64_t pooling, file_.GetInt(reader_.Key("pooling_type")));
-    if (pooling != static_cast<int64_t>(Pooling::kMean) &&
-        pooling != static_cast<int64_t>(Pooling::kCls)) {
+    const bool has_head =
+        file_.FindTensor(kScoreTensor) != nullptr || file_.FindTensor(kDenseTensor) != nullptr;
+    const std::string key = reader_.Key("pooling_type");
+    ASSIGN_OR_RETURN(
+        const int64_t pooling,
+        has_head ? file_.GetIntOr(key, static_cast<int64_t>(Pooling::kRank)) : file_.GetInt(key));
+    const auto is = [pooling](Pooling known) { return pooling == static_cast<int64_t>(known); };
+    if (!is(Pooling::kMean) && !is(Pooling::kCls) && !is(Pooling::kRank)) {
       return reader_.Unsupported(StrCat("key 'bert.pooling_type' is ", pooling,
-                                        ", only 1 (mean) and 2 (cls) are supported"));
+                                        ", only 1 (mean), 2 (cls) and 4 (rank) are supported"));
     }
     encoder_.shape_.pooling = static_cast<Pooling>(pooling);
+    if (is(Pooling::kRank) && encoder_.shape_.context_tokens < kMinPairTokens) {
+      return reader_.Bad(StrCat("key 'bert.context_length' is ", encoder_.shape_.context_tokens,
+                                ", a pair needs ", kMinPairTokens));
+    }
     return absl::OkStatus();
   }
 
@@ -149,6 +164,24 @@ class EncoderLoader {
       ASSIGN_OR_RETURN(EncoderLayerWeights layer, ReadLayer(i));
       weights.layers.push_back(layer);
     }
+    return shape.pooling == Pooling::kRank ? ReadHead() : absl::OkStatus();
+  }
+
+  // Converters name a head of one matrix after either part.
+  absl::Status ReadHead() {
+    const int64_t dim = encoder_.shape_.dim;
+    EncoderWeights& weights = encoder_.weights_;
+    if (file_.FindTensor(kScoreTensor) == nullptr && file_.FindTensor(kDenseTensor) != nullptr) {
+      ASSIGN_OR_RETURN(weights.score.w, reader_.TakeMatrix(kDenseTensor, 1, dim));
+      ASSIGN_OR_RETURN(weights.score.bias, reader_.TakeOptionalVector("cls.bias", 1));
+      return absl::OkStatus();
+    }
+    if (file_.FindTensor(kDenseTensor) != nullptr) {
+      ASSIGN_OR_RETURN(weights.dense.w, reader_.TakeMatrix(kDenseTensor, dim, dim));
+      ASSIGN_OR_RETURN(weights.dense.bias, reader_.TakeOptionalVector("cls.bias", dim));
+    }
+    ASSIGN_OR_RETURN(weights.score.w, reader_.TakeMatrix(kScoreTensor, 1, dim));
+    ASSIGN_OR_RETURN(weights.score.bias, reader_.TakeOptionalVector("cls.output.bias", 1));
     return absl::OkStatus();
   }
 
@@ -164,6 +197,7 @@ class EncoderLoader {
     if (tensor != nullptr || types > 1) {
       ASSIGN_OR_RETURN(encoder_.weights_.type_embedding,
                        reader_.TakeMatrix(kTypesTensor, types, encoder_.shape_.dim));
+      encoder_.shape_.token_types = static_cast<int32_t>(types);
     }
     return absl::OkStatus();
   }
@@ -204,14 +238,41 @@ class EncoderLoader {
 
 }  // namespace
 
-std::vector<TokenId> TextEncoder::InputTokens(std::string_view text) const {
+EncoderInput TextEncoder::InputOf(std::string_view text) const {
   const std::vector<TokenId> tokens = tokenizer().Encode(text);
   const auto kept = std::min(tokens.size(), static_cast<size_t>(shape().context_tokens) - 2);
-  std::vector<TokenId> input;
-  input.reserve(kept + 2);
-  input.push_back(*tokenizer().bos());
-  input.insert(input.end(), tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(kept));
-  input.push_back(*tokenizer().separator());
+  EncoderInput input;
+  input.tokens.reserve(kept + 2);
+  input.tokens.push_back(*tokenizer().bos());
+  input.tokens.insert(input.tokens.end(), tokens.begin(),
+                      tokens.begin() + static_cast<ptrdiff_t>(kept));
+  input.tokens.push_back(*tokenizer().separator());
+  input.truncated = kept < tokens.size();
+  return input;
+}
+
+TextEncoder::First TextEncoder::FirstOf(std::string_view text) const {
+  First first = {.tokens = tokenizer().Encode(text)};
+  const auto room = static_cast<size_t>(shape().context_tokens - 3) / 2;
+  first.truncated = first.tokens.size() > room;
+  if (first.truncated) first.tokens.resize(room);
+  return first;
+}
+
+EncoderInput TextEncoder::PairOf(const First& first, std::string_view second) const {
+  const std::vector<TokenId> tokens = tokenizer().Encode(second);
+  const size_t room = static_cast<size_t>(shape().context_tokens) - 3 - first.tokens.size();
+  const size_t kept = std::min(tokens.size(), room);
+  EncoderInput input;
+  input.tokens.reserve(first.tokens.size() + kept + 3);
+  input.tokens.push_back(*tokenizer().bos());
+  input.tokens.insert(input.tokens.end(), first.tokens.begin(), first.tokens.end());
+  input.tokens.push_back(*tokenizer().separator());
+  input.second = static_cast<int32_t>(input.tokens.size());
+  input.tokens.insert(input.tokens.end(), tokens.begin(),
+                      tokens.begin() + static_cast<ptrdiff_t>(kept));
+  input.tokens.push_back(*tokenizer().separator());
+  input.truncated = kept < tokens.size();
   return input;
 }
 

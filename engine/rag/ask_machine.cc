@@ -43,14 +43,29 @@ int32_t AskMachine::AnswerTokensMax() const {
                   std::max(1, writer_.context_tokens / 2));
 }
 
+absl::StatusOr<std::vector<std::string>> AskMachine::PassageTexts(
+    const std::vector<ScoredPoint>& found) {
+  std::vector<std::string> texts;
+  for (const ScoredPoint& point : found) {
+    ASSIGN_OR_RETURN(Passage passage, PassageFromPayload(point.id, point.score, point.payload));
+    texts.push_back(StrCat(passage.title, passage.title.empty() ? "" : "\n", passage.text));
+  }
+  return texts;
+}
+
 absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
-    const std::vector<ScoredPoint>& found) const {
+    const std::vector<ScoredPoint>& found, const std::optional<std::vector<float>>& scores) const {
   Context context;
   for (const ScoredPoint& point : found) {
     ASSIGN_OR_RETURN(Passage passage, PassageFromPayload(point.id, point.score, point.payload));
     context.passages.push_back(std::move(passage));
   }
-  Rerank(request_.question, context.passages);
+  if (scores.has_value()) {
+    for (size_t i = 0; i < scores->size(); ++i) context.passages[i].score = (*scores)[i];
+    SortByScore(context.passages);
+  } else {
+    Rerank(request_.question, context.passages);
+  }
   if (context.passages.size() > static_cast<size_t>(request_.k)) {
     context.passages.resize(static_cast<size_t>(request_.k));
   }

@@ -59,9 +59,15 @@ class AskMachine {
   Work Start() const;
   Work OnEmbedded(std::vector<float> query) const;
   Work OnFound() const { return PrepareContext{}; }
-  // Pure and const: may run beside anything. INVALID_ARGUMENT: the question does not fit the
-  // model's context, or a point was not stored by Ingest.
-  absl::StatusOr<Context> Prepare(const std::vector<ScoredPoint>& found) const;
+  // What a reranker reads of the found points: each passage behind its document's title, as it was
+  // embedded. Pure; INVALID_ARGUMENT: a point was not stored by Ingest.
+  static absl::StatusOr<std::vector<std::string>> PassageTexts(
+      const std::vector<ScoredPoint>& found);
+  // Pure and const: may run beside anything. `scores`: a reranker's, one per point; absent: the
+  // question's words decide. INVALID_ARGUMENT: the question does not fit the model's context, or a
+  // point was not stored by Ingest.
+  absl::StatusOr<Context> Prepare(const std::vector<ScoredPoint>& found,
+                                  const std::optional<std::vector<float>>& scores = {}) const;
   Work OnPrepared(Context context);
   // `answer`: all of the generated text.
   Work OnGenerated(GenerateResult generated, std::string_view answer);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "engine/base/options.h"
 
@@ -10,6 +11,7 @@ struct RagOptions {
   int32_t passage_chars_max = 600;
   int32_t passage_overlap_chars = 100;
   int32_t rerank_candidates = 32;
+  std::string rerank_model;
   int32_t context_passages_max = 5;
   int32_t context_sentences_max = 0;
   double answer_score_min = 0;
@@ -22,7 +24,12 @@ struct RagOptions {
     v("passage_overlap_chars", passage_overlap_chars, Range{0, 4095},
       "characters that consecutive passages may share, less than half of passage_chars_max");
     v("rerank_candidates", rerank_candidates, Range{1, 1000},
-      "passages that an Ask searches for, to keep the best by the question's words");
+      "passages that an Ask searches for, to keep the best by the question's words, or by "
+      "rerank_model");
+    v("rerank_model", rerank_model, AnyValue{},
+      "name of the model that orders the passages of an Ask: a cross-encoder or an embedding "
+      "model; "
+      "empty: the question's words do");
     v("context_passages_max", context_passages_max, Range{1, 100},
       "retrieved passages that are put before the language model at most");
     v("context_sentences_max", context_sentences_max, Range{0, 1000},

@@ -59,6 +59,10 @@ void Rerank(std::string_view question, std::vector<Passage>& passages) {
     passages[i].score = static_cast<float>(kSimilarityShare * double{passages[i].score} +
                                            (1 - kSimilarityShare) * coverage);
   }
+  SortByScore(passages);
+}
+
+void SortByScore(std::vector<Passage>& passages) {
   std::sort(passages.begin(), passages.end(), [](const Passage& a, const Passage& b) {
     return a.score != b.score ? a.score > b.score : a.id < b.id;
   });

@@ -15,4 +15,7 @@ namespace baton {
 // given, without its length norm). Equal scores by ascending id. Linear in the texts.
 void Rerank(std::string_view question, std::vector<Passage>& passages);
 
+// The highest score first; equal scores by ascending id.
+void SortByScore(std::vector<Passage>& passages);
+
 }  // namespace baton

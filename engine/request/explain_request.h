@@ -11,10 +11,10 @@ namespace baton {
 
 // How a piece of work would be classified and routed now.
 struct ExplainRequest {
-  enum class Kind : uint8_t { kGenerate, kEmbed, kSearch, kUpsert, kAsk };
+  enum class Kind : uint8_t { kGenerate, kEmbed, kSearch, kUpsert, kAsk, kRerank };
   Envelope envelope;
   Kind kind = Kind::kGenerate;
-  int32_t items = 1;  // queries, texts or points
+  int32_t items = 1;  // queries, texts, documents or points
 };
 
 // An executor considered for a stage. Its score is the weighted sum of the four parts.

@@ -16,11 +16,9 @@ const std::map<std::string, v1::Fallback> kFallbacks = {
 const std::map<std::string, v1::Metric> kMetrics = {
     {"cosine", v1::METRIC_COSINE}, {"dot", v1::METRIC_DOT}, {"l2", v1::METRIC_L2}};
 const std::map<std::string, v1::ExplainRequest::Kind> kKinds = {
-    {"generate", v1::ExplainRequest::GENERATE},
-    {"embed", v1::ExplainRequest::EMBED},
-    {"search", v1::ExplainRequest::SEARCH},
-    {"upsert", v1::ExplainRequest::UPSERT},
-    {"ask", v1::ExplainRequest::ASK}};
+    {"generate", v1::ExplainRequest::GENERATE}, {"embed", v1::ExplainRequest::EMBED},
+    {"search", v1::ExplainRequest::SEARCH},     {"upsert", v1::ExplainRequest::UPSERT},
+    {"ask", v1::ExplainRequest::ASK},           {"rerank", v1::ExplainRequest::RERANK}};
 
 template <class T>
 void Need(CLI::App& app, const std::string& name, T& value, const std::string& help) {
@@ -255,7 +253,7 @@ void AddModels(CLI::App& app, Options& options, Commands& commands) {
 void AddExplain(CLI::App& app, Options& options, ExplainOptions& explain) {
   CLI::App* sub = app.add_subcommand(
       "explain", "Say how a request would be classified and routed now, and execute nothing");
-  MaybeEnum(*sub, "--kind", "generate, embed, search, upsert or ask (default)", kKinds,
+  MaybeEnum(*sub, "--kind", "generate, embed, search, upsert, rerank or ask (default)", kKinds,
             [&explain](v1::ExplainRequest::Kind kind) { explain.kind = kind; });
   AddOptional(*sub, "--items", explain.items, "How many queries, texts or points")
       ->check(CLI::Range(1, 1'000'000));

@@ -103,6 +103,7 @@ TEST_CASE("a wrong file is refused, naming line, key and bound") {
       {"models: [x.gguf]\n", {":1:", "{name, path}"}},
       {"models:\n  - {name: a}\n", {":2:", "models.path", "empty"}},
       {"models:\n  - {path: a.gguf, file: b}\n", {":2:", "models.file"}},
+      {"models:\n  - {path: a.gguf, question_prefix: [q]}\n", {":2:", "models.question_prefix"}},
       {"models:\n  - {path: a.gguf, path: b.gguf}\n", {":2:", "models.path is given twice"}},
       {"models:\n  - {path: [a]}\n", {":2:", "models.path must be a string"}},
       {"models:\n  - {path: a.gguf}\n  - {name: a, path: b}\n", {":3:", "\"a\" is given twice"}},

@@ -54,6 +54,9 @@ RandomEncoderOptions OptionsFrom(Choices& choices) {
           .context_tokens = 1 + choices.Below(40),
           .token_types = choices.Below(4),
           .pooling = static_cast<uint32_t>(choices.Below(5)),
+          .pooling_key = choices.Below(4) > 0,
+          .dense_head = choices.Below(2) == 0,
+          .score_head = choices.Below(4) > 0,
           .type = TensorTypes()[static_cast<size_t>(
               choices.Below(static_cast<int32_t>(TensorTypes().size())))]};
 }
@@ -102,10 +105,20 @@ void LoadAndEmbed(Choices choices) {
   }
   static auto& team = *new ThreadTeam(1);
   EncoderForward forward(*encoder, KernelsFor(DetectedSimdLevel()), team);
-  const std::vector<TokenId> whole = (*encoder)->InputTokens(choices.Rest());
-  const std::vector<TokenId> none = (*encoder)->InputTokens("");
-  const std::span<const TokenId> texts[] = {whole, none};
   std::vector<std::vector<float>> embeddings;
+  if ((*encoder)->kind() == Embedder::Kind::kCrossEncoder) {
+    const auto question = (*encoder)->FirstOf("is the tower");
+    const auto all = (*encoder)->FirstOf(choices.Rest());
+    const EncoderInput whole = (*encoder)->PairOf(question, choices.Rest());
+    const EncoderInput none = (*encoder)->PairOf(all, "");
+    const EncoderText pairs[] = {{whole.tokens, whole.second}, {none.tokens, none.second}};
+    Require(forward.Run(pairs, &embeddings).ok());
+    Require(embeddings.size() == 2 && embeddings[0].size() == 1 && embeddings[1].size() == 1);
+    return;
+  }
+  const EncoderInput whole = (*encoder)->InputOf(choices.Rest());
+  const EncoderInput none = (*encoder)->InputOf("");
+  const EncoderText texts[] = {{whole.tokens}, {none.tokens}};
   Require(forward.Run(texts, &embeddings).ok());
   Require(embeddings.size() == 2);
   for (const std::vector<float>& embedding : embeddings) {

@@ -123,6 +123,27 @@ TEST_CASE("batonctl generates, and shows models, devices and explanations") {
   }
 }
 
+TEST_CASE("batonctl loads and unloads models") {
+  const TempDir dir;
+  dir.Write("tiny.gguf", RandomModelBytes({}));
+  Daemon daemon({"--repository.directory=" + dir.path()});
+  const ProgramResult loaded = Ctl(daemon, {"load", "tiny", "tiny.gguf"});
+  CHECK(loaded.exit_code == 0);
+  CHECK_THAT(loaded.out, Catch::Contains("tiny: loaded, "));
+  const ProgramResult shown = Ctl(daemon, {"models"});
+  CHECK_THAT(shown.out, Catch::Contains("tiny") && Catch::Contains("ready"));
+  CHECK(Ctl(daemon, {"generate", "hello", "--max-tokens", "2"}).exit_code == 0);
+  const ProgramResult failed = Ctl(daemon, {"load", "other", "none.gguf"});
+  CHECK(failed.exit_code == 1);
+  CHECK_THAT(failed.err, Catch::Contains("none.gguf"));
+  CHECK_THAT(Ctl(daemon, {"models"}).out, Catch::Contains("other: path \"none.gguf\""));
+  const json unloaded = JsonOf(Ctl(daemon, {"unload", "tiny", "--drain", "1", "--json"}));
+  CHECK(unloaded.at("model").at("name") == "tiny");
+  CHECK(Ctl(daemon, {"unload", "tiny"}).exit_code == 1);
+  CHECK(Ctl(daemon, {"unload"}).exit_code == 2);
+  CHECK(Ctl(daemon, {"unload", "tiny", "--drain", "-1"}).exit_code == 2);
+}
+
 TEST_CASE("batonctl says what went wrong and what to do") {
   Daemon daemon;
   const ProgramResult missing = Ctl(daemon, {"ask", "Who?", "-c", "nowhere"});

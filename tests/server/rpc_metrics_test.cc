@@ -14,7 +14,8 @@ TEST_CASE("every RPC has a name of its own") {
   for (size_t i = 0; i < kRpcCount; ++i) names.insert(Name(static_cast<Rpc>(i)));
   CHECK(names.size() == kRpcCount);
   CHECK(Name(Rpc::kAsk) == "RagService/Ask");
-  CHECK(Name(Rpc::kExplain) == "AdminService/Explain");
+  CHECK(Name(Rpc::kRerank) == "InferenceService/Rerank");
+  CHECK(Name(Rpc::kUnloadModel) == "AdminService/UnloadModel");
 }
 
 TEST_CASE("an RPC is counted by its code and timed when it is over") {

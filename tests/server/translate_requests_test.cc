@@ -394,11 +394,94 @@ TEST_CASE("ingest and ask") {
   CHECK(retrieved.passages(0).score() == 0.5f);
 }
 
+TEST_CASE("rerank: bounds, defaults and results") {
+  v1::RerankRequest proto;
+  REQUIRE_STATUS(ToRerank(proto, {}), kInvalid, "query");
+  proto.set_query("which?");
+  REQUIRE_STATUS(ToRerank(proto, {}), kInvalid, "documents");
+  proto.add_documents("a");
+  proto.add_documents("");
+  REQUIRE_STATUS(ToRerank(proto, {}), kInvalid, "documents[1]");
+  proto.set_documents(1, std::string((1 << 20) + 1, 'a'));
+  REQUIRE_STATUS(ToRerank(proto, {}), kInvalid, "documents[1]");
+  proto.set_documents(1, "b");
+  const auto plain = ToRerank(proto, {});
+  REQUIRE_OK(plain);
+  CHECK(plain->documents == std::vector<std::string>{"a", "b"});
+  CHECK_FALSE(plain->top_n.has_value());
+  CHECK_FALSE(plain->return_documents);
+  proto.set_top_n(1);
+  proto.set_return_documents(true);
+  proto.set_model("m");
+  CHECK(ToRerank(proto, {})->top_n == 1);
+  CHECK(ToRerank(proto, {})->return_documents);
+  CHECK(ToRerank(proto, {})->model == "m");
+  while (proto.documents_size() <= 1024) proto.add_documents("c");
+  REQUIRE_STATUS(ToRerank(proto, {}), kInvalid, "documents");
+
+  v1::RerankResponse response;
+  ToProto(
+      RerankResult{
+          .method = RerankMethod::kEmbedding,
+          .documents =
+              {{.index = 1, .score = 0.5f, .raw_score = 0.25f, .truncated = true, .document = "b"}},
+          .query_truncated = true,
+          .model = "m"},
+      response);
+  CHECK(response.method() == v1::RerankResponse::METHOD_EMBEDDING);
+  CHECK(response.model() == "m");
+  CHECK(response.query_truncated());
+  REQUIRE(response.results_size() == 1);
+  CHECK(response.results(0).index() == 1);
+  CHECK(response.results(0).score() == 0.5f);
+  CHECK(response.results(0).raw_score() == 0.25f);
+  CHECK(response.results(0).truncated());
+  CHECK(response.results(0).document() == "b");
+}
+
+TEST_CASE("models that are to be loaded and unloaded") {
+  v1::LoadModelRequest load;
+  load.set_name("m");
+  load.set_path("m.gguf");
+  load.set_question_prefix("query: ");
+  REQUIRE_OK(ToLoadModel(load));
+  CHECK(ToLoadModel(load)->name == "m");
+  CHECK(ToLoadModel(load)->path == "m.gguf");
+  CHECK(ToLoadModel(load)->question_prefix == "query: ");
+  load.set_passage_prefix(std::string(1025, 'p'));
+  REQUIRE_STATUS(ToLoadModel(load), kInvalid, "passage_prefix");
+
+  v1::UnloadModelRequest unload;
+  unload.set_name("m");
+  CHECK(ToUnloadModel(unload)->drain_us == 30'000'000);
+  unload.set_drain_timeout_s(0);
+  CHECK(ToUnloadModel(unload)->drain_us == 0);
+  unload.set_drain_timeout_s(0.25);
+  CHECK(ToUnloadModel(unload)->drain_us == 250'000);
+  for (const double wrong : {-1.0, 3601.0, std::nan("")}) {
+    unload.set_drain_timeout_s(wrong);
+    REQUIRE_STATUS(ToUnloadModel(unload), kInvalid, "drain_timeout_s must be 0 to 3600");
+  }
+
+  v1::Model model;
+  ToProto(ModelReport{.name = "m",
+                      .path = "/m.gguf",
+                      .state = ModelState::kFailed,
+                      .detail = "why",
+                      .memory_bytes = 7,
+                      .kind = ModelKind::kReranker},
+          model);
+  CHECK(model.state() == v1::Model::STATE_FAILED);
+  CHECK(model.kind() == v1::Model::KIND_RERANKER);
+  CHECK(model.detail() == "why");
+  CHECK(model.memory_bytes() == 7);
+}
+
 TEST_CASE("explain and devices") {
   v1::ExplainRequest proto;
-  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "kind must be 1 to 5");
-  proto.set_kind(static_cast<v1::ExplainRequest::Kind>(6));
-  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "but is 6");
+  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "kind must be 1 to 6");
+  proto.set_kind(static_cast<v1::ExplainRequest::Kind>(7));
+  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "but is 7");
   proto.set_kind(v1::ExplainRequest::ASK);
   REQUIRE(ToExplain(proto, {})->kind == ExplainRequest::Kind::kAsk);
   REQUIRE(ToExplain(proto, {})->items == 1);

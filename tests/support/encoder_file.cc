@@ -19,7 +19,7 @@ void AddRandomEncoderKeys(const RandomEncoderOptions& options, GgufWriter& write
   writer.AddUint32("bert.attention.head_count", static_cast<uint32_t>(options.heads));
   writer.AddFloat("bert.attention.layer_norm_epsilon", 1e-12f);
   writer.AddBool("bert.attention.causal", false);
-  writer.AddUint32("bert.pooling_type", options.pooling);
+  if (options.pooling_key) writer.AddUint32("bert.pooling_type", options.pooling);
   if (options.token_types > 0) {
     writer.AddUint32("tokenizer.ggml.token_type_count", static_cast<uint32_t>(options.token_types));
   }
@@ -95,6 +95,10 @@ void AddRandomEncoderTensors(const RandomEncoderOptions& options, GgufWriter& wr
     linear(prefix + "ffn_up", options.ffn_dim, dim);
     linear(prefix + "ffn_down", dim, options.ffn_dim);
     norm(prefix + "layer_output_norm");
+  }
+  if (options.pooling == 4) {
+    if (options.dense_head) linear("cls", options.score_head ? dim : 1, dim);
+    if (options.score_head) linear("cls.output", 1, dim);
   }
 }
 

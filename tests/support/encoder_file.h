@@ -17,8 +17,12 @@ struct RandomEncoderOptions {
   int32_t heads = 4;
   int32_t vocabulary = 160;  // at least kTestWordPieces
   int32_t context_tokens = 64;
-  int32_t token_types = 2;             // 0: neither the key nor the tensor
-  uint32_t pooling = 1;                // in GGUF's numbers: 1 mean, 2 cls
+  int32_t token_types = 2;  // 0: neither the key nor the tensor
+  uint32_t pooling = 1;     // in GGUF's numbers: 1 mean, 2 cls, 4 rank
+  bool pooling_key = true;  // false: the file does not say
+  // Of rank: cls.* and cls.output.*. Without the latter cls is one row.
+  bool dense_head = true;
+  bool score_head = true;
   TensorType type = TensorType::kF32;  // of the matrices; the rest stays F32
   uint64_t seed = 1;
 };

@@ -33,7 +33,7 @@ int64_t CpuEmbed::ModelBytes(const TextEncoder& encoder) const {
 void CpuEmbed::UnloadModel(const TextEncoder& encoder) { encoder_.UnloadModel(encoder); }
 
 void CpuEmbed::Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) {
-  if (batch.embedder->kind() == Embedder::Kind::kSemantic) {
+  if (batch.embedder->kind() != Embedder::Kind::kLexical) {
     return encoder_.Execute(std::move(batch), std::move(done));
   }
   Job job = {.batch = std::move(batch), .done = std::move(done), .queued_us = clock_.NowUs()};
@@ -57,6 +57,7 @@ void CpuEmbed::RunJob(Job job) {
   result.status = stopping_ ? absl::CancelledError("the CPU executor is shutting down")
                             : Embed(job.batch, &result.embeddings);
   if (!result.status.ok()) result.embeddings.clear();
+  result.inputs.resize(result.embeddings.size());  // of each the whole text, and no tokens
   result.texts = std::move(job.batch.texts);
   result.times = {.queue_us = start_us - job.queued_us, .run_us = clock_.NowUs() - start_us};
   --batches_;

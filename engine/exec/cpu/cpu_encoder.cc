@@ -113,8 +113,10 @@ void CpuEncoder::EndJobs() {
 
 void CpuEncoder::RunStep() {
   const std::vector<Text> texts = PlanStep();
-  std::vector<std::span<const TokenId>> inputs;
-  for (const Text& text : texts) inputs.emplace_back(text.tokens);
+  std::vector<EncoderText> inputs;
+  for (const Text& text : texts) {
+    inputs.push_back({.tokens = text.input.tokens, .second = text.input.second});
+  }
   std::vector<std::vector<float>> embeddings;
   const absl::Status status = texts.front().job->model->forward->Run(inputs, &embeddings);
   if (status.ok()) {
@@ -146,10 +148,11 @@ std::vector<CpuEncoder::Text> CpuEncoder::PlanStep() {
     has_more = false;
     for (const std::unique_ptr<Job>& job : jobs_) {
       if (job->model != model || job->planned == job->batch.texts.size()) continue;
-      Text text = {.job = job.get(),
-                   .tokens = model->encoder->InputTokens(job->batch.texts[job->planned])};
-      tokens += text.tokens.size();
+      Text text = {.job = job.get(), .input = InputOf(*job, job->batch.texts[job->planned])};
+      tokens += text.input.tokens.size();
       if (tokens > tokens_max) return texts;
+      job->inputs.push_back({.tokens = static_cast<int32_t>(text.input.tokens.size()),
+                             .truncated = text.input.truncated});
       texts.push_back(std::move(text));
       if (job->start_us < 0) job->start_us = now_us;
       ++job->planned;
@@ -159,12 +162,23 @@ std::vector<CpuEncoder::Text> CpuEncoder::PlanStep() {
   return texts;
 }
 
+EncoderInput CpuEncoder::InputOf(Job& job, const std::string& text) {
+  const TextEncoder& encoder = *job.model->encoder;
+  if (!job.batch.query) return encoder.InputOf(text);
+  if (!job.query) job.query = encoder.FirstOf(*job.batch.query);
+  return encoder.PairOf(*job.query, text);
+}
+
 void CpuEncoder::End(Job& job, absl::Status status) {
   const TimeUs now_us = clock_.NowUs();
   const TimeUs start_us = job.start_us < 0 ? now_us : job.start_us;
   EmbedBatchResult result;
   result.status = std::move(status);
-  if (result.status.ok()) result.embeddings = std::move(job.embeddings);
+  if (result.status.ok()) {
+    result.embeddings = std::move(job.embeddings);
+    result.inputs = std::move(job.inputs);
+    result.query_truncated = job.query && job.query->truncated;
+  }
   result.texts = std::move(job.batch.texts);
   result.times = {.queue_us = start_us - job.queued_us, .run_us = now_us - start_us};
   --batches_;

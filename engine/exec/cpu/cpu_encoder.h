@@ -7,6 +7,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -64,11 +66,13 @@ class CpuEncoder {
     TimeUs start_us = -1;                        // of its first step; -1: it has had none
     size_t planned = 0;                          // texts in this step or an earlier one
     std::vector<std::vector<float>> embeddings;  // of the earlier steps'
+    std::vector<EmbedInput> inputs;              // of the texts planned
+    std::optional<TextEncoder::First> query;     // of a cross-encoder, once it is tokenized
   };
   // A step's text.
   struct Text {
     Job* job;
-    std::vector<TokenId> tokens;
+    EncoderInput input;
   };
 
   void ThreadMain();
@@ -76,6 +80,7 @@ class CpuEncoder {
   bool TakeJobs();
   void RunStep();
   std::vector<Text> PlanStep();
+  static EncoderInput InputOf(Job& job, const std::string& text);
   // Answers the jobs that are complete, or past their deadline.
   void EndJobs();
   void End(Job& job, absl::Status status);

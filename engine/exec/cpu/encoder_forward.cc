@@ -17,6 +17,8 @@ constexpr int32_t kStepTokens = 512;
 // a small part of their work.
 constexpr int64_t kQueryRows = 64;
 
+bool IsCrossEncoder(const EncoderShape& shape) { return shape.pooling == Pooling::kRank; }
+
 int32_t StepTokensMax(const EncoderShape& shape) {
   return std::max(shape.context_tokens, kStepTokens);
 }
@@ -36,10 +38,17 @@ int64_t EncoderForward::Bytes(const TextEncoder& encoder, const CpuKernels& kern
       bytes += MatrixProducts::PreparedBytes(kernels, linear->w);
     }
   }
+  int64_t tables = 1;
+  if (IsCrossEncoder(shape)) {
+    tables = shape.token_types > 1 ? 2 : 1;
+    if (weights.dense.w.data != nullptr) {
+      bytes += MatrixProducts::PreparedBytes(kernels, weights.dense.w);
+    }
+  }
   const int64_t rows = StepTokensMax(shape);
   const int64_t floats = rows * (5 * int64_t{shape.dim} + shape.ffn_dim) +
                          3 * int64_t{shape.layers} * shape.dim +
-                         weights.position_embedding.rows * shape.dim +
+                         tables * weights.position_embedding.rows * shape.dim +
                          threads * EncoderAttentionScratch(shape.context_tokens, shape.head_dim);
   return bytes + floats * int64_t{sizeof(float)} +
          rows * static_cast<int64_t>(sizeof(Text) + sizeof(Queries));
@@ -75,12 +84,22 @@ EncoderForward::EncoderForward(std::shared_ptr<const TextEncoder> encoder,
   const MatrixView& table = weights_.position_embedding;
   positions_.resize(static_cast<size_t>(table.rows) * dim);
   DequantizeRow(table.type, table.data, table.rows * table.cols, positions_.data());
-  if (weights_.type_embedding.data != nullptr) {
-    std::vector<float> type(dim);
-    DequantizeRow(weights_.type_embedding.type, weights_.type_embedding.data, shape_.dim,
-                  type.data());
-    for (size_t i = 0; i < positions_.size(); ++i) positions_[i] += type[i % dim];
+  if (IsCrossEncoder(shape_)) {
+    if (shape_.token_types > 1) second_positions_ = positions_;
+    score_.resize(dim);
+    DequantizeRow(weights_.score.w.type, weights_.score.w.data, shape_.dim, score_.data());
+    if (weights_.dense.w.data != nullptr) dense_ = prepare(weights_.dense);
   }
+  const auto add_type = [&](int64_t type, std::vector<float>& positions) {
+    const MatrixView& types = weights_.type_embedding;
+    if (types.data == nullptr || positions.empty()) return;
+    std::vector<float> values(dim);
+    DequantizeRow(types.type, types.data + type * RowBytes(types.type, types.cols), types.cols,
+                  values.data());
+    for (size_t i = 0; i < positions.size(); ++i) positions[i] += values[i % dim];
+  };
+  add_type(0, positions_);
+  add_type(1, second_positions_);
 
   texts_.reserve(rows);
   queries_.reserve(rows);
@@ -92,13 +111,22 @@ EncoderForward::EncoderForward(std::shared_ptr<const TextEncoder> encoder,
       team_.threads() * EncoderAttentionScratch(shape_.context_tokens, shape_.head_dim)));
 }
 
-absl::Status EncoderForward::Run(std::span<const std::span<const TokenId>> texts,
+absl::Status EncoderForward::Run(std::span<const EncoderText> texts,
                                  std::vector<std::vector<float>>* embeddings) {
   RETURN_IF_ERROR(Check(texts));
   Plan(texts);
   AddBiasAndNorm(nullptr, weights_.embedding_norm);
   for (size_t layer = 0; layer < layers_.size(); ++layer) RunLayer(layer);
   const size_t before = embeddings->size();
+  if (IsCrossEncoder(shape_)) {
+    const std::vector<float> scores = Score();
+    if (!std::all_of(scores.begin(), scores.end(), [](float s) { return std::isfinite(s); })) {
+      return absl::InternalError(
+          StrCat("model ", encoder_->name(), " gave a score that is not finite"));
+    }
+    for (const float score : scores) embeddings->push_back({score});
+    return absl::OkStatus();
+  }
   for (const Text& text : texts_) {
     if (!Pool(text, embeddings->emplace_back(static_cast<size_t>(shape_.dim)))) {
       embeddings->resize(before);
@@ -109,17 +137,17 @@ absl::Status EncoderForward::Run(std::span<const std::span<const TokenId>> texts
   return absl::OkStatus();
 }
 
-absl::Status EncoderForward::Check(std::span<const std::span<const TokenId>> texts) const {
+absl::Status EncoderForward::Check(std::span<const EncoderText> texts) const {
   int64_t tokens = 0;
-  for (const std::span<const TokenId> text : texts) {
-    const int64_t count = std::ssize(text);
+  for (const EncoderText& text : texts) {
+    const int64_t count = std::ssize(text.tokens);
     tokens += count;
     if (count < 1 || count > shape_.context_tokens) {
       return absl::InvalidArgumentError(StrCat("a text of ", count, " tokens, model ",
                                                encoder_->name(), " takes 1 to ",
                                                shape_.context_tokens));
     }
-    for (const TokenId token : text) {
+    for (const TokenId token : text.tokens) {
       if (token < 0 || token >= shape_.vocabulary) {
         return absl::InvalidArgumentError(StrCat("token ", token, " is not in [0, ",
                                                  shape_.vocabulary, ") of model ",
@@ -135,19 +163,21 @@ absl::Status EncoderForward::Check(std::span<const std::span<const TokenId>> tex
 }
 
 // Lines up the texts' tokens as rows: the sum of their embeddings.
-void EncoderForward::Plan(std::span<const std::span<const TokenId>> texts) {
+void EncoderForward::Plan(std::span<const EncoderText> texts) {
   texts_.clear();
   queries_.clear();
   rows_ = 0;
   const MatrixView& table = weights_.token_embedding;
   const int64_t row_bytes = RowBytes(table.type, table.cols);
   const int64_t dim = shape_.dim;
-  for (const std::span<const TokenId> tokens : texts) {
+  for (const auto& [tokens, second] : texts) {
     const Text text = {.first_row = rows_, .rows = std::ssize(tokens)};
     for (int64_t i = 0; i < text.rows; ++i) {
       float* const x = x_.data() + (text.first_row + i) * dim;
       DequantizeRow(table.type, table.data + tokens[static_cast<size_t>(i)] * row_bytes, dim, x);
-      kernels_.add_bias({.x = x, .bias = positions_.data() + i * dim, .rows = 1, .dim = dim});
+      const bool is_second = second > 0 && i >= second && !second_positions_.empty();
+      const std::vector<float>& positions = is_second ? second_positions_ : positions_;
+      kernels_.add_bias({.x = x, .bias = positions.data() + i * dim, .rows = 1, .dim = dim});
     }
     for (int64_t i = 0; i < text.rows; i += kQueryRows) {
       queries_.push_back({.text = text,
@@ -239,6 +269,35 @@ void EncoderForward::AddBiasAndNorm(const float* bias, const LayerNormView& norm
                          .dim = dim,
                          .epsilon = shape_.norm_epsilon});
   });
+}
+
+std::vector<float> EncoderForward::Score() {
+  const int64_t dim = shape_.dim;
+  const int64_t count = std::ssize(texts_);
+  float* const cls = attended_.data();  // [texts, dim]
+  for (int64_t i = 0; i < count; ++i) {
+    const float* const row = x_.data() + texts_[static_cast<size_t>(i)].first_row * dim;
+    std::copy(row, row + dim, cls + i * dim);
+  }
+  const float* pooled = cls;
+  if (weights_.dense.w.data != nullptr) {
+    const MatrixProducts::Product dense[] = {{dense_, qkv_.data(), dim}};
+    products_.Multiply(cls, count, dense, /*add=*/false);
+    for (int64_t i = 0; i < count * dim; ++i) {
+      const float bias = weights_.dense.bias == nullptr ? 0 : weights_.dense.bias[i % dim];
+      qkv_[static_cast<size_t>(i)] = std::tanh(qkv_[static_cast<size_t>(i)] + bias);
+    }
+    pooled = qkv_.data();
+  }
+  std::vector<float> scores;
+  for (int64_t i = 0; i < count; ++i) {
+    double score = weights_.score.bias == nullptr ? 0 : double{*weights_.score.bias};
+    for (int64_t d = 0; d < dim; ++d) {
+      score += double{pooled[i * dim + d]} * score_[static_cast<size_t>(d)];
+    }
+    scores.push_back(static_cast<float>(score));
+  }
+  return scores;
 }
 
 bool EncoderForward::Pool(const Text& text, std::vector<float>& embedding) const {

@@ -14,6 +14,12 @@
 
 namespace baton {
 
+// A text, or a pair of texts, as the forward pass takes it: an EncoderInput.
+struct EncoderText {
+  std::span<const TokenId> tokens;
+  int32_t second = 0;  // where a pair's second text begins; 0: no pair
+};
+
 // The forward pass of a BERT encoder over several texts at once: their tokens are the rows of one
 // product with each matrix, so that weights are read once for all of them; each attends to itself
 // alone. An embedding is the same bits whatever else is in the step.
@@ -30,11 +36,10 @@ class EncoderForward {
   // Tokens that one step takes at most, at least the context.
   int32_t step_tokens_max() const { return step_tokens_max_; }
 
-  // texts: their TextEncoder::InputTokens. Appends an embedding of length one, [dim], for each.
-  // INVALID_ARGUMENT: a text or the step does not fit the model; INTERNAL: an embedding is not
-  // finite. Nothing is appended then.
-  absl::Status Run(std::span<const std::span<const TokenId>> texts,
-                   std::vector<std::vector<float>>* embeddings);
+  // Appends an embedding of length one, [dim], for each text; of a cross-encoder the score, [1].
+  // INVALID_ARGUMENT: a text or the step does not fit the model; INTERNAL: a value is not finite.
+  // Nothing is appended then.
+  absl::Status Run(std::span<const EncoderText> texts, std::vector<std::vector<float>>* embeddings);
 
  private:
   struct LayerMatrices {
@@ -53,14 +58,16 @@ class EncoderForward {
     int64_t rows = 0;
   };
 
-  absl::Status Check(std::span<const std::span<const TokenId>> texts) const;
-  void Plan(std::span<const std::span<const TokenId>> texts);
+  absl::Status Check(std::span<const EncoderText> texts) const;
+  void Plan(std::span<const EncoderText> texts);
   void RunLayer(size_t layer);
   void Attend();
   // x_ = norm(x_ + bias), where bias is not null.
   void AddBiasAndNorm(const float* bias, const LayerNormView& norm);
   // False: a value is not finite.
   bool Pool(const Text& text, std::vector<float>& embedding) const;
+  // The scores of the step's texts, [texts].
+  std::vector<float> Score();
 
   const std::shared_ptr<const TextEncoder> encoder_;
   const EncoderShape& shape_;
@@ -70,7 +77,11 @@ class EncoderForward {
   const int32_t step_tokens_max_;
   MatrixProducts products_;
   std::vector<LayerMatrices> layers_;
-  std::vector<float> positions_;  // [context, dim]: of a token's position and type
+  std::vector<float> positions_;  // [context, dim]: of a token's position and first type
+  // The same of the second type, where a cross-encoder has one.
+  std::vector<float> second_positions_;
+  PreparedMatrix dense_;      // of a cross-encoder that has one
+  std::vector<float> score_;  // [dim], of a cross-encoder
 
   // The step's plan; [m] below is its number of tokens.
   std::vector<Text> texts_;

@@ -63,6 +63,7 @@ TEST_CASE("each rule decides what it says, in its order") {
        "llm-prefill"},
       {"decode", {}, WorkKind::kDecode, 1, WorkClass::kDecode, kFpga, "llm-decode"},
       {"embed with an SLA", Sla(999), WorkKind::kEmbed, 100, WorkClass::kEmbed, kFpga, "sla"},
+      {"rerank of a batch", {}, WorkKind::kRerank, 17, WorkClass::kRerank, kGpu, "batch"},
       {"embed of a batch", {}, WorkKind::kEmbed, 17, WorkClass::kEmbed, kGpu, "batch"},
       {"embed of a small batch", {}, WorkKind::kEmbed, 16, WorkClass::kEmbed, kGpu, "default"},
       {"a batch beats power",

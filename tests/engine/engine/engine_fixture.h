@@ -40,6 +40,12 @@ class EngineFixture {
     embedders.insert(embedders.begin(), {.embedder = *encoder});
   }
 
+  // Orders texts by a query.
+  void AddRandomReranker(const std::string& name, RandomEncoderOptions shape = {}) {
+    shape.pooling = 4;
+    AddRandomEncoder(name, shape);
+  }
+
   // Its language-model work is done by `script`; it stands before the CPU and is preferred for
   // prefill, and for decode too.
   ScriptedExecutor& AddScripted(ScriptedExecutor::Script script) {

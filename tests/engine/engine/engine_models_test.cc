@@ -33,12 +33,20 @@ struct ModelsFixture : EngineFixture {
         [&](Done<ModelReport> done) { return engine->Submit(request, std::move(done)); });
   }
 
-  absl::StatusOr<ModelReport> Unload(const std::string& name, TimeUs drain_us = 30'000'000) {
+  std::future<absl::StatusOr<ModelReport>> BeginUnload(const std::string& name,
+                                                       TimeUs drain_us = 30'000'000) {
     UnloadModelRequest request;
     request.name = name;
     request.drain_us = drain_us;
-    return Call<ModelReport>(
-        [&](Done<ModelReport> done) { return engine->Submit(request, std::move(done)); });
+    auto promise = std::make_shared<std::promise<absl::StatusOr<ModelReport>>>();
+    const auto id = engine->Submit(request, [promise](absl::StatusOr<ModelReport> report) {
+      promise->set_value(std::move(report));
+    });
+    if (!id.ok()) promise->set_value(id.status());
+    return promise->get_future();
+  }
+  absl::StatusOr<ModelReport> Unload(const std::string& name, TimeUs drain_us = 30'000'000) {
+    return Await(BeginUnload(name, drain_us));
   }
 
   std::shared_ptr<GenerateRecorder> Begin(const std::string& model, int32_t max_tokens) {
@@ -127,7 +135,7 @@ TEST_CASE("a model that cannot be loaded says why, and leaves nothing behind") {
   REQUIRE_STATUS(f.Load("a", "broken.gguf"), Code::kInvalidArgument, "broken.gguf");
   CHECK(f.State("a") == "failed");
   CHECK_THAT(f.engine->ListModels().back().detail, Catch::Contains("broken.gguf"));
-  REQUIRE_STATUS(f.Begin("a", 4)->Wait().status, Code::kFailedPrecondition, "");
+  REQUIRE_STATUS(f.Begin("a", 4)->Wait().status, Code::kNotFound, "could not be loaded");
   REQUIRE_STATUS(f.Load("b", "nothing.gguf"), Code::kNotFound, "nothing.gguf");
   REQUIRE_STATUS(f.Load("c", "../c.gguf"), Code::kInvalidArgument, "..");
   REQUIRE_STATUS(f.Load("c", "/etc/passwd"), Code::kPermissionDenied, "repository.directory");
@@ -205,7 +213,7 @@ TEST_CASE("running requests end before their model goes, or are ended") {
   };
   scripted.Hold();
   auto sink = begin();
-  auto unloaded = std::async(std::launch::async, [&] { return f.Unload("one"); });
+  auto unloaded = f.BeginUnload("one");
   REQUIRE(Eventually([&] { return f.State("one") == "unloading"; }));
   REQUIRE_STATUS(f.Begin("one", 4)->Wait().status, Code::kUnavailable, "being unloaded");
   REQUIRE_STATUS(f.Load("one", "one.gguf"), Code::kAlreadyExists, "one");
@@ -215,7 +223,7 @@ TEST_CASE("running requests end before their model goes, or are ended") {
   scripted.Resume();
   REQUIRE_OK(sink->Wait().status);
   CHECK(sink->ids.size() == 6);
-  REQUIRE_OK(unloaded.get());
+  REQUIRE_OK(Await(std::move(unloaded)));
   CHECK(f.BytesTaken() == 0);
 
   // Again, and the request outlasts what it gets. The lane goes only with the batch that is in
@@ -223,12 +231,12 @@ TEST_CASE("running requests end before their model goes, or are ended") {
   REQUIRE_OK(f.Load("one", "one.gguf"));
   scripted.Hold();
   sink = begin();
-  unloaded = std::async(std::launch::async, [&] { return f.Unload("one", 10'000); });
+  unloaded = f.BeginUnload("one", 10'000);
   REQUIRE_STATUS(sink->Wait().status, Code::kUnavailable, "drain timeout");
   CHECK(f.State("one") == "unloading");
   CHECK(f.BytesTaken() > 0);
   scripted.Resume();
-  REQUIRE_OK(unloaded.get());
+  REQUIRE_OK(Await(std::move(unloaded)));
   CHECK(f.BytesTaken() == 0);
 }
 

@@ -8,6 +8,7 @@
 
 #include "tests/engine/exec/forward_harness.h"
 #include "tests/engine/exec/naive_decoder.h"
+#include "tests/support/heap_bytes.h"
 
 namespace baton {
 namespace {
@@ -266,6 +267,23 @@ TEST_CASE("a step that does not fit is refused, naming what and by how much") {
   REQUIRE_STATUS(run(other, {.tokens = tokens, .blocks = blocks.blocks}), kInvalid, "KV layout");
   REQUIRE_OK(run(layout, {.tokens = tokens, .blocks = blocks.blocks}));
   REQUIRE_OK(forward.Run(layout, {}, [](size_t, std::span<const float>) {}));
+}
+
+TEST_CASE("a decoder takes the memory that is foretold") {
+  const TensorType type = GENERATE(TensorType::kF32, TensorType::kQ8_0, TensorType::kQ4K);
+  const auto model = RandomModel({.architecture = "gemma3",
+                                  .dim = 256,
+                                  .ffn_dim = 768,
+                                  .layers = 3,
+                                  .head_dim = 32,
+                                  .vocabulary = 2000,
+                                  .window = 6,
+                                  .type = type});
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  ThreadTeam team(2);
+  const HeapBytes heap;
+  DecoderForward forward(model, KernelsFor(level), team, 128);
+  heap.CheckTaken(DecoderForward::Bytes(*model, KernelsFor(level), 2, 128));
 }
 
 }  // namespace baton

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/support/encoder_file.h"
+#include "tests/support/heap_bytes.h"
 #include "tests/support/status_matchers.h"
 
 namespace baton {
@@ -40,7 +41,7 @@ Rows NaiveLinear(const LinearView& linear, const Rows& x) {
   for (int64_t r = 0; r < linear.w.rows; ++r) {
     const Doubles w = RowOf(linear.w, r);
     for (size_t i = 0; i < x.size(); ++i) {
-      double sum = linear.bias[r];
+      double sum = linear.bias == nullptr ? 0 : linear.bias[r];
       for (size_t c = 0; c < w.size(); ++c) sum += x[i][c] * w[c];
       y[i].push_back(sum);
     }
@@ -59,8 +60,8 @@ void NaiveNorm(const LayerNormView& norm, double epsilon, Doubles& x) {
   }
 }
 
-// Plain loops, doubles, one text at a time.
-Doubles NaiveEmbedding(const TextEncoder& encoder, const std::vector<TokenId>& tokens) {
+// Plain loops, doubles, one text or pair at a time: the last layer's rows.
+Rows NaiveRows(const TextEncoder& encoder, const std::vector<TokenId>& tokens, size_t second = 0) {
   const EncoderShape& shape = encoder.shape();
   const EncoderWeights& w = encoder.weights();
   const size_t head_dim = static_cast<size_t>(shape.head_dim);
@@ -68,7 +69,8 @@ Doubles NaiveEmbedding(const TextEncoder& encoder, const std::vector<TokenId>& t
   for (size_t i = 0; i < tokens.size(); ++i) {
     x.push_back(RowOf(w.token_embedding, tokens[i]));
     Add(RowOf(w.position_embedding, static_cast<int64_t>(i)), x[i]);
-    if (w.type_embedding.data != nullptr) Add(RowOf(w.type_embedding, 0), x[i]);
+    const bool is_second = second > 0 && i >= second && w.type_embedding.rows > 1;
+    if (w.type_embedding.data != nullptr) Add(RowOf(w.type_embedding, is_second ? 1 : 0), x[i]);
     NaiveNorm(w.embedding_norm, shape.norm_epsilon, x[i]);
   }
   for (const EncoderLayerWeights& layer : w.layers) {
@@ -108,6 +110,12 @@ Doubles NaiveEmbedding(const TextEncoder& encoder, const std::vector<TokenId>& t
       NaiveNorm(layer.ffn_norm, shape.norm_epsilon, x[i]);
     }
   }
+  return x;
+}
+
+Doubles NaiveEmbedding(const TextEncoder& encoder, const std::vector<TokenId>& tokens) {
+  const EncoderShape& shape = encoder.shape();
+  const Rows x = NaiveRows(encoder, tokens);
   Doubles pooled = x[0];
   if (shape.pooling == Pooling::kMean) {
     for (size_t i = 1; i < x.size(); ++i) Add(x[i], pooled);
@@ -116,6 +124,16 @@ Doubles NaiveEmbedding(const TextEncoder& encoder, const std::vector<TokenId>& t
   for (const double value : pooled) squares += value * value;
   for (double& value : pooled) value /= std::sqrt(squares);
   return pooled;
+}
+
+double NaiveScore(const TextEncoder& encoder, const std::vector<TokenId>& tokens, size_t second) {
+  const EncoderWeights& w = encoder.weights();
+  Rows pooled = {NaiveRows(encoder, tokens, second)[0]};
+  if (w.dense.w.data != nullptr) {
+    pooled = NaiveLinear(w.dense, pooled);
+    for (double& value : pooled[0]) value = std::tanh(value);
+  }
+  return NaiveLinear(w.score, pooled)[0][0];
 }
 
 std::vector<std::vector<TokenId>> RandomTexts(const std::vector<size_t>& lengths,
@@ -131,9 +149,10 @@ std::vector<std::vector<TokenId>> RandomTexts(const std::vector<size_t>& lengths
 
 std::vector<std::vector<float>> Embed(EncoderForward& forward,
                                       const std::vector<std::vector<TokenId>>& texts) {
-  const std::vector<std::span<const TokenId>> spans(texts.begin(), texts.end());
+  std::vector<EncoderText> inputs;
+  for (const auto& text : texts) inputs.push_back({.tokens = text});
   std::vector<std::vector<float>> embeddings;
-  REQUIRE_OK(forward.Run(spans, &embeddings));
+  REQUIRE_OK(forward.Run(inputs, &embeddings));
   REQUIRE(embeddings.size() == texts.size());
   return embeddings;
 }
@@ -185,6 +204,50 @@ TEST_CASE("embeddings equal plain loops, for every type and shape") {
   }
 }
 
+TEST_CASE("scores of pairs equal plain loops, in any batch") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  struct Case {
+    RandomEncoderOptions options;
+    double error_max;
+  };
+  const double rounded = KernelsFor(level).quantise != nullptr ? 0.1 : 2e-4;
+  const Case test = GENERATE_COPY(
+      Case{{.pooling = 4}, 2e-4},
+      Case{{.dim = 48, .heads = 3, .token_types = 1, .pooling = 4}, 2e-4},
+      Case{{.token_types = 0, .pooling = 4, .dense_head = false, .seed = 2}, 2e-4},
+      Case{{.token_types = 3, .pooling = 4, .score_head = false, .seed = 3}, 2e-4},
+      Case{{.pooling = 4, .type = TensorType::kF16, .seed = 4}, 2e-4},
+      Case{{.ffn_dim = 256, .pooling = 4, .type = TensorType::kQ8_0, .seed = 5}, rounded});
+  CAPTURE(Name(level), test.options.seed);
+  const auto encoder = RandomEncoder(test.options);
+  ThreadTeam team(2);
+  EncoderForward forward(encoder, KernelsFor(level), team);
+  const auto texts = RandomTexts({3, 4, 7, 16, 33, 64}, test.options.vocabulary);
+  std::vector<EncoderText> pairs;
+  for (const auto& text : texts) {
+    pairs.push_back({.tokens = text, .second = static_cast<int32_t>(1 + text.size() / 3)});
+  }
+  std::vector<std::vector<float>> scores;
+  REQUIRE_OK(forward.Run(pairs, &scores));
+  REQUIRE(scores.size() == texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    CAPTURE(texts[i].size());
+    REQUIRE(scores[i].size() == 1);
+    const double naive = NaiveScore(*encoder, texts[i], static_cast<size_t>(pairs[i].second));
+    CHECK(std::abs(scores[i][0] - naive) < test.error_max);
+    std::vector<std::vector<float>> alone;
+    REQUIRE_OK(forward.Run({&pairs[i], 1}, &alone));
+    CHECK(alone[0] == scores[i]);
+  }
+  // The types tell the texts of a pair apart.
+  if (test.options.token_types > 1) {
+    std::vector<std::vector<float>> single;
+    const EncoderText text = {.tokens = texts[4]};
+    REQUIRE_OK(forward.Run({&text, 1}, &single));
+    CHECK(single[0] != scores[4]);
+  }
+}
+
 TEST_CASE("an embedding is the same bits alone, in any batch and by any number of threads") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
   const TensorType type = GENERATE(TensorType::kF32, TensorType::kF16, TensorType::kQ8_0);
@@ -201,14 +264,25 @@ TEST_CASE("an embedding is the same bits alone, in any batch and by any number o
   for (size_t i = 0; i < texts.size(); ++i) CHECK(reversed[texts.size() - 1 - i] == all[i]);
 }
 
+TEST_CASE("an encoder takes the memory that is foretold") {
+  const auto encoder = RandomEncoder(
+      {.dim = 256, .ffn_dim = 768, .layers = 3, .pooling = 4, .type = TensorType::kQ8_0});
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  ThreadTeam team(2);
+  const HeapBytes heap;
+  EncoderForward forward(encoder, KernelsFor(level), team);
+  heap.CheckTaken(EncoderForward::Bytes(*encoder, KernelsFor(level), 2));
+}
+
 TEST_CASE("what does not fit the encoder is refused with the limit") {
   const auto encoder = RandomEncoder({});
   ThreadTeam team(1);
   EncoderForward forward(encoder, KernelsFor(SimdLevel::kBaseline), team);
   std::vector<std::vector<float>> embeddings;
   const auto run = [&](const std::vector<std::vector<TokenId>>& texts) {
-    return forward.Run(std::vector<std::span<const TokenId>>(texts.begin(), texts.end()),
-                       &embeddings);
+    std::vector<EncoderText> inputs;
+    for (const auto& text : texts) inputs.push_back({.tokens = text});
+    return forward.Run(inputs, &embeddings);
   };
   REQUIRE_STATUS(run({std::vector<TokenId>(65, 7)}), absl::StatusCode::kInvalidArgument,
                  "a text of 65 tokens, model random takes 1 to 64");

@@ -61,15 +61,15 @@ TEST_CASE("a text stands between [CLS] and [SEP], a long one by its beginning", 
   REQUIRE_OK(encoder);
   const auto tokens = (*encoder)->tokenizer().Encode("the tower is");
   REQUIRE(tokens.size() == 3);
-  CHECK((*encoder)->InputTokens("the tower is") ==
+  CHECK((*encoder)->InputOf("the tower is").tokens ==
         std::vector<TokenId>{2, tokens[0], tokens[1], tokens[2], 3});
-  CHECK((*encoder)->InputTokens("") == std::vector<TokenId>{2, 3});
-  const auto cut = (*encoder)->InputTokens("the tower is the tower is the tower is");
+  CHECK((*encoder)->InputOf("").tokens == std::vector<TokenId>{2, 3});
+  const auto cut = (*encoder)->InputOf("the tower is the tower is the tower is").tokens;
   CHECK(cut == std::vector<TokenId>{2, tokens[0], tokens[1], tokens[2], tokens[0], tokens[1],
                                     tokens[2], 3});
   const auto smallest = Load(RandomEncoderBytes({.context_tokens = 2}));
   REQUIRE_OK(smallest);
-  CHECK((*smallest)->InputTokens("the tower") == std::vector<TokenId>{2, 3});
+  CHECK((*smallest)->InputOf("the tower").tokens == std::vector<TokenId>{2, 3});
 }
 
 TEST_CASE("what an encoder cannot be is refused by key", "[text_encoder]") {
@@ -84,7 +84,7 @@ TEST_CASE("what an encoder cannot be is refused by key", "[text_encoder]") {
   const auto nothing = [](GgufWriter&) {};
   const Wrong cases[] = {
       {"no pooling", [](auto& o) { o.pooling = 0; }, nothing, StatusCode::kUnimplemented,
-       "key 'bert.pooling_type' is 0, only 1 (mean) and 2 (cls) are supported"},
+       "key 'bert.pooling_type' is 0, only 1 (mean), 2 (cls) and 4 (rank) are supported"},
       {"last", [](auto& o) { o.pooling = 3; }, nothing, StatusCode::kUnimplemented,
        "'bert.pooling_type' is 3"},
       {"heads", [](auto& o) { o.heads = 5; }, nothing, StatusCode::kInvalidArgument,
@@ -111,6 +111,58 @@ TEST_CASE("what an encoder cannot be is refused by key", "[text_encoder]") {
     AddRandomEncoderTensors(options, writer);
     REQUIRE_STATUS(Load(writer.Bytes()), wrong.code, wrong.message);
   }
+}
+
+TEST_CASE("rerankers have a head of one or two matrices, and read pairs", "[text_encoder]") {
+  for (const RandomEncoderOptions& options :
+       {RandomEncoderOptions{.context_tokens = 16, .pooling = 4},
+        RandomEncoderOptions{.context_tokens = 16, .pooling = 4, .dense_head = false},
+        RandomEncoderOptions{.context_tokens = 16, .pooling = 4, .score_head = false},
+        RandomEncoderOptions{.context_tokens = 16, .pooling_key = false}}) {
+    CAPTURE(options.dense_head, options.score_head, options.pooling_key);
+    RandomEncoderOptions of_file = options;
+    of_file.pooling = 4;
+    const auto encoder = Load(RandomEncoderBytes(of_file));
+    REQUIRE_OK(encoder);
+    CHECK((*encoder)->kind() == Embedder::Kind::kCrossEncoder);
+    CHECK((*encoder)->dimension() == 1);
+    const EncoderWeights& weights = (*encoder)->weights();
+    CHECK((weights.dense.w.data != nullptr) == (options.dense_head && options.score_head));
+    CHECK(weights.score.w.rows == 1);
+    CHECK(weights.score.bias != nullptr);
+
+    const TextEncoder::First query = (*encoder)->FirstOf("the tower");
+    CHECK_FALSE(query.truncated);
+    const EncoderInput pair = (*encoder)->PairOf(query, "is the ferry");
+    std::vector<TokenId> wanted = (*encoder)->InputOf("the tower").tokens;
+    const std::vector<TokenId> second = (*encoder)->InputOf("is the ferry").tokens;
+    CHECK(pair.second == static_cast<int32_t>(wanted.size()));
+    wanted.insert(wanted.end(), second.begin() + 1, second.end());
+    CHECK(pair.tokens == wanted);
+    CHECK_FALSE(pair.truncated);
+    CHECK((*encoder)->PairOf(query, "").tokens.size() == 5);
+
+    const TextEncoder::First longest = (*encoder)->FirstOf(std::string(1000, '.'));
+    CHECK(longest.truncated);
+    CHECK(longest.tokens.size() == 6);  // half of the 13 that three others leave
+    const EncoderInput full = (*encoder)->PairOf(longest, "the tower is the ferry of the tower");
+    CHECK(full.truncated);
+    CHECK(full.tokens.size() == 16);
+    CHECK(full.tokens.back() == 3);
+    CHECK(full.second == 8);
+  }
+  REQUIRE_STATUS(Load(RandomEncoderBytes({.pooling = 4, .dense_head = false, .score_head = false})),
+                 StatusCode::kInvalidArgument, "tensor 'cls.output.weight' is missing");
+  REQUIRE_STATUS(Load(RandomEncoderBytes({.context_tokens = 7, .pooling = 4})),
+                 StatusCode::kInvalidArgument, "a pair needs 8");
+  // A head of several labels.
+  RandomEncoderOptions several = {.pooling = 4, .dense_head = false, .score_head = false};
+  GgufWriter writer;
+  AddRandomEncoderKeys(several, writer);
+  AddRandomEncoderTensors(several, writer);
+  writer.AddTensor("cls.output.weight", {64, 3}, TensorType::kF32, std::vector<float>(192));
+  REQUIRE_STATUS(Load(writer.Bytes()), StatusCode::kInvalidArgument,
+                 "tensor 'cls.output.weight' is of shape [3, 64], wanted [1, 64]");
 }
 
 TEST_CASE("tensors that do not fit the keys are refused by name", "[text_encoder]") {

@@ -178,6 +178,25 @@ TEST_CASE("without a model, or asked so, the passages are the answer") {
   CHECK(nothing.citations.empty());
 }
 
+TEST_CASE("a reranker's scores order the passages instead of the question's words") {
+  const AskMachine machine({.question = "Which ferry is number 0?", .k = 2},
+                           {.answer_score_min = 0.5}, {.reason = "none"});
+  const auto found = Found(4);
+  const auto texts = AskMachine::PassageTexts(found);
+  REQUIRE_OK(texts);
+  REQUIRE(texts->size() == 4);
+  CHECK((*texts)[3] == "Ferries\nOpening words. The ferry number 3 sails.");
+  const auto context = machine.Prepare(found, {{0.1f, 0.2f, 0.9f, 0.4f}});
+  REQUIRE_OK(context);
+  REQUIRE(context->passages.size() == 2);
+  CHECK(context->passages[0].document_id == "doc2");
+  CHECK(context->passages[0].score == 0.9f);
+  CHECK(context->passages[1].document_id == "doc3");
+  CHECK(context->citations.size() == 1);  // the other is below answer_score_min
+  REQUIRE_STATUS(AskMachine::PassageTexts({{.id = 7}}), absl::StatusCode::kInvalidArgument,
+                 "document_id");
+}
+
 TEST_CASE("a question that does not fit and a point that is no passage are errors") {
   const AskMachine small({.question = std::string(400, 'q')}, {},
                          {.tokenizer = &kTokenizer, .context_tokens = 300});
