@@ -29,9 +29,18 @@ int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOp
 
 }  // namespace
 
+KvLayout LlmLane::KvLayoutOf(const LlmShape& shape, const KvOptions& kv) {
+  const std::optional<KvType> type = KvTypeOf(kv.type);
+  BATON_CHECK(type.has_value());  // the options' OneOf
+  return WithBlockTokens({.layers = shape.layers,
+                          .kv_heads = shape.kv_heads,
+                          .head_dim = shape.head_dim,
+                          .type = *type});
+}
+
 int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
                          const KvOptions& kv) {
-  const KvLayout layout = MakeKvLayout(shape.layers, shape.kv_heads, shape.head_dim);
+  const KvLayout layout = KvLayoutOf(shape, kv);
   return KvBlocks(shape, layout, schedule, kv) * layout.block_bytes();
 }
 
@@ -39,7 +48,7 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env) {
   const LlmShape& shape = model->shape();
-  const KvLayout layout = MakeKvLayout(shape.layers, shape.kv_heads, shape.head_dim);
+  const KvLayout layout = KvLayoutOf(shape, kv);
   const int64_t blocks = KvBlocks(shape, layout, schedule, kv);
   if (blocks < 1 || blocks > INT32_MAX) {
     return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,

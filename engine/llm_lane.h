@@ -93,6 +93,9 @@ class LlmLane {
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env);
 
+  // Of the KV blocks of a model of this shape.
+  static KvLayout KvLayoutOf(const LlmShape& shape, const KvOptions& kv);
+
   // Nothing of it runs. On any thread; the executors still have the model.
   ~LlmLane();
   LlmLane(const LlmLane&) = delete;

@@ -126,7 +126,8 @@ void Engine::Loop::TakeOver(const std::string& name, LoadedModel model) {
   llm_lanes_.push_back(std::move(model.lane));
   grammars_.emplace(model.language.get(),
                     std::make_shared<GrammarCache>(model.language->tokenizer()));
-  models_.SetReady(name, std::move(model.language));
+  const KvLayout kv = LlmLane::KvLayoutOf(model.language->shape(), options_.kv);
+  models_.SetReady(name, std::move(model.language), kv);
 }
 
 absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Load(const LoadModelRequest& request,

@@ -31,6 +31,9 @@ struct ModelReport {
   int32_t embedding_dimension = 0;
   int64_t parameters = 0;
   int64_t weight_bytes = 0;
+  // Of a language model that is ready: how keys and values are kept, and bytes of them per token.
+  std::string kv_type;
+  int64_t kv_token_bytes = 0;
 };
 
 }  // namespace baton

@@ -199,11 +199,14 @@ void ModelTable::SetReady(Entry& entry) {
       .Set(static_cast<double>(report.memory_bytes));
 }
 
-void ModelTable::SetReady(const std::string& name, std::shared_ptr<const LanguageModel> model) {
+void ModelTable::SetReady(const std::string& name, std::shared_ptr<const LanguageModel> model,
+                          const KvLayout& kv) {
   const std::lock_guard lock(mutex_);
   Entry* const entry = Find(name);
   BATON_CHECK(entry != nullptr);
   Fill(*model, entry->report);
+  entry->report.kv_type = Name(kv.type);
+  entry->report.kv_token_bytes = kv.token_bytes();
   entry->language = std::move(model);
   SetReady(*entry);
 }

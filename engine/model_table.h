@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/metrics.h"
 #include "engine/embedder_part.h"
+#include "engine/kv/kv_layout.h"
 #include "engine/model/language_model.h"
 #include "engine/model_report.h"
 
@@ -46,7 +47,8 @@ class ModelTable {
 
   // ALREADY_EXISTS: another has the name; one that failed does not keep it.
   absl::Status Begin(const std::string& name, const std::string& path);
-  void SetReady(const std::string& name, std::shared_ptr<const LanguageModel> model);
+  void SetReady(const std::string& name, std::shared_ptr<const LanguageModel> model,
+                const KvLayout& kv);
   void SetReady(const std::string& name, std::shared_ptr<const EmbedderPart> embedder);
   // Of those that failed, the last few stay listed.
   void SetFailed(const std::string& name, std::string_view reason);

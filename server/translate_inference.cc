@@ -222,6 +222,8 @@ void ToProto(const ModelReport& report, v1::Model& proto) {
   proto.set_state(static_cast<v1::Model::State>(static_cast<int>(report.state) + 1));
   proto.set_detail(report.detail);
   proto.set_memory_bytes(report.memory_bytes);
+  proto.set_kv_type(report.kv_type);
+  proto.set_kv_token_bytes(report.kv_token_bytes);
 }
 
 }  // namespace baton

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,7 +12,7 @@
 #include "absl/status/status.h"
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
-#include "engine/kv/block_pool.h"
+#include "engine/kv/kv_layout.h"
 #include "engine/model/embedder.h"
 #include "engine/model/language_model.h"
 #include "engine/model/logits_processor.h"
@@ -42,8 +43,8 @@ struct LlmItem {
   // kPrefill: the tokens. kDecode: behind the token last sampled into the slot, which may not be
   // known yet when the batch is submitted, guesses of what follows it; usually none.
   std::vector<TokenId> tokens;
-  // Blocks of positions [0, position + tokens fed), in order: each [KvLayout::block_elements()].
-  std::vector<float*> blocks;
+  // Blocks of positions [0, position + tokens fed), in order: each [KvLayout::block_bytes()].
+  std::vector<std::byte*> blocks;
   // Sample a token after the last position, into the slot. kDecode: and one after each guess that
   // is what was sampled before it, as if they had been fed one by one.
   bool sample = false;

@@ -7,13 +7,6 @@
 
 namespace baton {
 
-KvLayout MakeKvLayout(int32_t layers, int32_t kv_heads, int32_t head_dim) {
-  constexpr int64_t kBlockBytesMax = 2 << 20;
-  KvLayout layout{.layers = layers, .kv_heads = kv_heads, .head_dim = head_dim, .block_tokens = 64};
-  while (layout.block_tokens > 8 && layout.block_bytes() > kBlockBytesMax) layout.block_tokens /= 2;
-  return layout;
-}
-
 absl::StatusOr<std::unique_ptr<KvBlockPool>> KvBlockPool::Create(const KvLayout& layout,
                                                                  int32_t block_count) {
   BATON_CHECK(block_count > 0 && layout.block_bytes() > 0);
@@ -26,10 +19,10 @@ absl::StatusOr<std::unique_ptr<KvBlockPool>> KvBlockPool::Create(const KvLayout&
         StrCat("cannot map ", bytes, " bytes for ", block_count, " KV blocks"));
   }
   return std::unique_ptr<KvBlockPool>(
-      new KvBlockPool(layout, block_count, static_cast<float*>(memory)));
+      new KvBlockPool(layout, block_count, static_cast<std::byte*>(memory)));
 }
 
-KvBlockPool::KvBlockPool(const KvLayout& layout, int32_t block_count, float* memory)
+KvBlockPool::KvBlockPool(const KvLayout& layout, int32_t block_count, std::byte* memory)
     : layout_(layout),
       memory_(memory),
       generations_(static_cast<size_t>(block_count), 0),
@@ -71,9 +64,9 @@ bool KvBlockPool::IsCurrent(KvBlockRef block) const {
          (block.generation & 1) == 1;
 }
 
-float* KvBlockPool::Data(KvBlockRef block) {
+std::byte* KvBlockPool::Data(KvBlockRef block) {
   BATON_CHECK(IsCurrent(block));
-  return memory_ + block.id.value() * layout_.block_elements();
+  return memory_ + block.id.value() * layout_.block_bytes();
 }
 
 }  // namespace baton

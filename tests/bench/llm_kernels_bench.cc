@@ -1,8 +1,12 @@
-// The CPU executor's matrix products on one thread beside what the machine can do. A batch of one
-// reads every weight from memory once, so its limit is the read bandwidth measured in the same run;
-// larger batches read it once for all their tokens. Figures: TYPE.mN.tokens_per_s is how often a
-// second the whole matrix is multiplied with one token's activations.
+// The CPU executor's matrix products and attention on one thread beside what the machine can do. A
+// batch of one reads every weight from memory once, so its limit is the read bandwidth measured in
+// the same run; larger batches read it once for all their tokens. Figures: TYPE.mN.tokens_per_s is
+// how often a second the whole matrix is multiplied with one token's activations.
+//
+// attention.TYPE.gN.tokens_per_s is how often a second one position attends to a long text, of N
+// query heads for each key/value head; its limit is reading the keys and values once.
 
+#include <cstddef>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -10,6 +14,7 @@
 
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/packed_matrix.h"
+#include "engine/kv/kv_layout.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/quantise.h"
 #include "tests/support/read_bandwidth.h"
@@ -98,6 +103,92 @@ class Product {
   std::vector<int32_t> sums_32_;
 };
 
+// Attention of one position over a text whose keys and values fill memory, not a cache.
+class LongAttention {
+ public:
+  static constexpr int64_t kHeadDim = 64;
+  static constexpr int32_t kKvHeads = 4;
+  static constexpr int64_t kGroupMax = 8;
+
+  LongAttention(const CpuKernels& kernels, KvType type, int64_t blocks)
+      : kernels_(kernels),
+        layout_({.layers = 1,
+                 .kv_heads = kKvHeads,
+                 .head_dim = kHeadDim,
+                 .block_tokens = 64,
+                 .type = type}),
+        memory_(static_cast<size_t>(blocks * layout_.block_bytes())),
+        q_(kGroupMax * kHeadDim, 0.5f),
+        out_(q_.size()),
+        scratch_(static_cast<size_t>(AttentionScratch(kGroupMax, layout_.block_tokens))) {
+    std::mt19937_64 random(1);
+    std::normal_distribution<float> normal;
+    std::vector<float> vectors(kKvHeads * kHeadDim);
+    for (float& value : vectors) value = normal(random);
+    for (int64_t block = 0; block < blocks; ++block) {
+      std::byte* const data = memory_.data() + block * layout_.block_bytes();
+      blocks_.push_back(data);
+      for (int64_t i = 0; i < 2 * layout_.block_tokens; ++i) {
+        kernels_.store_kv({.x = vectors.data(),
+                           .out = data + i % 2 * layout_.plane_bytes(),
+                           .type = type,
+                           .area_bytes = layout_.area_bytes(),
+                           .position = i / 2,
+                           .block_tokens = layout_.block_tokens,
+                           .heads = kKvHeads,
+                           .head_dim = kHeadDim});
+      }
+    }
+  }
+
+  void Run(int64_t group) {
+    for (int64_t head = 0; head < kKvHeads; ++head) {
+      kernels_.attention({.q = q_.data(),
+                          .out = out_.data(),
+                          .blocks = blocks_.data(),
+                          .type = layout_.type,
+                          .key_offset = head * layout_.area_bytes(),
+                          .value_offset = layout_.plane_bytes() + head * layout_.area_bytes(),
+                          .block_tokens = layout_.block_tokens,
+                          .first = 0,
+                          .positions = std::ssize(blocks_) * layout_.block_tokens,
+                          .group = group,
+                          .head_dim = kHeadDim,
+                          .scale = 0.125f,
+                          .score_cap = 0,
+                          .scratch = scratch_.data()});
+    }
+  }
+
+  double bytes() const { return static_cast<double>(memory_.size()); }
+
+ private:
+  const CpuKernels& kernels_;
+  const KvLayout layout_;
+  std::vector<std::byte> memory_;
+  std::vector<const std::byte*> blocks_;
+  std::vector<float> q_;
+  std::vector<float> out_;
+  std::vector<float> scratch_;
+};
+
+void RunAttention(const BenchArgs& args, const CpuKernels& kernels, BenchReport& report) {
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+    const double read_gb_per_s = ReadBandwidth(args.tiny);
+    LongAttention attention(kernels, type, args.tiny ? 2 : 2048);
+    const std::string name = "attention." + std::string(Name(type));
+    report.Add(name + ".read_gb_per_s", read_gb_per_s, "GB/s, one thread that only reads");
+    for (const int64_t group : {1, 4, 8}) {
+      const double seconds = BestSecondsPerCall(args.tiny, [&] { attention.Run(group); });
+      const std::string row = name + ".g" + std::to_string(group);
+      const double gb_per_s = attention.bytes() / seconds * 1e-9;
+      report.Add(row + ".tokens_per_s", 1 / seconds, "positions/s");
+      report.Add(row + ".gb_per_s", gb_per_s, "GB/s of keys and values");
+      report.Add(row + ".bandwidth_share", gb_per_s / read_gb_per_s, "of the read bandwidth");
+    }
+  }
+}
+
 int Run(const BenchArgs& args) {
   BenchReport report(args);
   const int64_t rows = args.tiny ? 32 : 32768;
@@ -129,6 +220,7 @@ int Run(const BenchArgs& args) {
       }
     }
   }
+  RunAttention(args, kernels, report);
   return report.Finish();
 }
 

@@ -113,8 +113,8 @@ void RunPrompt(std::shared_ptr<const LanguageModel> model) {
                            .block_tokens = 8};
   constexpr std::array<TokenId, 10> kPrompt = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   if (shape.context_tokens < std::ssize(kPrompt)) return;
-  std::vector<float> memory(static_cast<size_t>(2 * layout.block_elements()));
-  float* const blocks[] = {memory.data(), memory.data() + layout.block_elements()};
+  std::vector<std::byte> memory(static_cast<size_t>(2 * layout.block_bytes()));
+  std::byte* const blocks[] = {memory.data(), memory.data() + layout.block_bytes()};
   ThreadTeam team(1);
   DecoderForward forward(std::move(model), KernelsFor(DetectedSimdLevel()), team, 16);
   const ForwardItem item = {.tokens = kPrompt, .position = 0, .blocks = blocks, .logits = 1};

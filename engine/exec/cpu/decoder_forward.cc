@@ -250,11 +250,20 @@ void DecoderForward::PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer) 
       AddTo(weights.value_bias, kv_dim_, v);
 
       const int32_t position = rows_[row].position;
-      float* const keys = rows_[row].item->blocks[position / layout.block_tokens] +
-                          layer * layout.layer_elements() +
-                          position % layout.block_tokens * kv_dim_;
-      std::copy_n(k, kv_dim_, keys);
-      std::copy_n(v, kv_dim_, keys + layout.plane_elements());
+      std::byte* const keys =
+          rows_[row].item->blocks[position / layout.block_tokens] + layer * layout.layer_bytes();
+      StoreKvArgs store = {.x = k,
+                           .out = keys,
+                           .type = layout.type,
+                           .area_bytes = layout.area_bytes(),
+                           .position = position % layout.block_tokens,
+                           .block_tokens = layout.block_tokens,
+                           .heads = shape_.kv_heads,
+                           .head_dim = shape_.head_dim};
+      kernels_.store_kv(store);
+      store.x = v;
+      store.out = keys + layout.plane_bytes();
+      kernels_.store_kv(store);
     }
   });
 }
@@ -276,13 +285,13 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
           const int64_t kv_head = task / m;  // neighbouring tasks share keys and values
           const int64_t row = task % m;
           const int64_t first_head = row * query_dim_ + kv_head * group * shape_.head_dim;
-          const int64_t keys = layer * layout.layer_elements() + kv_head * shape_.head_dim;
+          const int64_t keys = layer * layout.layer_bytes() + kv_head * layout.area_bytes();
           kernels_.attention({.q = q_.data() + first_head,
                               .out = attended_.data() + first_head,
                               .blocks = rows_[row].item->blocks.data(),
+                              .type = layout.type,
                               .key_offset = keys,
-                              .value_offset = keys + layout.plane_elements(),
-                              .row_stride = kv_dim_,
+                              .value_offset = keys + layout.plane_bytes(),
                               .block_tokens = layout.block_tokens,
                               .first = first_of(rows_[row]),
                               .positions = rows_[row].position + 1,

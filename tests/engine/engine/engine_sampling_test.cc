@@ -243,7 +243,8 @@ TEST_CASE("log probabilities are those of the model, whatever the settings") {
   all.insert(all.end(), generated.ids.begin(), generated.ids.end());
   std::vector<TokenLogprobs> got = sink->prompt.logprobs;
   got.insert(got.end(), generated.logprobs.begin(), generated.logprobs.end());
-  const KvLayout layout = LayoutOf(f.models[0]->shape(), 8);
+  const KvLayout layout =
+      LayoutOf(f.models[0]->shape(), 8, f.engine->KvLayoutOf(*f.models[0]).type);
   ThreadTeam team(1);
   DecoderForward forward(f.models[0], KernelsFor(DetectedSimdLevel()), team, 64);
   SequenceBlocks blocks(layout, 64);

@@ -1,89 +1,136 @@
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstring>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/kv/kv_layout.h"
+#include "tests/support/quantise.h"
 
 namespace baton {
 namespace {
 
 constexpr uint32_t kSeed = 20260802;
 
-// One layer's keys and values in blocks, as a KV pool would hold them: [block][k, v][tokens][heads]
-// [head_dim], and a group of queries for one of the heads.
+// One layer's keys and values in blocks of a KvLayout, a group of queries for one of the heads, and
+// what of the keys and values was kept, read back element by element.
 struct Problem {
   int64_t first;
   int64_t positions;
-  int64_t block_tokens;
-  int64_t kv_heads;
+  KvLayout layout;
   int64_t kv_head;
   int64_t group;
-  int64_t head_dim;
   float score_cap;
-  std::vector<std::vector<float>> blocks;
+  std::vector<std::vector<std::byte>> blocks;
   std::vector<float> q;
-
-  int64_t row() const { return kv_heads * head_dim; }
-  const float* Key(int64_t position) const {
-    return blocks[position / block_tokens].data() + position % block_tokens * row() +
-           kv_head * head_dim;
-  }
-  const float* Value(int64_t position) const { return Key(position) + block_tokens * row(); }
+  std::vector<std::vector<float>> keys;  // [positions][head_dim], of kv_head; of [first, positions)
+  std::vector<std::vector<float>> values;
 };
 
-Problem RandomProblem(Problem problem, float spread, std::mt19937& random) {
-  std::normal_distribution<float> normal(0.0f, spread);
-  const int64_t count = (problem.positions + problem.block_tokens - 1) / problem.block_tokens;
-  problem.blocks.resize(static_cast<size_t>(count));
-  for (std::vector<float>& block : problem.blocks) {
-    // What lies outside the positions is never read as a score or a value.
-    block.assign(static_cast<size_t>(2 * problem.block_tokens * problem.row()), NAN);
+// One element as the layout's comment says.
+float Element(const KvLayout& layout, const std::byte* area, int64_t position, int64_t d) {
+  const int64_t at = position * layout.head_dim + d;
+  switch (layout.type) {
+    case KvType::kF32: {
+      float value;
+      std::memcpy(&value, area + 4 * at, sizeof(value));
+      return value;
+    }
+    case KvType::kF16: {
+      uint16_t half;
+      std::memcpy(&half, area + 2 * at, sizeof(half));
+      return F16ToF32(half);
+    }
+    case KvType::kInt8:
+      break;
   }
+  float scale;
+  std::memcpy(&scale,
+              area + layout.block_tokens * layout.head_dim + position * int64_t{sizeof(scale)},
+              sizeof(scale));
+  return scale * static_cast<float>(static_cast<int8_t>(area[at]));
+}
+
+void Store(const CpuKernels& kernels, const KvLayout& layout, std::span<const float> x,
+           int64_t position, std::byte* out) {
+  kernels.store_kv({.x = x.data(),
+                    .out = out,
+                    .type = layout.type,
+                    .area_bytes = layout.area_bytes(),
+                    .position = position,
+                    .block_tokens = layout.block_tokens,
+                    .heads = layout.kv_heads,
+                    .head_dim = layout.head_dim});
+}
+
+Problem RandomProblem(const CpuKernels& kernels, Problem problem, float spread,
+                      std::mt19937& random) {
+  const KvLayout& layout = problem.layout;
+  std::normal_distribution<float> normal(0.0f, spread);
+  const int64_t count = (problem.positions + layout.block_tokens - 1) / layout.block_tokens;
+  problem.blocks.resize(static_cast<size_t>(count));
+  for (std::vector<std::byte>& block : problem.blocks) {
+    // What lies outside the positions is never read as a score or a value: NaN in f32 and f16, and
+    // as a scale of int8.
+    block.assign(static_cast<size_t>(layout.block_bytes()), std::byte{0xff});
+  }
+  problem.keys.resize(static_cast<size_t>(problem.positions));
+  problem.values.resize(static_cast<size_t>(problem.positions));
+  std::vector<float> vectors(static_cast<size_t>(layout.kv_heads * layout.head_dim));
   for (int64_t position = problem.first; position < problem.positions; ++position) {
-    for (int64_t d = 0; d < problem.head_dim; ++d) {
-      const_cast<float*>(problem.Key(position))[d] = normal(random);
-      const_cast<float*>(problem.Value(position))[d] = normal(random);
+    const int64_t in_block = position % layout.block_tokens;
+    std::byte* const block = problem.blocks[position / layout.block_tokens].data();
+    for (const bool key : {true, false}) {
+      for (float& value : vectors) value = normal(random);
+      std::byte* const plane = block + (key ? 0 : layout.plane_bytes());
+      Store(kernels, layout, vectors, in_block, plane);
+      for (int64_t d = 0; d < layout.head_dim; ++d) {
+        (key ? problem.keys : problem.values)[position].push_back(
+            Element(layout, plane + problem.kv_head * layout.area_bytes(), in_block, d));
+      }
     }
   }
-  problem.q.resize(static_cast<size_t>(problem.group * problem.head_dim));
+  problem.q.resize(static_cast<size_t>(problem.group * layout.head_dim));
   for (float& value : problem.q) value = normal(random);
   return problem;
 }
 
 std::vector<float> Run(const CpuKernels& kernels, const Problem& problem, float scale) {
-  std::vector<const float*> blocks;
-  for (const std::vector<float>& block : problem.blocks) blocks.push_back(block.data());
+  const KvLayout& layout = problem.layout;
+  std::vector<const std::byte*> blocks;
+  for (const std::vector<std::byte>& block : problem.blocks) blocks.push_back(block.data());
   std::vector<float> out(problem.q.size(), NAN);
   std::vector<float> scratch(
-      static_cast<size_t>(AttentionScratch(problem.group, problem.block_tokens)));
-  kernels.attention(
-      {.q = problem.q.data(),
-       .out = out.data(),
-       .blocks = blocks.data(),
-       .key_offset = problem.kv_head * problem.head_dim,
-       .value_offset = problem.block_tokens * problem.row() + problem.kv_head * problem.head_dim,
-       .row_stride = problem.row(),
-       .block_tokens = problem.block_tokens,
-       .first = problem.first,
-       .positions = problem.positions,
-       .group = problem.group,
-       .head_dim = problem.head_dim,
-       .scale = scale,
-       .score_cap = problem.score_cap,
-       .scratch = scratch.data()});
+      static_cast<size_t>(AttentionScratch(problem.group, layout.block_tokens)));
+  kernels.attention({.q = problem.q.data(),
+                     .out = out.data(),
+                     .blocks = blocks.data(),
+                     .type = layout.type,
+                     .key_offset = problem.kv_head * layout.area_bytes(),
+                     .value_offset = layout.plane_bytes() + problem.kv_head * layout.area_bytes(),
+                     .block_tokens = layout.block_tokens,
+                     .first = problem.first,
+                     .positions = problem.positions,
+                     .group = problem.group,
+                     .head_dim = layout.head_dim,
+                     .scale = scale,
+                     .score_cap = problem.score_cap,
+                     .scratch = scratch.data()});
   return out;
 }
 
 std::vector<double> Naive(const Problem& problem, float scale) {
+  const int64_t head_dim = problem.layout.head_dim;
   std::vector<double> out(problem.q.size(), 0.0);
   for (int64_t h = 0; h < problem.group; ++h) {
     std::vector<double> scores;
     double maximum = -INFINITY;
     for (int64_t position = problem.first; position < problem.positions; ++position) {
       double score = 0;
-      for (int64_t d = 0; d < problem.head_dim; ++d) {
-        score += double{problem.q[h * problem.head_dim + d]} * problem.Key(position)[d];
+      for (int64_t d = 0; d < head_dim; ++d) {
+        score += double{problem.q[h * head_dim + d]} * problem.keys[position][d];
       }
       score *= scale;
       if (problem.score_cap > 0) score = problem.score_cap * std::tanh(score / problem.score_cap);
@@ -93,9 +140,9 @@ std::vector<double> Naive(const Problem& problem, float scale) {
     double sum = 0;
     for (double& score : scores) sum += score = std::exp(score - maximum);
     for (int64_t position = problem.first; position < problem.positions; ++position) {
-      for (int64_t d = 0; d < problem.head_dim; ++d) {
-        out[h * problem.head_dim + d] +=
-            scores[position - problem.first] / sum * problem.Value(position)[d];
+      for (int64_t d = 0; d < head_dim; ++d) {
+        out[h * head_dim + d] +=
+            scores[position - problem.first] / sum * problem.values[position][d];
       }
     }
   }
@@ -106,27 +153,33 @@ std::vector<double> Naive(const Problem& problem, float scale) {
 
 TEST_CASE("attention over blocks equals its naive twin") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const int64_t block_tokens = GENERATE(8, 64);
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kInt8);
+  const int32_t block_tokens = GENERATE(8, 64);
   // 1: ordinary scores; 60: one position takes nearly all, and the maximum often moves.
   const float spread = GENERATE(1.0f, 60.0f);
   const float score_cap = GENERATE(0.0f, 5.0f);
   std::mt19937 random(kSeed);
-  CAPTURE(kSeed, Name(level), block_tokens, spread, score_cap);
-  for (const int64_t head_dim : {1, 3, 8, 16, 20, 64, 100, 128}) {
+  CAPTURE(kSeed, Name(level), Name(type), block_tokens, spread, score_cap);
+  for (const int32_t head_dim : {1, 3, 8, 16, 20, 64, 80, 100, 128, 256}) {
     for (const int64_t positions : {1, 2, 5, 8, 9, 17, 63, 64, 65, 130}) {
       for (const int64_t group : {1, 2, 3, 8}) {
         // Everything, or a window that starts anywhere.
         const int64_t first = random() % 2 == 0 ? 0 : static_cast<int64_t>(random() % positions);
-        const Problem problem = RandomProblem({.first = first,
+        const Problem problem = RandomProblem(KernelsFor(level),
+                                              {.first = first,
                                                .positions = positions,
-                                               .block_tokens = block_tokens,
-                                               .kv_heads = 3,
+                                               .layout = {.layers = 1,
+                                                          .kv_heads = 3,
+                                                          .head_dim = head_dim,
+                                                          .block_tokens = block_tokens,
+                                                          .type = type},
                                                .kv_head = static_cast<int64_t>(random() % 3),
                                                .group = group,
-                                               .head_dim = head_dim,
                                                .score_cap = score_cap,
                                                .blocks = {},
-                                               .q = {}},
+                                               .q = {},
+                                               .keys = {},
+                                               .values = {}},
                                               spread, random);
         const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
         const std::vector<float> out = Run(KernelsFor(level), problem, scale);
@@ -145,21 +198,94 @@ TEST_CASE("attention over blocks equals its naive twin") {
   SUCCEED();
 }
 
+TEST_CASE("keys and values are stored to the nearest of their type, beside one another") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kInt8);
+  CAPTURE(kSeed, Name(level), Name(type));
+  std::mt19937 random(kSeed);
+  for (const int32_t head_dim : {1, 2, 7, 8, 15, 16, 17, 33, 64, 80, 128, 256}) {
+    for (const float spread : {1e-38f, 1e-7f, 1e-3f, 1.0f, 3e4f, 1e30f}) {
+      CAPTURE(head_dim, spread);
+      const KvLayout layout = {
+          .layers = 1, .kv_heads = 2, .head_dim = head_dim, .block_tokens = 8, .type = type};
+      std::normal_distribution<float> normal(0.0f, spread);
+      std::vector<float> x(static_cast<size_t>(layout.kv_heads * head_dim));
+      for (float& value : x) value = normal(random);
+      if (head_dim == 7) std::fill_n(x.begin(), head_dim, 0.0f);
+      const int64_t position = static_cast<int64_t>(random() % 8);
+      constexpr auto kUntouched = std::byte{0x5a};
+      std::vector<std::byte> plane(static_cast<size_t>(layout.plane_bytes()), kUntouched);
+      Store(KernelsFor(level), layout, x, position, plane.data());
+      int64_t written = 0;
+      for (const std::byte byte : plane) written += byte != kUntouched ? 1 : 0;
+      REQUIRE(written <= layout.token_bytes() / 2);
+      for (int64_t head = 0; head < layout.kv_heads; ++head) {
+        const std::byte* const area = plane.data() + head * layout.area_bytes();
+        const float* const vector = x.data() + head * head_dim;
+        float largest = 0;
+        for (int64_t d = 0; d < head_dim; ++d) largest = std::max(largest, std::abs(vector[d]));
+        for (int64_t d = 0; d < head_dim; ++d) {
+          const float got = Element(layout, area, position, d);
+          CAPTURE(head, d, vector[d], got);
+          if (type == KvType::kF32) {
+            REQUIRE(got == vector[d]);
+          } else if (type == KvType::kF16) {
+            REQUIRE(got == F16ToF32(F32ToF16(vector[d])));
+          } else {  // half a step of 127, or too small for a scale; and f32 rounding
+            REQUIRE(std::abs(got - vector[d]) <= largest * (0.5f / 127 + 1e-6f) + 0x1p-100f);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("every f16 and every tie between two is stored as the reference rounds it") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const KvLayout layout = {
+      .layers = 1, .kv_heads = 1, .head_dim = 5, .block_tokens = 8, .type = KvType::kF16};
+  std::vector<std::byte> plane(static_cast<size_t>(layout.plane_bytes()));
+  for (uint32_t half = 0; half < 0x7c00; ++half) {
+    const float value = F16ToF32(static_cast<uint16_t>(half));
+    const float next = half == 0x7bff ? 65536.0f : F16ToF32(static_cast<uint16_t>(half + 1));
+    const float tie = (value + next) / 2;
+    const float x[] = {value, -value, tie, -tie, std::nextafter(tie, 0.0f)};
+    Store(KernelsFor(level), layout, x, 0, plane.data());
+    for (int64_t d = 0; d < layout.head_dim; ++d) {
+      const float want = F16ToF32(F32ToF16(x[d]));
+      if (Element(layout, plane.data(), 0, d) != want) {
+        CAPTURE(half, d, x[d], want);
+        REQUIRE(Element(layout, plane.data(), 0, d) == want);
+      }
+    }
+  }
+  SUCCEED();
+}
+
 TEST_CASE("a value that is not a number reaches attention's output") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kInt8);
   std::mt19937 random(kSeed);
-  Problem problem = RandomProblem({.first = 0,
-                                   .positions = 20,
-                                   .block_tokens = 8,
-                                   .kv_heads = 1,
-                                   .kv_head = 0,
-                                   .group = 1,
-                                   .head_dim = 16,
-                                   .score_cap = GENERATE(0.0f, 50.0f),
-                                   .blocks = {},
-                                   .q = {}},
-                                  1.0f, random);
-  problem.q[3] = NAN;
+  Problem problem = RandomProblem(
+      KernelsFor(level),
+      {.first = 0,
+       .positions = 20,
+       .layout = {.layers = 1, .kv_heads = 1, .head_dim = 16, .block_tokens = 8, .type = type},
+       .kv_head = 0,
+       .group = 1,
+       .score_cap = GENERATE(0.0f, 50.0f),
+       .blocks = {},
+       .q = {},
+       .keys = {},
+       .values = {}},
+      1.0f, random);
+  SECTION("of the query") { problem.q[3] = NAN; }
+  SECTION("of a key") {
+    std::vector<float> key(16, 1.0f);
+    key[11] = GENERATE(NAN, INFINITY);
+    problem.q[11] = 0;  // infinity times 0 is not a number in any type
+    Store(KernelsFor(level), problem.layout, key, 2, problem.blocks[1].data());
+  }
   for (const float value : Run(KernelsFor(level), problem, 0.25f)) REQUIRE(std::isnan(value));
 }
 

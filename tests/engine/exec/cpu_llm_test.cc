@@ -199,7 +199,8 @@ TEST_CASE("a slot opened with another executor's last token continues from it") 
 TEST_CASE("logits that are not finite fail the batch and name the model") {
   Fixture f;
   SequenceBlocks blocks(f.layout, 64);
-  std::fill(blocks.memory.begin(), blocks.memory.end(), NAN);  // an earlier position gone bad
+  std::fill(blocks.memory.begin(), blocks.memory.end(),
+            std::byte{0xff});  // NaN: an earlier position gone bad
   f.llm.OpenSlot(kSlot, {.sampler = {.params = Seeded(0), .generated = {4}}});
   const LlmBatchResult result = f.Run({f.Decode(kSlot, blocks, 3)});
   REQUIRE_STATUS(result.status, absl::StatusCode::kInternal,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -8,7 +9,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "engine/exec/cpu/decoder_forward.h"
-#include "engine/kv/block_pool.h"
+#include "engine/kv/kv_layout.h"
 #include "engine/model/language_model.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/status_matchers.h"
@@ -29,24 +30,28 @@ inline std::shared_ptr<const LanguageModel> RandomModel(
   return *std::move(model);
 }
 
-inline KvLayout LayoutOf(const LlmShape& shape, int32_t block_tokens) {
+inline KvLayout LayoutOf(const LlmShape& shape, int32_t block_tokens, KvType type = KvType::kF32) {
   return {.layers = shape.layers,
           .kv_heads = shape.kv_heads,
           .head_dim = shape.head_dim,
-          .block_tokens = block_tokens};
+          .block_tokens = block_tokens,
+          .type = type};
 }
 
 // One sequence's KV blocks, enough for `tokens` positions.
 struct SequenceBlocks {
   SequenceBlocks(const KvLayout& layout, int64_t tokens) {
     const int64_t count = (tokens + layout.block_tokens - 1) / layout.block_tokens;
-    memory.resize(static_cast<size_t>(count * layout.block_elements()), 1e30f);
-    for (int64_t i = 0; i < count; ++i) {
-      blocks.push_back(memory.data() + i * layout.block_elements());
+    // Large as a half and as bytes, too: what is read of it shows.
+    constexpr float kPoison = 1e30f;
+    memory.resize(static_cast<size_t>(count * layout.block_bytes()));
+    for (size_t i = 0; i + sizeof(kPoison) <= memory.size(); i += sizeof(kPoison)) {
+      std::memcpy(memory.data() + i, &kPoison, sizeof(kPoison));
     }
+    for (int64_t i = 0; i < count; ++i) blocks.push_back(memory.data() + i * layout.block_bytes());
   }
-  std::vector<float> memory;
-  std::vector<float*> blocks;
+  std::vector<std::byte> memory;
+  std::vector<std::byte*> blocks;
 };
 
 // The logits after the last of `tokens`, which follow `position` earlier ones.

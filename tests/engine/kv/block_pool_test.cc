@@ -8,36 +8,58 @@
 namespace baton {
 namespace {
 
+KvLayout Layout(int32_t layers, int32_t kv_heads, int32_t head_dim, KvType type = KvType::kF32) {
+  return WithBlockTokens(
+      {.layers = layers, .kv_heads = kv_heads, .head_dim = head_dim, .type = type});
+}
+
 TEST_CASE("a block holds 64 positions at most and stays within 2 MB") {
-  CHECK(MakeKvLayout(5, 4, 8).block_tokens == 64);
-  const KvLayout big = MakeKvLayout(32, 8, 128);  // 8B shape: 256 KB a position in f32
+  CHECK(Layout(5, 4, 8).block_tokens == 64);
+  const KvLayout big = Layout(32, 8, 128);  // 8B shape: 256 KB a position in f32
   CHECK(big.block_tokens == 8);
   CHECK(big.block_bytes() == int64_t{32} * 2 * 8 * 8 * 128 * 4);
-  const KvLayout middle = MakeKvLayout(22, 4, 64);  // 1.1B shape: 45 KB a position
+  const KvLayout middle = Layout(22, 4, 64);  // 1.1B shape: 45 KB a position
   CHECK(middle.block_tokens == 32);
   CHECK(middle.block_bytes() <= 2 << 20);
 }
 
+TEST_CASE("a smaller type makes smaller blocks, or of more positions") {
+  CHECK(Layout(32, 8, 128, KvType::kF32).token_bytes() == 262144);
+  CHECK(Layout(32, 8, 128, KvType::kF16).token_bytes() == 131072);
+  CHECK(Layout(32, 8, 128, KvType::kInt8).token_bytes() == 67584);  // 512 vectors of 128 + 4
+  CHECK(Layout(32, 8, 128, KvType::kF16).block_tokens == 16);
+  CHECK(Layout(22, 4, 64, KvType::kF16).block_tokens == 64);
+  CHECK(Layout(22, 4, 64, KvType::kInt8).block_tokens == 64);
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+    CHECK(KvTypeOf(Name(type)) == type);
+    // Odd heads do not misalign what lies behind them.
+    const KvLayout odd = Layout(3, 5, 7, type);
+    CHECK(odd.area_bytes() % 8 == 0);
+    CHECK(odd.block_bytes() == odd.token_bytes() * odd.block_tokens);
+  }
+  CHECK(KvTypeOf("f8") == std::nullopt);
+}
+
 TEST_CASE("blocks are distinct, writable, and bounded in number") {
-  auto pool = KvBlockPool::Create(MakeKvLayout(2, 1, 4), 3);
+  auto pool = KvBlockPool::Create(Layout(2, 1, 4), 3);
   REQUIRE_OK(pool);
   std::vector<KvBlockRef> blocks;
   for (int i = 0; i < 3; ++i) {
     auto block = (*pool)->Allocate();
     REQUIRE_OK(block);
-    std::fill_n((*pool)->Data(*block), (*pool)->layout().block_elements(), static_cast<float>(i));
+    std::fill_n((*pool)->Data(*block), (*pool)->layout().block_bytes(), std::byte(i));
     blocks.push_back(*block);
   }
   REQUIRE_STATUS((*pool)->Allocate(), absl::StatusCode::kResourceExhausted, "all 3 KV blocks");
   for (int i = 0; i < 3; ++i) {
-    const float* data = (*pool)->Data(blocks[static_cast<size_t>(i)]);
-    CHECK(std::all_of(data, data + (*pool)->layout().block_elements(),
-                      [i](float v) { return v == static_cast<float>(i); }));
+    const std::byte* data = (*pool)->Data(blocks[static_cast<size_t>(i)]);
+    CHECK(std::all_of(data, data + (*pool)->layout().block_bytes(),
+                      [i](std::byte b) { return b == std::byte(i); }));
   }
 }
 
 TEST_CASE("a freed block's reference is stale, also when the block lives again") {
-  auto pool = KvBlockPool::Create(MakeKvLayout(1, 1, 4), 1);
+  auto pool = KvBlockPool::Create(Layout(1, 1, 4), 1);
   REQUIRE_OK(pool);
   const KvBlockRef first = *(*pool)->Allocate();
   CHECK((*pool)->IsCurrent(first));

@@ -38,7 +38,7 @@ struct Bench {
       if (pool->free_count() == 0) REQUIRE(cache.Evict());
       user.blocks.push_back(*pool->Allocate());
       const size_t at = user.blocks.size() - 1;
-      pool->Data(user.blocks.back())[0] = static_cast<float>(text[at * 8]);
+      pool->Data(user.blocks.back())[0] = std::byte(text[at * 8]);
       cache.Extend(user.chain, std::span(text).subspan(at * 8, 8), user.blocks.back());
     }
     return user;
@@ -76,7 +76,7 @@ TEST_CASE("a text's full blocks are found again, as far as it is the same") {
     CHECK(again.cached == 3);
     CHECK(again.blocks.size() == 5);
     CHECK(std::vector(again.blocks.begin(), again.blocks.begin() + 3) == blocks);
-    CHECK(b.pool->Data(again.blocks[2])[0] == 116);
+    CHECK(b.pool->Data(again.blocks[2])[0] == std::byte{116});
     b.End(again);
   }
   SECTION("up to the first other token") {
@@ -160,7 +160,7 @@ TEST_CASE("random texts in random order") {
       held += users.back().blocks.size();
       hits += users.back().cached;
       for (size_t i = 0; i < users.back().blocks.size(); ++i) {
-        REQUIRE(b.pool->Data(users.back().blocks[i])[0] == static_cast<float>(text[i * 8]));
+        REQUIRE(b.pool->Data(users.back().blocks[i])[0] == std::byte(text[i * 8]));
       }
     } else {
       const size_t who = random() % users.size();

@@ -16,6 +16,7 @@
 #include "engine/exec/cpu/kernels/rms_norm-inl.h"
 #include "engine/exec/cpu/kernels/rope-inl.h"
 #include "engine/exec/cpu/kernels/soft_cap-inl.h"
+#include "engine/exec/cpu/kernels/store_kv-inl.h"
 
 namespace baton::BATON_SIMD_NAMESPACE {
 
@@ -23,6 +24,7 @@ constexpr CpuKernels kTable = {
     .matmul = &Matmul,
     .rms_norm = &RmsNorm,
     .rope = &Rope,
+    .store_kv = &StoreKv,
     .attention = &Attention,
     .silu_gate = &Gate<Silu>,
     .gelu_gate = &Gate<GeluTanh>,

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/base/simd_level.h"
+#include "engine/kv/kv_type.h"
 #include "engine/model/tensor_type.h"
 
 namespace baton {
@@ -153,16 +154,28 @@ struct RopeArgs {
   bool halves;
 };
 
+// Writes one position's keys, or values, of all heads into a KV block of `type` (KvLayout).
+struct StoreKvArgs {
+  const float* x;      // [heads, head_dim]
+  std::byte* out;      // the heads' areas in the block, area_bytes apart
+  KvType type;         // kInt8: a vector with an element that is not finite gets the scale NaN
+  int64_t area_bytes;  // KvLayout::area_bytes()
+  int64_t position;    // within the block
+  int64_t block_tokens;
+  int64_t heads;
+  int64_t head_dim;
+};
+
 // One position's attention for the query heads that share one key/value head, by online softmax
 // over the KV blocks in order: out[h] = softmax(cap(q[h] . K^T * scale)) . V over the positions
-// [first, positions).
+// [first, positions). Keys and values are read as they are stored; sums are f32.
 struct AttentionArgs {
-  const float* q;              // [group, head_dim]
-  float* out;                  // [group, head_dim]
-  const float* const* blocks;  // [ceil(positions / block_tokens)]
-  int64_t key_offset;          // of this layer's and head's first key within a block
-  int64_t value_offset;        // of its first value
-  int64_t row_stride;          // between two positions' keys, and values
+  const float* q;                  // [group, head_dim]
+  float* out;                      // [group, head_dim]
+  const std::byte* const* blocks;  // [ceil(positions / block_tokens)], of KvLayout
+  KvType type;
+  int64_t key_offset;    // bytes, of this layer's and head's area of keys within a block
+  int64_t value_offset;  // of its area of values
   int64_t block_tokens;
   int64_t first;  // 0 <= first < positions; blocks before its own are not read
   int64_t positions;
@@ -219,6 +232,7 @@ struct CpuKernels {
   void (*matmul)(const MatmulArgs& args);
   void (*rms_norm)(const RmsNormArgs& args);
   void (*rope)(const RopeArgs& args);
+  void (*store_kv)(const StoreKvArgs& args);
   void (*attention)(const AttentionArgs& args);
   void (*silu_gate)(const GateArgs& args);
   void (*gelu_gate)(const GateArgs& args);

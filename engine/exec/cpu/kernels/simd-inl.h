@@ -144,6 +144,67 @@ static BATON_INLINE F32 LoadI8(const int8_t* p) {
 #endif
 }
 
+static BATON_INLINE F32 LoadI8Partial(const void* p, int64_t n) {
+  I8 bytes = {};
+  __builtin_memcpy(&bytes, p, static_cast<size_t>(n));
+  return __builtin_convertvector(__builtin_convertvector(bytes, I32), F32);
+}
+
+static BATON_INLINE F32 Abs(F32 x) {
+  return reinterpret_cast<F32>(reinterpret_cast<I32>(x) & 0x7fffffff);
+}
+
+// The nearest integer, ties to even, for |x| <= 2^22: adding 1.5 * 2^23 leaves it in the low
+// mantissa bits. Any integer for others.
+static BATON_INLINE I32 Round(F32 x) {
+  const F32 magic = Broadcast(0x1.8p23f);
+  return reinterpret_cast<I32>(x + magic) - reinterpret_cast<I32>(magic);
+}
+
+static BATON_INLINE void StoreI8(I32 v, void* p) {
+  const I8 bytes = __builtin_convertvector(v, I8);
+  __builtin_memcpy(p, &bytes, sizeof(bytes));
+}
+
+static BATON_INLINE void StoreI8Partial(I32 v, void* p, int64_t n) {
+  const I8 bytes = __builtin_convertvector(v, I8);
+  __builtin_memcpy(p, &bytes, static_cast<size_t>(n));
+}
+
+// kLanes floats to IEEE halves, to nearest, ties to even; beyond 65,504 to infinity.
+static BATON_INLINE U16 ToF16(F32 x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<U16>(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__AVX2__)
+  return reinterpret_cast<U16>(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#else
+  const I32 bits = reinterpret_cast<I32>(x);
+  const I32 magnitude = bits & 0x7fffffff;
+  const auto pick = [](I32 mask, I32 yes, I32 no) { return (mask & yes) | (~mask & no); };
+  // The exponent is too large by 127 - 15 = 112; the 13 bits that go round the one above them, and
+  // a carry into the exponent is as it should be.
+  const I32 rounded = magnitude - (112 << 23) + 0xfff + ((magnitude >> 13) & 1);
+  I32 half = rounded >> 13;
+  half = pick(half > 0x7c00, I32{} + 0x7c00, half);
+  // Below 2^-14 a half counts in units of 2^-24, which adding 2^23 leaves in the low mantissa bits.
+  const F32 magic = Broadcast(0x1p23f);
+  const I32 small = reinterpret_cast<I32>(Abs(x) * 0x1p24f + magic) - reinterpret_cast<I32>(magic);
+  half = pick(magnitude < ((127 - 14) << 23), small, half);
+  half = pick(magnitude > 0x7f800000, I32{} + 0x7e00, half);  // NaN
+  return __builtin_convertvector(reinterpret_cast<U32>(half | ((bits >> 16) & 0x8000)), U16);
+#endif
+}
+
+static BATON_INLINE void StoreF16(F32 v, void* p) {
+  const U16 halves = ToF16(v);
+  __builtin_memcpy(p, &halves, sizeof(halves));
+}
+
+static BATON_INLINE void StoreF16Partial(F32 v, void* p, int64_t n) {
+  const U16 halves = ToF16(v);
+  __builtin_memcpy(p, &halves, static_cast<size_t>(n) * 2);
+}
+
 // e^x within 2 units in the last place for x in [-87.3, 88.3]; clamped to that range, so neither 0
 // nor infinity comes out. NaN stays NaN.
 static BATON_INLINE F32 Exp(F32 x) {
