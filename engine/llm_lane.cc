@@ -79,16 +79,18 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
       cache_(*pool_),
       env_(std::move(env)),
       scheduler_(schedule, pool_->block_count(), pool_->layout().block_tokens,
-                 [this](SequenceId id) { return ReuseCached(id); }),
+                 [this](SequenceId id) { return CachedBlocks(id); }),
       metrics_{
           .first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
           .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
           .step_tokens = &env_.metrics->Histogram(MetricId::kStepTokens),
           .prompt_tokens = &env_.metrics->Counter(MetricId::kPromptTokens),
           .cached_tokens = &env_.metrics->Counter(MetricId::kCachedPromptTokens),
+          .recomputed_tokens = &env_.metrics->Counter(MetricId::kRecomputedTokens),
           .generated_tokens = &env_.metrics->Counter(MetricId::kGeneratedTokens),
           .draft_tokens = &env_.metrics->Counter(MetricId::kDraftTokens),
           .accepted_tokens = &env_.metrics->Counter(MetricId::kDraftTokensAccepted),
+          .preemptions = &env_.metrics->Counter(MetricId::kPreemptions, {model_->name()}),
           .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
           .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
           .blocks_used = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "used"}),
@@ -96,6 +98,8 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
           .blocks_reserved =
               &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "reserved"})} {
   env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "total"}).Set(pool_->block_count());
+  env_.metrics->Gauge(MetricId::kKvBlockBytes, {model_->name(), Name(pool_->layout().type)})
+      .Set(static_cast<double>(pool_->layout().block_bytes()));
   for (auto i = static_cast<int32_t>(schedule.sequences_running_max); i-- > 0;) {
     free_slots_.emplace_back(env_.first_slot + i);
   }
@@ -160,30 +164,35 @@ void LlmLane::Step(TimeUs now_us) {
   for (const Plan::Ended& ended : plan.ended) {
     const auto it = sequences_.find(ended.sequence);
     End(it->second, ended.status);
-    if (it->second.slot.value() < 0) sequences_.erase(it);  // it was never admitted
+    if (it->second.slot.value() < 0) sequences_.erase(it);  // it waited
   }
   for (const SequenceId id : plan.released) Release(id);
+  for (const SequenceId id : plan.preempted) Preempt(id);
   for (const SequenceId id : plan.admitted) Admit(id);
   for (PlannedBatch& batch : plan.batches) Submit(std::move(batch), now_us);
   UpdateGauges();
 }
 
-int32_t LlmLane::ReuseCached(SequenceId id) {
-  if (!use_cache_) return 0;
-  Sequence& sequence = sequences_.at(id);
+std::span<const TokenId> LlmLane::Reusable(const Sequence& sequence) const {
   // The last token is computed in any case: what follows it is wanted. So is an echo's every token.
-  const std::span<const TokenId> prompt(sequence.job.prompt);
-  const bool echo = sequence.job.on_prompt != nullptr;
-  sequence.chain = cache_.Acquire(sequence.job.tenant, prompt.first(echo ? 0 : prompt.size() - 1),
-                                  sequence.blocks);
-  const auto tokens = static_cast<int32_t>(sequence.chain.size()) * pool_->layout().block_tokens;
-  sequence.usage.cached_prompt_tokens = tokens;
-  metrics_.cached_tokens->Increment(tokens);
-  return tokens;
+  size_t tokens = sequence.text.size() - 1;
+  if (sequence.job.on_prompt != nullptr) {
+    tokens = std::min(tokens, static_cast<size_t>(sequence.echoed));
+  }
+  return std::span(sequence.text).first(use_cache_ ? tokens : 0);
+}
+
+std::vector<BlockId> LlmLane::CachedBlocks(SequenceId id) const {
+  const Sequence& sequence = sequences_.at(id);
+  std::vector<BlockId> blocks;
+  for (const KvBlockRef& block : cache_.Match(sequence.job.tenant, Reusable(sequence))) {
+    blocks.push_back(block.id);
+  }
+  return blocks;
 }
 
 KvBlockRef LlmLane::AllocateBlock() {
-  // Admission has reserved the worst case: what is not free is cached and unused.
+  // No plan names more than the pool has: what is not free is cached and unused.
   if (pool_->free_count() == 0) BATON_CHECK(cache_.Evict());
   return *pool_->Allocate();
 }
@@ -202,12 +211,22 @@ void LlmLane::Admit(SequenceId id) {
   BATON_CHECK(!free_slots_.empty());
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
+  sequence.chain = cache_.Acquire(sequence.job.tenant, Reusable(sequence), sequence.blocks);
+  const int32_t cached =
+      std::min(static_cast<int32_t>(sequence.chain.size()) * pool_->layout().block_tokens,
+               static_cast<int32_t>(sequence.job.prompt.size()));
+  const int32_t fresh = std::max(0, cached - sequence.prefilled);
+  sequence.prefilled += fresh;
+  sequence.usage.cached_prompt_tokens += fresh;
+  metrics_.cached_tokens->Increment(fresh);
   env_.executors[static_cast<size_t>(sequence.job.prefill_executor)]->llm()->OpenSlot(
-      sequence.slot, SetupOf(sequence.job, {}));
+      sequence.slot, SetupOf(sequence));
 }
 
-SlotSetup LlmLane::SetupOf(const LlmJob& job, std::span<const TokenId> generated) const {
+SlotSetup LlmLane::SetupOf(const Sequence& sequence) const {
+  const LlmJob& job = sequence.job;
   const std::span<const TokenId> prompt = RepetitionWindow(job.sampling, job.prompt);
+  const std::span<const TokenId> generated = sequence.generated_text();
   return {.sampler = {.params = job.sampling,
                       .prompt = {prompt.begin(), prompt.end()},
                       .generated = {generated.begin(), generated.end()},
@@ -219,22 +238,38 @@ SlotSetup LlmLane::SetupOf(const LlmJob& job, std::span<const TokenId> generated
 
 void LlmLane::Release(SequenceId id) {
   const auto it = sequences_.find(id);
-  Sequence& sequence = it->second;
+  Vacate(id, it->second);
+  BATON_CHECK(it->second.ended);
+  sequences_.erase(it);
+}
+
+void LlmLane::Preempt(SequenceId id) {
+  Sequence& sequence = sequences_.at(id);
+  BATON_CHECK(sequence.batches_in_flight == 0);
+  Vacate(id, sequence);
+  ++sequence.usage.preemptions;
+  metrics_.preemptions->Increment();
+}
+
+void LlmLane::Vacate(SequenceId id, Sequence& sequence) {
   const LlmJob& job = sequence.job;
   env_.executors[static_cast<size_t>(job.prefill_executor)]->llm()->CloseSlot(sequence.slot);
   if (sequence.slot_open) {
     env_.executors[static_cast<size_t>(job.decode_executor)]->llm()->CloseSlot(sequence.slot);
   }
   free_slots_.push_back(sequence.slot);
+  sequence.slot = SlotId(-1);
+  sequence.slot_open = false;
   cache_.Release(sequence.chain);
+  sequence.chain = {};
   for (const KvBlockRef block : sequence.blocks) pool_->Free(block);
+  sequence.blocks.clear();
+  sequence.draft.clear();
   std::erase_if(handoffs_, [&](const PendingHandoff& pending) {
     if (pending.sequence != id) return false;
     env_.transfer->Release(pending.handoff);
     return true;
   });
-  BATON_CHECK(sequence.ended);
-  sequences_.erase(it);
 }
 
 void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
@@ -257,12 +292,7 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
                  .score = {}};
     ++sequence.batches_in_flight;
     if (item.work_class == WorkClass::kPrefill) {
-      const auto first = sequence.job.prompt.begin() + item.position;
-      work.tokens.assign(first, first + item.tokens);
-      if (sequence.job.on_prompt != nullptr && sequence.job.logprobs.has_value()) {
-        const auto end = sequence.job.prompt.end();
-        work.score.assign(first + 1, first + item.tokens == end ? end : first + item.tokens + 1);
-      }
+      SetPrefill(sequence, item, work);
       if (sequence.usage.prefill_start_us == 0) sequence.usage.prefill_start_us = now_us;
     } else {
       work.tokens.assign(sequence.draft.begin(), sequence.draft.begin() + (item.tokens - 1));
@@ -280,6 +310,18 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
       OnBatchDone(planned, std::move(result));
     });
   });
+}
+
+void LlmLane::SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmItem& work) const {
+  const auto first = sequence.text.begin() + item.position;
+  work.tokens.assign(first, first + item.tokens);
+  const LlmJob& job = sequence.job;
+  if (job.on_prompt == nullptr || !job.logprobs) return;
+  // Each token's logits tell of the one behind it, and the prompt's last one's are sampled from.
+  const auto prompt_tokens = static_cast<int32_t>(job.prompt.size());
+  const int32_t begin = std::max(item.position, sequence.echoed) + 1;
+  const int32_t end = std::min(item.position + item.tokens + 1, prompt_tokens);
+  if (begin < end) work.score.assign(job.prompt.begin() + begin, job.prompt.begin() + end);
 }
 
 void LlmLane::OnBatchDone(const PlannedBatch& planned, LlmBatchResult result) {
@@ -303,18 +345,8 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, LlmBatchResult result) {
     LlmBatchResult::Item& sampled = result.items[i];
     const std::vector<TokenId>& tokens = sampled.tokens;
     done.generated = static_cast<int32_t>(tokens.size());
-    if (prefill) {
-      sequence.usage.prefill_tokens += item.tokens;
-      metrics_.prompt_tokens->Increment(item.tokens);
-      Echo(sequence, item, std::move(sampled.score_logprobs));
-    } else {
-      sequence.usage.decode_tokens += done.generated;
-      ++sequence.usage.decode_steps;
-      sequence.usage.draft_tokens += item.tokens - 1;
-      sequence.usage.draft_tokens_accepted += done.generated - 1;
-      metrics_.draft_tokens->Increment(item.tokens - 1);
-      metrics_.accepted_tokens->Increment(done.generated - 1);
-    }
+    Count(sequence, item, done.generated);
+    if (prefill) Echo(sequence, item, std::move(sampled.score_logprobs));
     sequence.text.insert(sequence.text.end(), tokens.begin(), tokens.end());
     // A decode fed the token before those that it gave, and of them all but the last.
     Cache(sequence, item.position + (prefill ? item.tokens : done.generated));
@@ -324,11 +356,35 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, LlmBatchResult result) {
       End(sequence, sampled.status);
     } else if (!ended) {
       done.draft = Draft(sequence, tokens);
-      if (prefill) HandOver(item.sequence, tokens, now_us);
+      if (prefill) HandOver(item.sequence, now_us);
     }
     done.ended = sequence.ended;
   }
   events_.completed.push_back(std::move(completion));
+}
+
+void LlmLane::Count(Sequence& sequence, const PlannedItem& item, int32_t generated) {
+  LlmUsage& usage = sequence.usage;
+  const bool prefill = item.work_class == WorkClass::kPrefill;
+  if (prefill) {
+    const int32_t end =
+        std::min(item.position + item.tokens, static_cast<int32_t>(sequence.job.prompt.size()));
+    const int32_t fresh = std::max(0, end - sequence.prefilled);
+    sequence.prefilled += fresh;
+    usage.prefill_tokens += fresh;
+    metrics_.prompt_tokens->Increment(fresh);
+    metrics_.recomputed_tokens->Increment(item.tokens - fresh);
+  }
+  // The prompt gives the first token; what a preempted sequence's text gives is a decode's.
+  if (generated == 0 || (prefill && sequence.generated_text().empty())) return;
+  const int32_t guesses = prefill ? 0 : item.tokens - 1;
+  const int32_t accepted = generated - 1;
+  usage.decode_tokens += generated;
+  ++usage.decode_steps;
+  usage.draft_tokens += guesses;
+  usage.draft_tokens_accepted += accepted;
+  metrics_.draft_tokens->Increment(guesses);
+  metrics_.accepted_tokens->Increment(accepted);
 }
 
 void LlmLane::SetTexts(TokenLogprobs& logprobs) const {
@@ -343,8 +399,13 @@ void LlmLane::Echo(Sequence& sequence, const PlannedItem& item,
                    std::vector<TokenLogprobs> logprobs) {
   LlmJob& job = sequence.job;
   if (job.on_prompt == nullptr) return;
-  const auto first = job.prompt.begin() + item.position;
-  PromptChunk chunk{.ids = {first, first + item.tokens}, .text = {}, .logprobs = {}};
+  const int32_t begin = std::max(item.position, sequence.echoed);
+  const int32_t end =
+      std::min(item.position + item.tokens, static_cast<int32_t>(job.prompt.size()));
+  if (begin >= end) return;  // computed again
+  sequence.echoed = end;
+  PromptChunk chunk{
+      .ids = {job.prompt.begin() + begin, job.prompt.begin() + end}, .text = {}, .logprobs = {}};
   if (!sequence.prompt_decoder) sequence.prompt_decoder.emplace(model_->tokenizer());
   for (const TokenId token : chunk.ids) chunk.text += sequence.prompt_decoder->Push(token);
   if (item.sample) chunk.text += sequence.prompt_decoder->Finish();
@@ -352,7 +413,7 @@ void LlmLane::Echo(Sequence& sequence, const PlannedItem& item,
   for (TokenLogprobs& next : logprobs) SetTexts(next);
   if (sequence.prompt_logprobs) chunk.logprobs.push_back(*std::move(sequence.prompt_logprobs));
   sequence.prompt_logprobs.reset();
-  if (std::ssize(logprobs) == item.tokens) {
+  if (logprobs.size() == chunk.ids.size()) {
     sequence.prompt_logprobs = std::move(logprobs.back());
     logprobs.pop_back();
   }
@@ -427,13 +488,13 @@ int32_t LlmLane::Draft(Sequence& sequence, std::span<const TokenId> tokens) {
   return drafter.pays() ? static_cast<int32_t>(sequence.draft.size()) : kPlanAhead;
 }
 
-void LlmLane::HandOver(SequenceId id, std::span<const TokenId> generated, TimeUs now_us) {
+void LlmLane::HandOver(SequenceId id, TimeUs now_us) {
   Sequence& sequence = sequences_.at(id);
   const LlmJob& job = sequence.job;
   LlmSkill& from = *env_.executors[static_cast<size_t>(job.prefill_executor)]->llm();
   LlmSkill& to = *env_.executors[static_cast<size_t>(job.decode_executor)]->llm();
   if (&from != &to) {
-    to.OpenSlot(sequence.slot, SetupOf(job, generated));
+    to.OpenSlot(sequence.slot, SetupOf(sequence));
     sequence.slot_open = true;
   }
   HandoffRequest request{.source = from.kv_space(),
@@ -509,6 +570,7 @@ void LlmLane::End(Sequence& sequence, absl::Status status, Ending ending) {
           .decode_steps = static_cast<int32_t>(sequence.usage.decode_steps),
           .draft_tokens = static_cast<int32_t>(sequence.usage.draft_tokens),
           .draft_tokens_accepted = static_cast<int32_t>(sequence.usage.draft_tokens_accepted),
+          .preemptions = sequence.usage.preemptions,
           .seed = *job.sampling.seed,
           .model = model_->name(),
           .timings = {},

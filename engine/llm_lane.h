@@ -34,12 +34,13 @@ struct LlmUsage {
   TimeUs decode_start_us = 0;
   BatchTimes prefill;
   BatchTimes decode;
-  int64_t prefill_tokens = 0;
+  int64_t prefill_tokens = 0;  // of the prompt; what a preemption has computed again not twice
   int64_t cached_prompt_tokens = 0;  // that needed no prefill
   int64_t decode_tokens = 0;
   int64_t decode_steps = 0;
   int64_t draft_tokens = 0;  // guesses that were verified
   int64_t draft_tokens_accepted = 0;
+  int32_t preemptions = 0;
   HandoffReport handoff;
   TimeUs handoff_start_us = 0;
 };
@@ -128,11 +129,17 @@ class LlmLane {
     LookupDrafter drafter;
     std::vector<TokenId> draft;  // of what follows its last token
     int32_t batches_in_flight = 0;
+    int32_t prefilled = 0;  // prompt tokens that were computed, or cached, once
+    int32_t echoed = 0;     // prompt tokens whose echo was handed out
     LlmUsage usage;
     int32_t generated = 0;
     TimeUs last_token_us = 0;
     bool slot_open = false;
     bool ended = false;  // the client has been told
+
+    std::span<const TokenId> generated_text() const {
+      return std::span(text).subspan(job.prompt.size());
+    }
   };
   // Why a sequence ends with the tokens at hand.
   struct Ending {
@@ -147,16 +154,23 @@ class LlmLane {
 
   LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
           const KvOptions& kv, std::unique_ptr<KvBlockPool> pool, Env env);
-  // Takes what is known of its prompt from the cache: the number of tokens.
-  int32_t ReuseCached(SequenceId id);
+  // What of its text may come from the cache.
+  std::span<const TokenId> Reusable(const Sequence& sequence) const;
+  std::vector<BlockId> CachedBlocks(SequenceId id) const;
   KvBlockRef AllocateBlock();
   // Adds to the cache the blocks that are full now: K and V of `positions` are computed.
   void Cache(Sequence& sequence, int32_t positions);
   void Admit(SequenceId id);
   void Release(SequenceId id);
+  void Preempt(SequenceId id);
+  // Gives up its slots, blocks and handoffs.
+  void Vacate(SequenceId id, Sequence& sequence);
   void Submit(PlannedBatch planned, TimeUs now_us);
+  // The tokens of a piece of its text, and those whose log probabilities its echo still lacks.
+  void SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmItem& work) const;
   void OnBatchDone(const PlannedBatch& planned, LlmBatchResult result);
-  // Hands the prompt's piece that was computed to the client, where it wants the echo.
+  void Count(Sequence& sequence, const PlannedItem& item, int32_t generated);
+  // Hands what is new of the prompt's piece to the client, where it wants the echo.
   void Echo(Sequence& sequence, const PlannedItem& item, std::vector<TokenLogprobs> logprobs);
   // Hands sampled tokens to the client, up to an end. True where the sequence ends with them.
   bool Deliver(Sequence& sequence, const LlmBatchResult::Item& sampled, TimeUs now_us);
@@ -165,9 +179,9 @@ class LlmLane {
                              TokenChunk& chunk) const;
   // Guesses how the sequence goes on, for the scheduler to plan: the number of guesses.
   int32_t Draft(Sequence& sequence, std::span<const TokenId> tokens);
-  SlotSetup SetupOf(const LlmJob& job, std::span<const TokenId> generated) const;
+  SlotSetup SetupOf(const Sequence& sequence) const;
   void SetTexts(TokenLogprobs& logprobs) const;
-  void HandOver(SequenceId id, std::span<const TokenId> generated, TimeUs now_us);
+  void HandOver(SequenceId id, TimeUs now_us);
   void FinishHandOver(SequenceId id, HandoffId handoff);
   void PollHandoffs(TimeUs now_us);
   void End(Sequence& sequence, absl::Status status, Ending ending = {});
@@ -188,8 +202,8 @@ class LlmLane {
 
   struct Handles {
     prometheus::Histogram *first_token, *inter_token, *step_tokens;
-    prometheus::Counter *prompt_tokens, *cached_tokens, *generated_tokens, *draft_tokens,
-        *accepted_tokens;
+    prometheus::Counter *prompt_tokens, *cached_tokens, *recomputed_tokens, *generated_tokens,
+        *draft_tokens, *accepted_tokens, *preemptions;
     prometheus::Gauge *running, *waiting, *blocks_used, *blocks_cached, *blocks_reserved;
   };
   const Handles metrics_;

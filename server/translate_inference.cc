@@ -173,6 +173,7 @@ void ToProto(const GenerateResult& result, v1::GenerateFinished& proto) {
   proto.set_decode_steps(result.decode_steps);
   proto.set_draft_tokens(result.draft_tokens);
   proto.set_draft_tokens_accepted(result.draft_tokens_accepted);
+  proto.set_preemptions(result.preemptions);
   proto.set_seed(result.seed);
   proto.set_model(result.model);
   ToProto(result.timings, *proto.mutable_timings());

@@ -100,6 +100,7 @@ void ToProto(AskResult result, v1::AskFinished& proto) {
     proto.set_decode_steps(generated.decode_steps);
     proto.set_draft_tokens(generated.draft_tokens);
     proto.set_draft_tokens_accepted(generated.draft_tokens_accepted);
+    proto.set_preemptions(generated.preemptions);
     proto.set_seed(generated.seed);
     proto.set_model(generated.model);
   }

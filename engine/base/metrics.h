@@ -26,6 +26,7 @@ enum class MetricId {
   kInterTokenSeconds,        // {}
   kPromptTokens,             // {}
   kCachedPromptTokens,       // {}
+  kRecomputedTokens,         // {}
   kGeneratedTokens,          // {}
   kDraftTokens,              // {}
   kDraftTokensAccepted,      // {}
@@ -33,7 +34,9 @@ enum class MetricId {
   kSequencesRunning,         // {model}
   kSequencesWaiting,         // {model}
   kStepTokens,               // {}
+  kPreemptions,              // {model}
   kKvBlocks,                 // {model, state}
+  kKvBlockBytes,             // {model, type}
   kHandoffs,                 // {path}
   kHandoffBytes,             // {path}
   kHandoffSeconds,           // {path}

@@ -45,6 +45,20 @@ void PrefixCache::Use(uint64_t id) {
   if (node.users++ == 0) unused_.erase(node.unused);
 }
 
+std::vector<KvBlockRef> PrefixCache::Match(std::string_view tenant,
+                                           std::span<const TokenId> tokens) const {
+  const auto step = static_cast<size_t>(pool_.layout().block_tokens);
+  std::vector<KvBlockRef> blocks;
+  uint64_t last = 0;
+  while ((blocks.size() + 1) * step <= tokens.size()) {
+    const auto known = Find(tenant, last, tokens.subspan(blocks.size() * step, step));
+    if (!known) break;
+    last = *known;
+    blocks.push_back(nodes_.at(*known).block);
+  }
+  return blocks;
+}
+
 PrefixCache::Chain PrefixCache::Acquire(std::string_view tenant, std::span<const TokenId> tokens,
                                         std::vector<KvBlockRef>& blocks) {
   const auto step = static_cast<size_t>(pool_.layout().block_tokens);

@@ -42,6 +42,9 @@ class PrefixCache {
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
 
+  // The blocks of the longest known beginning of `tokens`, whole blocks only: what Acquire would
+  // take, unless Evict is called before.
+  std::vector<KvBlockRef> Match(std::string_view tenant, std::span<const TokenId> tokens) const;
   // The longest known beginning of `tokens`, whole blocks only; the chain keeps it from eviction.
   // Appends its blocks to `blocks`, for the caller to own one share of each.
   Chain Acquire(std::string_view tenant, std::span<const TokenId> tokens,

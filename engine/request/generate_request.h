@@ -111,6 +111,7 @@ struct GenerateResult {
   int32_t decode_steps = 0;  // that gave the tokens after the first
   int32_t draft_tokens = 0;  // guesses that those steps verified
   int32_t draft_tokens_accepted = 0;
+  int32_t preemptions = 0;  // how often its KV memory was taken and computed again
   uint64_t seed = 0;
   std::string model = {};
   Timings timings = {};

@@ -9,17 +9,44 @@
 
 namespace baton {
 
+namespace {
+
+// Whether a sequence ranks above another.
+template <class A, class B>
+bool Above(const A& a, const B& b) {
+  if (a.arrival.priority != b.arrival.priority) return a.arrival.priority > b.arrival.priority;
+  return a.ordinal < b.ordinal;
+}
+
+}  // namespace
+
 LlmScheduler::LlmScheduler(const ScheduleOptions& options, int32_t block_count,
-                           int32_t block_tokens, CachedTokens cached_tokens)
+                           int32_t block_tokens, CachedBlocks cached_blocks)
     : options_(options),
-      block_count_(block_count),
       block_tokens_(block_tokens),
-      cached_tokens_(std::move(cached_tokens)) {}
+      cached_blocks_(std::move(cached_blocks)),
+      ledger_(block_count),
+      forecast_(options.admission == "worst_case" ? LengthForecast::WorstCase()
+                                                  : LengthForecast::Learning()) {}
 
 int32_t LlmScheduler::BlocksFor(int32_t prompt_tokens, int32_t max_tokens) const {
   // The last generated token is never fed back, so its K and V are not stored.
   const int64_t positions = int64_t{prompt_tokens} + max_tokens - 1;
   return static_cast<int32_t>((positions + block_tokens_ - 1) / block_tokens_);
+}
+
+int32_t LlmScheduler::ExpectedBlocks(const SequenceArrival& arrival, int32_t generated) const {
+  return BlocksFor(arrival.prompt_tokens, forecast_.Expect(generated, arrival.max_tokens));
+}
+
+int32_t LlmScheduler::blocks_reserved() const {
+  int32_t blocks = ledger_.used();
+  for (const auto& [id, sequence] : running_) {
+    if (!sequence.live()) continue;
+    const int32_t expected = ExpectedBlocks(sequence.arrival, sequence.generated_planned);
+    blocks += std::max(0, expected - sequence.blocks.count());
+  }
+  return blocks;
 }
 
 Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
@@ -38,10 +65,7 @@ Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
                                             " sequences are waiting already; retry in 1000 ms"))});
       continue;
     }
-    const auto place = std::find_if(
-        waiting_.begin(), waiting_.end(),
-        [&arrival](const SequenceArrival& other) { return other.priority < arrival.priority; });
-    waiting_.insert(place, arrival);
+    Queue({.arrival = arrival, .ordinal = next_ordinal_++});
   }
   for (const SequenceId id : events.cancelled) {
     End(id, absl::CancelledError("the client cancelled the request"), plan);
@@ -58,6 +82,7 @@ void LlmScheduler::Complete(const BatchCompletion& completion) {
   for (const BatchCompletion::Item& item : completion.items) {
     Running& sequence = running_.at(item.sequence);
     --sequence.batches_in_flight;
+    sequence.generated += item.generated;
     sequence.draft = item.draft;
     if (sequence.draft_in_flight > 0) {
       // What stands behind the first wrong guess is computed anew.
@@ -68,14 +93,25 @@ void LlmScheduler::Complete(const BatchCompletion& completion) {
     }
     if (item.ended || (sequence.batches_in_flight == 0 &&
                        sequence.generated_planned >= sequence.arrival.max_tokens)) {
+      // What gave nothing failed, or was computed in vain.
+      if (sequence.phase != Phase::kDraining && item.generated > 0) {
+        forecast_.ObserveEnd(sequence.generated, sequence.arrival.max_tokens);
+      }
       sequence.phase = Phase::kDraining;
     }
   }
 }
 
+void LlmScheduler::Queue(Waiting sequence) {
+  const auto place =
+      std::find_if(waiting_.begin(), waiting_.end(),
+                   [&sequence](const Waiting& other) { return Above(sequence, other); });
+  waiting_.insert(place, sequence);
+}
+
 void LlmScheduler::End(SequenceId id, absl::Status status, Plan& plan) {
   const auto waiting = std::find_if(waiting_.begin(), waiting_.end(),
-                                    [id](const SequenceArrival& a) { return a.id == id; });
+                                    [id](const Waiting& w) { return w.arrival.id == id; });
   if (waiting != waiting_.end()) {
     waiting_.erase(waiting);
     plan.ended.push_back({id, std::move(status)});
@@ -89,8 +125,8 @@ void LlmScheduler::End(SequenceId id, absl::Status status, Plan& plan) {
 
 void LlmScheduler::Expire(TimeUs now_us, Plan& plan) {
   std::vector<SequenceId> expired;
-  for (const SequenceArrival& arrival : waiting_) {
-    if (arrival.deadline_us <= now_us) expired.push_back(arrival.id);
+  for (const Waiting& waiting : waiting_) {
+    if (waiting.arrival.deadline_us <= now_us) expired.push_back(waiting.arrival.id);
   }
   for (const auto& [id, sequence] : running_) {
     if (sequence.arrival.deadline_us <= now_us) expired.push_back(id);
@@ -101,31 +137,69 @@ void LlmScheduler::Expire(TimeUs now_us, Plan& plan) {
 }
 
 void LlmScheduler::Release(Plan& plan) {
-  for (auto it = running_.begin(); it != running_.end();) {
-    const Running& sequence = it->second;
-    if (sequence.phase != Phase::kDraining || sequence.batches_in_flight > 0) {
-      ++it;
-      continue;
-    }
-    blocks_reserved_ -= sequence.blocks;
-    plan.released.push_back(it->first);
-    order_.erase(std::find(order_.begin(), order_.end(), it->first));
-    it = running_.erase(it);
+  const std::vector<SequenceId> order = order_;
+  for (const SequenceId id : order) {
+    Running& sequence = running_.at(id);
+    if (sequence.phase != Phase::kDraining || sequence.batches_in_flight > 0) continue;
+    ledger_.Free(sequence.blocks);
+    plan.released.push_back(id);
+    std::erase(order_, id);
+    running_.erase(id);
   }
+  bool above = false;  // somebody who may still want the blocks
+  for (const SequenceId id : std::vector<SequenceId>(order_)) {
+    Running& sequence = running_.at(id);
+    if (sequence.live()) above = true;
+    if (!sequence.preempting || sequence.batches_in_flight > 0) continue;
+    if (!above || ledger_.free() > 0) {
+      sequence.preempting = false;  // others have made room meanwhile
+      above = true;
+    } else {
+      Preempt(id, plan);
+    }
+  }
+}
+
+void LlmScheduler::Preempt(SequenceId id, Plan& plan) {
+  const auto it = running_.find(id);
+  Running& sequence = it->second;
+  BATON_CHECK(sequence.batches_in_flight == 0 && sequence.generated == sequence.generated_planned);
+  ledger_.Free(sequence.blocks);
+  Queue(
+      {.arrival = sequence.arrival, .ordinal = sequence.ordinal, .generated = sequence.generated});
+  if (std::erase(plan.admitted, id) == 0) {  // else nothing has come of it yet
+    forecast_.ObservePreemption();
+    plan.preempted.push_back(id);
+  }
+  std::erase(order_, id);
+  running_.erase(it);
 }
 
 void LlmScheduler::Admit(Plan& plan) {
   while (!waiting_.empty() && running_count() < options_.sequences_running_max) {
-    const SequenceArrival& next = waiting_.front();
-    const int32_t blocks = BlocksFor(next.prompt_tokens, next.max_tokens);
-    BATON_CHECK(blocks <= block_count_);
-    if (blocks_reserved_ + blocks > block_count_) return;
-    blocks_reserved_ += blocks;
-    plan.admitted.push_back(next.id);
-    order_.push_back(next.id);
-    const int32_t cached = cached_tokens_ ? cached_tokens_(next.id) : 0;
-    BATON_CHECK(cached < next.prompt_tokens);
-    running_.emplace(next.id, Running{.arrival = next, .tokens_planned = cached, .blocks = blocks});
+    const Waiting& next = waiting_.front();
+    const SequenceArrival& arrival = next.arrival;
+    BATON_CHECK(BlocksFor(arrival.prompt_tokens, arrival.max_tokens) <= ledger_.block_count());
+    std::vector<BlockId> cached =
+        cached_blocks_ ? cached_blocks_(arrival.id) : std::vector<BlockId>();
+    const auto cached_count = static_cast<int32_t>(cached.size());
+    const int32_t prefill_tokens = arrival.prompt_tokens + next.generated;
+    BATON_CHECK(cached_count * block_tokens_ < prefill_tokens);
+    const int32_t blocks = ExpectedBlocks(arrival, next.generated) - cached_count;
+    if (blocks_reserved() + ledger_.CountNew(cached) + blocks > ledger_.block_count()) return;
+    plan.admitted.push_back(arrival.id);
+    const auto [it, added] =
+        running_.emplace(arrival.id, Running{.arrival = arrival,
+                                             .ordinal = next.ordinal,
+                                             .prefill_tokens = prefill_tokens,
+                                             .tokens_planned = cached_count * block_tokens_,
+                                             .generated_planned = next.generated,
+                                             .generated = next.generated,
+                                             .blocks = ledger_.Hold(std::move(cached))});
+    const auto place = std::find_if(order_.begin(), order_.end(), [&](SequenceId other) {
+      return Above(it->second, running_.at(other));
+    });
+    order_.insert(place, arrival.id);
     waiting_.pop_front();
   }
 }
@@ -138,68 +212,74 @@ void LlmScheduler::Fill(Plan& plan) {
   }
   for (const int executor : executors) {
     if (plans_in_flight_[executor] >= options_.plans_in_flight_max) continue;
-    PlannedBatch batch = FillBatch(executor);
+    PlannedBatch batch{.executor = executor, .items = {}};
+    int64_t room = options_.step_tokens_max;
+    PlanDecodes(batch, room, plan);
+    PlanPrefills(batch, room, plan);
     if (batch.items.empty()) continue;
     ++plans_in_flight_[executor];
     plan.batches.push_back(std::move(batch));
   }
 }
 
-PlannedBatch LlmScheduler::FillBatch(int executor) {
-  PlannedBatch batch{.executor = executor, .items = {}};
-  int64_t room = options_.step_tokens_max;
-  PlanDecodes(batch, room);
-  PlanPrefills(batch, room);
-  return batch;
-}
-
-void LlmScheduler::PlanDecodes(PlannedBatch& batch, int64_t& room) {
-  std::vector<Running*> decoding;
+void LlmScheduler::PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan) {
+  std::vector<SequenceId> decoding;
   for (const SequenceId id : order_) {
-    Running& sequence = running_.at(id);
-    if (sequence.phase == Phase::kDecoding && sequence.arrival.decode_executor == batch.executor &&
+    const Running& sequence = running_.at(id);
+    if (sequence.live() && sequence.phase == Phase::kDecoding &&
+        sequence.arrival.decode_executor == batch.executor &&
         sequence.generated_planned < sequence.arrival.max_tokens) {
-      decoding.push_back(&sequence);
+      decoding.push_back(id);
     }
   }
   // Guesses fill a step that would be too small to keep the device busy, and no other.
   const bool drafts = std::ssize(decoding) <= options_.draft_sequences_max;
   // Every sequence's next token has its place before anybody's guesses.
   int64_t spare = std::max<int64_t>(0, room - std::ssize(decoding));
-  for (Running* const sequence : decoding) {
+  for (const SequenceId id : decoding) {
     if (room == 0) return;
-    if (sequence->draft_in_flight > 0) continue;  // how far it got is not known
+    const auto it = running_.find(id);
+    if (it == running_.end() || !it->second.live()) continue;  // made room for one above
+    Running& sequence = it->second;
+    if (sequence.draft_in_flight > 0) continue;  // how far it got is not known
     int32_t draft = 0;
-    if (drafts && sequence->draft != kPlanAhead) {
-      if (sequence->batches_in_flight > 0) continue;
-      const int32_t left = sequence->arrival.max_tokens - sequence->generated_planned - 1;
-      draft = static_cast<int32_t>(std::min<int64_t>({sequence->draft, left, spare}));
+    if (drafts && sequence.draft != kPlanAhead) {
+      if (sequence.batches_in_flight > 0) continue;
+      const int32_t left = sequence.arrival.max_tokens - sequence.generated_planned - 1;
+      draft = static_cast<int32_t>(std::min<int64_t>({sequence.draft, left, spare}));
     }
-    batch.items.push_back({.sequence = sequence->arrival.id,
+    const int32_t tokens = Grant(sequence, 1 + draft, plan);
+    if (tokens == 0) continue;
+    batch.items.push_back({.sequence = id,
                            .work_class = WorkClass::kDecode,
-                           .position = sequence->tokens_planned,
-                           .tokens = 1 + draft,
+                           .position = sequence.tokens_planned,
+                           .tokens = tokens,
                            .sample = true});
-    sequence->tokens_planned += 1 + draft;
-    sequence->generated_planned += 1 + draft;
-    sequence->draft_in_flight = draft;
-    ++sequence->batches_in_flight;
-    room -= 1 + draft;
-    spare -= draft;
+    sequence.tokens_planned += tokens;
+    sequence.generated_planned += tokens;
+    sequence.draft_in_flight = tokens - 1;
+    ++sequence.batches_in_flight;
+    room -= tokens;
+    spare -= tokens - 1;
   }
 }
 
-void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room) {
-  for (const SequenceId id : order_) {
-    Running& sequence = running_.at(id);
+void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) {
+  const std::vector<SequenceId> order = order_;
+  for (const SequenceId id : order) {
     if (room == 0) return;
-    if (sequence.phase != Phase::kPrefilling ||
+    const auto it = running_.find(id);
+    if (it == running_.end()) continue;  // made room for one above
+    Running& sequence = it->second;
+    if (!sequence.live() || sequence.phase != Phase::kPrefilling ||
         sequence.arrival.prefill_executor != batch.executor) {
       continue;
     }
-    const int32_t left = sequence.arrival.prompt_tokens - sequence.tokens_planned;
-    const auto tokens =
+    const int32_t left = sequence.prefill_tokens - sequence.tokens_planned;
+    const auto wanted =
         static_cast<int32_t>(std::min({int64_t{left}, options_.prefill_chunk_tokens_max, room}));
+    const int32_t tokens = Grant(sequence, wanted, plan);
+    if (tokens == 0) continue;
     const bool last = tokens == left;
     batch.items.push_back({.sequence = id,
                            .work_class = WorkClass::kPrefill,
@@ -211,8 +291,38 @@ void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room) {
     room -= tokens;
     if (last) {
       sequence.phase = Phase::kHandingOver;
-      sequence.generated_planned = 1;
+      ++sequence.generated_planned;
     }
+  }
+}
+
+int32_t LlmScheduler::Grant(Running& sequence, int32_t tokens, Plan& plan) {
+  const auto capacity = [&] {
+    const int64_t blocks = int64_t{sequence.blocks.count()} + ledger_.free();
+    return blocks * block_tokens_ - sequence.tokens_planned;
+  };
+  if (capacity() < 1) MakeRoom(sequence, plan);
+  tokens = static_cast<int32_t>(std::clamp<int64_t>(capacity(), 0, tokens));
+  const int32_t positions = sequence.tokens_planned + tokens;
+  const int32_t blocks = (positions + block_tokens_ - 1) / block_tokens_;
+  ledger_.Grow(sequence.blocks, std::max(0, blocks - sequence.blocks.count()));
+  return tokens;
+}
+
+void LlmScheduler::MakeRoom(const Running& sequence, Plan& plan) {
+  const auto leaves = [](const auto& entry) {
+    return !entry.second.live() && entry.second.blocks.own > 0;
+  };
+  if (std::any_of(running_.begin(), running_.end(), leaves)) return;  // soon
+  while (ledger_.free() == 0) {
+    const auto victim = std::find_if(order_.rbegin(), order_.rend(),
+                                     [this](SequenceId id) { return running_.at(id).live(); });
+    if (victim == order_.rend() || !Above(sequence, running_.at(*victim))) return;
+    if (running_.at(*victim).batches_in_flight > 0) {
+      running_.at(*victim).preempting = true;
+      return;
+    }
+    Preempt(*victim, plan);
   }
 }
 
@@ -227,7 +337,7 @@ bool LlmScheduler::PlansDrafts(int executor) const {
 
 TimeUs LlmScheduler::NextDeadlineUs() const {
   TimeUs next = kNoDeadline;
-  for (const SequenceArrival& arrival : waiting_) next = std::min(next, arrival.deadline_us);
+  for (const Waiting& waiting : waiting_) next = std::min(next, waiting.arrival.deadline_us);
   for (const auto& [id, sequence] : running_) {
     if (sequence.phase != Phase::kDraining) next = std::min(next, sequence.arrival.deadline_us);
   }

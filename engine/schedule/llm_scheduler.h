@@ -10,6 +10,8 @@
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/request/work.h"
+#include "engine/schedule/block_ledger.h"
+#include "engine/schedule/length_forecast.h"
 #include "engine/schedule/schedule_options.h"
 
 namespace baton {
@@ -71,7 +73,10 @@ struct Plan {
   };
   std::vector<Ended> ended;          // refused, expired or cancelled: tell the client now
   std::vector<SequenceId> released;  // nothing in flight names them: free their blocks and slots
-  std::vector<SequenceId> admitted;  // their worst case is reserved from now on
+  // Nothing in flight names them: free their blocks and slots; they will be admitted again, to be
+  // computed from their prompt and what they have generated.
+  std::vector<SequenceId> preempted;
+  std::vector<SequenceId> admitted;  // take slots, and of the prefix cache what was asked for
   std::vector<PlannedBatch> batches;
 };
 
@@ -79,23 +84,27 @@ struct Plan {
 // executor; the same calls give the same plans.
 //
 // Each step fills, per executor with room for another plan, one batch of at most step_tokens_max
-// tokens: every running sequence's next token first, then prompt chunks in order of admission.
-// Plans name slots, not token values, so a sequence's next token is planned while its last one is
-// still being computed; what was planned beyond end-of-text is computed in vain and dropped. Where
-// the caller guesses a sequence's tokens, one step of it at a time is planned, the guesses with it.
+// tokens: every running sequence's next token first, then prompt chunks. Plans name slots, not
+// token values, so a sequence's next token is planned while its last one is still being computed;
+// what was planned beyond end-of-text is computed in vain and dropped. Where the caller guesses a
+// sequence's tokens, one step of it at a time is planned, the guesses with it.
 //
-// Admission is by worst case: a sequence starts when blocks for its whole prompt and max_tokens
-// can be set aside, so that what was admitted never lacks memory. Waiting sequences are admitted by
-// priority, then arrival; none overtakes a higher one that does not fit yet.
+// Sequences rank by priority, then arrival. Waiting ones are admitted by rank when the blocks that
+// all admitted ones are expected to need can be had (LengthForecast; under worst_case all of
+// max_tokens); none overtakes a higher one that does not fit yet. Where blocks run out
+// nevertheless, the lowest in rank is preempted: what it has in flight comes back as usual, then
+// its blocks are freed and it waits, in its rank, to be computed again from its prompt and what it
+// has generated. It never makes room for one below it, so the highest always gets on, and with it
+// everybody in turn.
 class LlmScheduler {
  public:
-  // How many of a sequence's first prompt tokens, but not all, have their K and V already: asked
-  // once, as the sequence is admitted.
-  using CachedTokens = std::function<int32_t(SequenceId)>;
+  // The blocks that hold the K and V of a sequence's first tokens already, whole blocks, but not of
+  // all of its prompt and generated tokens. Asked of a waiting sequence; no promise to admit it.
+  using CachedBlocks = std::function<std::vector<BlockId>(SequenceId)>;
 
-  // An empty `cached_tokens`: none ever.
+  // An empty `cached_blocks`: none ever.
   LlmScheduler(const ScheduleOptions& options, int32_t block_count, int32_t block_tokens,
-               CachedTokens cached_tokens = {});
+               CachedBlocks cached_blocks = {});
 
   Plan Step(const ScheduleEvents& events, TimeUs now_us);
 
@@ -107,48 +116,68 @@ class LlmScheduler {
 
   int32_t waiting_count() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t running_count() const { return static_cast<int32_t>(running_.size()); }
-  int32_t blocks_reserved() const { return blocks_reserved_; }
+  // Held, and expected to be held by those that run.
+  int32_t blocks_reserved() const;
   // Blocks a sequence needs in the worst case.
   int32_t BlocksFor(int32_t prompt_tokens, int32_t max_tokens) const;
 
  private:
-  // A sequence's way: waiting -> prefilling -> handing over -> decoding -> draining -> gone.
+  // A sequence's way: waiting -> prefilling -> handing over -> decoding -> draining -> gone; from
+  // the three in the middle back to waiting when it is preempted.
   enum class Phase : uint8_t {
-    kPrefilling,   // prompt chunks are planned
-    kHandingOver,  // the whole prompt is planned; waits for handed_over
+    kPrefilling,   // chunks of the prompt, and of what was generated before, are planned
+    kHandingOver,  // all of these are planned; waits for handed_over
     kDecoding,     // next tokens are planned until max_tokens
     kDraining,     // ended; waits for the batches in flight that name it
   };
+  struct Waiting {
+    SequenceArrival arrival;
+    uint64_t ordinal = 0;   // of arrival
+    int32_t generated = 0;  // before it was preempted
+  };
   struct Running {
     SequenceArrival arrival;
+    uint64_t ordinal = 0;
     Phase phase = Phase::kPrefilling;
+    bool preempting = false;        // nothing is planned; waits for the batches in flight
+    int32_t prefill_tokens = 0;     // the prompt's, and those generated before
     int32_t tokens_planned = 0;     // positions whose K and V are computed or in flight
     int32_t generated_planned = 0;  // tokens sampled or in flight
+    int32_t generated = 0;          // tokens sampled
     int32_t batches_in_flight = 0;
-    int32_t blocks = 0;
+    BlockLedger::Holding blocks;
     int32_t draft = kPlanAhead;   // guesses for the next decode
     int32_t draft_in_flight = 0;  // guesses being verified
+
+    bool live() const { return !preempting && phase != Phase::kDraining; }
   };
 
   void Complete(const BatchCompletion& completion);
+  void Queue(Waiting sequence);
   void End(SequenceId id, absl::Status status, Plan& plan);
   void Expire(TimeUs now_us, Plan& plan);
   void Release(Plan& plan);
   void Admit(Plan& plan);
   void Fill(Plan& plan);
-  PlannedBatch FillBatch(int executor);
-  void PlanDecodes(PlannedBatch& batch, int64_t& room);
-  void PlanPrefills(PlannedBatch& batch, int64_t& room);
+  void PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan);
+  void PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan);
+  // Gives the sequence blocks for as many of its next `tokens` as it can have: how many those are.
+  int32_t Grant(Running& sequence, int32_t tokens, Plan& plan);
+  // Frees blocks of those that rank below the sequence, or has them freed when they drain.
+  void MakeRoom(const Running& sequence, Plan& plan);
+  void Preempt(SequenceId id, Plan& plan);
+  int32_t ExpectedBlocks(const SequenceArrival& arrival, int32_t generated) const;
 
   const ScheduleOptions options_;
-  const int32_t block_count_;
   const int32_t block_tokens_;
-  const CachedTokens cached_tokens_;
-  std::deque<SequenceArrival> waiting_;     // by priority, then arrival
-  std::vector<SequenceId> order_;           // of running_, by admission
+  const CachedBlocks cached_blocks_;
+  BlockLedger ledger_;
+  LengthForecast forecast_;
+  std::deque<Waiting> waiting_;             // by rank
+  std::vector<SequenceId> order_;           // of running_, by rank
   std::map<SequenceId, Running> running_;   // admitted and not released
   std::map<int, int32_t> plans_in_flight_;  // by executor
-  int32_t blocks_reserved_ = 0;
+  uint64_t next_ordinal_ = 0;
 };
 
 }  // namespace baton

@@ -30,6 +30,7 @@ struct ScheduleOptions {
   int64_t sequences_running_max = 64;
   int64_t sequences_waiting_max = 256;
   int64_t plans_in_flight_max = 2;
+  std::string admission = "expected";
   int32_t draft_tokens_max = 16;
   int64_t draft_sequences_max = 8;
 
@@ -45,6 +46,10 @@ struct ScheduleOptions {
       "sequences waiting for admission, per model; more are refused");
     v("plans_in_flight_max", plans_in_flight_max, Range{1, 2},
       "steps submitted to one executor before the first has completed");
+    v("admission", admission, OneOf{"expected", "worst_case"},
+      "KV blocks that must be free before a sequence starts: expected, as many as sequences have "
+      "needed lately, where one that then lacks memory waits and is computed again; worst_case, "
+      "for the prompt and all of max_tokens");
     v("draft_tokens_max", draft_tokens_max, Range{0, 64},
       "next tokens guessed from the prompt and the retrieved passages, and verified in one step, "
       "at "

@@ -112,6 +112,8 @@ TEST_CASE("models are listed; texts become tokens and vectors, and tokens texts"
   CHECK(models.models(0).parameters() > 10'000);
   CHECK(models.models(0).weight_bytes() > 10'000);
   CHECK(models.models(0).path() == model.path());
+  CHECK(models.models(0).kv_type() == "f16");
+  CHECK(models.models(0).kv_token_bytes() == 256);  // 2 layers, k and v, 2 heads of 16, 2 bytes
   const v1::Model& embedder = models.models(1);
   CHECK(embedder.kind() == v1::Model::KIND_LEXICAL_EMBEDDING);
   CHECK(embedder.architecture() == "lexical");

@@ -71,6 +71,7 @@ TEST_CASE("generate") {
                          .decode_steps = 4,
                          .draft_tokens = 6,
                          .draft_tokens_accepted = 5,
+                         .preemptions = 8,
                          .seed = 3,
                          .model = "tiny"},
           finished);
@@ -81,6 +82,7 @@ TEST_CASE("generate") {
   CHECK(finished.decode_steps() == 4);
   CHECK(finished.draft_tokens() == 6);
   CHECK(finished.draft_tokens_accepted() == 5);
+  CHECK(finished.preemptions() == 8);
   CHECK(finished.seed() == 3);
   CHECK(finished.model() == "tiny");
 }

@@ -32,7 +32,9 @@ struct Bench {
   // Takes what is known of `text`, computes and remembers the rest of its full blocks.
   User Run(std::string_view tenant, const std::vector<TokenId>& text) {
     User user;
+    const std::vector<KvBlockRef> match = cache.Match(tenant, text);
     user.chain = cache.Acquire(tenant, text, user.blocks);
+    CHECK(user.blocks == match);
     user.cached = user.chain.size();
     while ((user.blocks.size() + 1) * 8 <= text.size()) {
       if (pool->free_count() == 0) REQUIRE(cache.Evict());

@@ -65,11 +65,11 @@ TEST_CASE("what is cached of a prompt as it is admitted is not planned") {
   LlmScheduler scheduler({.sequences_running_max = 1, .plans_in_flight_max = 1}, 10, kBlockTokens,
                          [&asked](SequenceId id) {
                            asked.push_back(id);
-                           return 8;
+                           return std::vector{BlockId(3)};
                          });
   const Plan plan = scheduler.Step({.arrived = {Arrival(1, 10, 2), Arrival(2, 10, 2)}}, 0);
   CHECK(asked == std::vector{SequenceId(1)});
-  CHECK(scheduler.blocks_reserved() == 2);  // the worst case all the same
+  CHECK(scheduler.blocks_reserved() == 2);  // all that it holds
   REQUIRE(plan.batches.size() == 1);
   REQUIRE(plan.batches[0].items.size() == 1);
   CHECK(plan.batches[0].items[0].position == 8);
@@ -205,8 +205,8 @@ TEST_CASE("it says where guesses would be planned") {
   CHECK(scheduler.PlansDrafts(0));
 }
 
-TEST_CASE("admission reserves the worst case and does not overtake") {
-  LlmScheduler scheduler({}, 4, kBlockTokens);
+TEST_CASE("admission reserves the worst case, where told to, and does not overtake") {
+  LlmScheduler scheduler({.admission = "worst_case"}, 4, kBlockTokens);
   Plan plan =
       scheduler.Step({.arrived = {Arrival(1, 8, 17), Arrival(2, 8, 17), Arrival(3, 1, 1)}}, 0);
   CHECK(plan.admitted == std::vector{SequenceId(1)});  // 3 blocks; 2 does not fit, 3 must wait
@@ -280,6 +280,154 @@ TEST_CASE("prefill and decode on two executors are batched apart") {
   CHECK(plan.batches[1].items.at(0).sequence == SequenceId(1));
 }
 
+// An executor that does what is planned at once, and text that never ends by itself.
+struct Machine {
+  LlmScheduler& scheduler;
+  std::vector<SequenceId> preempted = {};
+  std::vector<SequenceId> admitted = {};
+  std::vector<SequenceId> released = {};
+  std::vector<PlannedItem> prefills = {};
+
+  // Until nothing happens any more.
+  void Run(ScheduleEvents events) {
+    while (true) {
+      const Plan plan = scheduler.Step(events, 0);
+      events = {};
+      preempted.insert(preempted.end(), plan.preempted.begin(), plan.preempted.end());
+      admitted.insert(admitted.end(), plan.admitted.begin(), plan.admitted.end());
+      released.insert(released.end(), plan.released.begin(), plan.released.end());
+      for (const PlannedBatch& batch : plan.batches) {
+        events.completed.push_back(Done(batch));
+        for (const PlannedItem& item : batch.items) {
+          if (item.work_class != WorkClass::kPrefill) continue;
+          prefills.push_back(item);
+          if (item.sample) events.handed_over.push_back(item.sequence);
+        }
+      }
+      if (plan.batches.empty() && plan.released.empty()) return;
+    }
+  }
+};
+
+TEST_CASE(
+    "where blocks run out the youngest is computed again, before newer ones, once there is room") {
+  // Of 17 tokens 9 are expected: 2 blocks of 8 positions each, where 3 will be needed.
+  LlmScheduler scheduler({}, 4, kBlockTokens);
+  Machine machine{scheduler};
+  machine.Run({.arrived = {Arrival(1, 8, 17), Arrival(2, 8, 17), Arrival(3, 8, 17)}});
+  const auto ids = [](std::initializer_list<uint64_t> values) {
+    return std::vector<SequenceId>(values.begin(), values.end());
+  };
+  CHECK(machine.preempted == ids({2}));
+  CHECK(machine.admitted == ids({1, 2, 2, 3}));
+  CHECK(machine.released == ids({1, 2, 3}));
+  REQUIRE(machine.prefills.size() == 4);
+  const PlannedItem& again = machine.prefills[2];
+  CHECK(again.sequence == SequenceId(2));
+  CHECK(again.position == 0);
+  CHECK(again.tokens == 17);  // its blocks were full: the prompt, 8 tokens, and one more sampled
+  CHECK(again.sample);
+  CHECK(scheduler.blocks_reserved() == 0);
+}
+
+TEST_CASE("the lowest priority is preempted, though it came first") {
+  LlmScheduler scheduler({}, 4, kBlockTokens);
+  Machine machine{scheduler};
+  SequenceArrival low = Arrival(1, 8, 17);
+  low.priority = -1;
+  machine.Run({.arrived = {low, Arrival(2, 8, 17)}});
+  CHECK(machine.preempted == std::vector{SequenceId(1)});
+  CHECK(machine.released == std::vector{SequenceId(2), SequenceId(1)});
+}
+
+TEST_CASE("under worst_case nobody is preempted, and blocks in common count once") {
+  const auto shared = [](SequenceId) { return std::vector{BlockId(5), BlockId(7)}; };
+  const auto running = [&](LlmScheduler::CachedBlocks cached) {
+    LlmScheduler scheduler({.admission = "worst_case"}, 6, kBlockTokens, std::move(cached));
+    Machine machine{scheduler};
+    const Plan plan = scheduler.Step(
+        {.arrived = {Arrival(1, 17, 8), Arrival(2, 17, 8), Arrival(3, 17, 8), Arrival(4, 17, 8)}},
+        0);
+    ScheduleEvents events{.completed = {Done(plan.batches.at(0))}};
+    for (const SequenceId id : plan.admitted) events.handed_over.push_back(id);
+    machine.Run(events);
+    CHECK(machine.preempted.empty());
+    CHECK(machine.released.size() == 4);
+    return plan.admitted.size();
+  };
+  CHECK(running({}) == 2);      // 3 blocks each
+  CHECK(running(shared) == 4);  // 2 for all, 1 each
+}
+
+TEST_CASE("a preempted sequence's deadline and cancellation hold while it waits") {
+  LlmScheduler scheduler({.plans_in_flight_max = 1}, 4, kBlockTokens);
+  SequenceArrival second = Arrival(2, 8, 17);
+  second.deadline_us = 100;
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 8, 17), second}}, 0);
+  ScheduleEvents events{.completed = {Done(plan.batches.at(0))},
+                        .handed_over = {SequenceId(1), SequenceId(2)}};
+  while (plan.preempted.empty()) {
+    plan = scheduler.Step(events, 0);
+    REQUIRE_FALSE(plan.batches.empty());
+    events = {.completed = {Done(plan.batches[0])}};
+  }
+  CHECK(plan.preempted == std::vector{SequenceId(2)});
+  CHECK(scheduler.waiting_count() == 1);
+  CHECK(scheduler.NextDeadlineUs() == 100);
+  const bool cancelled = GENERATE(true, false);
+  if (cancelled) events.cancelled = {SequenceId(2)};
+  plan = scheduler.Step(events, cancelled ? 0 : 100);
+  REQUIRE(plan.ended.size() == 1);
+  CHECK(plan.ended[0].sequence == SequenceId(2));
+  CHECK(plan.ended[0].status.code() ==
+        (cancelled ? absl::StatusCode::kCancelled : absl::StatusCode::kDeadlineExceeded));
+  CHECK(scheduler.waiting_count() == 0);
+  CHECK(plan.released.empty());  // it held nothing
+}
+
+TEST_CASE("what a preempted sequence has in flight comes back first, and may come in time") {
+  LlmScheduler scheduler({.plans_in_flight_max = 1}, 3, kBlockTokens);
+  SequenceArrival second = Arrival(2, 6, 4);
+  second.prefill_executor = second.decode_executor = 1;
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 6, 12), second}}, 0);
+  REQUIRE(plan.batches.size() == 2);
+  plan = scheduler.Step({.completed = {Done(plan.batches[0]), Done(plan.batches[1])},
+                         .handed_over = {SequenceId(1), SequenceId(2)}},
+                        0);
+  REQUIRE(plan.batches.size() == 2);
+  const PlannedBatch slow = plan.batches[1];
+  int32_t position = 0;
+  while (!plan.batches.empty()) {
+    position = plan.batches[0].items.at(0).position;
+    plan = scheduler.Step({.completed = {Done(plan.batches[0])}}, 0);
+  }
+  CHECK(position == 15);  // two blocks; the third is the other's
+  CHECK(plan.preempted.empty());
+  SECTION("the blocks are freed then") {
+    plan = scheduler.Step({.completed = {Done(slow)}}, 0);
+    CHECK(plan.preempted == std::vector{SequenceId(2)});
+    REQUIRE(plan.batches.size() == 1);
+    CHECK(plan.batches[0].items.at(0).position == 16);
+    plan = scheduler.Step({.completed = {Done(plan.batches[0])}}, 0);
+    CHECK(plan.released == std::vector{SequenceId(1)});
+    CHECK(plan.admitted == std::vector{SequenceId(2)});
+    CHECK(plan.batches.at(0).items.at(0).tokens == 8);
+  }
+  SECTION("it ends with what comes back") {
+    plan = scheduler.Step({.completed = {Done(slow, {SequenceId(2)})}}, 0);
+    CHECK(plan.preempted.empty());
+    CHECK(plan.released == std::vector{SequenceId(2)});
+    CHECK(plan.batches.at(0).items.at(0).position == 16);
+  }
+  SECTION("there is room meanwhile: it goes on") {
+    plan = scheduler.Step({.cancelled = {SequenceId(1)}}, 0);
+    CHECK(plan.released == std::vector{SequenceId(1)});
+    plan = scheduler.Step({.completed = {Done(slow)}}, 0);
+    CHECK(plan.preempted.empty());
+    CHECK(plan.batches.at(0).items.at(0).position == 7);
+  }
+}
+
 // A model of the engine around the scheduler: completes batches in order, ends sequences at random,
 // cancels at random, and checks what must hold at every step.
 TEST_CASE("under random work every sequence ends once and nothing is overbooked") {
@@ -289,16 +437,35 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
   const auto below = [&random](int n) {
     return static_cast<int>(random() % static_cast<unsigned>(n));
   };
-  for (int round = 0; round < 30; ++round) {
+  int preemptions = 0;
+  for (int round = 0; round < 60; ++round) {
     const ScheduleOptions options{.step_tokens_max = 1 + below(40),
                                   .prefill_chunk_tokens_max = 1 + below(30),
                                   .sequences_running_max = 1 + below(8),
                                   .sequences_waiting_max = 100,
                                   .plans_in_flight_max = 1 + below(2),
+                                  .admission = round % 3 == 0 ? "worst_case" : "expected",
                                   .draft_sequences_max = 1 + below(4)};
     constexpr int32_t kBlocks = 12;
-    LlmScheduler scheduler(options, kBlocks, kBlockTokens);
     std::map<SequenceId, SequenceArrival> live;
+    std::map<SequenceId, int32_t> generated;
+    // Every third text begins with one of two others, of which the cache knows a block or two.
+    const auto cached = [&](SequenceId id) {
+      std::vector<BlockId> blocks;
+      const int32_t tokens = live.at(id).prompt_tokens + generated[id];
+      for (int32_t i = 0; id.value() % 3 == 0 && i < 2 && (i + 1) * kBlockTokens < tokens; ++i) {
+        blocks.emplace_back(static_cast<int32_t>(id.value() % 2) * 2 + i);
+      }
+      return blocks;
+    };
+    LlmScheduler scheduler(options, kBlocks, kBlockTokens, cached);
+    std::set<SequenceId> waiting, holding;
+    std::map<SequenceId, std::vector<BlockId>> shared;
+    std::map<SequenceId, int32_t> positions;  // for which it holds blocks
+    const auto above = [&](SequenceId a, SequenceId b) {
+      const int32_t difference = live.at(a).priority - live.at(b).priority;
+      return difference != 0 ? difference > 0 : a < b;
+    };
     std::map<SequenceId, int32_t> next_position;
     std::set<SequenceId> ended, released;
     std::map<int, std::deque<PlannedBatch>> in_flight;
@@ -307,10 +474,11 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
     for (int turn = 0; turn < 200 || (!idle() && turn < 100'000); ++turn) {
       ScheduleEvents events;
       if (turn < 200 && below(3) == 0) {
-        SequenceArrival arrival = Arrival(next_id++, 1 + below(50), 1 + below(30));
+        SequenceArrival arrival = Arrival(next_id++, 1 + below(30), 1 + below(60));
         arrival.priority = below(3);
         arrival.decode_executor = below(2);
         live.emplace(arrival.id, arrival);
+        waiting.insert(arrival.id);
         events.arrived.push_back(arrival);
       }
       for (auto& [executor, queue] : in_flight) {
@@ -321,11 +489,12 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
         for (size_t i = 0; i < batch.items.size(); ++i) {
           const PlannedItem& item = batch.items[i];
           BatchCompletion::Item& done = completion.items[i];
-          done.ended = item.sample && below(10) == 0;
+          done.ended = item.sample && below(round % 2 == 0 ? 10 : 200) == 0;
           if (item.work_class == WorkClass::kDecode) {
             done.generated = 1 + below(item.tokens);
             next_position[item.sequence] -= item.tokens - done.generated;
           }
+          generated[item.sequence] += done.generated;
           done.draft = below(8) - 1;
           if (done.ended) {
             // nothing follows
@@ -339,16 +508,44 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
         events.cancelled.emplace_back(1 + static_cast<uint64_t>(below(static_cast<int>(next_id))));
       }
       const Plan plan = scheduler.Step(events, turn);
-      CHECK(scheduler.blocks_reserved() <= kBlocks);
       CHECK(scheduler.running_count() <= options.sequences_running_max);
-      for (const Plan::Ended& e : plan.ended) CHECK(ended.insert(e.sequence).second);
-      for (const SequenceId id : plan.released) {
-        CHECK(released.insert(id).second);
+      std::set<SequenceId> served = holding;
+      served.insert(plan.admitted.begin(), plan.admitted.end());
+      const auto highest = std::min_element(served.begin(), served.end(), above);
+      for (const Plan::Ended& e : plan.ended) {
+        CHECK(ended.insert(e.sequence).second);
+        waiting.erase(e.sequence);
+      }
+      for (const SequenceId id : plan.preempted) {
+        ++preemptions;
+        CHECK(options.admission == "expected");
+        CHECK(id != *highest);
+        CHECK(ended.count(id) == 0);
+        CHECK(generated[id] < live.at(id).max_tokens);
+      }
+      std::vector<SequenceId> left = plan.released;
+      left.insert(left.end(), plan.preempted.begin(), plan.preempted.end());
+      for (const SequenceId id : left) {
+        CHECK(holding.erase(id) == 1);
+        shared.erase(id);
+        positions.erase(id);
         for (const auto& [executor, queue] : in_flight) {
           for (const PlannedBatch& batch : queue) {
             for (const PlannedItem& item : batch.items) CHECK(item.sequence != id);
           }
         }
+      }
+      for (const SequenceId id : plan.released) CHECK(released.insert(id).second);
+      waiting.insert(plan.preempted.begin(), plan.preempted.end());
+      for (const SequenceId id : plan.admitted) {
+        CHECK(waiting.erase(id) == 1);
+        CHECK(holding.insert(id).second);
+        shared[id] = cached(id);
+        next_position[id] = static_cast<int32_t>(shared[id].size()) * kBlockTokens;
+        positions[id] = next_position[id];
+      }
+      for (const SequenceId id : plan.admitted) {
+        for (const SequenceId other : waiting) CHECK(above(id, other));
       }
       for (const PlannedBatch& batch : plan.batches) {
         int32_t tokens = 0;
@@ -357,6 +554,13 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
           CHECK(released.count(item.sequence) == 0);
           CHECK(item.position == next_position[item.sequence]);
           next_position[item.sequence] += item.tokens;
+          int32_t& held = positions[item.sequence];
+          held = std::max(held, item.position + item.tokens);
+          CHECK(holding.count(item.sequence) == 1);
+          if (item.work_class == WorkClass::kPrefill) {
+            const int32_t all = live.at(item.sequence).prompt_tokens + generated[item.sequence];
+            CHECK(item.sample == (item.position + item.tokens == all));
+          }
           const SequenceArrival& arrival = live.at(item.sequence);
           CHECK(next_position[item.sequence] <= arrival.prompt_tokens + arrival.max_tokens - 1);
           CHECK(batch.executor == (item.work_class == WorkClass::kPrefill
@@ -367,11 +571,24 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
         in_flight[batch.executor].push_back(batch);
         CHECK(std::ssize(in_flight[batch.executor]) <= options.plans_in_flight_max);
       }
+      std::set<BlockId> distinct;
+      int32_t blocks = 0;
+      for (const SequenceId id : holding) {
+        distinct.insert(shared[id].begin(), shared[id].end());
+        blocks += (positions[id] + kBlockTokens - 1) / kBlockTokens -
+                  static_cast<int32_t>(shared[id].size());
+      }
+      CHECK(blocks + std::ssize(distinct) <= kBlocks);
+      CHECK(std::ssize(waiting) == scheduler.waiting_count());
+      CHECK(std::ssize(holding) == scheduler.running_count());
     }
     CHECK(scheduler.running_count() == 0);
     CHECK(scheduler.waiting_count() == 0);
     CHECK(scheduler.blocks_reserved() == 0);
+    CHECK(ended.size() + released.size() >= live.size());
+    for (const auto& [id, arrival] : live) CHECK(ended.count(id) + released.count(id) >= 1);
   }
+  CHECK(preemptions > 0);
 }
 
 }  // namespace
