@@ -109,6 +109,7 @@ LlmLane::~LlmLane() {
   const std::string& name = model_->name();
   env_.metrics->RemoveGauge(MetricId::kSequencesRunning, {name});
   env_.metrics->RemoveGauge(MetricId::kSequencesWaiting, {name});
+  env_.metrics->RemoveGauge(MetricId::kKvBlockBytes, {name, Name(pool_->layout().type)});
   for (const char* state : {"total", "used", "cached", "reserved"}) {
     env_.metrics->RemoveGauge(MetricId::kKvBlocks, {name, state});
   }

@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 #include <random>
+#include <set>
+#include <string>
 
 #include "engine/engine.h"
 #include "tests/engine/engine/engine_fixture.h"
@@ -133,6 +135,27 @@ TEST_CASE("with a model the answer is generated from cited passages, stage by st
   asked = Ask(engine, {.collection = "docs", .question = "ferry?", .retrieval_only = true});
   CHECK(asked.result.mode == AskMode::kRetrievalOnly);
   CHECK(asked.sink->ids.empty());
+}
+
+TEST_CASE("an answer follows the request's grammar") {
+  EngineFixture f;
+  f.AddRandomModel({.context_tokens = 256});
+  f.options.rag.answer_tokens_max = 60;
+  Engine& engine = f.Start();
+  REQUIRE_OK(Ingest(engine, {.collection = "docs",
+                             .documents = {{.id = "b", .text = "The ferry leaves at noon."}}}));
+  AskRequest request{.collection = "docs", .question = "When does the ferry leave?"};
+  request.constraint = {.kind = TextConstraint::Kind::kGrammar,
+                        .text = R"(root ::= "at " ("noon" | "night") " [1]"?)"};
+  Asked asked = Ask(engine, request);
+  REQUIRE_OK(asked.status);
+  CHECK(asked.result.mode == AskMode::kGenerated);
+  const std::set<std::string> texts = {"at noon", "at night", "at noon [1]", "at night [1]"};
+  CHECK(texts.contains(asked.sink->text));
+  CHECK(asked.result.generated.reason == FinishReason::kStop);
+  request.constraint.text = "root :=";
+  REQUIRE_STATUS(Ask(engine, request).status, absl::StatusCode::kInvalidArgument,
+                 "grammar line 1, column 6: expected ::= behind the rule name root, found ':'");
 }
 
 TEST_CASE("asking what cannot be answered is refused or said") {
