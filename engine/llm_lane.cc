@@ -90,7 +90,7 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
           .generated_tokens = &env_.metrics->Counter(MetricId::kGeneratedTokens),
           .draft_tokens = &env_.metrics->Counter(MetricId::kDraftTokens),
           .accepted_tokens = &env_.metrics->Counter(MetricId::kDraftTokensAccepted),
-          .preemptions = &env_.metrics->Counter(MetricId::kPreemptions, {model_->name()}),
+          .preemptions = &env_.metrics->Counter(MetricId::kPreemptions),
           .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
           .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
           .blocks_used = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "used"}),

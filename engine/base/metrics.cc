@@ -155,7 +155,7 @@ const std::vector<Row>& Table() {
        Type::kCounter,
        "baton_preemptions_total",
        "Sequences whose KV blocks were taken for others, to be computed again later",
-       {"model"},
+       {},
        {}},
       {kKvBlocks,
        Type::kGauge,

@@ -34,24 +34,24 @@ enum class MetricId {
   kSequencesRunning,         // {model}
   kSequencesWaiting,         // {model}
   kStepTokens,               // {}
-  kPreemptions,              // {model}
-  kKvBlocks,                 // {model, state}
-  kKvBlockBytes,             // {model, type}
-  kHandoffs,                 // {path}
-  kHandoffBytes,             // {path}
-  kHandoffSeconds,           // {path}
-  kPoints,                   // {collection}
-  kPointsUnindexed,          // {collection}
-  kPointsWritten,            // {}
-  kWriteCommitSeconds,       // {}
-  kQueueRefused,             // {queue}
-  kExecutorUp,               // {platform, device, emulated}
-  kModelInfo,                // {model, kind}
-  kModelBytes,               // {model}
-  kModelsBytes,              // {}
-  kModelsBytesMax,           // {}
-  kModelLoads,               // {code}
-  kModelUnloads,             // {}
+  kPreemptions,
+  kKvBlocks,            // {model, state}
+  kKvBlockBytes,        // {model, type}
+  kHandoffs,            // {path}
+  kHandoffBytes,        // {path}
+  kHandoffSeconds,      // {path}
+  kPoints,              // {collection}
+  kPointsUnindexed,     // {collection}
+  kPointsWritten,       // {}
+  kWriteCommitSeconds,  // {}
+  kQueueRefused,        // {queue}
+  kExecutorUp,          // {platform, device, emulated}
+  kModelInfo,           // {model, kind}
+  kModelBytes,          // {model}
+  kModelsBytes,         // {}
+  kModelsBytesMax,      // {}
+  kModelLoads,          // {code}
+  kModelUnloads,        // {}
   kCount
 };
 

@@ -10,8 +10,6 @@
 namespace baton::ctl {
 namespace {
 
-std::string BytesOrDash(int64_t bytes) { return bytes == 0 ? "-" : FormatBytes(bytes); }
-
 void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
   Table table(
       {"platform", "device", "available", "skills", ">queue", ">memory used", ">of", "detail"});
@@ -20,7 +18,8 @@ void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
         {absl::StrCat(PlatformWord(device.platform()), device.emulated() ? " (emulated)" : ""),
          device.device(), device.available() ? "yes" : "no", absl::StrJoin(device.skills(), ","),
          device.available() ? absl::StrCat(device.queue_depth()) : "-",
-         BytesOrDash(device.memory_bytes_used()), BytesOrDash(device.memory_bytes_total()),
+         FormatBytesOrDash(device.memory_bytes_used()),
+         FormatBytesOrDash(device.memory_bytes_total()),
          device.available() ? device.detail() : device.reason()});
   }
   table.Print(out);

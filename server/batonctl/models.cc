@@ -8,7 +8,6 @@ namespace baton::ctl {
 namespace {
 
 std::string CountOrDash(int64_t count) { return count == 0 ? "-" : absl::StrCat(count); }
-std::string BytesOrDash(int64_t bytes) { return bytes == 0 ? "-" : FormatBytes(bytes); }
 
 void PrintModels(std::ostream& out, const v1::ListModelsResponse& response) {
   Table table({"model", "state", "kind", "architecture", ">parameters", ">weights", ">memory",
@@ -16,8 +15,8 @@ void PrintModels(std::ostream& out, const v1::ListModelsResponse& response) {
   for (const v1::Model& model : response.models()) {
     table.AddRow({model.name(), EnumWord(v1::Model::State_Name(model.state()), "STATE_"),
                   EnumWord(v1::Model::Kind_Name(model.kind()), "KIND_"), model.architecture(),
-                  CountOrDash(model.parameters()), BytesOrDash(model.weight_bytes()),
-                  BytesOrDash(model.memory_bytes()), CountOrDash(model.context_tokens()),
+                  CountOrDash(model.parameters()), FormatBytesOrDash(model.weight_bytes()),
+                  FormatBytesOrDash(model.memory_bytes()), CountOrDash(model.context_tokens()),
                   CountOrDash(model.vocabulary()), CountOrDash(model.embedding_dimension()),
                   model.path()});
   }

@@ -149,6 +149,8 @@ std::string FormatBytes(int64_t bytes) {
   return absl::StrFormat("%.1f %s", value, kUnits[unit]);
 }
 
+std::string FormatBytesOrDash(int64_t bytes) { return bytes == 0 ? "-" : FormatBytes(bytes); }
+
 std::string EnumWord(absl::string_view name, absl::string_view prefix) {
   return absl::AsciiStrToLower(absl::StripPrefix(name, prefix));
 }

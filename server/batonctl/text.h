@@ -33,6 +33,7 @@ std::string FormatUs(int64_t us);
 
 // "512 B", "1.5 KiB", "2.0 GiB".
 std::string FormatBytes(int64_t bytes);
+std::string FormatBytesOrDash(int64_t bytes);  // "-" for 0
 
 // The lower-case end of an enum's name: "WORK_CLASS_PREFILL" without "WORK_CLASS_" is "prefill".
 std::string EnumWord(absl::string_view name, absl::string_view prefix);

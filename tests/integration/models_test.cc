@@ -16,7 +16,8 @@ using Admin = v1::AdminService::Stub;
 using Inference = v1::InferenceService::Stub;
 
 std::string StateOf(const Client& client, const std::string& name) {
-  for (const v1::Model& model : Must(client.inference, &Inference::ListModels, {}).models()) {
+  const auto listed = Must(client.inference, &Inference::ListModels, {});
+  for (const v1::Model& model : listed.models()) {
     if (model.name() == name) return v1::Model::State_Name(model.state());
   }
   return "absent";

@@ -86,8 +86,7 @@ Run RunAll(const EngineOptions& options, const std::vector<GenerateRequest>& req
             completion.result.generated_tokens - 1);
     }
   }
-  run.preemptions =
-      static_cast<int64_t>(f.metrics.Counter(MetricId::kPreemptions, {"random"}).Value());
+  run.preemptions = static_cast<int64_t>(f.metrics.Counter(MetricId::kPreemptions).Value());
   CHECK(told == run.preemptions);
   const double recomputed = f.metrics.Counter(MetricId::kRecomputedTokens).Value();
   if (run.preemptions == 0) CHECK(recomputed == 0);
@@ -181,7 +180,7 @@ TEST_CASE("a preempted sequence can be cancelled, and its deadline holds") {
   f.options = Options(TightMemoryMb("f16"), "f16");
   f.AddRandomModel(kModel);
   Engine& engine = f.Start();
-  prometheus::Counter& preemptions = f.metrics.Counter(MetricId::kPreemptions, {"random"});
+  prometheus::Counter& preemptions = f.metrics.Counter(MetricId::kPreemptions);
   for (int round = 0; round < 3; ++round) {
     std::vector<std::shared_ptr<GenerateRecorder>> sinks;
     std::vector<RequestId> ids;

@@ -243,8 +243,7 @@ TEST_CASE("log probabilities are those of the model, whatever the settings") {
   all.insert(all.end(), generated.ids.begin(), generated.ids.end());
   std::vector<TokenLogprobs> got = sink->prompt.logprobs;
   got.insert(got.end(), generated.logprobs.begin(), generated.logprobs.end());
-  const KvLayout layout =
-      LayoutOf(f.models[0]->shape(), 8, f.engine->KvLayoutOf(*f.models[0]).type);
+  const KvLayout layout = LayoutOf(f.models[0]->shape(), 8, *KvTypeOf(f.options.kv.type));
   ThreadTeam team(1);
   DecoderForward forward(f.models[0], KernelsFor(DetectedSimdLevel()), team, 64);
   SequenceBlocks blocks(layout, 64);

@@ -8,6 +8,8 @@
 namespace baton {
 namespace {
 
+constexpr KvLayout kKv = {.layers = 1, .kv_heads = 1, .head_dim = 8, .block_tokens = 8};
+
 std::shared_ptr<const LanguageModel> Tiny(const std::string& name) {
   const TempFile file(RandomModelBytes({}));
   auto model = LoadLanguageModel(name, file.path());
@@ -25,7 +27,7 @@ TEST_CASE("a model is found while it is ready, and by its state is said why it i
   REQUIRE_STATUS(table.Begin("a", "b.gguf"), absl::StatusCode::kAlreadyExists, "\"a\"");
   REQUIRE_STATUS(table.FindLanguage("a"), absl::StatusCode::kUnavailable, "being loaded: reading");
   REQUIRE_STATUS(table.BeginUnload("a"), absl::StatusCode::kFailedPrecondition, "being loaded");
-  table.SetReady("a", Tiny("a"), KvLayout());
+  table.SetReady("a", Tiny("a"), kKv);
   CHECK((*table.FindLanguage("a"))->name() == "a");
   CHECK((*table.FindLanguage(""))->name() == "a");
   REQUIRE_STATUS(table.FindLanguage("b"), absl::StatusCode::kNotFound, "loaded: a");
@@ -62,7 +64,7 @@ TEST_CASE("what models take stays within the budget") {
   CHECK(metrics.Gauge(MetricId::kModelsBytes).Value() == 1000);
   table.SetFailed("b", "no");
   CHECK(table.BytesFree() == 400);
-  table.SetReady("a", Tiny("a"), KvLayout());
+  table.SetReady("a", Tiny("a"), kKv);
   CHECK(metrics.Gauge(MetricId::kModelBytes, {"a"}).Value() == 600);
   REQUIRE_OK(table.BeginUnload("a"));
   CHECK(table.BytesFree() == 400);  // not before it has gone
