@@ -73,7 +73,7 @@ TEST_CASE("the best score merges first, the leftmost on ties", "[spm]") {
   CHECK((*tokenizer)->Encode("").empty());
 }
 
-TEST_CASE("a space goes before a text and is dropped after it", "[spm]") {
+TEST_CASE("SPM: a space goes before a text and is dropped after it", "[spm]") {
   const auto tokenizer = MakeRandomModelTokenizer();
   const auto tokens = tokenizer->Encode("the");
   REQUIRE(tokens.size() == 1);
@@ -101,7 +101,7 @@ TEST_CASE("special tokens in a text are text", "[spm]") {
   CHECK(tokenizer->TokenBytes(1 << 30, false).empty());
 }
 
-TEST_CASE("a user-defined token is one token wherever it stands", "[spm]") {
+TEST_CASE("SPM: a user-defined token is one token wherever it stands", "[spm]") {
   const auto tokenizer = Make(Write({{"<unk>", 0, 2},
                                      {kMark, 0},
                                      {"a", 0},
@@ -150,7 +150,7 @@ TEST_CASE("long texts take n log n time", "[spm]") {
   }
 }
 
-TEST_CASE("a vocabulary that cannot work is refused by key", "[spm]") {
+TEST_CASE("SPM: a vocabulary that cannot work is refused by key", "[spm]") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   REQUIRE_STATUS(Make(Write({{"<unk>", 0, 2}, {"a", nan}})), absl::StatusCode::kInvalidArgument,
                  "the score of token 1 is not a number");
