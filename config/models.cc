@@ -2,11 +2,27 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "config/key_table.h"
 #include "engine/base/strings.h"
 
 namespace baton {
+namespace {
+
+// Bytes of "-00001-of-00003" at the end of `name`, or 0: a model in several files is called what
+// they have in common.
+size_t ShardSuffixBytes(std::string_view name) {
+  constexpr std::string_view kShape = "-00000-of-00000";
+  if (name.size() <= kShape.size()) return 0;
+  const std::string_view end = name.substr(name.size() - kShape.size());
+  const bool fits = std::ranges::equal(end, kShape, [](char is, char shape) {
+    return shape == '0' ? is >= '0' && is <= '9' : is == shape;
+  });
+  return fits ? kShape.size() : 0;
+}
+
+}  // namespace
 
 absl::Status AddModel(ModelOptions model, std::vector<ModelOptions>& models) {
   if (model.path.empty()) {
@@ -16,6 +32,7 @@ absl::Status AddModel(ModelOptions model, std::vector<ModelOptions>& models) {
     model.name = model.path.substr(model.path.find_last_of('/') + 1);
     const size_t ending = model.name.rfind(".gguf");
     if (ending != model.name.npos && ending > 0) model.name.resize(ending);
+    model.name.resize(model.name.size() - ShardSuffixBytes(model.name));
   }
   if (!IsPlainName(model.name)) {
     return absl::InvalidArgumentError(

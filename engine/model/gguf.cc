@@ -355,6 +355,12 @@ class GgufFile::Parser {
 };
 
 absl::StatusOr<std::unique_ptr<const GgufFile>> GgufFile::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(std::unique_ptr<GgufFile> file, OpenPart(path));
+  RETURN_IF_ERROR(file->OpenShards());
+  return file;
+}
+
+absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::OpenPart(const std::string& path) {
   std::unique_ptr<GgufFile> file(new GgufFile());
   file->path_ = path;
   // O_NONBLOCK: opening a FIFO must not hang.
@@ -392,6 +398,12 @@ absl::StatusOr<std::unique_ptr<const GgufFile>> GgufFile::FromMemory(
   std::copy(bytes.begin(), bytes.end(), file->copy_.get());
   file->bytes_ = {file->copy_.get(), bytes.size()};
   RETURN_IF_ERROR(Parser(*file).Parse());
+  ASSIGN_OR_RETURN(const int64_t shards, file->GetIntOr("split.count", 1));
+  if (shards > 1) {
+    return file->Error(
+        absl::StatusCode::kUnimplemented,
+        StrCat("one of ", shards, " files of a model; only whole models are read from memory"));
+  }
   return file;
 }
 

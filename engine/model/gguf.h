@@ -26,6 +26,7 @@ inline constexpr uint64_t kGgufMaxStringBytes = 1 << 26;     // 64 MiB
 inline constexpr uint64_t kGgufMaxArrayElements = 1 << 24;   // 16 Mi; vocabularies reach 256 Ki
 inline constexpr uint32_t kGgufMaxDims = 4;                  // the format's own limit
 inline constexpr uint64_t kGgufMaxAlignmentBytes = 1 << 20;
+inline constexpr int64_t kGgufMaxShards = 1024;
 
 enum class GgufValueType : uint32_t {
   kUint8 = 0,
@@ -58,13 +59,17 @@ std::string GgmlTypeName(uint32_t type);
 // unique, tensors do not overlap. Immutable and thread safe; everything handed out points into the
 // mapping and lives as long as this object. The file must not be shortened while it is mapped.
 //
+// A model may be split over several files, NAME-00001-of-00003.gguf and so on. Opening the first
+// opens them all: its keys are the model's, and the tensors of every file are as if they were in
+// it.
+//
 // Errors: INVALID_ARGUMENT where the file breaks the format, NOT_FOUND for a missing file, key or
 // tensor, UNIMPLEMENTED for versions and tensor types that are not known. Every message starts with
 // the path and names the key or tensor.
 class GgufFile {
  public:
   static absl::StatusOr<std::unique_ptr<const GgufFile>> Open(const std::string& path);
-  // The same from a copy of `bytes`; `path` only appears in messages.
+  // The same from a copy of `bytes`, which must be a whole model; `path` only appears in messages.
   static absl::StatusOr<std::unique_ptr<const GgufFile>> FromMemory(
       std::string path, std::span<const std::byte> bytes);
 
@@ -74,7 +79,6 @@ class GgufFile {
 
   const std::string& path() const { return path_; }
   uint32_t version() const { return version_; }
-  int64_t file_bytes() const { return static_cast<int64_t>(bytes_.size()); }
 
   // Type of a key's value; nullopt: no such key.
   std::optional<GgufValueType> Type(std::string_view key) const;
@@ -95,7 +99,7 @@ class GgufFile {
   absl::StatusOr<double> GetFloatOr(std::string_view key, double absent) const;
   absl::StatusOr<bool> GetBoolOr(std::string_view key, bool absent) const;
 
-  const std::vector<GgufTensor>& tensors() const { return tensors_; }  // in the file's order
+  const std::vector<GgufTensor>& tensors() const { return tensors_; }  // in the files' order
   const GgufTensor* FindTensor(std::string_view name) const;           // null: no such tensor
 
   // An error about this file: "path: message".
@@ -111,6 +115,11 @@ class GgufFile {
   };
 
   GgufFile() = default;
+  // This one file, whatever it is a part of.
+  static absl::StatusOr<std::unique_ptr<GgufFile>> OpenPart(const std::string& path);
+  // Where this is the first of several files: opens the others and takes their tensors in.
+  absl::Status OpenShards();
+  absl::Status CheckShard(const GgufFile& first, int64_t index, int64_t count) const;
   absl::StatusOr<Value> Find(std::string_view key, std::string_view wanted) const;
   absl::StatusOr<Value> FindArray(std::string_view key, std::string_view wanted) const;
   absl::Status WrongType(std::string_view key, const Value& value, std::string_view wanted) const;
@@ -123,6 +132,7 @@ class GgufFile {
   std::map<std::string_view, Value> values_;
   std::vector<GgufTensor> tensors_;
   std::map<std::string_view, size_t> tensor_index_;
+  std::vector<std::unique_ptr<const GgufFile>> shards_;  // the other files of the model
 };
 
 }  // namespace baton

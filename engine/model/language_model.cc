@@ -89,11 +89,6 @@ class Loader {
  private:
   absl::Status CheckSupported() {
     model_.shape_.architecture = std::string(architecture_.name);
-    ASSIGN_OR_RETURN(const int64_t shards, file_.GetIntOr("split.count", 1));
-    if (shards > 1) {
-      return reader_.Unsupported(
-          StrCat("the model is split over ", shards, " files, only whole files are supported"));
-    }
     ASSIGN_OR_RETURN(const int64_t experts, file_.GetIntOr(reader_.Key("expert_count"), 0));
     if (experts > 0) {
       return reader_.Unsupported(StrCat("mixtures of experts (key '", reader_.Key("expert_count"),

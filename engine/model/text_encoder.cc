@@ -83,11 +83,6 @@ class EncoderLoader {
                                         "' is supported for embedding"));
     }
     encoder_.shape_.architecture = std::string(architecture);
-    ASSIGN_OR_RETURN(const int64_t shards, file_.GetIntOr("split.count", 1));
-    if (shards > 1) {
-      return reader_.Unsupported(
-          StrCat("the model is split over ", shards, " files, only whole files are supported"));
-    }
     ASSIGN_OR_RETURN(const bool causal, file_.GetBoolOr(reader_.Key("attention.causal"), false));
     if (causal) {
       return reader_.Unsupported(

@@ -19,7 +19,10 @@ TEST_CASE("a model without a name gets its file's") {
   std::vector<ModelOptions> models;
   REQUIRE_OK(AddModel({"", "dir/tiny-1.5.gguf"}, models));
   REQUIRE_OK(AddModel({"", "plain"}, models));
-  CHECK(models == std::vector<ModelOptions>{{"tiny-1.5", "dir/tiny-1.5.gguf"}, {"plain", "plain"}});
+  REQUIRE_OK(AddModel({"", "dir/big-00001-of-00012.gguf"}, models));
+  CHECK(models == std::vector<ModelOptions>{{"tiny-1.5", "dir/tiny-1.5.gguf"},
+                                            {"plain", "plain"},
+                                            {"big", "dir/big-00001-of-00012.gguf"}});
   REQUIRE_STATUS(AddModel({"", "other/plain.gguf"}, models), absl::StatusCode::kInvalidArgument,
                  "\"plain\" is given twice");
   REQUIRE_STATUS(AddModel({"a/b", "x"}, models), absl::StatusCode::kInvalidArgument, "models.name");

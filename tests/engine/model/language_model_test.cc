@@ -373,8 +373,6 @@ TEST_CASE("what does not fit is refused by key", "[language_model]") {
   const Wrong cases[] = {
       {"experts", [](GgufWriter& w) { w.AddUint32("llama.expert_count", 8); },
        StatusCode::kUnimplemented, "llama.expert_count"},
-      {"shards", [](GgufWriter& w) { w.AddUint32("split.count", 3); }, StatusCode::kUnimplemented,
-       "split over 3 files"},
       {"vocabulary", [](GgufWriter& w) { w.AddUint32("llama.vocab_size", 321); },
        StatusCode::kInvalidArgument, "'llama.vocab_size' is 321, but the tokenizer has 320"},
       {"odd rope", [](GgufWriter& w) { w.AddUint32("llama.rope.dimension_count", 7); },

@@ -93,8 +93,6 @@ TEST_CASE("what an encoder cannot be is refused by key", "[text_encoder]") {
        "key 'bert.context_length' is 1, allowed are 2 to 65536"},
       {"layers", [](auto& o) { o.layers = 0; }, nothing, StatusCode::kInvalidArgument,
        "key 'bert.block_count' is 0, allowed are 1 to"},
-      {"shards", no_change, [](GgufWriter& w) { w.AddUint32("split.count", 2); },
-       StatusCode::kUnimplemented, "split over 2 files"},
       {"a reranker's head", no_change,
        [](GgufWriter& w) {
          w.AddTensor("cls.weight", {64}, TensorType::kF32, std::vector<float>(64));
