@@ -146,6 +146,7 @@ struct Commands {
   IngestOptions ingest;
   AskOptions ask;
   SearchOptions search;
+  RerankOptions rerank;
   GenerateOptions generate;
   LoadOptions load;
   UnloadOptions unload;
@@ -201,6 +202,21 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   AddOptional(*sub, "--ef", search.ef, "Candidates the graph walk keeps")
       ->check(CLI::Range(1, 100'000));
   sub->callback([&] { options.command = search; });
+}
+
+void AddRerank(CLI::App& app, Options& options, RerankOptions& rerank) {
+  CLI::App* sub = app.add_subcommand("rerank", "Order documents by how well they answer a query");
+  Need(*sub, "QUERY", rerank.query, "The query; - reads standard input");
+  Need(*sub, "DOCUMENTS", rerank.documents_file,
+       "File with a document on each line; - reads standard input");
+  sub->add_option("--model", rerank.model, "Reranker or embedding model; default: the daemon's");
+  AddOptional(*sub, "--top", rerank.top_n, "Show the best so many")->check(CLI::Range(1, 1'024));
+  sub->callback([&] {
+    if (rerank.query == "-" && rerank.documents_file == "-") {
+      throw CLI::ValidationError("QUERY and DOCUMENTS", "standard input can be only one of them");
+    }
+    options.command = rerank;
+  });
 }
 
 void AddGenerate(CLI::App& app, Options& options, GenerateOptions& generate) {
@@ -315,6 +331,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   AddIngest(app, options, commands.ingest);
   AddAsk(app, options, commands.ask);
   AddSearch(app, options, commands.search);
+  AddRerank(app, options, commands.rerank);
   AddGenerate(app, options, commands.generate);
   AddModels(app, options, commands);
   app.add_subcommand("devices", "Every executor: present, or absent and why")->callback([&] {

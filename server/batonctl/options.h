@@ -52,6 +52,13 @@ struct SearchOptions {
   std::optional<int32_t> ef;
 };
 
+struct RerankOptions {
+  std::string query;           // "-": standard input
+  std::string documents_file;  // one document a line; "-": standard input
+  std::string model;
+  std::optional<int32_t> top_n;
+};
+
 struct GenerateOptions {
   std::string prompt;  // "-": standard input
   std::string model;
@@ -102,9 +109,10 @@ struct Options {
   bool json = false;
   double timeout_s = 300;      // of each request
   v1::RequestOptions request;  // hints, priority, tenant
-  std::variant<IngestOptions, AskOptions, SearchOptions, GenerateOptions, ModelsOptions,
-               LoadOptions, UnloadOptions, DevicesOptions, ExplainOptions, ListCollectionsOptions,
-               DescribeCollectionOptions, DropCollectionOptions, CreateCollectionOptions>
+  std::variant<IngestOptions, AskOptions, SearchOptions, RerankOptions, GenerateOptions,
+               ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions, ExplainOptions,
+               ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
+               CreateCollectionOptions>
       command;
 };
 

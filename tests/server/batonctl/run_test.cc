@@ -169,6 +169,22 @@ class FakeDaemon final : public v1::InferenceService::Service,
     return grpc::Status::OK;
   }
 
+  // The documents in reverse order.
+  grpc::Status Rerank(grpc::ServerContext*, const v1::RerankRequest* request,
+                      v1::RerankResponse* response) override {
+    rerank = *request;
+    for (int32_t i = request->documents_size(); i-- > 0;) {
+      v1::RerankResult* result = response->add_results();
+      result->set_index(i);
+      result->set_score(0.125F);
+      result->set_truncated(i == 0);
+      result->set_document(request->documents(i));
+    }
+    response->set_method(v1::RerankResponse::METHOD_EMBEDDING);
+    response->set_model("lexical-7");
+    return grpc::Status::OK;
+  }
+
   grpc::Status ListCollections(grpc::ServerContext*, const v1::ListCollectionsRequest*,
                                v1::ListCollectionsResponse* response) override {
     response->add_collections()->mutable_spec()->set_name("notes");
@@ -196,6 +212,7 @@ class FakeDaemon final : public v1::InferenceService::Service,
   v1::GenerateRequest generate;
   v1::EmbedRequest embed;
   v1::SearchRequest search;
+  v1::RerankRequest rerank;
   std::vector<v1::Document> ingested;
   int ingest_calls = 0;
   int ingest_calls_max = 1000;
@@ -253,6 +270,28 @@ TEST_CASE("Retrieval alone shows the passages as the answer and says why") {
   CHECK(outcome.exit_code == 0);
   CHECK_THAT(outcome.out, Catch::Contains("passage 1") &&
                               Catch::Contains("No text was generated: the request asked for it"));
+}
+
+TEST_CASE("Rerank takes a document from each line and names lines in its answer") {
+  FakeDaemon daemon;
+  const TemporaryFolder folder;
+  const std::string lines = folder.Write("lines.txt", "the first\nthe second\n");
+  const Outcome outcome =
+      Call(daemon.address, {"rerank", "which?", lines, "--top", "5", "--model", "m"});
+  INFO(outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(daemon.rerank.query() == "which?");
+  CHECK(daemon.rerank.model() == "m");
+  CHECK(daemon.rerank.top_n() == 5);
+  REQUIRE(daemon.rerank.documents_size() == 2);
+  CHECK(daemon.rerank.documents(1) == "the second");
+  CHECK_THAT(outcome.out, Catch::Contains("   1     2  0.1250  the second\n") &&
+                              Catch::Contains("   2     1  0.1250  the first [cut]\n") &&
+                              Catch::Contains("scored by lexical-7, by the similarity"));
+  CHECK(Call(daemon.address, {"rerank", "-", "-"}).exit_code == kExitUsage);
+  const Outcome missing = Call(daemon.address, {"rerank", "which?", folder.path() + "/none"});
+  CHECK(missing.exit_code == kExitUsage);
+  CHECK_THAT(missing.err, Catch::Contains("cannot read the documents"));
 }
 
 TEST_CASE("Ask with --json prints one document a line, with the fields' own names") {
