@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/model/chat_encoder.h"
 #include "engine/model/gguf.h"
 #include "engine/model/pretokenizer.h"
 #include "engine/model/utf8.h"
@@ -94,7 +95,8 @@ bool IsLaterMerge(const Merge& a, const Merge& b) {
 // Merges one word after another, reusing its memory.
 class WordMerger {
  public:
-  explicit WordMerger(const MergeRules& rules) : rules_(rules) {}
+  // Nothing merges to a token of `markup`.
+  WordMerger(const MergeRules& rules, const TokenSet& markup) : rules_(rules), markup_(markup) {}
 
   // Appends the tokens that the bytes' tokens of one word merge to.
   void AppendMerged(const std::vector<TokenId>& byte_tokens, std::vector<TokenId>& out) {
@@ -141,13 +143,14 @@ class WordMerger {
     const TokenId left_token = At(left).token;
     const TokenId right_token = At(right).token;
     const auto it = rules_.find({left_token, right_token});
-    if (it != rules_.end()) {
+    if (it != rules_.end() && !markup_.contains(it->second.token)) {
       queue_.push_back({it->second, left, right, left_token, right_token});
       std::push_heap(queue_.begin(), queue_.end(), IsLaterMerge);
     }
   }
 
   const MergeRules& rules_;
+  const TokenSet& markup_;
   std::vector<Part> parts_;
   std::vector<Merge> queue_;
 };
@@ -157,6 +160,7 @@ class BpeTokenizer final : public Tokenizer {
   BpeTokenizer(Vocabulary words, const PretokenizerRules& rules)
       : words_(std::move(words)),
         user_tokens_(words_),
+        chat_encoder_(words_, /*strips=*/false),
         pretokenizer_(rules.patterns),
         whole_words_(rules.whole_words),
         add_bos_(words_.bos().has_value() && words_.add_bos().value_or(rules.add_bos)) {}
@@ -189,6 +193,8 @@ class BpeTokenizer final : public Tokenizer {
                           StrCat("key '", kMergesKey, "': merge ", rank, " '", Escaped(merge),
                                  "' is not of two tokens that make a third"));
       }
+      // No text merges to a token that stands for none.
+      if (words_.IsSpecial(*both)) continue;
       merges_.try_emplace({*left, *right}, MergeRule{static_cast<int32_t>(rank), *both});
     }
     return absl::OkStatus();
@@ -196,22 +202,15 @@ class BpeTokenizer final : public Tokenizer {
 
   std::vector<TokenId> Encode(std::string_view text) const override {
     std::vector<TokenId> tokens;
-    WordMerger merger(merges_);
-    size_t start = 0;  // of the text since the last user-defined token
-    size_t at = 0;
-    while (at < text.size() && !user_tokens_.empty()) {
-      const auto user_token = user_tokens_.LongestPrefix(text.substr(at));
-      if (user_token.has_value()) {
-        EncodeOrdinary(text.substr(start, at - start), merger, tokens);
-        tokens.push_back(*user_token);
-        at += words_.Text(*user_token).size();
-        start = at;
-      } else {
-        ++at;
-      }
-    }
-    EncodeOrdinary(text.substr(start), merger, tokens);
+    Append(text, TokenSet(), tokens);
     return tokens;
+  }
+
+  std::vector<TokenId> EncodeChat(const RenderedChat& chat) const override {
+    return chat_encoder_.Encode(
+        chat, [this](std::string_view text, const TokenSet& markup, std::vector<TokenId>& tokens) {
+          Append(text, markup, tokens);
+        });
   }
 
   std::string TokenBytes(TokenId token, bool /*first*/) const override {
@@ -227,9 +226,30 @@ class BpeTokenizer final : public Tokenizer {
   int32_t vocabulary() const override { return words_.size(); }
   std::optional<TokenId> bos() const override { return words_.bos(); }
   bool add_bos() const override { return add_bos_; }
+  std::optional<TokenId> eos() const override { return words_.eos(); }
   bool IsEndOfText(TokenId token) const override { return words_.IsEndOfText(token); }
+  std::string_view Spelling(TokenId token) const override { return words_.Text(token); }
 
  private:
+  // Appends the tokens of `text`, of which none is one of `markup`.
+  void Append(std::string_view text, const TokenSet& markup, std::vector<TokenId>& tokens) const {
+    WordMerger merger(merges_, markup);
+    size_t start = 0;  // of the text since the last user-defined token
+    size_t at = 0;
+    while (at < text.size() && !user_tokens_.empty()) {
+      const auto user_token = user_tokens_.LongestPrefix(text.substr(at), &markup);
+      if (user_token.has_value()) {
+        EncodeOrdinary(text.substr(start, at - start), merger, tokens);
+        tokens.push_back(*user_token);
+        at += words_.Text(*user_token).size();
+        start = at;
+      } else {
+        ++at;
+      }
+    }
+    EncodeOrdinary(text.substr(start), merger, tokens);
+  }
+
   void EncodeOrdinary(std::string_view text, WordMerger& merger,
                       std::vector<TokenId>& tokens) const {
     std::vector<TokenId> byte_tokens;
@@ -250,7 +270,8 @@ class BpeTokenizer final : public Tokenizer {
   }
 
   const Vocabulary words_;
-  const UserTokenMatcher user_tokens_;
+  const TokenMatcher user_tokens_;
+  const ChatEncoder chat_encoder_;
   const Pretokenizer pretokenizer_;
   const bool whole_words_;
   const bool add_bos_;

@@ -19,6 +19,7 @@ constexpr int64_t kMaxDim = 1 << 20;
 constexpr int64_t kMaxFfnDim = 1 << 22;
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxContextTokens = 1 << 24;
+constexpr size_t kMaxChatTemplates = 64;  // published files have up to three
 
 class GgufLanguageModel final : public LanguageModel {
  public:
@@ -27,6 +28,7 @@ class GgufLanguageModel final : public LanguageModel {
   const LlmShape& shape() const override { return shape_; }
   const LlmWeights& weights() const override { return weights_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
+  const ChatTemplates& chat_templates() const override { return chat_templates_; }
   int64_t weight_bytes() const override { return weight_bytes_; }
 
  private:
@@ -34,6 +36,7 @@ class GgufLanguageModel final : public LanguageModel {
   std::string name_;
   std::unique_ptr<const GgufFile> file_;
   std::unique_ptr<const Tokenizer> tokenizer_;
+  ChatTemplates chat_templates_;
   LlmShape shape_;
   LlmWeights weights_;
   int64_t weight_bytes_ = 0;
@@ -67,6 +70,7 @@ class Loader {
     RETURN_IF_ERROR(ReadWindows());
     RETURN_IF_ERROR(ReadRope());
     ASSIGN_OR_RETURN(model_.tokenizer_, MakeTokenizer(file_));
+    RETURN_IF_ERROR(ReadChatTemplates());
     RETURN_IF_ERROR(CheckVocabulary());
     RETURN_IF_ERROR(ReadWeights());
     // Old converters also stored the rotation tables, which follow from the keys.
@@ -94,6 +98,37 @@ class Loader {
       return reader_.Unsupported(StrCat("mixtures of experts (key '", reader_.Key("expert_count"),
                                         "') are not supported"));
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadChatTemplates() {
+    constexpr std::string_view kKey = "tokenizer.chat_template";
+    constexpr std::string_view kNamesKey = "tokenizer.chat_templates";
+    std::vector<ChatTemplates::Source> sources;
+    if (file_.Type(kKey).has_value()) {
+      ASSIGN_OR_RETURN(const std::string_view text, file_.GetString(kKey));
+      sources.push_back({.name = "default", .text = std::string(text)});
+    }
+    if (file_.Type(kNamesKey).has_value()) {
+      ASSIGN_OR_RETURN(const auto names, file_.GetStrings(kNamesKey));
+      if (names.size() > kMaxChatTemplates) {
+        return reader_.Bad(StrCat("key '", kNamesKey, "' has ", names.size(), " elements, at most ",
+                                  kMaxChatTemplates, " are read"));
+      }
+      for (const std::string_view name : names) {
+        const std::string key = StrCat(kKey, ".", name);
+        // The default one stands under the key without a name.
+        if (!file_.Type(key).has_value()) continue;
+        ASSIGN_OR_RETURN(const std::string_view text, file_.GetString(key));
+        sources.push_back({.name = std::string(name), .text = std::string(text)});
+      }
+    }
+    const Tokenizer& tokenizer = *model_.tokenizer_;
+    const auto spelling = [&tokenizer](std::optional<TokenId> token) {
+      return std::string(token.has_value() ? tokenizer.Spelling(*token) : "");
+    };
+    model_.chat_templates_ = ChatTemplates(
+        std::move(sources), {.bos = spelling(tokenizer.bos()), .eos = spelling(tokenizer.eos())});
     return absl::OkStatus();
   }
 

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/model/architectures.h"
+#include "engine/model/chat/chat_templates.h"
 #include "engine/model/matrix_view.h"
 #include "engine/model/rope.h"
 #include "engine/model/tokenizer.h"
@@ -84,6 +85,7 @@ class LanguageModel {
   virtual const LlmShape& shape() const = 0;
   virtual const LlmWeights& weights() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
+  virtual const ChatTemplates& chat_templates() const = 0;  // empty: the file brings none
   virtual int64_t weight_bytes() const = 0;
 };
 

@@ -10,6 +10,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/model/chat_encoder.h"
 #include "engine/model/gguf.h"
 #include "engine/model/utf8.h"
 #include "engine/model/vocabulary.h"
@@ -60,11 +61,17 @@ struct WorseMerge {
 
 class SpmTokenizer final : public Tokenizer {
  public:
-  SpmTokenizer(Vocabulary words, std::vector<float> scores, bool add_space_prefix)
+  struct Habits {
+    bool add_space_prefix;
+    bool strips_behind_markup;
+  };
+
+  SpmTokenizer(Vocabulary words, std::vector<float> scores, const Habits& habits)
       : words_(std::move(words)),
         scores_(std::move(scores)),
         user_tokens_(words_),
-        add_space_prefix_(add_space_prefix) {
+        chat_encoder_(words_, habits.strips_behind_markup),
+        add_space_prefix_(habits.add_space_prefix) {
     byte_tokens_.fill(kNoToken);
     for (TokenId token = 0; token < words_.size(); ++token) {
       piece_bytes_max_ = std::max(piece_bytes_max_, words_.Text(token).size());
@@ -86,20 +93,17 @@ class SpmTokenizer final : public Tokenizer {
   }
 
   std::vector<TokenId> Encode(std::string_view text) const override {
-    if (text.empty()) {
-      return {};
-    }
-    std::string marked(add_space_prefix_ ? kSpaceMark : "");
-    for (const char c : text) {
-      c == ' ' ? marked.append(kSpaceMark) : marked.append(1, c);
-    }
-    std::vector<Symbol> symbols = Split(marked);
-    MergeAll(symbols);
     std::vector<TokenId> tokens;
-    for (int32_t i = 0; i != -1; i = symbols[static_cast<size_t>(i)].next) {
-      AppendTokens(symbols[static_cast<size_t>(i)], tokens);
-    }
+    Append(text, TokenSet(), tokens);
     return tokens;
+  }
+
+  // Each text between markup gets its added space, as a text of its own does.
+  std::vector<TokenId> EncodeChat(const RenderedChat& chat) const override {
+    return chat_encoder_.Encode(
+        chat, [this](std::string_view text, const TokenSet& markup, std::vector<TokenId>& tokens) {
+          Append(text, markup, tokens);
+        });
   }
 
   std::string TokenBytes(TokenId token, bool first) const override {
@@ -125,31 +129,50 @@ class SpmTokenizer final : public Tokenizer {
   bool add_bos() const override {
     return words_.bos().has_value() && words_.add_bos().value_or(true);
   }
+  std::optional<TokenId> eos() const override { return words_.eos(); }
   bool IsEndOfText(TokenId token) const override { return words_.IsEndOfText(token); }
+  std::string_view Spelling(TokenId token) const override { return words_.Text(token); }
 
  private:
+  // Appends the tokens of `text`, of which none is one of `markup`.
+  void Append(std::string_view text, const TokenSet& markup, std::vector<TokenId>& tokens) const {
+    if (text.empty()) {
+      return;
+    }
+    std::string marked(add_space_prefix_ ? kSpaceMark : "");
+    for (const char c : text) {
+      c == ' ' ? marked.append(kSpaceMark) : marked.append(1, c);
+    }
+    std::vector<Symbol> symbols = Split(marked, markup);
+    MergeAll(symbols, markup);
+    for (int32_t i = 0; i != -1; i = symbols[static_cast<size_t>(i)].next) {
+      AppendTokens(symbols[static_cast<size_t>(i)], tokens);
+    }
+  }
+
   // The token of a piece of text. Special and byte tokens are never text.
-  TokenId TokenOf(std::string_view text) const {
+  TokenId TokenOf(std::string_view text, const TokenSet& markup) const {
     const auto token = words_.Find(text);
-    if (!token.has_value() || words_.IsSpecial(*token) || words_.Type(*token) == TokenType::kByte) {
+    if (!token.has_value() || words_.IsSpecial(*token) || words_.Type(*token) == TokenType::kByte ||
+        markup.contains(*token)) {
       return kNoToken;
     }
     return *token;
   }
 
   // User-defined tokens, characters, and single bytes where the text is not UTF-8.
-  std::vector<Symbol> Split(std::string_view text) const {
+  std::vector<Symbol> Split(std::string_view text, const TokenSet& markup) const {
     std::vector<Symbol> symbols;
     while (!text.empty()) {
       Symbol symbol;
-      const auto user_token = user_tokens_.LongestPrefix(text);
+      const auto user_token = user_tokens_.LongestPrefix(text, &markup);
       if (user_token.has_value()) {
         symbol.text = text.substr(0, words_.Text(*user_token).size());
         symbol.token = *user_token;
         symbol.frozen = true;
       } else {
         symbol.text = text.substr(0, std::max<size_t>(Utf8CharBytes(text), 1));
-        symbol.token = TokenOf(symbol.text);
+        symbol.token = TokenOf(symbol.text, markup);
       }
       text.remove_prefix(symbol.text.size());
       const auto index = static_cast<int32_t>(symbols.size());
@@ -163,7 +186,7 @@ class SpmTokenizer final : public Tokenizer {
   using MergeQueue = std::priority_queue<Merge, std::vector<Merge>, WorseMerge>;
 
   void Propose(const std::vector<Symbol>& symbols, int32_t left, int32_t right,
-               MergeQueue& queue) const {
+               const TokenSet& markup, MergeQueue& queue) const {
     if (left == -1 || right == -1) {
       return;
     }
@@ -174,17 +197,17 @@ class SpmTokenizer final : public Tokenizer {
       return;
     }
     // Neighbours are adjacent in the text, so that both together are one view.
-    const TokenId token = TokenOf({a.text.data(), bytes});
+    const TokenId token = TokenOf({a.text.data(), bytes}, markup);
     if (token != kNoToken) {
       queue.push(
           {scores_[static_cast<size_t>(token)], left, right, static_cast<uint32_t>(bytes), token});
     }
   }
 
-  void MergeAll(std::vector<Symbol>& symbols) const {
+  void MergeAll(std::vector<Symbol>& symbols, const TokenSet& markup) const {
     MergeQueue queue;
     for (int32_t i = 1; i < static_cast<int32_t>(symbols.size()); ++i) {
-      Propose(symbols, i - 1, i, queue);
+      Propose(symbols, i - 1, i, markup, queue);
     }
     while (!queue.empty()) {
       const Merge merge = queue.top();
@@ -202,8 +225,8 @@ class SpmTokenizer final : public Tokenizer {
       if (left.next != -1) {
         symbols[static_cast<size_t>(left.next)].previous = merge.left;
       }
-      Propose(symbols, left.previous, merge.left, queue);
-      Propose(symbols, merge.left, left.next, queue);
+      Propose(symbols, left.previous, merge.left, markup, queue);
+      Propose(symbols, merge.left, left.next, markup, queue);
     }
   }
 
@@ -227,7 +250,8 @@ class SpmTokenizer final : public Tokenizer {
 
   const Vocabulary words_;
   const std::vector<float> scores_;  // [vocabulary]
-  const UserTokenMatcher user_tokens_;
+  const TokenMatcher user_tokens_;
+  const ChatEncoder chat_encoder_;
   const bool add_space_prefix_;
   std::array<TokenId, 256> byte_tokens_;
   size_t piece_bytes_max_ = 0;
@@ -252,8 +276,13 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> MakeSpmTokenizer(const GgufFile
   }
   ASSIGN_OR_RETURN(const bool add_space_prefix,
                    file.GetBoolOr("tokenizer.ggml.add_space_prefix", true));
+  // Files do not say it of single tokens.
+  ASSIGN_OR_RETURN(const std::string_view architecture,
+                   file.GetStringOr("general.architecture", ""));
+  const SpmTokenizer::Habits habits = {.add_space_prefix = add_space_prefix,
+                                       .strips_behind_markup = architecture == "phi3"};
   auto tokenizer =
-      std::make_unique<const SpmTokenizer>(std::move(words), std::move(scores), add_space_prefix);
+      std::make_unique<const SpmTokenizer>(std::move(words), std::move(scores), habits);
   RETURN_IF_ERROR(tokenizer->Check(file));
   return tokenizer;
 }

@@ -3,6 +3,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/model/bpe_tokenizer.h"
+#include "engine/model/chat/chat_templates.h"
 #include "engine/model/gguf.h"
 #include "engine/model/spm_tokenizer.h"
 #include "engine/model/utf8.h"
@@ -58,6 +59,18 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> MakeTokenizer(const GgufFile& f
 std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
   std::vector<TokenId> tokens = tokenizer.Encode(text);
   if (tokenizer.add_bos()) {
+    tokens.insert(tokens.begin(), *tokenizer.bos());
+  }
+  return tokens;
+}
+
+std::vector<TokenId> Tokenizer::EncodeChat(const RenderedChat& chat) const {
+  return Encode(chat.text.bytes());
+}
+
+std::vector<TokenId> EncodeChatPrompt(const Tokenizer& tokenizer, const RenderedChat& chat) {
+  std::vector<TokenId> tokens = tokenizer.EncodeChat(chat);
+  if (tokenizer.add_bos() && (tokens.empty() || tokens.front() != *tokenizer.bos())) {
     tokens.insert(tokens.begin(), *tokenizer.bos());
   }
   return tokens;

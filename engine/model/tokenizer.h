@@ -13,6 +13,7 @@
 namespace baton {
 
 class GgufFile;
+struct RenderedChat;
 
 // Text to token ids and back. Immutable and thread safe.
 class Tokenizer {
@@ -24,6 +25,10 @@ class Tokenizer {
   // in O(n log n). Nothing is prepended.
   virtual std::vector<TokenId> Encode(std::string_view text) const = 0;
 
+  // A prompt that a chat template wrote, by ChatEncoder's rules where the kind of tokenizer has
+  // them: special tokens are those that the template spelled. Nothing is prepended.
+  virtual std::vector<TokenId> EncodeChat(const RenderedChat& chat) const;
+
   // The bytes of one token; empty for special tokens and for ids outside the vocabulary.
   // `first`: the token begins a text, so that a space the tokenizer had added is dropped.
   virtual std::string TokenBytes(TokenId token, bool first) const = 0;
@@ -33,7 +38,10 @@ class Tokenizer {
   virtual bool add_bos() const = 0;  // whether the model wants bos before a prompt
   // What an encoder wants behind a text.
   virtual std::optional<TokenId> separator() const { return std::nullopt; }
+  virtual std::optional<TokenId> eos() const { return std::nullopt; }
   virtual bool IsEndOfText(TokenId token) const = 0;
+  // How the vocabulary spells a token of its own.
+  virtual std::string_view Spelling(TokenId /*token*/) const { return ""; }
 };
 
 // The tokenizer described by a GGUF's tokenizer.ggml.* keys. UNIMPLEMENTED: a kind or pre-tokenizer
@@ -42,6 +50,8 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> MakeTokenizer(const GgufFile& f
 
 // bos where the model wants it, then the text.
 std::vector<TokenId> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
+// bos where the model wants it and the template did not write it, then the chat.
+std::vector<TokenId> EncodeChatPrompt(const Tokenizer& tokenizer, const RenderedChat& chat);
 // All tokens' bytes; invalid UTF-8 replaced by U+FFFD.
 std::string DecodeAll(const Tokenizer& tokenizer, const std::vector<TokenId>& tokens);
 

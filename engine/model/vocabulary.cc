@@ -13,8 +13,8 @@ namespace {
 constexpr std::string_view kTokensKey = "tokenizer.ggml.tokens";
 constexpr std::string_view kTypesKey = "tokenizer.ggml.token_type";
 constexpr std::string_view kAddBosKey = "tokenizer.ggml.add_bos_token";
-// Prefix matching of user-defined tokens costs up to this much per byte of text.
-constexpr size_t kMaxUserTokenBytes = 256;
+// Prefix matching of tokens costs up to this much per byte of text.
+constexpr size_t kMatchedTokenBytesMax = 256;
 
 // Special tokens that end a turn or a text in published models. Files name only one or two of
 // theirs by key, although a model may produce any of them.
@@ -30,6 +30,11 @@ constexpr std::string_view kEndOfTextNames[] = {
     "<|endoftext|>",
     "<|end_of_text|>",
     "<|eot|>",
+    "</s>",
+    "<eos>",
+    "[EOT]",
+    "[EOS]",
+    "<end_of_utterance>",
     "<|END_OF_TURN_TOKEN|>",
     "<\xEF\xBD\x9C"
     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
@@ -111,6 +116,9 @@ absl::StatusOr<Vocabulary> Vocabulary::Read(const GgufFile& file) {
     if (id.has_value()) {
       vocabulary.end_of_text_.push_back(*id);
     }
+    if (key == "tokenizer.ggml.eos_token_id") {
+      vocabulary.eos_ = id;
+    }
   }
   for (const std::string_view name : kEndOfTextNames) {
     const auto id = vocabulary.Find(name);
@@ -144,11 +152,15 @@ bool Vocabulary::IsEndOfText(TokenId token) const {
   return std::find(end_of_text_.begin(), end_of_text_.end(), token) != end_of_text_.end();
 }
 
-UserTokenMatcher::UserTokenMatcher(const Vocabulary& vocabulary) {
+TokenMatcher::TokenMatcher(const Vocabulary& vocabulary)
+    : TokenMatcher(vocabulary, [&vocabulary](TokenId token) {
+        return vocabulary.Type(token) == TokenType::kUserDefined && !vocabulary.IsEndOfText(token);
+      }) {}
+
+TokenMatcher::TokenMatcher(const Vocabulary& vocabulary, Wanted wanted) {
   for (TokenId token = 0; token < vocabulary.size(); ++token) {
     const std::string_view text = vocabulary.Text(token);
-    if (vocabulary.Type(token) == TokenType::kUserDefined && !text.empty() &&
-        text.size() <= kMaxUserTokenBytes && !vocabulary.IsEndOfText(token)) {
+    if (!text.empty() && text.size() <= kMatchedTokenBytesMax && wanted(token)) {
       sorted_.push_back({text, token});
       first_byte_[static_cast<uint8_t>(text[0])] = true;
     }
@@ -158,7 +170,8 @@ UserTokenMatcher::UserTokenMatcher(const Vocabulary& vocabulary) {
   });
 }
 
-std::optional<TokenId> UserTokenMatcher::LongestPrefix(std::string_view text) const {
+std::optional<TokenId> TokenMatcher::LongestPrefix(std::string_view text,
+                                                   const TokenSet* excluded) const {
   if (text.empty() || !first_byte_[static_cast<uint8_t>(text[0])]) {
     return std::nullopt;
   }
@@ -174,7 +187,8 @@ std::optional<TokenId> UserTokenMatcher::LongestPrefix(std::string_view text) co
     };
     low = std::partition_point(low, high, [&](const Entry& e) { return at(e) < byte; });
     high = std::partition_point(low, high, [&](const Entry& e) { return at(e) <= byte; });
-    if (low != high && low->text.size() == length) {
+    if (low != high && low->text.size() == length &&
+        (excluded == nullptr || !excluded->contains(low->token))) {
       longest = low->token;
     }
   }

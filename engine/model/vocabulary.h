@@ -8,12 +8,16 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "engine/base/ids.h"
 
 namespace baton {
 
 class GgufFile;
+
+using TokenSet = absl::flat_hash_set<TokenId>;
 
 // What a token is, in GGUF's numbers.
 enum class TokenType : int32_t {
@@ -45,6 +49,7 @@ class Vocabulary {
   std::optional<TokenId> Find(std::string_view text) const;
 
   std::optional<TokenId> bos() const { return bos_; }
+  std::optional<TokenId> eos() const { return eos_; }
   std::optional<TokenId> unknown() const { return unknown_; }
   std::optional<TokenId> cls() const { return cls_; }              // where the file says
   std::optional<TokenId> separator() const { return separator_; }  // where the file says
@@ -59,6 +64,7 @@ class Vocabulary {
   std::vector<TokenType> types_;
   absl::flat_hash_map<std::string_view, TokenId> by_text_;
   std::optional<TokenId> bos_;
+  std::optional<TokenId> eos_;
   std::optional<TokenId> unknown_;
   std::optional<TokenId> cls_;
   std::optional<TokenId> separator_;
@@ -66,14 +72,22 @@ class Vocabulary {
   std::vector<TokenId> end_of_text_;
 };
 
-// Finds user-defined tokens, which are matched in text before anything else is split.
-class UserTokenMatcher {
+// Finds some tokens of a vocabulary in text, before anything else is split. Immutable; the tokens'
+// texts are the vocabulary's.
+class TokenMatcher {
  public:
-  explicit UserTokenMatcher(const Vocabulary& vocabulary);
+  using Wanted = absl::FunctionRef<bool(TokenId)>;
+
+  // User-defined tokens, which are found in any text, unless they end one.
+  explicit TokenMatcher(const Vocabulary& vocabulary);
+  // The wanted tokens that have text.
+  TokenMatcher(const Vocabulary& vocabulary, Wanted wanted);
+
   bool empty() const { return sorted_.empty(); }
-  // The longest user-defined token that `text` starts with. Costs one byte compare where no token
-  // starts with text[0].
-  std::optional<TokenId> LongestPrefix(std::string_view text) const;
+  // The longest of the tokens that `text` starts with, but none of `excluded`. Costs one byte
+  // compare where no token starts with text[0].
+  std::optional<TokenId> LongestPrefix(std::string_view text,
+                                       const TokenSet* excluded = nullptr) const;
 
  private:
   struct Entry {

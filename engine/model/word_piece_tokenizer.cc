@@ -124,7 +124,7 @@ class WordPieceTokenizer final : public Tokenizer {
   }
 
   const Vocabulary words_;
-  const UserTokenMatcher user_tokens_;
+  const TokenMatcher user_tokens_;
   const Ids ids_;
   const BertNormalisation how_;
   size_t piece_bytes_max_ = 0;

@@ -1,6 +1,6 @@
 // Any bytes as a text, through one tokenizer of each kind: what is encoded must come back as it
 // was, or, where only its words do, be encoded the same again; and decoding it as a stream must
-// give the same text as decoding it at once.
+// give the same text as decoding it at once. As a message's content it never makes a special token.
 
 #include <cstdint>
 #include <cstdlib>
@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/model/chat/chat_templates.h"
 #include "engine/model/gguf.h"
 #include "engine/model/tokenizer.h"
 #include "engine/model/utf8.h"
@@ -75,7 +76,7 @@ std::unique_ptr<const Tokenizer> MakeWordPiece() {
 std::vector<std::unique_ptr<const Tokenizer>> MakeAll() {
   std::vector<std::unique_ptr<const Tokenizer>> all;
   GgufWriter spm;
-  AddRandomModelKeys({}, spm);
+  AddRandomModelKeys({.chat_template = "x"}, spm);
   all.push_back(Make(spm));
   for (const char* pre :
        {"default", "gpt-2", "llama-bpe", "qwen2", "starcoder", "deepseek-llm", "deepseek-coder"}) {
@@ -122,6 +123,20 @@ void CheckText(const Tokenizer& tokenizer, std::string_view text) {
   }
 }
 
+// Of the first tokenizer, whose control tokens kTestChatToken ... end with <|end|>.
+void CheckChat(const Tokenizer& tokenizer, std::string_view text) {
+  constexpr TokenId kEnd = kTestChatToken + 2;
+  RenderedChat chat;
+  chat.text.Append("<|user|>", Origin::kTemplate);
+  chat.text.Append(text, Origin::kRequest);
+  chat.text.Append("<|end|>", Origin::kTemplate);
+  const std::vector<TokenId> tokens = tokenizer.EncodeChat(chat);
+  Require(tokens.size() >= 2 && tokens.front() == kTestChatToken && tokens.back() == kEnd);
+  for (size_t i = 1; i + 1 < tokens.size(); ++i) {
+    Require(tokens[i] != tokenizer.bos() && (tokens[i] < kTestChatToken || tokens[i] > kEnd));
+  }
+}
+
 }  // namespace
 }  // namespace baton
 
@@ -131,6 +146,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const auto& tokenizer : tokenizers) {
     baton::CheckText(*tokenizer, {reinterpret_cast<const char*>(data), size});
   }
+  baton::CheckChat(*tokenizers.front(), {reinterpret_cast<const char*>(data), size});
   static const auto& word_piece = *baton::MakeWordPiece().release();
   baton::CheckWords(word_piece, {reinterpret_cast<const char*>(data), size});
   return 0;

@@ -198,8 +198,16 @@ void AddRandomModelKeys(const RandomModelOptions& options, GgufWriter& writer) {
   for (const char* word : {"t", "a", "th", "the", "an"}) {
     tokens.push_back(space + word);
   }
-  BATON_CHECK(tokens.size() <= kTestPieces && options.vocabulary >= kTestPieces);
+  BATON_CHECK(tokens.size() <= kTestChatToken && options.vocabulary >= kTestPieces);
   types.resize(tokens.size(), 1);
+  if (!options.chat_template.empty()) {
+    BATON_CHECK(tokens.size() == kTestChatToken);
+    for (const char* token : {"<|user|>", "<|assistant|>", "<|end|>"}) {
+      tokens.emplace_back(token);
+      types.push_back(3);
+    }
+    writer.AddString("tokenizer.chat_template", options.chat_template);
+  }
   while (tokens.size() < static_cast<size_t>(options.vocabulary)) {
     tokens.push_back(StrCat("pad", tokens.size()));
     types.push_back(5);

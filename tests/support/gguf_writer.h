@@ -74,13 +74,16 @@ struct RandomModelOptions {
   TensorType type = TensorType::kF32;  // of the matrices; norms and biases stay F32
   bool tied_output = true;
   bool rope_factors = false;  // llama's rope_freqs; phi3's short and long ones
-  bool biases = false;        // those that are optional: qwen2 always has its own
+  // Not empty: with the control tokens <|user|>, <|assistant|> and <|end|>, from kTestChatToken on.
+  std::string_view chat_template = "";
+  bool biases = false;  // those that are optional: qwen2 always has its own
   // Of what mixed files keep more bits of (output, attn_v, ffn_down); absent: `type`.
   std::optional<TensorType> finer_type;
   // So many random rows, over and over: a large model in seconds. 0: every row is random.
   int64_t distinct_rows = 0;
   uint64_t seed = 1;
 };
+inline constexpr int32_t kTestChatToken = 297;
 inline constexpr int32_t kTestPieces = 300;  // the tiny vocabulary without padding fits in
 
 // The keys and the vocabulary, without tensors.

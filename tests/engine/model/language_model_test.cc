@@ -570,5 +570,43 @@ TEST_CASE("the published small models load", "[language_model]") {
   }
 }
 
+TEST_CASE("chat templates are read, each under its name", "[language_model]") {
+  const auto load = [](const std::function<void(GgufWriter&)>& add) {
+    GgufWriter writer;
+    AddRandomModelKeys({}, writer);
+    add(writer);
+    AddRandomModelTensors({}, writer);
+    return Load(writer.Bytes());
+  };
+  const auto model = load([](GgufWriter& writer) {
+    writer.AddString("tokenizer.chat_template", "D{{ bos_token }}{{ eos_token }}");
+    writer.AddStrings("tokenizer.chat_templates", {"default", "rag", "absent"});
+    writer.AddString("tokenizer.chat_template.rag", "R");
+  });
+  REQUIRE_OK(model);
+  ChatPrompt chat{.messages = {{.role = "user", .content = "x"}}};
+  const auto plain = (*model)->chat_templates().Render(chat, 0);
+  REQUIRE_OK(plain);
+  CHECK(plain->text.bytes() == "D<s></s>");
+  chat.template_name = "rag";
+  const auto named = (*model)->chat_templates().Render(chat, 0);
+  REQUIRE_OK(named);
+  CHECK(named->text.bytes() == "R");
+
+  const auto none = load([](GgufWriter&) {});
+  REQUIRE_OK(none);
+  CHECK((*none)->chat_templates().empty());
+  const auto broken =
+      load([](GgufWriter& writer) { writer.AddString("tokenizer.chat_template", "{% broken"); });
+  REQUIRE_OK(broken);
+  CHECK_FALSE((*broken)->chat_templates().HasDefault());
+  REQUIRE_STATUS(load([](GgufWriter& writer) { writer.AddInt32("tokenizer.chat_template", 1); }),
+                 StatusCode::kInvalidArgument, "tokenizer.chat_template");
+  REQUIRE_STATUS(load([](GgufWriter& writer) {
+                   writer.AddStrings("tokenizer.chat_templates", std::vector<std::string>(65, "a"));
+                 }),
+                 StatusCode::kInvalidArgument, "has 65 elements, at most 64 are read");
+}
+
 }  // namespace
 }  // namespace baton

@@ -46,6 +46,21 @@ TEST_CASE("tokens, types and ids are read", "[vocabulary]") {
   CHECK_FALSE(read->add_bos().has_value());
 }
 
+TEST_CASE("what ends turns ends texts, by key or by name", "[vocabulary]") {
+  GgufWriter writer = WithTokens(
+      {"a", "<|im_end|>", "<|end|>", "<end_of_turn>", "[EOS]", "<eos>", "</s>", "x", "y", "z"},
+      {1, 3, 4, 3, 3, 3, 1, 3, 3, 3});
+  writer.AddUint32("tokenizer.ggml.eos_token_id", 7);
+  writer.AddUint32("tokenizer.ggml.eot_token_id", 8);
+  writer.AddUint32("tokenizer.ggml.eom_token_id", 9);
+  const auto read = Read(writer);
+  REQUIRE_OK(read);
+  CHECK(read->eos() == 7);
+  for (const TokenId token : {1, 2, 3, 4, 5, 7, 8, 9}) CHECK(read->IsEndOfText(token));
+  CHECK_FALSE(read->IsEndOfText(0));
+  CHECK_FALSE(read->IsEndOfText(6));  // an ordinary token, whatever it spells
+}
+
 TEST_CASE("contradictions are refused by key", "[vocabulary]") {
   REQUIRE_STATUS(Read(GgufWriter()), StatusCode::kNotFound, "tokenizer.ggml.tokens");
   REQUIRE_STATUS(Read(WithTokens({}, {})), StatusCode::kInvalidArgument, "is empty");
@@ -74,7 +89,7 @@ TEST_CASE("contradictions are refused by key", "[vocabulary]") {
 TEST_CASE("the longest user-defined token is found", "[vocabulary]") {
   const auto read = Read(WithTokens({"b", "bb", "bbb", "bc", "c", "d", ""}, {4, 1, 4, 4, 4, 3, 4}));
   REQUIRE_OK(read);
-  const UserTokenMatcher matcher(*read);
+  const TokenMatcher matcher(*read);
   CHECK_FALSE(matcher.empty());
   CHECK(matcher.LongestPrefix("bbbb") == 2);
   CHECK(matcher.LongestPrefix("bb") == 0);
@@ -82,6 +97,8 @@ TEST_CASE("the longest user-defined token is found", "[vocabulary]") {
   CHECK(matcher.LongestPrefix("cb") == 4);
   CHECK(matcher.LongestPrefix("d") == std::nullopt);
   CHECK(matcher.LongestPrefix("") == std::nullopt);
+  const TokenSet excluded = {2};
+  CHECK(matcher.LongestPrefix("bbbb", &excluded) == matcher.LongestPrefix("bb"));
 }
 
 }  // namespace
