@@ -2,6 +2,7 @@
 // time is done elsewhere by the Run...() functions, which bring the result back here.
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -20,6 +21,12 @@ namespace baton {
 namespace {
 
 constexpr int32_t kDefaultMaxTokens = 256;
+
+// For templates that write the date.
+int64_t NowS() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
+}
 
 uint64_t DrawSeed() {
   std::random_device device;
@@ -107,6 +114,9 @@ absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model, Grammar
   std::vector<TokenId> prompt;
   if (const auto* text = std::get_if<std::string>(&request.prompt)) {
     prompt = EncodePrompt(model.tokenizer(), *text);
+  } else if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
+    ASSIGN_OR_RETURN(const RenderedChat rendered, model.chat_templates().Render(*chat, NowS()));
+    prompt = EncodeChatPrompt(model.tokenizer(), rendered);
   } else {
     prompt = std::get<std::vector<TokenId>>(request.prompt);
   }
@@ -165,8 +175,8 @@ std::vector<RankedDocument> Rank(RerankMethod method, std::span<const float> raw
 
 }  // namespace
 
-// ---- Generate: (tokenize, compile the grammar) -> for each completion: prefill -> handoff ->
-// decode
+// ---- Generate: (render, tokenize, compile the grammar) -> for each completion: prefill -> handoff
+// -> decode
 
 void Engine::Loop::Generate(const RequestPtr& active, GenerateRequest request,
                             std::shared_ptr<TokenSink> sink) {
@@ -238,6 +248,8 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
   AskMachine::Writer writer;
   if (model.ok()) {
     writer = {.tokenizer = &(*model)->tokenizer(),
+              .chat_templates = &(*model)->chat_templates(),
+              .now_s = NowS(),
               .context_tokens = (*model)->shape().context_tokens,
               .reason = ""};
   } else if (request.model.empty()) {

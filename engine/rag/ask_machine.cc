@@ -7,7 +7,6 @@
 #include "engine/base/strings.h"
 #include "engine/rag/answer.h"
 #include "engine/rag/passage.h"
-#include "engine/rag/prompt.h"
 #include "engine/rag/quote.h"
 #include "engine/rag/rerank.h"
 
@@ -53,6 +52,13 @@ absl::StatusOr<std::vector<std::string>> AskMachine::PassageTexts(
   return texts;
 }
 
+PromptEncoder AskMachine::Encoder() const {
+  const bool chats = options_.chat_template == "auto" && writer_.chat_templates != nullptr &&
+                     writer_.chat_templates->HasDefault();
+  if (!chats) return PromptEncoder(*writer_.tokenizer);
+  return PromptEncoder(*writer_.tokenizer, *writer_.chat_templates, writer_.now_s);
+}
+
 absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
     const std::vector<ScoredPoint>& found, const std::optional<std::vector<float>>& scores) const {
   Context context;
@@ -88,7 +94,7 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
     for (size_t i = 0; i < cited; ++i) {
       given.push_back({.title = context.passages[i].title, .text = texts[i]});
     }
-    ASSIGN_OR_RETURN(BuiltPrompt prompt, BuildPrompt(*writer_.tokenizer, request_.question, given,
+    ASSIGN_OR_RETURN(BuiltPrompt prompt, BuildPrompt(Encoder(), request_.question, given,
                                                      writer_.context_tokens - AnswerTokensMax()));
     context.prompt = std::move(prompt.tokens);
     cited = static_cast<size_t>(prompt.passages_used);

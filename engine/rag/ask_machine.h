@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "engine/model/tokenizer.h"
+#include "engine/rag/prompt.h"
 #include "engine/rag/rag_options.h"
 #include "engine/request/rag_request.h"
 
@@ -22,6 +23,8 @@ class AskMachine {
   // The model that would answer; absent: retrieval only, and `reason` says why.
   struct Writer {
     const Tokenizer* tokenizer = nullptr;
+    const ChatTemplates* chat_templates = nullptr;  // null: as without any
+    int64_t now_s = 0;                              // since 1970, for templates
     int32_t context_tokens = 0;
     std::string reason;
   };
@@ -53,7 +56,7 @@ class AskMachine {
     std::vector<std::vector<TokenId>> quotable;  // retrieved passages that are not in the prompt
   };
 
-  // `request` has been validated. The tokenizer outlives the machine.
+  // `request` has been validated. The tokenizer and the chat templates outlive the machine.
   AskMachine(AskRequest request, const RagOptions& options, Writer writer);
 
   Work Start() const;
@@ -77,6 +80,7 @@ class AskMachine {
  private:
   bool Generates() const { return writer_.tokenizer != nullptr && !request_.retrieval_only; }
   int32_t AnswerTokensMax() const;
+  PromptEncoder Encoder() const;
 
   const AskRequest request_;
   const RagOptions options_;

@@ -82,6 +82,9 @@ absl::Status ValidateSampling(const SamplingParams& params) {
 absl::Status ValidateGenerate(const GenerateRequest& request) {
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
   RETURN_IF_ERROR(ValidateStop(request.stop));
+  if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
+    RETURN_IF_ERROR(ValidateChat(*chat));
+  }
   if (request.logprobs.has_value()) {
     RETURN_IF_ERROR(CheckRange("logprobs", *request.logprobs, {0, kLogprobsMax}));
   }

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "engine/base/ids.h"
+#include "engine/request/chat_prompt.h"
 #include "engine/request/hints.h"
 #include "engine/request/route.h"
 
@@ -56,8 +57,8 @@ std::string_view FieldOf(TextConstraint::Kind kind);
 struct GenerateRequest {
   Envelope envelope = {};
   std::string model = {};  // empty: the default model
-  // Text, or tokens used exactly as given.
-  std::variant<std::string, std::vector<TokenId>> prompt = {};
+  // Text, tokens used exactly as given, or messages for the model's chat template.
+  std::variant<std::string, std::vector<TokenId>, ChatPrompt> prompt = {};
   SamplingParams sampling = {};
   std::optional<int32_t> max_tokens = {};
   bool ignore_eos = false;

@@ -154,6 +154,36 @@ TEST_CASE("only passages that are in the prompt are cited") {
   }
 }
 
+TEST_CASE("a model that brings a chat template is asked through it, unless that is off") {
+  const ChatTemplates templates(
+      {{.name = "default",
+        .text = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}<assistant>"}},
+      {});
+  const ChatTemplates broken({{.name = "default", .text = "{{"}}, {});
+  const ChatTemplates refusing({{.name = "default", .text = "{{ raise_exception('no') }}"}}, {});
+  const auto prepare = [](const ChatTemplates* of_model, const std::string& setting) {
+    AskMachine machine(
+        {.question = "Which ferry sails?"}, {.chat_template = setting},
+        {.tokenizer = &kTokenizer, .chat_templates = of_model, .context_tokens = 2000});
+    return machine.Prepare(Found(2));
+  };
+  const auto prompt_of = [&](const ChatTemplates* of_model, const std::string& setting) {
+    const auto context = prepare(of_model, setting);
+    REQUIRE_OK(context);
+    return std::string(context->prompt.begin(), context->prompt.end());
+  };
+  const std::string chat = prompt_of(&templates, "auto");
+  CHECK_THAT(chat, Catch::StartsWith("<user>Answer the question from the numbered passages"));
+  CHECK_THAT(chat, Catch::Contains("[1] Ferries: "));
+  CHECK_THAT(chat, Catch::EndsWith("Question: Which ferry sails?</><assistant>"));
+  const std::string plain = prompt_of(nullptr, "auto");
+  CHECK_THAT(plain, Catch::EndsWith("Question: Which ferry sails?\nAnswer:"));
+  CHECK(prompt_of(&templates, "off") == plain);
+  CHECK(prompt_of(&broken, "auto") == plain);
+  REQUIRE_STATUS(prepare(&refusing, "auto"), absl::StatusCode::kInvalidArgument,
+                 "the template refuses: no");
+}
+
 TEST_CASE("without a model, or asked so, the passages are the answer") {
   const auto result_of = [](AskRequest request, AskMachine::Writer writer, int found) {
     AskMachine machine(std::move(request), {}, std::move(writer));

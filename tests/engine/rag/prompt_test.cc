@@ -44,6 +44,8 @@ std::string Text(const BuiltPrompt& prompt) {
   return text;
 }
 
+const FakeTokenizer kTokenizer;
+const PromptEncoder kPlain(kTokenizer);
 constexpr char kHead[] =
     "Answer the question from the numbered passages only and cite them like [1]. If they do not "
     "hold "
@@ -54,7 +56,7 @@ const std::vector<PromptPassage> kPassages = {
     {.title = "Mill", .text = "The mill grinds barley."}};
 
 TEST_CASE("all passages where there is room", "[prompt]") {
-  const auto prompt = BuildPrompt(FakeTokenizer(), "How many steps?", kPassages, 1000);
+  const auto prompt = BuildPrompt(kPlain, "How many steps?", kPassages, 1000);
   REQUIRE_OK(prompt);
   CHECK(prompt->passages_used == 3);
   CHECK(prompt->tokens[0] == FakeTokenizer::kBos);
@@ -67,18 +69,19 @@ TEST_CASE("all passages where there is room", "[prompt]") {
 
 TEST_CASE("the exact budget is used, one token less drops a passage", "[prompt]") {
   const FakeTokenizer tokenizer;
-  const auto whole = BuildPrompt(tokenizer, "How many?", kPassages, 1000);
+  const auto whole = BuildPrompt(PromptEncoder(tokenizer), "How many?", kPassages, 1000);
   REQUIRE_OK(whole);
   const auto tokens = static_cast<int32_t>(whole->tokens.size());
-  CHECK(BuildPrompt(tokenizer, "How many?", kPassages, tokens)->passages_used == 3);
-  CHECK(BuildPrompt(tokenizer, "How many?", kPassages, tokens - 1)->passages_used == 2);
+  CHECK(BuildPrompt(PromptEncoder(tokenizer), "How many?", kPassages, tokens)->passages_used == 3);
+  CHECK(BuildPrompt(PromptEncoder(tokenizer), "How many?", kPassages, tokens - 1)->passages_used ==
+        2);
 }
 
 TEST_CASE("small budgets: sentences of the first passage, then words, then no head, then none",
           "[prompt]") {
   const FakeTokenizer tokenizer;
   const auto build = [&](int32_t budget) {
-    const auto prompt = BuildPrompt(tokenizer, "How?", kPassages, budget);
+    const auto prompt = BuildPrompt(PromptEncoder(tokenizer), "How?", kPassages, budget);
     REQUIRE_OK(prompt);
     CHECK(prompt->tokens.size() <= static_cast<size_t>(budget));
     return Text(*prompt);
@@ -92,15 +95,16 @@ TEST_CASE("small budgets: sentences of the first passage, then words, then no he
   CHECK(build(30) == first + " It was lit in 1846." + tail);
   CHECK(build(17) == "[1] Light: The light has" + tail);
   CHECK(build(10) == tail.substr(2));
-  CHECK(BuildPrompt(tokenizer, "How?", kPassages, 10)->passages_used == 0);
-  REQUIRE_STATUS(BuildPrompt(tokenizer, "How?", kPassages, 8), absl::StatusCode::kInvalidArgument,
+  CHECK(BuildPrompt(PromptEncoder(tokenizer), "How?", kPassages, 10)->passages_used == 0);
+  REQUIRE_STATUS(BuildPrompt(PromptEncoder(tokenizer), "How?", kPassages, 8),
+                 absl::StatusCode::kInvalidArgument,
                  "question takes 9 tokens, but only 8 are left");
-  CHECK_FALSE(BuildPrompt(tokenizer, "How?", kPassages, 0).ok());
-  CHECK_FALSE(BuildPrompt(tokenizer, "How?", kPassages, -5).ok());
+  CHECK_FALSE(BuildPrompt(PromptEncoder(tokenizer), "How?", kPassages, 0).ok());
+  CHECK_FALSE(BuildPrompt(PromptEncoder(tokenizer), "How?", kPassages, -5).ok());
 }
 
 TEST_CASE("no passages", "[prompt]") {
-  const auto prompt = BuildPrompt(FakeTokenizer(), "How?", {}, 100);
+  const auto prompt = BuildPrompt(kPlain, "How?", {}, 100);
   REQUIRE_OK(prompt);
   CHECK(prompt->passages_used == 0);
   CHECK(Text(*prompt) == std::string(kHead) + "Question: How?\nAnswer:");
@@ -119,7 +123,7 @@ TEST_CASE("any text: never over budget, and more budget never means fewer passag
     for (const std::string& text : texts) passages.push_back({.title = "T", .text = text});
     int used = 0;
     for (int32_t budget = 1; budget < 600; budget += 1 + static_cast<int32_t>(random() % 7)) {
-      const auto prompt = BuildPrompt(tokenizer, question, passages, budget);
+      const auto prompt = BuildPrompt(PromptEncoder(tokenizer), question, passages, budget);
       if (!prompt.ok()) {
         REQUIRE(used == 0);
         continue;
