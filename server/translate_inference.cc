@@ -40,6 +40,27 @@ void ToProto(std::vector<TokenLogprobs> logprobs,
   }
 }
 
+ChatPrompt ToChat(const v1::ChatMessages& proto) {
+  ChatPrompt chat{.messages = {},
+                  .add_generation_prompt = proto.has_add_generation_prompt()
+                                               ? proto.add_generation_prompt()
+                                               : !proto.continue_final_message(),
+                  .continue_final_message = proto.continue_final_message(),
+                  .template_name = proto.template_name(),
+                  .template_source = proto.template_(),
+                  .template_arguments = proto.template_arguments(),
+                  .tools = proto.tools()};
+  for (const v1::ChatMessage& message : proto.messages()) {
+    ChatMessage& added = chat.messages.emplace_back(ChatMessage{.role = message.role()});
+    if (message.has_content()) added.content = message.content();
+    if (message.has_name()) added.name = message.name();
+    if (message.has_tool_calls()) added.tool_calls = message.tool_calls();
+    if (message.has_tool_call_id()) added.tool_call_id = message.tool_call_id();
+    if (message.has_reasoning_content()) added.reasoning_content = message.reasoning_content();
+  }
+  return chat;
+}
+
 }  // namespace
 
 SamplingParams ToSampling(const v1::SamplingParams& proto) {
@@ -93,8 +114,11 @@ absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Env
       request.prompt =
           std::vector<TokenId>(proto.tokens().ids().begin(), proto.tokens().ids().end());
       break;
+    case v1::GenerateRequest::kMessages:
+      request.prompt = ToChat(proto.messages());
+      break;
     case v1::GenerateRequest::PROMPT_NOT_SET:
-      return absl::InvalidArgumentError("prompt must be given, as text or as tokens");
+      return absl::InvalidArgumentError("prompt must be given, as text, tokens or messages");
   }
   ASSIGN_OR_RETURN(request.constraint, ToConstraint(proto));
   if (proto.has_logprobs()) request.logprobs = proto.logprobs();

@@ -223,6 +223,12 @@ void AddGenerate(CLI::App& app, Options& options, GenerateOptions& generate) {
   CLI::App* sub = app.add_subcommand("generate", "Continue a prompt");
   Need(*sub, "PROMPT", generate.prompt, "The prompt; - reads standard input");
   sub->add_option("--model", generate.model, "Language model; default: the daemon's");
+  CLI::Option* const chat = sub->add_flag(
+      "--chat", generate.chat, "The prompt is a user's message, for the model's chat template");
+  AddOptional(*sub, "--system", generate.system, "A system's message before it")->needs(chat);
+  sub->add_option("--template-arguments", generate.template_arguments,
+                  "JSON object of the template's variables, as {\"enable_thinking\": false}")
+      ->needs(chat);
   AddOptional(*sub, "--max-tokens", generate.max_tokens, "Stop after this many tokens")
       ->check(CLI::Range(1, INT32_MAX));
   sub->add_flag("--ignore-eos", generate.ignore_eos, "Go on past the end-of-text token");

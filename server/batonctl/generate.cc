@@ -100,6 +100,18 @@ class Printer {
   std::map<int32_t, Completion> completions_;
 };
 
+void SetMessages(const GenerateOptions& generate, std::string prompt, v1::ChatMessages& messages) {
+  if (generate.system) {
+    v1::ChatMessage& system = *messages.add_messages();
+    system.set_role("system");
+    system.set_content(*generate.system);
+  }
+  v1::ChatMessage& user = *messages.add_messages();
+  user.set_role("user");
+  user.set_content(std::move(prompt));
+  messages.set_template_arguments(generate.template_arguments);
+}
+
 }  // namespace
 
 int RunGenerate(Session& session, const GenerateOptions& generate) {
@@ -109,7 +121,11 @@ int RunGenerate(Session& session, const GenerateOptions& generate) {
   }
   v1::GenerateRequest request;
   request.set_model(generate.model);
-  request.set_text(*std::move(prompt));
+  if (generate.chat) {
+    SetMessages(generate, *std::move(prompt), *request.mutable_messages());
+  } else {
+    request.set_text(*std::move(prompt));
+  }
   request.set_ignore_eos(generate.ignore_eos);
   if (generate.max_tokens) {
     request.set_max_tokens(*generate.max_tokens);

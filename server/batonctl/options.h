@@ -62,6 +62,9 @@ struct RerankOptions {
 struct GenerateOptions {
   std::string prompt;  // "-": standard input
   std::string model;
+  bool chat = false;                  // the prompt is a user's message
+  std::optional<std::string> system;  // the message before it
+  std::string template_arguments;
   std::optional<int32_t> max_tokens;
   bool ignore_eos = false;
   std::vector<std::string> stop;

@@ -91,6 +91,29 @@ TEST_CASE("requests that are wrong are refused with field, limit and value") {
     CHECK_RPC_ERROR(search(SearchOf("nowhere", {1, 2}, 1)), kNotFound, "\"nowhere\"");
     CHECK_RPC_ERROR(search(SearchOf("", {1, 2}, 1)), kInvalid, "collection");
   }
+  SECTION("messages") {
+    v1::GenerateRequest request;
+    v1::ChatMessages& chat = *request.mutable_messages();
+    v1::ChatMessage& message = *chat.add_messages();
+    message.set_role("user");
+    message.set_content("hello");
+    CHECK_RPC_ERROR(Generate(client, request).status, kInvalid,
+                    "the model has no chat template: give messages.template");
+    chat.set_template_("{{ messages[0].nothing.more }}");
+    CHECK_RPC_ERROR(Generate(client, request).status, kInvalid,
+                    "template line 1, column 23: 'dict object' has no attribute 'nothing'");
+    chat.set_template_("a\n{% if %}");
+    CHECK_RPC_ERROR(Generate(client, request).status, kInvalid,
+                    "messages.template: template line 2, column 7: a value is expected");
+    chat.set_template_(
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}");
+    CHECK_RPC_ERROR(Generate(client, request).status, kInvalid, "more than 8388608 steps");
+    chat.set_template_(std::string((256 << 10) + 1, 't'));
+    CHECK_RPC_ERROR(Generate(client, request).status, kInvalid, "but is 262145");
+    chat.set_template_("{{ messages[0].content }}");
+    chat.set_tools("{");
+    CHECK_RPC_ERROR(Generate(client, request).status, kInvalid, "messages.tools: JSON, byte 1");
+  }
   SECTION("numbers") {
     CHECK_RPC_ERROR(search(SearchOf("pts", {1, 2}, 0)), kInvalid,
                     "params.k must be 1 to 10000, but is 0");

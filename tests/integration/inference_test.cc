@@ -43,7 +43,8 @@ bool AllBlocksAreFree(const Daemon& daemon) {
 }
 
 TEST_CASE("tokens stream, and their last message accounts for them") {
-  const TempFile model(RandomModelBytes({.context_tokens = 256}));
+  const TempFile model(RandomModelBytes(
+      {.context_tokens = 256, .chat_template = "{{ bos_token }}{{ messages[0].content }}"}));
   Daemon daemon(FlagsOf(model));
   const Client client(daemon);
   const Generated generated = Generate(client, GenerateOf("hello there", 60));
@@ -61,6 +62,13 @@ TEST_CASE("tokens stream, and their last message accounts for them") {
   CHECK(daemon.Metric("baton_time_to_first_token_seconds_count") == 1);
   CHECK(daemon.Metric("baton_inter_token_seconds_count") == 59);
   CHECK(AllBlocksAreFree(daemon));
+
+  // The same text, as the model's chat template writes it.
+  v1::GenerateRequest chat = GenerateOf("", 60);
+  v1::ChatMessage& message = *chat.mutable_messages()->add_messages();
+  message.set_role("user");
+  message.set_content("hello there");
+  CHECK(Generate(client, chat).ids == generated.ids);
 }
 
 TEST_CASE("greedy and seeded sampling repeat, alone and in company") {

@@ -63,6 +63,44 @@ TEST_CASE("generate") {
   CHECK_FALSE(defaults->logprobs.has_value());
   CHECK_FALSE(defaults->echo);
 
+  v1::GenerateRequest chat;
+  chat.mutable_messages();
+  REQUIRE_STATUS(ToGenerate(chat, {}), kInvalid, "messages.messages must be 1 to 4096, but are 0");
+  v1::ChatMessage& message = *chat.mutable_messages()->add_messages();
+  REQUIRE_STATUS(ToGenerate(chat, {}), kInvalid, "messages.messages[0].role must be 1 to 64 bytes");
+  message.set_role("user");
+  REQUIRE_STATUS(ToGenerate(chat, {}), kInvalid, "messages.messages[0].content must be given");
+  message.set_content("hi");
+  message.set_name("Ada");
+  message.set_tool_calls("[]");
+  message.set_tool_call_id("c1");
+  message.set_reasoning_content("hm");
+  chat.mutable_messages()->set_template_("t");
+  chat.mutable_messages()->set_template_arguments("{}");
+  chat.mutable_messages()->set_tools("[1]");
+  const auto chatted = ToGenerate(chat, {});
+  REQUIRE_OK(chatted);
+  const auto& prompt = std::get<ChatPrompt>(chatted->prompt);
+  REQUIRE(prompt.messages.size() == 1);
+  CHECK(prompt.messages[0].role == "user");
+  CHECK(prompt.messages[0].content == "hi");
+  CHECK(prompt.messages[0].name == "Ada");
+  CHECK(prompt.messages[0].tool_calls == "[]");
+  CHECK(prompt.messages[0].tool_call_id == "c1");
+  CHECK(prompt.messages[0].reasoning_content == "hm");
+  CHECK(prompt.add_generation_prompt);
+  CHECK(prompt.template_source == "t");
+  CHECK(prompt.template_arguments == "{}");
+  CHECK(prompt.tools == "[1]");
+  chat.mutable_messages()->set_continue_final_message(true);
+  const auto continued = ToGenerate(chat, {});
+  REQUIRE_OK(continued);
+  CHECK_FALSE(std::get<ChatPrompt>(continued->prompt).add_generation_prompt);
+  chat.mutable_messages()->set_add_generation_prompt(true);
+  REQUIRE_STATUS(ToGenerate(chat, {}), kInvalid, "must not both be true");
+  chat.mutable_messages()->set_template_name("n");
+  REQUIRE_STATUS(ToGenerate(chat, {}), kInvalid, "template_name must not both be given");
+
   v1::GenerateFinished finished;
   ToProto(GenerateResult{.reason = FinishReason::kLength,
                          .prompt_tokens = 1,

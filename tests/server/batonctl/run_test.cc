@@ -444,6 +444,25 @@ TEST_CASE("Generate and Ask send what the text must look like") {
       2);
 }
 
+TEST_CASE("Generate sends a conversation where asked to chat") {
+  FakeDaemon daemon;
+  const Outcome chat = Call(daemon.address, {"generate", "hi", "--chat", "--system", "Be brief.",
+                                             "--template-arguments", "{\"a\": 1}"});
+  INFO(chat.err);
+  CHECK(chat.exit_code == 0);
+  REQUIRE(daemon.generate.has_messages());
+  const v1::ChatMessages& sent = daemon.generate.messages();
+  REQUIRE(sent.messages_size() == 2);
+  CHECK(sent.messages(0).role() == "system");
+  CHECK(sent.messages(0).content() == "Be brief.");
+  CHECK(sent.messages(1).role() == "user");
+  CHECK(sent.messages(1).content() == "hi");
+  CHECK(sent.template_arguments() == "{\"a\": 1}");
+  CHECK(Call(daemon.address, {"generate", "hi", "--chat"}).exit_code == 0);
+  CHECK(daemon.generate.messages().messages_size() == 1);
+  CHECK(Call(daemon.address, {"generate", "hi", "--system", "x"}).exit_code == 2);
+}
+
 TEST_CASE("Search takes a vector, or a text that the collection's embedder embeds") {
   FakeDaemon daemon;
   const Outcome by_vector =
