@@ -47,8 +47,8 @@ class FakePath final : public CopyPath {
 
 struct Fixture {
   Metrics metrics;
+  FakePath path;  // outlives the manager
   TransferManager manager{{.lease_ms = 30'000, .handoffs_max = 3}, metrics};
-  FakePath path;
   bool current = true;
 
   HandoffRequest Request(MemorySpace source, MemorySpace destination) {
