@@ -58,7 +58,8 @@ class Product {
         quants_(x_.size()),
         scales_(x_.size() / 32),
         sums_16_(x_.size() / 16),
-        sums_32_(x_.size() / 32) {
+        sums_32_(x_.size() / 32),
+        packed_scratch_(static_cast<size_t>(PackedScratchBytes(w.cols))) {
     if (kernels.packed_matmul != nullptr) packed_ = PackedMatrix(w, team_);
   }
 
@@ -86,7 +87,8 @@ class Product {
                             .m = m,
                             .panel_begin = 0,
                             .panel_end = (w_.rows + kPackedRows - 1) / kPackedRows,
-                            .add = false});
+                            .add = false,
+                            .scratch = packed_scratch_.data()});
   }
 
  private:
@@ -101,6 +103,7 @@ class Product {
   std::vector<float> scales_;
   std::vector<int32_t> sums_16_;
   std::vector<int32_t> sums_32_;
+  std::vector<std::byte> packed_scratch_;
 };
 
 // Attention of one position over a text whose keys and values fill memory, not a cache.
@@ -120,7 +123,7 @@ class LongAttention {
         memory_(static_cast<size_t>(blocks * layout_.block_bytes())),
         q_(kGroupMax * kHeadDim, 0.5f),
         out_(q_.size()),
-        scratch_(static_cast<size_t>(AttentionScratch(kGroupMax, layout_.block_tokens))) {
+        scratch_(static_cast<size_t>(AttentionScratch(kGroupMax, layout_.block_tokens, kHeadDim))) {
     std::mt19937_64 random(1);
     std::normal_distribution<float> normal;
     std::vector<float> vectors(kKvHeads * kHeadDim);
@@ -145,13 +148,15 @@ class LongAttention {
     for (int64_t head = 0; head < kKvHeads; ++head) {
       kernels_.attention({.q = q_.data(),
                           .out = out_.data(),
+                          .stride = kGroupMax * kHeadDim,
+                          .queries = 1,
                           .blocks = blocks_.data(),
                           .type = layout_.type,
                           .key_offset = head * layout_.area_bytes(),
                           .value_offset = layout_.plane_bytes() + head * layout_.area_bytes(),
                           .block_tokens = layout_.block_tokens,
-                          .first = 0,
                           .positions = std::ssize(blocks_) * layout_.block_tokens,
+                          .window = 0,
                           .group = group,
                           .head_dim = kHeadDim,
                           .scale = 0.125f,

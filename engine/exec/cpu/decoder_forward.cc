@@ -34,6 +34,15 @@ MatrixProducts::Bounds ProductBounds(const LlmShape& shape, int32_t step_tokens_
 
 constexpr int64_t kBlockTokensMax = 64;
 
+// Positions of a sequence whose attention is one task for each key/value head.
+int64_t RowsPerTask(const LlmShape& shape) {
+  return std::max<int64_t>(1, kAttentionVectors / (shape.heads / shape.kv_heads));
+}
+int64_t ScratchPerThread(const LlmShape& shape) {
+  return AttentionScratch(RowsPerTask(shape) * (shape.heads / shape.kv_heads), kBlockTokensMax,
+                          shape.head_dim);
+}
+
 }  // namespace
 
 int64_t DecoderForward::Bytes(const LanguageModel& model, const CpuKernels& kernels, int threads,
@@ -56,8 +65,7 @@ int64_t DecoderForward::Bytes(const LanguageModel& model, const CpuKernels& kern
       rows * (shape.dim + 2 * int64_t{shape.heads} * shape.head_dim +
               2 * int64_t{shape.kv_heads} * shape.head_dim + 2 * int64_t{shape.ffn_dim}) +
       std::max(rows, logit_rows) * shape.dim + std::min(rows, logit_rows) * shape.vocabulary +
-      threads * AttentionScratch(shape.heads / shape.kv_heads, kBlockTokensMax) +
-      ropes * rows * shape.rope_dims;
+      threads * ScratchPerThread(shape) + ropes * rows * shape.rope_dims;
   return bytes + floats * int64_t{sizeof(float)};
 }
 
@@ -76,6 +84,7 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
       products_(kernels, team, ProductBounds(shape_, step_tokens_max)) {
   const auto rows = static_cast<size_t>(step_tokens_max);
   rows_.reserve(rows);
+  attention_tasks_.reserve(rows);
   x_.resize(rows * shape_.dim);
   normed_.resize(std::max<size_t>(rows, kLogitRows) * shape_.dim);
   q_.resize(rows * query_dim_);
@@ -100,7 +109,7 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
   }
   output_ = prepare(weights_.output);
 
-  scratch_per_thread_ = AttentionScratch(shape_.heads / shape_.kv_heads, kBlockTokensMax);
+  scratch_per_thread_ = ScratchPerThread(shape_);
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 
   AddRope(shape_.rope);
@@ -167,11 +176,17 @@ absl::Status DecoderForward::Check(const KvLayout& layout,
 // Lines up the step's tokens as rows: embedding, position, rotation.
 void DecoderForward::Plan(std::span<const ForwardItem> items) {
   rows_.clear();
+  attention_tasks_.clear();
+  const int64_t task_rows = RowsPerTask(shape_);
   const MatrixView& embedding = weights_.token_embedding;
   const int64_t embedding_bytes = RowBytes(embedding.type, embedding.cols);
   for (const ForwardItem& item : items) {
     for (size_t i = 0; i < item.tokens.size(); ++i) {
       const auto row = static_cast<int64_t>(rows_.size());
+      if (static_cast<int64_t>(i) % task_rows == 0) {
+        attention_tasks_.push_back({.first_row = row, .rows = 0});
+      }
+      ++attention_tasks_.back().rows;
       rows_.push_back({.item = &item, .position = item.position + static_cast<int32_t>(i)});
       float* const x = x_.data() + row * shape_.dim;
       DequantizeRow(embedding.type, embedding.data + item.tokens[i] * embedding_bytes,
@@ -268,33 +283,37 @@ void DecoderForward::PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer) 
   });
 }
 
-// Each row's heads over its own sequence's blocks, one task per row and key/value head.
+// Each row's heads over its own sequence's blocks.
 void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
-  const auto m = static_cast<int64_t>(rows_.size());
   const int64_t group = shape_.heads / shape_.kv_heads;
-  const int32_t window = shape_.windows[layer];
-  const auto first_of = [window](const Row& row) {
-    return window > 0 ? std::max(0, row.position + 1 - window) : 0;
-  };
+  const int64_t window = shape_.windows[layer];
   int64_t positions = 0;
-  for (const Row& row : rows_) positions += row.position + 1 - first_of(row);
-  const int64_t task_work = 2 * positions / m * group * shape_.head_dim;
+  for (const Row& row : rows_) {
+    const int64_t all = row.position + 1;
+    positions += window > 0 ? std::min(all, window) : all;
+  }
+  const int64_t count = std::ssize(attention_tasks_);
+  const int64_t task_work = 2 * positions / count * group * shape_.head_dim;
   team_.ParallelFor(
-      m * shape_.kv_heads, WorkGrain(task_work), [&](int64_t begin, int64_t end, int thread) {
-        for (int64_t task = begin; task < end; ++task) {
-          const int64_t kv_head = task / m;  // neighbouring tasks share keys and values
-          const int64_t row = task % m;
-          const int64_t first_head = row * query_dim_ + kv_head * group * shape_.head_dim;
+      count * shape_.kv_heads, WorkGrain(task_work), [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t kv_head = i / count;  // neighbouring tasks share keys and values
+          const AttentionTask& task = attention_tasks_[i % count];
+          const Row& row = rows_[task.first_row];
+          const int64_t first_head =
+              task.first_row * query_dim_ + kv_head * group * shape_.head_dim;
           const int64_t keys = layer * layout.layer_bytes() + kv_head * layout.area_bytes();
           kernels_.attention({.q = q_.data() + first_head,
                               .out = attended_.data() + first_head,
-                              .blocks = rows_[row].item->blocks.data(),
+                              .stride = query_dim_,
+                              .queries = task.rows,
+                              .blocks = row.item->blocks.data(),
                               .type = layout.type,
                               .key_offset = keys,
                               .value_offset = keys + layout.plane_bytes(),
                               .block_tokens = layout.block_tokens,
-                              .first = first_of(rows_[row]),
-                              .positions = rows_[row].position + 1,
+                              .positions = row.position + 1,
+                              .window = window,
                               .group = group,
                               .head_dim = shape_.head_dim,
                               .scale = shape_.attention_scale,

@@ -57,6 +57,11 @@ class DecoderForward {
     const ForwardItem* item = nullptr;
     int32_t position = 0;
   };
+  // Consecutive rows of one item, whose attention reads the same keys and values.
+  struct AttentionTask {
+    int64_t first_row = 0;
+    int64_t rows = 0;
+  };
   struct LayerMatrices {
     PreparedMatrix query, key, value, output, gate, up, down;
   };
@@ -96,6 +101,7 @@ class DecoderForward {
 
   // The step's plan; [m] below is its number of tokens.
   std::vector<Row> rows_;  // [m]
+  std::vector<AttentionTask> attention_tasks_;
 
   // Activations, row-major, f32.
   std::vector<float> x_;         // [m, dim], the residual stream

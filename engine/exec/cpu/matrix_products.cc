@@ -10,12 +10,25 @@ namespace {
 // Below about this many multiplications a range costs less than handing it to another thread.
 constexpr int64_t kRangeWork = 64 * 1024;
 
+// From kWideRows rows of activations on, a range's panels share what is prepared of them once.
+constexpr int64_t kWideRows = 64;
+constexpr int64_t kWidePanels = 8;
+
+int64_t ScratchPerThread(const CpuKernels& kernels, int64_t cols_max) {
+  const int64_t rows = kMatmulPanelRows * cols_max;
+  if (kernels.packed_matmul == nullptr) return rows;
+  return std::max(rows, PackedScratchBytes(cols_max) / int64_t{sizeof(float)});
+}
+
 }  // namespace
 
 int64_t WorkGrain(int64_t unit_work) { return std::max<int64_t>(1, kRangeWork / (unit_work + 1)); }
 
 MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, const Bounds& bounds)
-    : kernels_(kernels), team_(team), bounds_(bounds) {
+    : kernels_(kernels),
+      team_(team),
+      bounds_(bounds),
+      scratch_per_thread_(ScratchPerThread(kernels, bounds.cols_max)) {
   if (kernels_.quantise != nullptr) {
     const auto quants = static_cast<size_t>(bounds.rows_max * bounds.cols_max);
     quants_.resize(quants);
@@ -24,7 +37,7 @@ MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, cons
     sums_32_.resize(quants / 32 + 1);
     quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data()};
   }
-  scratch_.resize(static_cast<size_t>(team_.threads() * kMatmulPanelRows * bounds.cols_max));
+  scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 }
 
 PreparedMatrix MatrixProducts::Prepare(const MatrixView& file, ThreadTeam& packers) const {
@@ -42,7 +55,7 @@ int64_t MatrixProducts::WorkspaceBytes(const CpuKernels& kernels, int threads,
   const int64_t quants = kernels.quantise == nullptr ? 0 : bounds.rows_max * bounds.cols_max;
   // Of each 32 quants a scale and three sums, of 4 bytes.
   return quants + quants / 32 * 16 +
-         threads * kMatmulPanelRows * bounds.cols_max * int64_t{sizeof(float)};
+         threads * ScratchPerThread(kernels, bounds.cols_max) * int64_t{sizeof(float)};
 }
 
 void MatrixProducts::Multiply(const float* x, int64_t m, std::span<const Product> products,
@@ -61,8 +74,10 @@ void MatrixProducts::Multiply(const float* x, int64_t m, std::span<const Product
     any_packed = any_packed || !product.w.packed.empty();
   }
   if (any_packed) Quantise(x, m, cols);
-  const int64_t grain = WorkGrain(m * cols * kPackedRows);
+  int64_t grain = WorkGrain(m * cols * kPackedRows);
+  if (m >= kWideRows) grain = std::max(grain, kWidePanels);
   team_.ParallelFor(panel_count, grain, [&](int64_t begin, int64_t end, int thread) {
+    float* const scratch = scratch_.data() + thread * scratch_per_thread_;
     for (const Product& product : products) {
       const int64_t count = panels(product);
       const MatrixView& w = product.w.file;
@@ -74,20 +89,20 @@ void MatrixProducts::Multiply(const float* x, int64_t m, std::span<const Product
                                 .m = m,
                                 .panel_begin = std::max<int64_t>(begin, 0),
                                 .panel_end = std::min(end, count),
-                                .add = add});
+                                .add = add,
+                                .scratch = reinterpret_cast<std::byte*>(scratch)});
       } else if (begin < count && end > 0) {
-        kernels_.matmul(
-            {.x = x,
-             .w = w.data,
-             .type = w.type,
-             .y = product.y,
-             .y_stride = product.y_stride,
-             .m = m,
-             .cols = cols,
-             .row_begin = std::max<int64_t>(begin, 0) * kMatmulPanelRows,
-             .row_end = std::min(end * kMatmulPanelRows, w.rows),
-             .add = add,
-             .scratch = scratch_.data() + thread * kMatmulPanelRows * bounds_.cols_max});
+        kernels_.matmul({.x = x,
+                         .w = w.data,
+                         .type = w.type,
+                         .y = product.y,
+                         .y_stride = product.y_stride,
+                         .m = m,
+                         .cols = cols,
+                         .row_begin = std::max<int64_t>(begin, 0) * kMatmulPanelRows,
+                         .row_end = std::min(end * kMatmulPanelRows, w.rows),
+                         .add = add,
+                         .scratch = scratch});
       }
       begin -= count;
       end -= count;

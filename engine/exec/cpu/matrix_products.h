@@ -65,7 +65,9 @@ class MatrixProducts {
   std::vector<float> scales_;
   std::vector<int32_t> sums_16_;
   std::vector<int32_t> sums_32_;
-  std::vector<float> scratch_;  // [threads, kMatmulPanelRows, cols_max]
+  // Each thread's workspace: for packed products, or [kMatmulPanelRows, cols_max] f32.
+  int64_t scratch_per_thread_ = 0;  // floats
+  std::vector<float> scratch_;
 };
 
 }  // namespace baton

@@ -11,6 +11,7 @@ namespace baton {
 namespace {
 
 constexpr std::align_val_t kAlignment{64};
+constexpr uint16_t kHalfSign = 0x8000;
 
 std::optional<PackedKind> KindFor(TensorType type) {
   switch (type) {
@@ -19,6 +20,10 @@ std::optional<PackedKind> KindFor(TensorType type) {
       return PackedKind::k8Bit;
     case TensorType::kQ4_0:
       return PackedKind::k4Bit;
+    case TensorType::kQ4_1:
+      return PackedKind::k4BitMin;
+    case TensorType::kQ5_1:
+      return PackedKind::k8BitMin;
     case TensorType::kQ4K:
       return PackedKind::k4BitK;
     case TensorType::kQ5K:
@@ -49,6 +54,7 @@ void Place(PackedKind kind, const QuantBlock& block, int r, std::byte* out) {
   std::byte* p = out;
   switch (kind) {
     case PackedKind::k8Bit:
+    case PackedKind::k8BitMin:
     case PackedKind::k8BitK: {
       const int shift = kind == PackedKind::k8Bit ? kPackedOffset8Bit - block.offset : 0;
       for (int c = 0; c < columns; ++c) {
@@ -58,6 +64,7 @@ void Place(PackedKind kind, const QuantBlock& block, int r, std::byte* out) {
       break;
     }
     case PackedKind::k4Bit:
+    case PackedKind::k4BitMin:
     case PackedKind::k4BitK:
       place_nibbles(p);
       p += columns * 8;
@@ -75,7 +82,9 @@ void Place(PackedKind kind, const QuantBlock& block, int r, std::byte* out) {
   }
   place_half(p, block.scale_f16);
   p += 32;
-  if (kind == PackedKind::k6BitK) {
+  if (kind == PackedKind::k4BitMin || kind == PackedKind::k8BitMin) {
+    place_half(p, block.min_f16 ^ kHalfSign);  // these add their minimum
+  } else if (kind == PackedKind::k6BitK) {
     for (int j = 0; j < 16; ++j) p[16 * j + r] = static_cast<std::byte>(block.scales[j]);
   } else if (kind == PackedKind::k4BitK || kind == PackedKind::k8BitK) {
     place_half(p, block.min_f16);

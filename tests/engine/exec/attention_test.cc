@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -14,19 +15,26 @@ namespace {
 
 constexpr uint32_t kSeed = 20260802;
 
-// One layer's keys and values in blocks of a KvLayout, a group of queries for one of the heads, and
-// what of the keys and values was kept, read back element by element.
+// One layer's keys and values in blocks of a KvLayout, for each query position a group of queries
+// for one of the heads, and what of the keys and values was kept, read back element by element.
 struct Problem {
-  int64_t first;
-  int64_t positions;
+  int64_t queries;
+  int64_t window;
+  int64_t positions;  // the first query's
   KvLayout layout;
   int64_t kv_head;
   int64_t group;
   float score_cap;
   std::vector<std::vector<std::byte>> blocks;
   std::vector<float> q;
-  std::vector<std::vector<float>> keys;  // [positions][head_dim], of kv_head; of [first, positions)
+  std::vector<std::vector<float>> keys;  // [all()][head_dim], of kv_head; from first(0) on
   std::vector<std::vector<float>> values;
+
+  int64_t all() const { return positions + queries - 1; }
+  // What query i attends to first.
+  int64_t first(int64_t i) const {
+    return window > 0 ? std::max(int64_t{0}, positions + i - window) : 0;
+  }
 };
 
 // One element as the layout's comment says.
@@ -69,17 +77,17 @@ Problem RandomProblem(const CpuKernels& kernels, Problem problem, float spread,
                       std::mt19937& random) {
   const KvLayout& layout = problem.layout;
   std::normal_distribution<float> normal(0.0f, spread);
-  const int64_t count = (problem.positions + layout.block_tokens - 1) / layout.block_tokens;
+  const int64_t count = (problem.all() + layout.block_tokens - 1) / layout.block_tokens;
   problem.blocks.resize(static_cast<size_t>(count));
   for (std::vector<std::byte>& block : problem.blocks) {
     // What lies outside the positions is never read as a score or a value: NaN in f32 and f16, and
     // as a scale of int8.
     block.assign(static_cast<size_t>(layout.block_bytes()), std::byte{0xff});
   }
-  problem.keys.resize(static_cast<size_t>(problem.positions));
-  problem.values.resize(static_cast<size_t>(problem.positions));
+  problem.keys.resize(static_cast<size_t>(problem.all()));
+  problem.values.resize(static_cast<size_t>(problem.all()));
   std::vector<float> vectors(static_cast<size_t>(layout.kv_heads * layout.head_dim));
-  for (int64_t position = problem.first; position < problem.positions; ++position) {
+  for (int64_t position = problem.first(0); position < problem.all(); ++position) {
     const int64_t in_block = position % layout.block_tokens;
     std::byte* const block = problem.blocks[position / layout.block_tokens].data();
     for (const bool key : {true, false}) {
@@ -92,27 +100,32 @@ Problem RandomProblem(const CpuKernels& kernels, Problem problem, float spread,
       }
     }
   }
-  problem.q.resize(static_cast<size_t>(problem.group * layout.head_dim));
+  problem.q.resize(static_cast<size_t>(problem.queries * problem.group * layout.head_dim));
   for (float& value : problem.q) value = normal(random);
   return problem;
 }
 
-std::vector<float> Run(const CpuKernels& kernels, const Problem& problem, float scale) {
+// The queries [begin, begin + count) of the problem, in one call.
+std::vector<float> Run(const CpuKernels& kernels, const Problem& problem, float scale,
+                       int64_t begin, int64_t count) {
   const KvLayout& layout = problem.layout;
+  const int64_t stride = problem.group * layout.head_dim;
   std::vector<const std::byte*> blocks;
   for (const std::vector<std::byte>& block : problem.blocks) blocks.push_back(block.data());
-  std::vector<float> out(problem.q.size(), NAN);
-  std::vector<float> scratch(
-      static_cast<size_t>(AttentionScratch(problem.group, layout.block_tokens)));
-  kernels.attention({.q = problem.q.data(),
+  std::vector<float> out(static_cast<size_t>(count * stride), NAN);
+  std::vector<float> scratch(static_cast<size_t>(
+      AttentionScratch(count * problem.group, layout.block_tokens, layout.head_dim)));
+  kernels.attention({.q = problem.q.data() + begin * stride,
                      .out = out.data(),
+                     .stride = stride,
+                     .queries = count,
                      .blocks = blocks.data(),
                      .type = layout.type,
                      .key_offset = problem.kv_head * layout.area_bytes(),
                      .value_offset = layout.plane_bytes() + problem.kv_head * layout.area_bytes(),
                      .block_tokens = layout.block_tokens,
-                     .first = problem.first,
-                     .positions = problem.positions,
+                     .positions = problem.positions + begin,
+                     .window = problem.window,
                      .group = problem.group,
                      .head_dim = layout.head_dim,
                      .scale = scale,
@@ -120,14 +133,19 @@ std::vector<float> Run(const CpuKernels& kernels, const Problem& problem, float 
                      .scratch = scratch.data()});
   return out;
 }
+std::vector<float> Run(const CpuKernels& kernels, const Problem& problem, float scale) {
+  return Run(kernels, problem, scale, 0, problem.queries);
+}
 
 std::vector<double> Naive(const Problem& problem, float scale) {
   const int64_t head_dim = problem.layout.head_dim;
   std::vector<double> out(problem.q.size(), 0.0);
-  for (int64_t h = 0; h < problem.group; ++h) {
+  for (int64_t h = 0; h < problem.queries * problem.group; ++h) {
+    const int64_t first = problem.first(h / problem.group);
+    const int64_t end = problem.positions + h / problem.group;
     std::vector<double> scores;
     double maximum = -INFINITY;
-    for (int64_t position = problem.first; position < problem.positions; ++position) {
+    for (int64_t position = first; position < end; ++position) {
       double score = 0;
       for (int64_t d = 0; d < head_dim; ++d) {
         score += double{problem.q[h * head_dim + d]} * problem.keys[position][d];
@@ -139,10 +157,9 @@ std::vector<double> Naive(const Problem& problem, float scale) {
     }
     double sum = 0;
     for (double& score : scores) sum += score = std::exp(score - maximum);
-    for (int64_t position = problem.first; position < problem.positions; ++position) {
+    for (int64_t position = first; position < end; ++position) {
       for (int64_t d = 0; d < head_dim; ++d) {
-        out[h * head_dim + d] +=
-            scores[position - problem.first] / sum * problem.values[position][d];
+        out[h * head_dim + d] += scores[position - first] / sum * problem.values[position][d];
       }
     }
   }
@@ -163,10 +180,13 @@ TEST_CASE("attention over blocks equals its naive twin") {
         // 1: ordinary scores; 60: one position takes nearly all, and the maximum often moves.
         const float spread = random() % 2 == 0 ? 1.0f : 60.0f;
         const float score_cap = random() % 2 == 0 ? 0.0f : 5.0f;
+        const auto queries = random() % 2 == 0 ? 1 : static_cast<int64_t>(2 + random() % 4);
         // Everything, or a window that starts anywhere.
-        const int64_t first = random() % 2 == 0 ? 0 : static_cast<int64_t>(random() % positions);
+        const int64_t window =
+            random() % 2 == 0 ? 0 : static_cast<int64_t>(1 + random() % (positions + queries));
         const Problem problem = RandomProblem(KernelsFor(level),
-                                              {.first = first,
+                                              {.queries = queries,
+                                               .window = window,
                                                .positions = positions,
                                                .layout = {.layers = 1,
                                                           .kv_heads = 3,
@@ -188,7 +208,8 @@ TEST_CASE("attention over blocks equals its naive twin") {
         const double tolerance = 1e-5 * spread * (1 + spread * spread * 0.3);
         for (size_t i = 0; i < out.size(); ++i) {
           if (!(std::abs(out[i] - want[i]) <= tolerance)) {
-            CAPTURE(head_dim, first, positions, group, spread, score_cap, i, out[i], want[i]);
+            CAPTURE(head_dim, queries, window, positions, group, spread, score_cap, i, out[i],
+                    want[i]);
             REQUIRE(std::abs(out[i] - want[i]) <= tolerance);
           }
         }
@@ -196,6 +217,40 @@ TEST_CASE("attention over blocks equals its naive twin") {
     }
   }
   SUCCEED();
+}
+
+TEST_CASE("a position's attention is the same bits alone and beside others") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kInt8);
+  const int64_t group = GENERATE(1, 3, 4);
+  const int32_t head_dim = GENERATE(20, 64);
+  const int64_t window = GENERATE(0, 5, 70);
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(level), Name(type), group, head_dim, window);
+  const Problem problem = RandomProblem(
+      KernelsFor(level),
+      {.queries = 19,
+       .window = window,
+       .positions = 55,
+       .layout =
+           {.layers = 1, .kv_heads = 2, .head_dim = head_dim, .block_tokens = 16, .type = type},
+       .kv_head = 1,
+       .group = group,
+       .score_cap = 0,
+       .blocks = {},
+       .q = {},
+       .keys = {},
+       .values = {}},
+      1.0f, random);
+  const std::vector<float> all = Run(KernelsFor(level), problem, 0.25f);
+  for (const int64_t count : {1, 2, 7}) {
+    for (int64_t begin = 0; begin + count <= problem.queries; ++begin) {
+      const std::vector<float> some = Run(KernelsFor(level), problem, 0.25f, begin, count);
+      CAPTURE(begin, count);
+      REQUIRE(std::memcmp(some.data(), all.data() + begin * group * head_dim,
+                          some.size() * sizeof(float)) == 0);
+    }
+  }
 }
 
 TEST_CASE("keys and values are stored to the nearest of their type, beside one another") {
@@ -268,7 +323,8 @@ TEST_CASE("a value that is not a number reaches attention's output") {
   std::mt19937 random(kSeed);
   Problem problem = RandomProblem(
       KernelsFor(level),
-      {.first = 0,
+      {.queries = 1,
+       .window = 0,
        .positions = 20,
        .layout = {.layers = 1, .kv_heads = 1, .head_dim = 16, .block_tokens = 8, .type = type},
        .kv_head = 0,

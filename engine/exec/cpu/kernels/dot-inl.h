@@ -50,6 +50,40 @@ struct Q8Row {
   BATON_INLINE F32 Partial(int64_t, int64_t) const { return F32{}; }  // rows are whole blocks
 };
 
+#if defined(__AVX512F__)
+// Lanes of two vectors side by side, halves (or halves of halves) onto each other, as Sum() adds
+// them.
+static BATON_INLINE F32 FoldHalves(F32 a, F32 b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+         __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30,
+                                 31);
+}
+static BATON_INLINE F32 FoldQuarters(F32 a, F32 b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+         __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+static BATON_INLINE F32 FoldPairs(F32 a, F32 b) {
+  return __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+         __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+}
+static BATON_INLINE F32 FoldLanes(F32 a, F32 b) {
+  return __builtin_shufflevector(a, b, 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30) +
+         __builtin_shufflevector(a, b, 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31);
+}
+
+// out[t][r] = Sum(sums[t][r]), to the bit, sixteen at once.
+static BATON_INLINE void SumTile(const F32 (&sums)[4][4], float (&out)[4][4]) {
+  F32 quarters[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; ++r) {
+    quarters[r] =
+        FoldQuarters(FoldHalves(sums[0][r], sums[1][r]), FoldHalves(sums[2][r], sums[3][r]));
+  }
+  Store(FoldLanes(FoldPairs(quarters[0], quarters[1]), FoldPairs(quarters[2], quarters[3])),
+        &out[0][0]);
+}
+#endif
+
 // A register tile: out[t][r] = x[t] . w[r] for kTokens rows of x and kRows weight rows. One vector
 // of partial sums per element, filled in the order of the columns, so that the element's value does
 // not depend on the tile's shape.
@@ -91,6 +125,9 @@ static BATON_INLINE void DotTile(const Row (&w)[kRows], const float* x, int64_t 
     for (int r = 0; r < kRows; ++r) weights[r] = w[r].Partial(c, cols - c);
     accumulate(weights, [c, cols](const float* row) { return LoadPartial(row + c, cols - c); });
   }
+#if defined(__AVX512F__)
+  if constexpr (kTokens == 4 && kRows == 4) return SumTile(sums, out);
+#endif
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 8

@@ -41,19 +41,30 @@ inline constexpr int64_t kMatmulPanelRows = 16;
 //     the same of 16 of 32 columns, those 16 further in the high nibbles. 6 bits: 4 bits as
 //     before, then the upper bit pairs of 64 columns, 16 apart, in one byte.
 //   f16 scales [kPackedRows]
+//   kinds with a minimum for 32 columns: f16 minimums [kPackedRows]
 //   K kinds with minimums: f16 minimums' scales [kPackedRows]; of each 32 columns u8 scales and
 //     minimums [2][kPackedRows]. 6 bits: of each 16 columns int8 scales [kPackedRows].
 enum class PackedKind : uint8_t {
-  k8Bit,   // 32 columns; weight = scale * (q - 128)
-  k4Bit,   // 32 columns; weight = scale * (q - 8)
-  k4BitK,  // 256 columns; weight = scale * s * q - min_scale * m
-  k8BitK,  // as k4BitK
-  k6BitK,  // 256 columns; weight = scale * s * (q - 32)
+  k8Bit,     // 32 columns; weight = scale * (q - 128)
+  k4Bit,     // 32 columns; weight = scale * (q - 8)
+  k4BitMin,  // 32 columns; weight = scale * q - min
+  k8BitMin,  // as k4BitMin
+  k4BitK,    // 256 columns; weight = scale * s * q - min_scale * m
+  k8BitK,    // as k4BitK
+  k6BitK,    // 256 columns; weight = scale * s * (q - 32)
 };
 inline constexpr int64_t kPackedRows = 16;
 inline constexpr int kPackedOffset8Bit = 128;
 inline constexpr int64_t PackedBlockColumns(PackedKind kind) {
-  return kind == PackedKind::k8Bit || kind == PackedKind::k4Bit ? 32 : 256;
+  switch (kind) {
+    case PackedKind::k8Bit:
+    case PackedKind::k4Bit:
+    case PackedKind::k4BitMin:
+    case PackedKind::k8BitMin:
+      return 32;
+    default:
+      return 256;
+  }
 }
 inline constexpr int64_t PackedBlockBytes(PackedKind kind) {
   switch (kind) {
@@ -61,6 +72,10 @@ inline constexpr int64_t PackedBlockBytes(PackedKind kind) {
       return 512 + 32;
     case PackedKind::k4Bit:
       return 256 + 32;
+    case PackedKind::k4BitMin:
+      return 256 + 64;
+    case PackedKind::k8BitMin:
+      return 512 + 64;
     case PackedKind::k4BitK:
       return 2048 + 64 + 256;
     case PackedKind::k8BitK:
@@ -102,8 +117,16 @@ struct PackedMatmulArgs {
   int64_t m;
   int64_t panel_begin;
   int64_t panel_end;
-  bool add;  // y += instead of y =
+  bool add;            // y += instead of y =
+  std::byte* scratch;  // [PackedScratchBytes(cols)]; the caller's thread's own
 };
+// Tokens from which on panels are unpacked once for all of them.
+inline constexpr int64_t kPackedWideFrom = 24;
+inline constexpr int64_t PackedScratchBytes(int64_t cols) {
+  const int64_t corrections = kPackedWideFrom * (cols / 16) * int64_t{sizeof(int32_t)};
+  const int64_t wide = 120 * 1024;
+  return corrections > wide ? corrections : wide;
+}
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight, for each row. y may be x.
 struct RmsNormArgs {
@@ -166,27 +189,35 @@ struct StoreKvArgs {
   int64_t head_dim;
 };
 
-// One position's attention for the query heads that share one key/value head, by online softmax
-// over the KV blocks in order: out[h] = softmax(cap(q[h] . K^T * scale)) . V over the positions
-// [first, positions). Keys and values are read as they are stored; sums are f32.
+// Attention of some consecutive positions of a sequence, for the query heads that share one
+// key/value head, by online softmax over the KV blocks in order: for query i and head h
+//   out[i][h] = softmax(cap(q[i][h] . K^T * scale)) . V
+// over the `positions + i` first positions, or, with a window, the last `window` of those. Keys and
+// values are read as they are stored; sums are f32. What one query gives does not depend on the
+// others.
 struct AttentionArgs {
-  const float* q;                  // [group, head_dim]
-  float* out;                      // [group, head_dim]
-  const std::byte* const* blocks;  // [ceil(positions / block_tokens)], of KvLayout
+  const float* q;  // [queries], stride apart, [group, head_dim]
+  float* out;      // as q
+  int64_t stride;
+  int64_t queries;                 // at least 1
+  const std::byte* const* blocks;  // [ceil((positions + queries - 1) / block_tokens)], of KvLayout
   KvType type;
   int64_t key_offset;    // bytes, of this layer's and head's area of keys within a block
   int64_t value_offset;  // of its area of values
   int64_t block_tokens;
-  int64_t first;  // 0 <= first < positions; blocks before its own are not read
-  int64_t positions;
+  int64_t positions;  // at least 1: what the first query attends to, its own position included
+  int64_t window;     // 0: none; blocks before the first query's are not read
   int64_t group;
   int64_t head_dim;
   float scale;
   float score_cap;  // cap(s) = score_cap * tanh(s / score_cap); 0: s itself
-  float* scratch;   // [AttentionScratch(group, block_tokens)]; the caller's thread's own
+  float* scratch;   // [AttentionScratch(queries * group, ...)]; the caller's thread's own
 };
-inline constexpr int64_t AttentionScratch(int64_t group, int64_t block_tokens) {
-  return 3 * group + block_tokens;  // each head's running maximum, sum and factor; scores
+// Queries, by heads of a group, that one call had best take: they share each reading of a block.
+inline constexpr int64_t kAttentionVectors = 32;
+inline constexpr int64_t AttentionScratch(int64_t vectors, int64_t block_tokens, int64_t head_dim) {
+  // Each vector's state of its softmax, scores, itself and its output; a block.
+  return vectors * (4 + block_tokens + 2 * head_dim) + block_tokens * head_dim;
 }
 
 // Attention of one head to a whole text, in both directions, for some of its positions:

@@ -58,7 +58,8 @@ static BATON_INLINE void StorePartial(F32 v, float* p, int64_t n) {
 #endif
 }
 
-static BATON_INLINE F32 Broadcast(float x) { return F32{} + x; }
+// x - 0 is x, even where x is -0, so that no subtraction is left of it.
+static BATON_INLINE F32 Broadcast(float x) { return x - F32{}; }
 
 // a * b + c, rounded once where the instruction set can.
 static BATON_INLINE F32 MulAdd(F32 a, F32 b, F32 c) {
@@ -87,6 +88,50 @@ static BATON_INLINE float Sum(F32 v) {
 #endif
   v4 += __builtin_shufflevector(v4, v4, 2, 3, 0, 1);
   return v4[0] + v4[1];
+}
+
+// x, but not below, or above, the limit. NaN stays NaN: these instructions give their second
+// operand where one is not a number.
+static BATON_INLINE F32 AtLeast(F32 x, F32 limit) {
+#if defined(__AVX512F__)
+  return _mm512_max_ps(limit, x);
+#elif defined(__AVX2__)
+  return _mm256_max_ps(limit, x);
+#else
+  return _mm_max_ps(limit, x);
+#endif
+}
+static BATON_INLINE F32 AtMost(F32 x, F32 limit) {
+#if defined(__AVX512F__)
+  return _mm512_min_ps(limit, x);
+#elif defined(__AVX2__)
+  return _mm256_min_ps(limit, x);
+#else
+  return _mm_min_ps(limit, x);
+#endif
+}
+
+// The largest lane. Of a vector with a NaN, any of its lanes.
+static BATON_INLINE float Max(F32 v) {
+  typedef float F32x4 __attribute__((vector_size(16)));
+#if defined(__AVX512F__)
+  typedef float F32x8 __attribute__((vector_size(32)));
+  const F32x8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
+  const F32x8 b = __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  const F32x8 v8 = a > b ? a : b;
+  F32x4 v4 = __builtin_shufflevector(v8, v8, 0, 1, 2, 3);
+  const F32x4 other = __builtin_shufflevector(v8, v8, 4, 5, 6, 7);
+  v4 = v4 > other ? v4 : other;
+#elif defined(__AVX2__)
+  F32x4 v4 = __builtin_shufflevector(v, v, 0, 1, 2, 3);
+  const F32x4 other = __builtin_shufflevector(v, v, 4, 5, 6, 7);
+  v4 = v4 > other ? v4 : other;
+#else
+  F32x4 v4 = v;
+#endif
+  const F32x4 swapped = __builtin_shufflevector(v4, v4, 2, 3, 0, 1);
+  v4 = v4 > swapped ? v4 : swapped;
+  return v4[0] > v4[1] ? v4[0] : v4[1];
 }
 
 // Lane by lane `yes` where the mask is set, else `no`.
@@ -208,8 +253,7 @@ static BATON_INLINE void StoreF16Partial(F32 v, void* p, int64_t n) {
 // e^x within 2 units in the last place for x in [-87.3, 88.3]; clamped to that range, so neither 0
 // nor infinity comes out. NaN stays NaN.
 static BATON_INLINE F32 Exp(F32 x) {
-  x = Select(x < -87.3f, Broadcast(-87.3f), x);
-  x = Select(x > 88.3f, Broadcast(88.3f), x);
+  x = AtMost(AtLeast(x, Broadcast(-87.3f)), Broadcast(88.3f));
   // n = round(x / ln 2): adding 1.5 * 2^23 leaves the integer in the low mantissa bits.
   const F32 magic = Broadcast(0x1.8p23f);
   const F32 shifted = MulAdd(x, Broadcast(0x1.715476p0f), magic);
