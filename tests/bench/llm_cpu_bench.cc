@@ -1,16 +1,22 @@
 // The CPU executor's language models through the whole engine, beside the machine's read bandwidth,
 // and beside a peer where one is given: --peer PATH is a llama-bench, run on the same files in the
 // same rounds. One thread, except where a figure says otherwise; medians over rounds, because these
-// machines are noisy.
+// machines are noisy. --only PART,PART: decode, threads, small, mixed, daemon, cache, lookup.
+// --rounds N: how often decode and prefill are measured.
 //
 //   decode.TYPE.*, prefill.TYPE.*, batch8.*   random weights of a 1.1 B shape (TinyLlama's)
-//   mixed.*             that shape, eight streams, while a long prompt arrives
+//   threads.*           that shape on two threads, alone and beside a thread that keeps a core busy
+//   small.TYPE.*        a 260 K shape, which the overhead of a step rules
+//   mixed.*             the 1.1 B shape, eight streams, while a long prompt arrives
 //   daemon.*            a 110 M shape, eight streams, through gRPC beside the engine alone
 //   lookup.*            the bundled model, the demo's questions, with drafts beside without
 //   prefix_cache.*      the 110 M shape, prompts that have nothing in common, cache on beside off
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +27,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -179,10 +186,18 @@ double PrefillRate(Engine& engine, int32_t tokens, uint64_t seed) {
 
 // ---- The peer
 
-// Tokens a second of llama-bench over `model`: its prefill of `prompt` tokens or its generation.
-double PeerRate(const std::string& peer, const std::string& model, int prompt, int generate) {
-  const std::string command = StrCat("'", peer, "' -m '", model, "' -p ", prompt, " -n ", generate,
-                                     " -t 1 -r 1 -o json 2>/dev/null");
+struct PeerRun {
+  int prompt = 0;    // tokens to prefill, or
+  int generate = 0;  // to generate
+  int threads = 1;
+  bool parks = false;  // its threads sleep at once where they wait, instead of spinning
+};
+
+// Tokens a second of llama-bench over `model`.
+double PeerRate(const std::string& peer, const std::string& model, const PeerRun& run) {
+  const std::string command = StrCat(
+      run.parks ? "OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 " : "", "'", peer, "' -m '", model,
+      "' -p ", run.prompt, " -n ", run.generate, " -t ", run.threads, " -r 1 -o json 2>/dev/null");
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
   std::string out;
   std::array<char, 4096> some;
@@ -255,8 +270,8 @@ double StepBytes(const BenchEngine& b, const RandomModelOptions& shape) {
   return static_cast<double>(b.weight_bytes - (shape.tied_output ? 0 : table));
 }
 
-void DecodeAndPrefill(const BenchArgs& args, const std::string& peer, BenchReport& report) {
-  const int rounds = args.tiny ? 1 : 5;
+void DecodeAndPrefill(const BenchArgs& args, const std::string& peer, int rounds,
+                      BenchReport& report) {
   const int32_t prompt = args.tiny ? 32 : 512;
   const int32_t generated = args.tiny ? 8 : 64;
   double least_speedup = 1e30;
@@ -270,9 +285,10 @@ void DecodeAndPrefill(const BenchArgs& args, const std::string& peer, BenchRepor
       const auto seed = args.seed + static_cast<uint64_t>(round);
       read.push_back(ReadBandwidth(args.tiny));
       decode.push_back(DecodeRate(engine, 1, generated, seed));
-      if (!peer.empty()) peer_decode.push_back(PeerRate(peer, file.path(), 0, generated));
+      if (!peer.empty())
+        peer_decode.push_back(PeerRate(peer, file.path(), {.generate = generated}));
       prefill.push_back(PrefillRate(engine, prompt, seed));
-      if (!peer.empty()) peer_prefill.push_back(PeerRate(peer, file.path(), prompt, 0));
+      if (!peer.empty()) peer_prefill.push_back(PeerRate(peer, file.path(), {.prompt = prompt}));
       batch8.push_back(DecodeRate(engine, 8, generated / 2, seed));
     }
     const std::string of_decode = "decode." + type.name;
@@ -291,6 +307,102 @@ void DecodeAndPrefill(const BenchArgs& args, const std::string& peer, BenchRepor
     }
   }
   report.Add("batch8.speedup", least_speedup, "times batch 1, the least of the types");
+}
+
+// Keeps one core busy while it lives: what a neighbour on the same host does.
+class BusyCore {
+ public:
+  explicit BusyCore(int core)
+      : thread_([this] {
+          while (!stop_.load(std::memory_order_relaxed)) continue;
+        }) {
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    CPU_SET(core, &cores);
+    pthread_setaffinity_np(thread_.native_handle(), sizeof(cores), &cores);
+  }
+  ~BusyCore() {
+    stop_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+// Decode on two threads beside one, and beside the better of the peer's ways to wait.
+void TwoThreads(const BenchArgs& args, const std::string& peer, BenchReport& report) {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  if (cores < 2) return;
+  const int32_t generated = args.tiny ? 8 : 32;
+  for (const FileType& type : kTypes) {
+    const TempFile file(RandomModelBytes(Shape1B(args.tiny, type)));
+    BenchEngine one(file.path(), Plain(), 1);
+    BenchEngine two(file.path(), Plain(), 2);
+    for (const bool contended : {false, true}) {
+      std::vector<double> alone, both, peer_rate;
+      for (int round = 0; round < (args.tiny ? 1 : 3); ++round) {
+        const auto seed = args.seed + static_cast<uint64_t>(round);
+        std::optional<BusyCore> busy;
+        if (contended) busy.emplace(cores - 1);
+        alone.push_back(DecodeRate(*one.engine, 1, generated, seed));
+        both.push_back(DecodeRate(*two.engine, 1, generated, seed));
+        if (peer.empty()) continue;
+        double best = 0;
+        for (const bool parks : {false, true}) {
+          const PeerRun run = {.generate = generated / 2, .threads = 2, .parks = parks};
+          best = std::max(best, PeerRate(peer, file.path(), run));
+        }
+        peer_rate.push_back(best);
+      }
+      const std::string name = StrCat("threads.", type.name, contended ? ".contended" : ".alone");
+      report.Add(name + ".speedup", Median(both) / Median(alone), "times one thread");
+      if (!peer.empty()) {
+        report.Add(name + ".peer_ratio", Median(both) / Median(peer_rate),
+                   "times the peer's better setting");
+      }
+    }
+  }
+}
+
+RandomModelOptions Shape260K(TensorType type) {
+  // ffn_dim of the story models is 172, which no quantised type holds.
+  return {.dim = 64,
+          .ffn_dim = type == TensorType::kF32 ? 172 : 192,
+          .layers = 5,
+          .heads = 8,
+          .kv_heads = 4,
+          .vocabulary = 512,
+          .context_tokens = 512,
+          .type = type};
+}
+
+void SmallModels(const BenchArgs& args, const std::string& peer, BenchReport& report) {
+  const int32_t prompt = args.tiny ? 32 : 384;
+  const int32_t generated = args.tiny ? 8 : 384;
+  for (const TensorType type : {TensorType::kF32, TensorType::kQ8_0}) {
+    const TempFile file(RandomModelBytes(Shape260K(type)));
+    BenchEngine b(file.path(), Plain(), 1);
+    std::vector<double> decode, prefill, peer_decode, peer_prefill;
+    for (int round = 0; round < (args.tiny ? 1 : 9); ++round) {
+      const auto seed = args.seed + static_cast<uint64_t>(round);
+      decode.push_back(DecodeRate(*b.engine, 1, generated, seed));
+      prefill.push_back(PrefillRate(*b.engine, prompt, seed));
+      if (peer.empty()) continue;
+      peer_decode.push_back(PeerRate(peer, file.path(), {.generate = generated}));
+      peer_prefill.push_back(PeerRate(peer, file.path(), {.prompt = prompt}));
+    }
+    const std::string name = StrCat("small.", type == TensorType::kF32 ? "f32" : "q8_0");
+    report.Add(name + ".decode.tokens_per_s", Median(decode), "tokens/s, batch 1");
+    report.Add(name + ".prefill.tokens_per_s", Median(prefill), "tokens/s");
+    if (!peer.empty()) {
+      report.Add(name + ".decode.peer_ratio", Median(decode) / Median(peer_decode),
+                 "times the peer");
+      report.Add(name + ".prefill.peer_ratio", Median(prefill) / Median(peer_prefill),
+                 "times the peer");
+    }
+  }
 }
 
 // Times between tokens from `from` on, in seconds.
@@ -522,14 +634,26 @@ void Lookup(const BenchArgs& args, BenchReport& report) {
 
 int Run(int argc, char** argv) {
   std::string peer;
-  const BenchArgs args = ParseBenchArgs(argc, argv, {{"--peer", "LLAMA-BENCH", &peer}});
+  std::string only;
+  std::string rounds = "5";
+  const BenchArgs args = ParseBenchArgs(argc, argv,
+                                        {{"--peer", "LLAMA-BENCH", &peer},
+                                         {"--only", "PART,PART", &only},
+                                         {"--rounds", "N", &rounds}});
   BenchReport report(args);
   InitLog({.level = "error"});
-  DecodeAndPrefill(args, peer, report);
-  MixedLoad(args, report);
-  DaemonOverhead(args, report);
-  PrefixCacheCost(args, report);
-  Lookup(args, report);
+  const auto wanted = [&only](std::string_view part) {
+    return only.empty() || StrCat(",", only, ",").find(StrCat(",", part, ",")) != std::string::npos;
+  };
+  if (wanted("decode")) {
+    DecodeAndPrefill(args, peer, args.tiny ? 1 : std::max(1, std::atoi(rounds.c_str())), report);
+  }
+  if (wanted("threads")) TwoThreads(args, peer, report);
+  if (wanted("small")) SmallModels(args, peer, report);
+  if (wanted("mixed")) MixedLoad(args, report);
+  if (wanted("daemon")) DaemonOverhead(args, report);
+  if (wanted("cache")) PrefixCacheCost(args, report);
+  if (wanted("lookup")) Lookup(args, report);
   return report.Finish();
 }
 
