@@ -12,6 +12,18 @@ namespace baton::BATON_SIMD_NAMESPACE {
 // registers, and the block is read once for all of them.
 constexpr int kPackedTokens = 8;
 
+// How far ahead of the arithmetic weights are asked for. The processor asks itself where a block's
+// arithmetic is short, as that of whole bytes.
+constexpr int64_t kPackedAheadBytes = 3072;
+
+template <PackedKind kKind>
+static BATON_INLINE void FetchAhead(const std::byte* block) {
+  if constexpr (kKind == PackedKind::k8Bit) return;
+  for (int64_t i = 0; i < PackedBlockBytes(kKind); i += 64) {
+    __builtin_prefetch(block + kPackedAheadBytes + i, 0, 2);
+  }
+}
+
 template <PackedKind kKind, int kTokens>
 static void PackedPanelTile(const std::byte* panel, const PackedTile& x, float* y, int64_t y_stride,
                             __mmask16 rows, bool add) {
@@ -20,7 +32,9 @@ static void PackedPanelTile(const std::byte* panel, const PackedTile& x, float* 
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; ++b) {
-    PackedBlock<kKind>::Add(panel + b * PackedBlockBytes(kKind), x, b, sums);
+    const std::byte* const block = panel + b * PackedBlockBytes(kKind);
+    FetchAhead<kKind>(block);
+    PackedBlock<kKind>::Add(block, x, b, sums);
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
