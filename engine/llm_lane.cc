@@ -327,13 +327,15 @@ void LlmLane::SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmI
 
 void LlmLane::OnBatchDone(const PlannedBatch& planned, LlmBatchResult result) {
   const TimeUs now_us = env_.clock->NowUs();
-  BatchCompletion completion{.executor = planned.executor, .items = {}};
+  BatchCompletion completion{
+      .executor = planned.executor, .items = {}, .run_us = result.times.run_us};
   for (size_t i = 0; i < planned.items.size(); ++i) {
     const PlannedItem& item = planned.items[i];
     Sequence& sequence = sequences_.at(item.sequence);
     BatchCompletion::Item& done = completion.items.emplace_back();
     done.sequence = item.sequence;
     const bool prefill = item.work_class == WorkClass::kPrefill;
+    (prefill ? completion.prompt_tokens : completion.decode_tokens) += item.tokens;
     BatchTimes& times = prefill ? sequence.usage.prefill : sequence.usage.decode;
     times.queue_us += result.times.queue_us;
     times.run_us += result.times.run_us;

@@ -79,6 +79,8 @@ Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
 
 void LlmScheduler::Complete(const BatchCompletion& completion) {
   --plans_in_flight_[completion.executor];
+  steps_[completion.executor].Observe(completion.decode_tokens, completion.prompt_tokens,
+                                      completion.run_us);
   for (const BatchCompletion::Item& item : completion.items) {
     Running& sequence = running_.at(item.sequence);
     --sequence.batches_in_flight;
@@ -265,34 +267,64 @@ void LlmScheduler::PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan) {
 }
 
 void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) {
-  const std::vector<SequenceId> order = order_;
-  for (const SequenceId id : order) {
-    if (room == 0) return;
-    const auto it = running_.find(id);
-    if (it == running_.end()) continue;  // made room for one above
-    Running& sequence = it->second;
-    if (!sequence.live() || sequence.phase != Phase::kPrefilling ||
-        sequence.arrival.prefill_executor != batch.executor) {
-      continue;
+  std::vector<SequenceId> prefilling;
+  for (const SequenceId id : order_) {
+    const Running& sequence = running_.at(id);
+    if (sequence.live() && sequence.phase == Phase::kPrefilling &&
+        sequence.arrival.prefill_executor == batch.executor) {
+      prefilling.push_back(id);
     }
-    const int32_t left = sequence.prefill_tokens - sequence.tokens_planned;
-    const auto wanted =
-        static_cast<int32_t>(std::min({int64_t{left}, options_.prefill_chunk_tokens_max, room}));
-    const int32_t tokens = Grant(sequence, wanted, plan);
-    if (tokens == 0) continue;
-    const bool last = tokens == left;
-    batch.items.push_back({.sequence = id,
-                           .work_class = WorkClass::kPrefill,
-                           .position = sequence.tokens_planned,
-                           .tokens = tokens,
-                           .sample = last});
-    sequence.tokens_planned += tokens;
-    ++sequence.batches_in_flight;
-    room -= tokens;
-    if (last) {
-      sequence.phase = Phase::kHandingOver;
-      ++sequence.generated_planned;
+  }
+  if (prefilling.empty()) return;
+  const SequenceId highest = prefilling.front();
+  int64_t kept = 0;  // for the highest
+  if (!batch.items.empty()) {
+    const int64_t bounded = steps_[batch.executor].PromptTokens(options_.decode_stall_percent_max);
+    if (bounded < room) {
+      kept = std::max<int64_t>(1, bounded / 8);
+      room = bounded - kept;
+      std::sort(prefilling.begin(), prefilling.end(),
+                [this](SequenceId a, SequenceId b) { return PrefillsBefore(a, b); });
     }
+  }
+  for (const SequenceId id : prefilling) {
+    if (id == highest) room += std::exchange(kept, 0);
+    PlanPrefill(id, batch, room, plan);
+  }
+}
+
+bool LlmScheduler::PrefillsBefore(SequenceId a, SequenceId b) const {
+  const Running& x = running_.at(a);
+  const Running& y = running_.at(b);
+  if (x.arrival.priority != y.arrival.priority) return x.arrival.priority > y.arrival.priority;
+  const int32_t left_x = x.prefill_tokens - x.tokens_planned;
+  const int32_t left_y = y.prefill_tokens - y.tokens_planned;
+  return left_x != left_y ? left_x < left_y : x.ordinal < y.ordinal;
+}
+
+void LlmScheduler::PlanPrefill(SequenceId id, PlannedBatch& batch, int64_t& room, Plan& plan) {
+  if (room == 0) return;
+  const auto it = running_.find(id);
+  if (it == running_.end()) return;  // made room for one above
+  Running& sequence = it->second;
+  if (!sequence.live() || sequence.phase != Phase::kPrefilling) return;
+  const int32_t left = sequence.prefill_tokens - sequence.tokens_planned;
+  const auto wanted =
+      static_cast<int32_t>(std::min({int64_t{left}, options_.prefill_chunk_tokens_max, room}));
+  const int32_t tokens = Grant(sequence, wanted, plan);
+  if (tokens == 0) return;
+  const bool last = tokens == left;
+  batch.items.push_back({.sequence = id,
+                         .work_class = WorkClass::kPrefill,
+                         .position = sequence.tokens_planned,
+                         .tokens = tokens,
+                         .sample = last});
+  sequence.tokens_planned += tokens;
+  ++sequence.batches_in_flight;
+  room -= tokens;
+  if (last) {
+    sequence.phase = Phase::kHandingOver;
+    ++sequence.generated_planned;
   }
 }
 

@@ -13,6 +13,7 @@
 #include "engine/schedule/block_ledger.h"
 #include "engine/schedule/length_forecast.h"
 #include "engine/schedule/schedule_options.h"
+#include "engine/schedule/step_forecast.h"
 
 namespace baton {
 
@@ -42,6 +43,9 @@ struct BatchCompletion {
     int32_t draft = kPlanAhead;
   };
   std::vector<Item> items;  // all that were planned
+  int64_t decode_tokens = 0;
+  int64_t prompt_tokens = 0;
+  TimeUs run_us = 0;  // of the executor; 0: not known
 };
 
 // Everything that happened since the last step.
@@ -88,6 +92,11 @@ struct Plan {
 // token values, so a sequence's next token is planned while its last one is still being computed;
 // what was planned beyond end-of-text is computed in vain and dropped. Where the caller guesses a
 // sequence's tokens, one step of it at a time is planned, the guesses with it.
+//
+// Prompt chunks beside decodes are cut so that the step takes no longer than the options allow, by
+// what the executor's steps took before. Among prompts of one priority the one with the least left
+// goes first then: a short one must not wait for a long one, which is not done in this step anyhow;
+// but 1/8 of the room is for the highest in rank, so that it gets on.
 //
 // Sequences rank by priority, then arrival. Waiting ones are admitted by rank when the blocks that
 // all admitted ones are expected to need can be had (LengthForecast; under worst_case all of
@@ -161,6 +170,10 @@ class LlmScheduler {
   void Fill(Plan& plan);
   void PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan);
   void PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan);
+  // By priority, then by what is left of the prompt.
+  bool PrefillsBefore(SequenceId a, SequenceId b) const;
+  // Plans a chunk of at most `room` tokens of a sequence that may have been preempted meanwhile.
+  void PlanPrefill(SequenceId id, PlannedBatch& batch, int64_t& room, Plan& plan);
   // Gives the sequence blocks for as many of its next `tokens` as it can have: how many those are.
   int32_t Grant(Running& sequence, int32_t tokens, Plan& plan);
   // Frees blocks of those that rank below the sequence, or has them freed when they drain.
@@ -177,6 +190,7 @@ class LlmScheduler {
   std::vector<SequenceId> order_;           // of running_, by rank
   std::map<SequenceId, Running> running_;   // admitted and not released
   std::map<int, int32_t> plans_in_flight_;  // by executor
+  std::map<int, StepForecast> steps_;       // by executor
   uint64_t next_ordinal_ = 0;
 };
 

@@ -27,6 +27,7 @@ struct RouteOptions {
 struct ScheduleOptions {
   int64_t step_tokens_max = 512;
   int64_t prefill_chunk_tokens_max = 256;
+  int64_t decode_stall_percent_max = 200;
   int64_t sequences_running_max = 64;
   int64_t sequences_waiting_max = 256;
   int64_t plans_in_flight_max = 2;
@@ -40,6 +41,9 @@ struct ScheduleOptions {
       "tokens in one step at most: decodes first, prefill chunks fill the rest");
     v("prefill_chunk_tokens_max", prefill_chunk_tokens_max, Range{1, 65536},
       "prompt tokens of one sequence in one step at most");
+    v("decode_stall_percent_max", decode_stall_percent_max, Range{100, 1000000},
+      "time of a step with decodes and prompt chunks, in percent of one of decodes alone, that the "
+      "chunks are cut to; small prompts go first then");
     v("sequences_running_max", sequences_running_max, Range{1, 4096},
       "sequences generating at once, per model");
     v("sequences_waiting_max", sequences_waiting_max, Range{1, 100000},

@@ -101,6 +101,43 @@ TEST_CASE("decodes come first, prompt chunks fill the rest of the step") {
   CHECK(items[1].tokens == 5);
 }
 
+TEST_CASE("chunks beside decodes are cut to the time that steps take, small prompts first") {
+  const ScheduleOptions options{.decode_stall_percent_max = 200, .plans_in_flight_max = 1};
+  LlmScheduler scheduler(options, 1000, kBlockTokens);
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 10, 500)}}, 0);
+  const auto done = [](const PlannedBatch& batch, TimeUs run_us) {
+    BatchCompletion completion = Done(batch);
+    for (const PlannedItem& item : batch.items) {
+      const bool prompt = item.work_class == WorkClass::kPrefill;
+      (prompt ? completion.prompt_tokens : completion.decode_tokens) += item.tokens;
+    }
+    completion.run_us = run_us;
+    return completion;
+  };
+  // 100 us a prompt token, 3.2 ms a decode: 32 prompt tokens double it.
+  plan = scheduler.Step(
+      {.completed = {done(plan.batches.at(0), 1000)}, .handed_over = {SequenceId(1)}}, 0);
+  plan = scheduler.Step(
+      {.arrived = {Arrival(2, 200, 5)}, .completed = {done(plan.batches.at(0), 3200)}}, 0);
+  REQUIRE(plan.batches.at(0).items.size() == 2);
+  CHECK(plan.batches[0].items[1].sequence == SequenceId(2));
+  CHECK(plan.batches[0].items[1].tokens == 32);
+  // Of what there is room for the oldest keeps an eighth.
+  plan = scheduler.Step(
+      {.arrived = {Arrival(3, 60, 5)}, .completed = {done(plan.batches[0], 6400)}}, 0);
+  REQUIRE(plan.batches.at(0).items.size() == 3);
+  CHECK(plan.batches[0].items[1].sequence == SequenceId(3));
+  CHECK(plan.batches[0].items[1].tokens == 28);
+  CHECK(plan.batches[0].items[2].sequence == SequenceId(2));
+  CHECK(plan.batches[0].items[2].tokens == 4);
+  // What the small one leaves is the other's.
+  plan = scheduler.Step({.completed = {done(plan.batches[0], 6400)}}, 0);
+  CHECK(plan.batches.at(0).items.at(1).tokens == 28);
+  plan = scheduler.Step({.completed = {done(plan.batches[0], 6400)}}, 0);
+  CHECK(plan.batches.at(0).items.at(1).tokens == 4);
+  CHECK(plan.batches[0].items.at(2).tokens == 28);
+}
+
 TEST_CASE("two plans may be in flight; the second names the slot's coming token") {
   LlmScheduler scheduler({}, 100, kBlockTokens);
   const PlannedBatch first = StartDecoding(scheduler, 1, 4, 50);
