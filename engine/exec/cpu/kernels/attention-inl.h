@@ -174,15 +174,21 @@ static BATON_INLINE void AddValues(const WeightedValues& v) {
   for (; d + 4 * kLanes <= v.head_dim; d += 4 * kLanes) AddValueVectors<Row, kQueries, 4>(v, d);
   for (; d + kLanes <= v.head_dim; d += kLanes) AddValueVectors<Row, kQueries, 1>(v, d);
   const int64_t rest = v.head_dim - d;
-  for (int i = 0; i < kQueries && rest > 0; ++i) {
-    float* const out = v.out + i * v.head_dim + d;
-    F32 sum = LoadPartial(out, rest) * v.rescale[i];
-    for (int64_t t = 0; t < v.count; ++t) {
-      const F32 value = Row::At(v.values + t * v.row_bytes).Partial(d, rest);
-      sum = MulAdd(Broadcast(v.weights[i * v.stride + t]), value, sum);
-    }
-    StorePartial(sum, out, rest);
+  if (rest == 0) return;
+  F32 sums[kQueries];
+#pragma GCC unroll 4
+  for (int i = 0; i < kQueries; ++i) {
+    sums[i] = LoadPartial(v.out + i * v.head_dim + d, rest) * v.rescale[i];
   }
+  for (int64_t t = 0; t < v.count; ++t) {
+    const F32 value = Row::At(v.values + t * v.row_bytes).Partial(d, rest);
+#pragma GCC unroll 4
+    for (int i = 0; i < kQueries; ++i) {
+      sums[i] = MulAdd(Broadcast(v.weights[i * v.stride + t]), value, sums[i]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kQueries; ++i) StorePartial(sums[i], v.out + i * v.head_dim + d, rest);
 }
 
 // A block's positions as a query meets them: those of [begin, end), counted from the block's first;

@@ -159,9 +159,13 @@ static BATON_INLINE F32 LoadF16(const void* p) {
 }
 
 static BATON_INLINE F32 LoadF16Partial(const void* p, int64_t n) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1), p));
+#else
   U16 halves = {};
   __builtin_memcpy(&halves, p, static_cast<size_t>(n) * 2);
   return LoadF16(&halves);
+#endif
 }
 
 static BATON_INLINE float LoadF16Scalar(const void* p) {
@@ -190,9 +194,15 @@ static BATON_INLINE F32 LoadI8(const int8_t* p) {
 }
 
 static BATON_INLINE F32 LoadI8Partial(const void* p, int64_t n) {
+#if defined(__AVX512F__)
+  const __m128i some = _mm_maskz_loadu_epi8(static_cast<__mmask16>((1u << n) - 1), p);
+  const I32 lanes = reinterpret_cast<I32>(_mm512_cvtepi8_epi32(some));
+#else
   I8 bytes = {};
   __builtin_memcpy(&bytes, p, static_cast<size_t>(n));
-  return __builtin_convertvector(__builtin_convertvector(bytes, I32), F32);
+  const I32 lanes = __builtin_convertvector(bytes, I32);
+#endif
+  return __builtin_convertvector(lanes, F32);
 }
 
 static BATON_INLINE F32 Abs(F32 x) {
