@@ -27,7 +27,7 @@ struct RouteOptions {
 struct ScheduleOptions {
   int64_t step_tokens_max = 512;
   int64_t prefill_chunk_tokens_max = 256;
-  int64_t decode_stall_percent_max = 200;
+  int64_t decode_stall_percent_max = 250;
   int64_t sequences_running_max = 64;
   int64_t sequences_waiting_max = 256;
   int64_t plans_in_flight_max = 2;
