@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/request/vector_request.h"
+
+namespace baton {
+
+// Vectors to search, queries, and what the right answers are.
+struct VectorSet {
+  std::string name;
+  Metric metric = Metric::kL2;
+  int64_t dimension = 0;
+  std::vector<float> base;     // [rows, dimension], row-major; unit length under kCosine
+  std::vector<float> queries;  // [queries, dimension], row-major; likewise
+  // How far the k-th nearest row of each of the first queries is, with ann-benchmarks' tolerance of
+  // 0.001: Euclidean distance, or 1 - cosine.
+  std::vector<double> limits;
+
+  int64_t rows() const { return static_cast<int64_t>(base.size()) / dimension; }
+  int64_t query_count() const { return static_cast<int64_t>(queries.size()) / dimension; }
+  const float* row(int64_t i) const { return base.data() + i * dimension; }
+  const float* query(int64_t i) const { return queries.data() + i * dimension; }
+
+  // The recall of ann-benchmarks: found[q] counts where it is no farther than the limit.
+  //   found: [limits.size()] row numbers of at most k rows
+  double Recall(const std::vector<std::vector<int64_t>>& found, int32_t k) const;
+};
+
+// FOLDER/NAME_base.bvecs and NAME_query.bvecs (or .fvecs): records of int32 dimension, then values.
+VectorSet ReadVectorSet(const std::string& folder, const std::string& name, int32_t k);
+
+struct GeneratedSet {
+  std::string name;
+  Metric metric = Metric::kL2;
+  int64_t dimension = 0;
+  int64_t rows = 0;
+  int64_t queries = 0;
+  uint64_t seed = 0;
+};
+
+// Like embeddings: clusters of uneven size in a space of fewer dimensions than the vectors have,
+// turned into them by a random matrix, with some noise. Hard: most of the distance is between
+// points of one cluster.
+VectorSet GenerateVectorSet(const GeneratedSet& wanted, int32_t k);
+
+}  // namespace baton
