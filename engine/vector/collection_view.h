@@ -42,8 +42,9 @@ inline constexpr WriteSequence kNeverDeleted = UINT64_MAX;
 // Consecutive rows that lie together in memory. Vectors and ids never change; deleted_at[i] is
 // set once, by the write that deletes or replaces row i, while readers look.
 struct RowBlock {
-  const float* vectors = nullptr;  // [count, dimension], row-major; unit length under kCosine
-  const PointId* ids = nullptr;    // [count]
+  // [count, dimension], row-major; unit length under kCosine. Null: see Segment::ReadVectors.
+  const float* vectors = nullptr;
+  const PointId* ids = nullptr;                            // [count]
   const std::atomic<WriteSequence>* deleted_at = nullptr;  // [count]
   int64_t count = 0;
 

@@ -2,10 +2,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <string_view>
+#include <span>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -13,7 +13,7 @@
 
 namespace baton {
 
-// The rows a graph is over. They are the segment's; the graph keeps only links, and refers to them.
+// The rows a graph is over.
 struct GraphRows {
   const float* vectors = nullptr;  // [rows, dimension], row-major; outlive the graph, never move
   int64_t rows = 0;                // 1 to 2^31 - 1
@@ -23,32 +23,37 @@ struct GraphRows {
   int32_t ef_construction = 0;
 };
 
-struct GraphNeighbor {
-  float distance = 0;
-  int64_t row = 0;
+// The rows of each distinct vector, which are one node. Copies would not do as nodes of their own:
+// a node's links would all lead to its copies, and to nowhere else.
+struct GraphNodes {
+  explicit GraphNodes(const GraphRows& rows);
+  uint32_t count() const { return static_cast<uint32_t>(first_row.size()); }
+
+  std::vector<uint32_t> first_row;                              // [nodes]
+  absl::flat_hash_map<uint32_t, std::vector<uint32_t>> copies;  // node -> the other rows
 };
 
-// A hierarchical navigable small world graph, by hnswlib. Immutable once built: searches need no
-// lock of ours and may run concurrently. The only file that includes hnswlib, whose header can be
-// compiled into one translation unit only; its exceptions end there.
+// A hierarchical navigable small world graph as hnswlib builds it: what a SealedGraph is made from.
+// The only file that includes hnswlib, whose header can be compiled into one translation unit only;
+// its exceptions end there.
 class HnswGraph {
  public:
-  // Takes about rows * ef_construction * m distances of time. CANCELLED once `stop` says so.
+  // Takes about rows * ef_construction * m distances of time. CANCELLED once `stop` says so, asked
+  // once per node.
   static absl::StatusOr<std::unique_ptr<HnswGraph>> Build(const GraphRows& rows,
                                                           absl::FunctionRef<bool()> stop);
-  // The reverse of Serialize for the same rows and parameters. Any bytes are safe: DATA_LOSS where
-  // they are no graph over `rows`.
-  static absl::StatusOr<std::unique_ptr<HnswGraph>> Deserialize(const GraphRows& rows,
-                                                                std::string_view bytes);
   ~HnswGraph();
   HnswGraph(const HnswGraph&) = delete;
   HnswGraph& operator=(const HnswGraph&) = delete;
 
-  std::string Serialize() const;
+  const GraphNodes& nodes() const;
+  uint32_t entry() const;            // a node of the highest level
+  int LevelOf(uint32_t node) const;  // 0 to kLevelMax
+  // Nodes that have this level, too. At most 2 m on level 0, m above. `level` <= LevelOf(node).
+  std::span<const uint32_t> Links(uint32_t node, int level) const;
 
-  // About the `ef` nearest distinct vectors of `query`, [dimension]: all rows that have them, in no
-  // order, and a few others. Distances are those of DistanceFor.
-  absl::StatusOr<std::vector<GraphNeighbor>> Search(const float* query, int64_t ef) const;
+  // hnswlib draws a level from an exponential distribution; 64 has a chance below 1e-19.
+  static constexpr int kLevelMax = 64;
 
  private:
   class Index;

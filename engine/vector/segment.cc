@@ -14,11 +14,36 @@ GraphRows GraphRowsOf(const CollectionSpec& spec, const SegmentRows& rows) {
           .ef_construction = spec.hnsw_ef_construction};
 }
 
+namespace {
+
+SegmentArrays ArraysOf(const SegmentRows& rows) {
+  return {.ids = rows.ids,
+          .sequences = rows.sequences,
+          .vectors = rows.vectors.empty() ? nullptr : rows.vectors.data()};
+}
+
+// In a place of their own, without vectors that nobody will ask for.
+std::shared_ptr<const SegmentRows> Keep(SegmentRows rows, const SealedGraph& graph) {
+  if (graph.codes_are_exact()) rows.vectors = {};
+  return std::make_shared<const SegmentRows>(std::move(rows));
+}
+
+}  // namespace
+
 Segment::Segment(uint64_t number, int32_t dimension, SegmentRows rows,
-                 std::unique_ptr<HnswGraph> graph, bool live)
+                 std::unique_ptr<SealedGraph>&& graph, bool live)
+    : Segment(number, dimension, Keep(std::move(rows), *graph), std::move(graph), live) {}
+
+Segment::Segment(uint64_t number, int32_t dimension, std::shared_ptr<const SegmentRows> rows,
+                 std::unique_ptr<SealedGraph>&& graph, bool live)
+    : Segment(number, dimension, ArraysOf(*rows), rows, std::move(graph), live) {}
+
+Segment::Segment(uint64_t number, int32_t dimension, const SegmentArrays& rows,
+                 std::shared_ptr<const void> owner, std::unique_ptr<SealedGraph>&& graph, bool live)
     : number_(number),
       dimension_(dimension),
-      rows_(std::move(rows)),
+      owner_(std::move(owner)),
+      rows_(rows),
       graph_(std::move(graph)),
       deleted_at_(std::make_unique<std::atomic<WriteSequence>[]>(rows_.ids.size())) {
   const WriteSequence deleted_at = live ? kNeverDeleted : 0;
@@ -48,10 +73,20 @@ bool Segment::Delete(PointId id, WriteSequence sequence) {
 }
 
 RowBlock Segment::Block(int64_t first, int64_t count) const {
-  return {.vectors = rows_.vectors.data() + first * dimension_,
+  return {.vectors = rows_.vectors == nullptr ? nullptr : rows_.vectors + first * dimension_,
           .ids = rows_.ids.data() + first,
           .deleted_at = deleted_at_.get() + first,
           .count = count};
+}
+
+void Segment::ReadVectors(int64_t first, int64_t count, float* vectors) const {
+  if (rows_.vectors != nullptr) {
+    std::copy_n(rows_.vectors + first * dimension_, count * dimension_, vectors);
+    return;
+  }
+  for (int64_t row = first; row < first + count; ++row, vectors += dimension_) {
+    graph_->DecodeRow(row, vectors);
+  }
 }
 
 }  // namespace baton

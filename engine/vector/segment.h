@@ -4,10 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/vector/collection_view.h"
-#include "engine/vector/hnsw_graph.h"
+#include "engine/vector/sealed_graph.h"
 
 namespace baton {
 
@@ -23,21 +24,31 @@ struct SegmentRows {
 // The same rows as the graph takes them. Moving `rows` does not move the vectors.
 GraphRows GraphRowsOf(const CollectionSpec& spec, const SegmentRows& rows);
 
+// The same rows where they lie.
+struct SegmentArrays {
+  std::span<const PointId> ids;
+  std::span<const WriteSequence> sequences;
+  const float* vectors = nullptr;  // null where the graph's codes say all
+};
+
 // A sealed piece of a collection: rows and their graph, immutable but for the marks of deletion.
 // Threads: Delete is the writer's (the collection's mutex); the rest is anybody's.
 class Segment {
  public:
   // `number` names the segment's file. All rows are live; or dead, where `live` is false.
   // `graph` is over GraphRowsOf(spec, rows).
-  Segment(uint64_t number, int32_t dimension, SegmentRows rows, std::unique_ptr<HnswGraph> graph,
-          bool live = true);
+  Segment(uint64_t number, int32_t dimension, SegmentRows rows,
+          std::unique_ptr<SealedGraph>&& graph, bool live = true);
+  // The same in memory that `owner` keeps.
+  Segment(uint64_t number, int32_t dimension, const SegmentArrays& rows,
+          std::shared_ptr<const void> owner, std::unique_ptr<SealedGraph>&& graph, bool live);
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
 
   uint64_t number() const { return number_; }
-  int64_t rows() const { return rows_.count(); }
-  const SegmentRows& data() const { return rows_; }
-  const HnswGraph& graph() const { return *graph_; }
+  int64_t rows() const { return std::ssize(rows_.ids); }
+  const SegmentArrays& data() const { return rows_; }
+  const SealedGraph& graph() const { return *graph_; }
 
   // The row of `id`, live or not.
   std::optional<int64_t> Find(PointId id) const;
@@ -47,17 +58,23 @@ class Segment {
   // While recovering: a row that was constructed dead is live after all.
   void Revive(int64_t row) { deleted_at_[row].store(kNeverDeleted, std::memory_order_relaxed); }
 
-  // Rows [first, first + count).
+  // Rows [first, first + count). `vectors` may be null: then ReadVectors tells them.
   RowBlock Block(int64_t first, int64_t count) const;
+  // vectors: [count, dimension], row-major
+  void ReadVectors(int64_t first, int64_t count, float* vectors) const;
   bool LiveAt(WriteSequence sequence, int64_t row) const {
     return sequence < deleted_at_[row].load(std::memory_order_relaxed);
   }
 
  private:
+  Segment(uint64_t number, int32_t dimension, std::shared_ptr<const SegmentRows> rows,
+          std::unique_ptr<SealedGraph>&& graph, bool live);
+
   const uint64_t number_;
   const int32_t dimension_;
-  const SegmentRows rows_;
-  const std::unique_ptr<const HnswGraph> graph_;
+  const std::shared_ptr<const void> owner_;
+  const SegmentArrays rows_;
+  const std::unique_ptr<const SealedGraph> graph_;
   const std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at_;  // [rows]
 };
 

@@ -21,22 +21,27 @@ constexpr int kNice = 5;
 struct RowRef {
   PointId id = 0;
   WriteSequence sequence = 0;
-  const float* vector = nullptr;
+  const float* vector = nullptr;     // or null:
+  const Segment* segment = nullptr;  // has the vector in this row
+  int64_t row = 0;
 };
 
 // The rows of a job that are live now. One that dies meanwhile may be there or not: the collection
 // marks it when the job is finished.
 std::vector<RowRef> LiveRows(const SealJob& job, int32_t dimension) {
   std::vector<RowRef> refs;
-  const auto add = [&](const RowBlock& block, int64_t row, WriteSequence sequence) {
+  const auto add = [&](const RowBlock& block, int64_t row, WriteSequence sequence,
+                       const Segment* segment) {
     if (block.deleted_at[row].load(std::memory_order_relaxed) != kNeverDeleted) return;
-    refs.push_back({block.ids[row], sequence, block.vectors + row * dimension});
+    RowRef ref{.id = block.ids[row], .sequence = sequence, .segment = segment, .row = row};
+    if (block.vectors != nullptr) ref.vector = block.vectors + row * dimension;
+    refs.push_back(ref);
   };
   for (const CollectionView::BufferPart& part : job.buffers) {
     for (int64_t first = 0; first < part.rows;) {
       const RowBlock block = part.buffer->Block(first, part.rows);
       for (int64_t row = 0; row < block.count; ++row) {
-        add(block, row, part.buffer->SequenceOf(first + row));
+        add(block, row, part.buffer->SequenceOf(first + row), nullptr);
       }
       first += block.count;
     }
@@ -44,7 +49,7 @@ std::vector<RowRef> LiveRows(const SealJob& job, int32_t dimension) {
   for (const auto& segment : job.segments) {
     const RowBlock block = segment->Block(0, segment->rows());
     for (int64_t row = 0; row < block.count; ++row) {
-      add(block, row, segment->data().sequences[row]);
+      add(block, row, segment->data().sequences[row], segment.get());
     }
   }
   std::sort(refs.begin(), refs.end(), [](const RowRef& a, const RowRef& b) { return a.id < b.id; });
@@ -55,11 +60,17 @@ SegmentRows CopyRows(const std::vector<RowRef>& refs, int32_t dimension) {
   SegmentRows rows;
   rows.ids.reserve(refs.size());
   rows.sequences.reserve(refs.size());
-  rows.vectors.reserve(refs.size() * static_cast<size_t>(dimension));
+  rows.vectors.resize(refs.size() * static_cast<size_t>(dimension));
+  float* vector = rows.vectors.data();
   for (const RowRef& ref : refs) {
     rows.ids.push_back(ref.id);
     rows.sequences.push_back(ref.sequence);
-    rows.vectors.insert(rows.vectors.end(), ref.vector, ref.vector + dimension);
+    if (ref.vector != nullptr) {
+      std::copy_n(ref.vector, dimension, vector);
+    } else {
+      ref.segment->ReadVectors(ref.row, 1, vector);
+    }
+    vector += dimension;
   }
   return rows;
 }
@@ -129,6 +140,7 @@ bool SegmentBuilder::SealOne(Collection& collection) {
     return true;
   }
   const bool has_file = segment == nullptr || WriteFile(collection, *segment);
+  if (has_file && segment != nullptr) TakeFromFile(collection, &segment);
   const bool finished = collection.FinishJob(*job, segment);
   if (!finished && segment != nullptr) RemoveFile(collection, segment->number());
   // Without the new file, the old ones still save building at the next start.
@@ -143,8 +155,9 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
   const CollectionSpec& spec = collection.spec();
   SegmentRows rows = CopyRows(LiveRows(job, spec.dimension), spec.dimension);
   if (rows.count() == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::unique_ptr<HnswGraph> graph,
-                   HnswGraph::Build(GraphRowsOf(spec, rows), [this] { return stopping_.load(); }));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<SealedGraph> graph,
+      SealedGraph::Build(GraphRowsOf(spec, rows), [this] { return stopping_.load(); }));
   *segment =
       std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(graph));
   return absl::OkStatus();
@@ -163,6 +176,19 @@ bool SegmentBuilder::WriteFile(const Collection& collection, const Segment& segm
         collection.spec().name, status.ToString());
   }
   return status.ok();
+}
+
+void SegmentBuilder::TakeFromFile(const Collection& collection,
+                                  std::shared_ptr<Segment>* segment) const {
+  if (directory_.empty()) return;
+  const SegmentFileName name{.collection_id = collection.id(), .number = (*segment)->number()};
+  auto read = ReadSegmentFile(directory_, name, collection.spec(), /*live=*/true);
+  if (read.ok()) {
+    *segment = *std::move(read);
+    return;
+  }
+  Log().warn("collection {}: a segment stays in memory: {}", collection.spec().name,
+             read.status().ToString());
 }
 
 void SegmentBuilder::RemoveFile(const Collection& collection, uint64_t number) const {

@@ -40,6 +40,8 @@ class SegmentBuilder {
   absl::Status BuildSegment(const Collection& collection, const SealJob& job,
                             std::shared_ptr<Segment>* segment) const;
   bool WriteFile(const Collection& collection, const Segment& segment) const;
+  // Leaves the vectors to the page cache.
+  void TakeFromFile(const Collection& collection, std::shared_ptr<Segment>* segment) const;
   void RemoveFile(const Collection& collection, uint64_t number) const;
 
   const std::string directory_;

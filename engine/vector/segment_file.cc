@@ -1,20 +1,20 @@
 #include "engine/vector/segment_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <functional>
+#include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/durable_file.h"
+#include "engine/vector/mapped_file.h"
 #include "rocksdb/file_checksum.h"
 
 namespace baton {
@@ -24,7 +24,7 @@ static_assert(std::endian::native == std::endian::little, "the header is written
 
 struct Header {
   std::array<char, 8> magic = {'B', 'A', 'T', 'O', 'N', 'S', 'E', 'G'};
-  uint32_t version = 1;
+  uint32_t version = 2;  // 1: the graph as hnswlib has it
   uint32_t collection_id = 0;
   uint64_t number = 0;
   int32_t dimension = 0;
@@ -33,8 +33,28 @@ struct Header {
   int32_t hnsw_ef_construction = 0;
   int64_t rows = 0;
   int64_t graph_bytes = 0;
+  int64_t vector_rows = 0;  // rows, or 0
 };
-static_assert(sizeof(Header) == 56);
+static_assert(sizeof(Header) == 64);
+
+// Where the parts of a file begin.
+struct Parts {
+  explicit Parts(const Header& header) {
+    int64_t at = sizeof(Header);
+    const auto place = [&at](int64_t bytes) {
+      const int64_t begin = at;
+      at = (at + bytes + kAlignment - 1) / kAlignment * kAlignment;
+      return begin;
+    };
+    ids = place(header.rows * static_cast<int64_t>(sizeof(PointId)));
+    sequences = place(header.rows * static_cast<int64_t>(sizeof(WriteSequence)));
+    vectors = place(header.vector_rows * header.dimension * static_cast<int64_t>(sizeof(float)));
+    graph = place(header.graph_bytes);
+    checksum = at;
+  }
+  static constexpr int64_t kAlignment = 64;
+  int64_t ids, sequences, vectors, graph, checksum;
+};
 
 constexpr int64_t kChecksumBytes = 4;
 constexpr int64_t kRowsMax = INT32_MAX;
@@ -55,8 +75,8 @@ class Checksum {
 };
 
 template <class T>
-std::string_view BytesOf(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
+std::string_view BytesOf(std::span<const T> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
 Header HeaderFor(const SegmentFileName& name, const CollectionSpec& spec) {
@@ -70,92 +90,33 @@ Header HeaderFor(const SegmentFileName& name, const CollectionSpec& spec) {
   return header;
 }
 
-// Reads a file front to back and sums up what it reads.
-class FileReader {
- public:
-  explicit FileReader(std::string path) : path_(std::move(path)) {}
-  ~FileReader() {
-    if (fd_ >= 0) close(fd_);
-  }
-  FileReader(const FileReader&) = delete;
-  FileReader& operator=(const FileReader&) = delete;
+absl::Status Damaged(const std::string& path, const char* what) {
+  return absl::DataLossError(StrCat(path, " is damaged: ", what));
+}
 
-  absl::Status Open() {
-    fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd_ < 0 || fstat(fd_, &info) != 0) {
-      return absl::ErrnoToStatus(errno, StrCat("cannot open ", path_));
-    }
-    size_ = info.st_size;
-    return absl::OkStatus();
-  }
-
-  int64_t size() const { return size_; }
-
-  absl::Status ReadUnsummed(void* to, int64_t bytes) {
-    auto* at = static_cast<char*>(to);
-    for (int64_t left = bytes; left > 0;) {
-      const ssize_t got = read(fd_, at, static_cast<size_t>(left));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return absl::ErrnoToStatus(errno, StrCat("cannot read ", path_));
-      if (got == 0) return Damaged("it ends early");
-      at += got;
-      left -= got;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Read(void* to, int64_t bytes) {
-    RETURN_IF_ERROR(ReadUnsummed(to, bytes));
-    checksum_.Add({static_cast<const char*>(to), static_cast<size_t>(bytes)});
-    return absl::OkStatus();
-  }
-
-  template <class T>
-  absl::Status Read(std::vector<T>& to, int64_t count) {
-    to.resize(static_cast<size_t>(count));
-    return Read(to.data(), count * static_cast<int64_t>(sizeof(T)));
-  }
-
-  std::string Checksum() { return checksum_.Finish(); }
-
-  absl::Status Damaged(const char* what) const {
-    return absl::DataLossError(StrCat(path_, " is damaged: ", what));
-  }
-
- private:
-  const std::string path_;
-  int fd_ = -1;
-  int64_t size_ = 0;
-  class Checksum checksum_;
-};
-
-// The header as read must be the one expected, but for the two sizes, which must fit the file.
-absl::Status CheckHeader(const Header& header, Header expected, const FileReader& file) {
+// The header as read must be the one expected, but for the sizes, which must fit the file.
+absl::Status CheckHeader(const Header& header, Header expected, int64_t file_bytes,
+                         const std::string& path) {
   expected.rows = header.rows;
   expected.graph_bytes = header.graph_bytes;
+  expected.vector_rows = header.vector_rows;
   if (std::memcmp(&header, &expected, sizeof(Header)) != 0) {
-    return file.Damaged("its header is not that of this collection");
+    return Damaged(path, "its header is not that of this collection");
   }
   if (header.rows < 1 || header.rows > kRowsMax || header.graph_bytes < 0 ||
-      header.graph_bytes > file.size()) {
-    return file.Damaged("sizes in its header");
+      header.graph_bytes > file_bytes ||
+      (header.vector_rows != header.rows && header.vector_rows != 0)) {
+    return Damaged(path, "sizes in its header");
   }
   // No overflow: rows < 2^31, dimension <= 2^16.
-  const int64_t row_bytes = static_cast<int64_t>(sizeof(PointId) + sizeof(WriteSequence)) +
-                            int64_t{header.dimension} * static_cast<int64_t>(sizeof(float));
-  if (file.size() != static_cast<int64_t>(sizeof(Header)) + header.rows * row_bytes +
-                         header.graph_bytes + kChecksumBytes) {
-    return file.Damaged("its size is not what its header says");
+  if (file_bytes != Parts(header).checksum + kChecksumBytes) {
+    return Damaged(path, "its size is not what its header says");
   }
   return absl::OkStatus();
 }
 
-bool StrictlyAscending(const std::vector<PointId>& ids) {
-  for (size_t i = 1; i < ids.size(); ++i) {
-    if (ids[i - 1] >= ids[i]) return false;
-  }
-  return true;
+bool StrictlyAscending(std::span<const PointId> ids) {
+  return std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>()) == ids.end();
 }
 
 }  // namespace
@@ -178,49 +139,70 @@ bool SegmentFileName::Parse(const std::string& name, SegmentFileName* out) {
 absl::Status WriteSegmentFile(const std::string& directory, uint32_t collection_id,
                               const CollectionSpec& spec, const Segment& segment) {
   const SegmentFileName name{.collection_id = collection_id, .number = segment.number()};
-  const std::string graph = segment.graph().Serialize();
+  const SegmentArrays& rows = segment.data();
+  const std::span<const std::byte> graph = segment.graph().bytes();
   Header header = HeaderFor(name, spec);
   header.rows = segment.rows();
-  header.graph_bytes = static_cast<int64_t>(graph.size());
+  header.graph_bytes = std::ssize(graph);
+  header.vector_rows = rows.vectors == nullptr ? 0 : header.rows;
 
-  std::array<std::string_view, 6> parts = {
-      std::string_view(reinterpret_cast<const char*>(&header), sizeof(header)),
-      BytesOf(segment.data().ids),
-      BytesOf(segment.data().sequences),
-      BytesOf(segment.data().vectors),
-      graph,
-      {}};
+  const std::span vectors(rows.vectors, static_cast<size_t>(header.vector_rows * header.dimension));
+  constexpr char kZeros[Parts::kAlignment] = {};
+  std::vector<std::string_view> parts;
+  for (const std::string_view part :
+       {BytesOf(std::span<const Header>(&header, 1)), BytesOf(rows.ids), BytesOf(rows.sequences),
+        BytesOf(vectors), BytesOf(graph)}) {
+    parts.push_back(part);
+    parts.emplace_back(kZeros, -part.size() % Parts::kAlignment);
+  }
   Checksum checksum;
   for (const std::string_view part : parts) checksum.Add(part);
   const std::string sum = checksum.Finish();
-  parts.back() = sum;
+  parts.push_back(sum);
   return WriteFileDurably(directory, name.ToString(), parts);
 }
 
 absl::StatusOr<std::shared_ptr<Segment>> ReadSegmentFile(const std::string& directory,
                                                          const SegmentFileName& name,
-                                                         const CollectionSpec& spec) {
-  FileReader file(StrCat(directory, "/", name.ToString()));
-  RETURN_IF_ERROR(file.Open());
+                                                         const CollectionSpec& spec, bool live) {
+  const std::string path = StrCat(directory, "/", name.ToString());
+  ASSIGN_OR_RETURN(MappedFile opened, MappedFile::Open(path));
+  const auto file = std::make_shared<MappedFile>(std::move(opened));
+  const std::span<const std::byte> bytes = file->bytes();
   Header header;
-  RETURN_IF_ERROR(file.Read(&header, sizeof(header)));
-  RETURN_IF_ERROR(CheckHeader(header, HeaderFor(name, spec), file));
+  if (bytes.size() < sizeof(header)) return Damaged(path, "it ends early");
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  RETURN_IF_ERROR(CheckHeader(header, HeaderFor(name, spec), std::ssize(bytes), path));
 
-  SegmentRows rows;
-  RETURN_IF_ERROR(file.Read(rows.ids, header.rows));
-  RETURN_IF_ERROR(file.Read(rows.sequences, header.rows));
-  RETURN_IF_ERROR(file.Read(rows.vectors, header.rows * header.dimension));
-  std::string graph_bytes(static_cast<size_t>(header.graph_bytes), '\0');
-  RETURN_IF_ERROR(file.Read(graph_bytes.data(), header.graph_bytes));
-  std::string sum(kChecksumBytes, '\0');
-  RETURN_IF_ERROR(file.ReadUnsummed(sum.data(), kChecksumBytes));
-  if (sum != file.Checksum()) return file.Damaged("checksum");
-  if (!StrictlyAscending(rows.ids)) return file.Damaged("order of ids");
+  const Parts parts(header);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const auto sum_at = static_cast<size_t>(parts.checksum);
+  Checksum checksum;
+  checksum.Add(text.substr(0, sum_at));
+  if (text.substr(sum_at) != checksum.Finish()) return Damaged(path, "checksum");
 
-  ASSIGN_OR_RETURN(std::unique_ptr<HnswGraph> graph,
-                   HnswGraph::Deserialize(GraphRowsOf(spec, rows), graph_bytes));
-  return std::make_shared<Segment>(name.number, spec.dimension, std::move(rows), std::move(graph),
-                                   /*live=*/false);
+  const auto row_count = static_cast<size_t>(header.rows);
+  SegmentArrays rows;
+  rows.ids = {reinterpret_cast<const PointId*>(bytes.data() + parts.ids), row_count};
+  rows.sequences = {reinterpret_cast<const WriteSequence*>(bytes.data() + parts.sequences),
+                    row_count};
+  if (header.vector_rows > 0) {
+    rows.vectors = reinterpret_cast<const float*>(bytes.data() + parts.vectors);
+  }
+  if (!StrictlyAscending(rows.ids)) return Damaged(path, "order of ids");
+  HugeBuffer graph_bytes(static_cast<size_t>(header.graph_bytes));
+  std::memcpy(graph_bytes.data(), bytes.data() + parts.graph, graph_bytes.size());
+  ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph,
+                   SealedGraph::Load({.vectors = rows.vectors,
+                                      .rows = header.rows,
+                                      .dimension = spec.dimension,
+                                      .metric = spec.metric,
+                                      .m = spec.hnsw_m,
+                                      .ef_construction = spec.hnsw_ef_construction},
+                                     std::move(graph_bytes)));
+  file->ReadRarely();
+  file->ReadNoMore(parts.graph, header.graph_bytes);
+  return std::make_shared<Segment>(name.number, spec.dimension, rows, file, std::move(graph), live);
 }
 
 }  // namespace baton

@@ -19,7 +19,8 @@ namespace baton {
 //   header | ids [rows] u64 | sequences [rows] u64 | vectors [rows, dimension] f32 | graph |
 //   CRC-32C
 //
-// Little-endian, without padding. The name is COLLECTION-NUMBER.segment.
+// Little-endian; each but the last is aligned to 64 bytes, padded with zeros. There are no vectors
+// where the graph's codes tell them exactly. The name is COLLECTION-NUMBER.segment.
 struct SegmentFileName {
   uint32_t collection_id = 0;
   uint64_t number = 0;
@@ -32,10 +33,13 @@ struct SegmentFileName {
 absl::Status WriteSegmentFile(const std::string& directory, uint32_t collection_id,
                               const CollectionSpec& spec, const Segment& segment);
 
-// All rows of the segment are dead: the caller revives those that the database confirms. DATA_LOSS
-// for a file that is damaged, or of another collection or other graph parameters.
+// The segment takes ids, sequences and vectors from the file where they are looked at, and its
+// graph into memory. All rows are dead unless `live`: recovery revives those that the database
+// confirms. DATA_LOSS for a file that is damaged, or of another collection or other graph
+// parameters.
 absl::StatusOr<std::shared_ptr<Segment>> ReadSegmentFile(const std::string& directory,
                                                          const SegmentFileName& name,
-                                                         const CollectionSpec& spec);
+                                                         const CollectionSpec& spec,
+                                                         bool live = false);
 
 }  // namespace baton

@@ -72,7 +72,7 @@ class BlockSearch {
     for (const CollectionView::BufferPart& part : view_.buffers()) {
       for (int64_t first = 0; first < part.rows;) {
         const RowBlock block = part.buffer->Block(first, part.rows);
-        RETURN_IF_ERROR(Scan(block, 0, queries_.size()));
+        RETURN_IF_ERROR(Scan(block, nullptr, 0, queries_.size()));
         first += block.count;
       }
     }
@@ -80,12 +80,12 @@ class BlockSearch {
       const RowBlock all = part.segment->Block(0, part.segment->rows());
       int64_t ef = FirstEf(part);
       if (ef == 0) {
-        RETURN_IF_ERROR(Scan(all, 0, queries_.size()));
+        RETURN_IF_ERROR(Scan(all, part.segment.get(), 0, queries_.size()));
         continue;
       }
       for (size_t query = 0; query < queries_.size(); ++query) {
         ASSIGN_OR_RETURN(const bool enough, Walk(part, ef, query));
-        if (!enough) RETURN_IF_ERROR(Scan(all, query, query + 1));
+        if (!enough) RETURN_IF_ERROR(Scan(all, part.segment.get(), query, query + 1));
       }
     }
     return absl::OkStatus();
@@ -98,14 +98,20 @@ class BlockSearch {
   }
 
  private:
-  // Queries [begin, end) against all rows of a block.
-  absl::Status Scan(const RowBlock& block, size_t begin, size_t end) {
+  // Queries [begin, end) against all rows of a block, which are those of `segment`, if not null.
+  absl::Status Scan(const RowBlock& block, const Segment* segment, size_t begin, size_t end) {
     float distances[kTileRowsMax];
+    if (block.vectors == nullptr) tile_.resize(static_cast<size_t>(tile_rows_ * dimension_));
     for (int64_t first = 0; first < block.count; first += tile_rows_) {
       const int64_t count = std::min(tile_rows_, block.count - first);
+      const float* vectors = tile_.data();
+      if (block.vectors != nullptr) {
+        vectors = block.vectors + first * dimension_;
+      } else {
+        segment->ReadVectors(first, count, tile_.data());
+      }
       for (size_t query = begin; query < end; ++query) {
-        distance_(queries_[query].data(), block.vectors + first * dimension_, count, dimension_,
-                  distances);
+        distance_(queries_[query].data(), vectors, count, dimension_, distances);
         TopK& top = tops_[query];
         for (int64_t i = 0; i < count; ++i) {
           const Neighbor neighbor{distances[i], block.ids[first + i]};
@@ -130,14 +136,12 @@ class BlockSearch {
     const Segment& segment = *part.segment;
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
     for (; WalkPays(view_.spec(), segment.rows(), ef); ef *= 2) {
-      ASSIGN_OR_RETURN(std::vector<GraphNeighbor> found,
-                       segment.graph().Search(queries_[query].data(), ef));
-      std::erase_if(found, [&](const GraphNeighbor& neighbor) {
-        return !segment.LiveAt(view_.sequence(), neighbor.row);
-      });
+      segment.graph().Search(
+          queries_[query].data(), ef, wanted,
+          [&](int64_t row) { return segment.LiveAt(view_.sequence(), row); }, &found_);
       RETURN_IF_ERROR(Worked(ef * 2 * view_.spec().hnsw_m * dimension_));
-      if (static_cast<int64_t>(found.size()) < wanted) continue;
-      for (const GraphNeighbor& neighbor : found) {
+      if (std::ssize(found_) < wanted) continue;
+      for (const GraphNeighbor& neighbor : found_) {
         tops_[query].Add({neighbor.distance, segment.data().ids[neighbor.row]});
       }
       return true;
@@ -159,7 +163,9 @@ class BlockSearch {
   const int64_t dimension_;
   const DistanceFn distance_;
   const int64_t tile_rows_;
-  std::vector<TopK> tops_;  // [queries]
+  std::vector<float> tile_;           // scratch of Scan: [tile_rows, dimension], row-major
+  std::vector<TopK> tops_;            // [queries]
+  std::vector<GraphNeighbor> found_;  // scratch of Walk
   int64_t unpolled_ = 0;
 };
 

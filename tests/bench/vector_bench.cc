@@ -124,7 +124,7 @@ class Ours final : public Engine {
  public:
   Ours(const VectorSet& set, std::string folder) : set_(set), folder_(std::move(folder)) {
     Open();
-    if (store_->View("c").ok()) return;
+    if (IsComplete()) return;
     const auto begin = SteadyClock::now();
     OrDie(store_->CreateCollection({.name = "c",
                                     .dimension = static_cast<int32_t>(set.dimension),
@@ -146,6 +146,16 @@ class Ours final : public Engine {
     store_->WaitUntilIdle();
     std::printf("%s: baton, M = 16, built in %.1f s\n", set.name.c_str(), SecondsSince(begin));
     std::fflush(stdout);
+  }
+
+  // Whether the store was kept with all rows in it; what a run left unfinished goes.
+  bool IsComplete() {
+    if (!store_->View("c").ok()) return false;
+    store_->WaitUntilIdle();
+    const auto view = OrDie(store_->View("c"));
+    if (view->points() == set_.rows() && view->buffers().empty()) return true;
+    OrDie(store_->DropCollection("c"));
+    return false;
   }
 
   // Without what building left in memory and in the page cache.

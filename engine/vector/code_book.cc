@@ -1,0 +1,93 @@
+#include "engine/vector/code_book.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace baton {
+namespace {
+
+constexpr float kCodeMax = 255;
+// Whole numbers up to here, and a code added, are exact.
+constexpr float kWholeMax = 1 << 23;
+// What is divided by it stays finite.
+constexpr float kLargestMin = 1e-34f;
+
+}  // namespace
+
+bool FitCodeBook(const GraphRows& rows, float* low, float* step, float* mean) {
+  const auto dimension = static_cast<size_t>(rows.dimension);
+  std::vector<float> high(rows.vectors, rows.vectors + dimension);
+  std::copy_n(rows.vectors, dimension, low);
+  std::vector<double> sums(dimension);
+  std::vector<uint8_t> whole(dimension, 1);
+  for (int64_t row = 0; row < rows.rows; ++row) {
+    const float* const vector = rows.vectors + row * rows.dimension;
+    for (size_t j = 0; j < dimension; ++j) {
+      low[j] = std::min(low[j], vector[j]);
+      high[j] = std::max(high[j], vector[j]);
+      sums[j] += vector[j];
+      whole[j] &= vector[j] == std::trunc(vector[j]) ? 1 : 0;
+    }
+  }
+  bool exact = true;
+  for (size_t j = 0; j < dimension; ++j) {
+    step[j] = (high[j] - low[j]) / kCodeMax;
+    if (whole[j] != 0 && step[j] <= 1 && std::max(-low[j], high[j]) <= kWholeMax) {
+      step[j] = 1;
+    } else {
+      exact = false;
+    }
+    const double average = sums[j] / static_cast<double>(rows.rows);
+    mean[j] = rows.metric == Metric::kL2 ? static_cast<float>(average) : 0;
+  }
+  return exact;
+}
+
+float EncodeRow(const CodeBook& book, const float* vector, uint8_t* code) {
+  float norm = 0;
+  for (int64_t j = 0; j < book.dimension; ++j) {
+    const float step = book.step[j];
+    const float exact = step > 0 ? (vector[j] - book.low[j]) / step : 0;
+    code[j] = static_cast<uint8_t>(std::clamp(exact + 0.5f, 0.0f, kCodeMax));
+    const float value = book.low[j] + step * code[j] - book.mean[j];
+    norm += value * value;
+  }
+  std::fill(code + book.dimension, code + CodeStride(book.dimension), uint8_t{0});
+  return book.metric == Metric::kL2 ? norm : 0;
+}
+
+void DecodeRow(const CodeBook& book, const uint8_t* code, float* vector) {
+  for (int64_t j = 0; j < book.dimension; ++j) vector[j] = book.low[j] + book.step[j] * code[j];
+}
+
+void QueryEncoder::Encode(const CodeBook& book, const float* query) {
+  const auto stride = static_cast<size_t>(CodeStride(book.dimension));
+  values_.assign(stride, 0);
+  high_.resize(stride);
+  low_.resize(stride);
+  float largest = 0;
+  for (int64_t j = 0; j < book.dimension; ++j) {
+    largest = std::max(largest, std::abs((query[j] - book.mean[j]) * book.step[j]));
+  }
+  const auto value_max = static_cast<float>(QueryValueMax(static_cast<int64_t>(stride)));
+  // Of a query that is the mean, or of rows that are all alike, every product is zero.
+  const float scale = largest > kLargestMin ? value_max / largest : 0;
+  for (int64_t j = 0; j < book.dimension; ++j) {
+    const float value = (query[j] - book.mean[j]) * book.step[j] * scale;
+    values_[j] = static_cast<int16_t>(static_cast<int32_t>(value + std::copysign(0.5f, value)));
+  }
+  for (size_t j = 0; j < stride; ++j) {
+    const int32_t low = ((values_[j] + 64) & 127) - 64;
+    low_[j] = static_cast<int8_t>(low);
+    high_[j] = static_cast<int8_t>((values_[j] - low) / 128);
+  }
+  const float unit = scale > 0 ? 1 / scale : 0;
+  factor_ = book.metric == Metric::kL2 ? -2 * unit : -unit;
+}
+
+QueryCode QueryEncoder::code() const {
+  return {.values = values_.data(), .high = high_.data(), .low = low_.data()};
+}
+
+}  // namespace baton

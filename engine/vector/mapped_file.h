@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace baton {
+
+// A file as memory, read from the disk where it is looked at. The file must not be written or cut
+// while it is mapped: segment files are written once, under another name, and removed whole.
+class MappedFile {
+ public:
+  // NOT_FOUND and the like, naming the path. An empty file is no bytes.
+  static absl::StatusOr<MappedFile> Open(const std::string& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&&) = delete;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // The bytes will be read here and there from now on, and none of them is needed now: the pages
+  // may go until they are.
+  void ReadRarely();
+  // Nor will those from `offset` on ever be.
+  void ReadNoMore(int64_t offset, int64_t size);
+
+ private:
+  MappedFile(int fd, const std::byte* data, size_t size) : fd_(fd), data_(data), size_(size) {}
+  int fd_;
+  const std::byte* data_;
+  size_t size_;
+};
+
+}  // namespace baton

@@ -1,0 +1,368 @@
+#include "engine/vector/sealed_graph.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+#include "engine/vector/code_products.h"
+#include "engine/vector/distance.h"
+
+namespace baton {
+namespace {
+
+// Past this, moving what lies behind an insertion costs more than a heap does.
+constexpr int64_t kLinearPoolMax = 1024;
+
+constexpr int64_t kLineBytes = 64;
+
+// The start of a vector or code is asked for while the walk still collects nodes; the processor
+// itself reads on.
+constexpr int64_t kPrefetchBytes = 4 * kLineBytes;
+
+absl::Status Damaged(const char* what) {
+  return absl::DataLossError(StrCat("graph is damaged: ", what));
+}
+
+void Prefetch(const void* data, int64_t bytes) {
+  const auto* const at = static_cast<const char*>(data);
+  for (int64_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i);
+}
+
+// What walks compare: codes with a query's.
+struct CodeScorer {
+  CodeProductsFn products;
+  QueryCode query;
+  const uint8_t* codes;
+  int64_t stride;
+  const float* norms;  // null: none
+  float factor;
+
+  void Want(uint32_t node) const {
+    Prefetch(codes + node * stride, std::min(stride, kPrefetchBytes));
+    if (norms != nullptr) __builtin_prefetch(norms + node);
+  }
+  void Score(std::span<const uint32_t> nodes, float* keys, int32_t* sums) const {
+    products(query, codes, stride, nodes.data(), static_cast<int64_t>(nodes.size()), sums);
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const float norm = norms == nullptr ? 0 : norms[nodes[i]];
+      keys[i] = norm + factor * static_cast<float>(sums[i]);
+    }
+  }
+};
+
+// Or vectors.
+struct VectorScorer {
+  DistanceFn distance;
+  const float* query;
+  const float* vectors;
+  const uint32_t* rows;
+  uint32_t row_mask;
+  int64_t dimension;
+
+  const float* At(uint32_t node) const {
+    return vectors + int64_t{rows[node] & row_mask} * dimension;
+  }
+  void Want(uint32_t node) const {
+    Prefetch(At(node), std::min<int64_t>(dimension * 4, kPrefetchBytes));
+  }
+  void Score(std::span<const uint32_t> nodes, float* keys, int32_t*) const {
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      distance(query, At(nodes[i]), 1, dimension, &keys[i]);
+    }
+  }
+};
+
+}  // namespace
+
+SealedGraph::Scratch& SealedGraph::Scratch::OfThread() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
+
+SealedGraph::Layout::Layout(const Header& header) {
+  int64_t at = sizeof(Header);
+  const auto place = [&at](int64_t count, int64_t bytes) {
+    const int64_t begin = (at + kLineBytes - 1) / kLineBytes * kLineBytes;
+    at = begin + count * bytes;
+    return begin;
+  };
+  const int64_t nodes = header.nodes;
+  const int64_t m = header.m;
+  int64_t upper_nodes = 0;
+  for (uint32_t level = 0; level < header.levels; ++level) {
+    upper_nodes += header.level_nodes[level];
+  }
+  const bool codes_there = header.stride > 0;
+  const int64_t values = codes_there ? header.dimension : 0;
+  low = place(values, 4);
+  step = place(values, 4);
+  mean = place(values, 4);
+  norms = place(codes_there ? nodes : 0, 4);
+  rows = place(nodes, 4);
+  copies = place(header.copies, 8);
+  links = place(nodes, 2 * m * 4);
+  upper_links = place(upper_nodes, m * 4);
+  codes = place(nodes, header.stride);
+  row_nodes = place(header.exact != 0 ? header.rows : 0, 4);
+  unreached = place(header.unreached, 4);
+  end = at;
+}
+
+SealedGraph::SealedGraph(const GraphRows& rows, HugeBuffer buffer)
+    : rows_(rows), buffer_(std::move(buffer)), layout_(header()) {}
+
+std::span<const std::byte> SealedGraph::bytes() const {
+  return {buffer_.data(), static_cast<size_t>(layout_.end)};
+}
+
+int64_t SealedGraph::FirstRow(uint32_t node) const {
+  return Array<uint32_t>(layout_.rows)[node] & ~kHasCopies;
+}
+
+void SealedGraph::DecodeRow(int64_t row, float* vector) const {
+  const uint32_t node = Array<uint32_t>(layout_.row_nodes)[row];
+  const auto* const code = Array<uint8_t>(layout_.codes) + int64_t{node} * header().stride;
+  baton::DecodeRow(code_book(), code, vector);
+}
+
+CodeBook SealedGraph::code_book() const {
+  return {.dimension = rows_.dimension,
+          .metric = rows_.metric,
+          .low = Array<float>(layout_.low),
+          .step = Array<float>(layout_.step),
+          .mean = Array<float>(layout_.mean)};
+}
+
+// ---- Searching
+
+template <class Scorer, class Pool>
+std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
+                                               Scratch& scratch) const {
+  const Header& h = header();
+  uint32_t* const nodes = scratch.nodes.data();
+  float* const keys = scratch.keys.data();
+  const auto score = [&](size_t count) { scorer.Score({nodes, count}, keys, scratch.sums.data()); };
+
+  // Down the upper levels, always to the nearest.
+  uint32_t at = 0;
+  nodes[0] = at;
+  score(1);
+  float at_key = keys[0];
+  const auto* level_links = Array<uint32_t>(layout_.upper_links);
+  for (uint32_t level = 0; level < h.levels; ++level)
+    level_links += int64_t{h.level_nodes[level]} * h.m;
+  for (uint32_t level = h.levels; level > 0; --level) {
+    level_links -= int64_t{h.level_nodes[level - 1]} * h.m;
+    for (bool moved = true; moved;) {
+      moved = false;
+      const uint32_t* const links = level_links + int64_t{at} * h.m;
+      size_t count = 0;
+      for (; count < h.m && links[count] != kNoLink; ++count) {
+        nodes[count] = links[count];
+        scorer.Want(nodes[count]);
+      }
+      score(count);
+      for (size_t i = 0; i < count; ++i) {
+        if (!(keys[i] < at_key)) continue;
+        at_key = keys[i];
+        at = nodes[i];
+        moved = true;
+      }
+    }
+  }
+
+  const int64_t degree = 2 * int64_t{h.m};
+  const auto* const all_links = Array<uint32_t>(layout_.links);
+  scratch.visited.assign((h.nodes + 63) / 64, 0);
+  scratch.Visit(at);
+  pool.Add(at_key, at);
+  while (const std::optional<uint32_t> from = pool.Next()) {
+    const uint32_t* const links = all_links + *from * degree;
+    size_t count = 0;
+    for (int64_t i = 0; i < degree && links[i] != kNoLink; ++i) {
+      if (!scratch.Visit(links[i])) continue;
+      nodes[count++] = links[i];
+      scorer.Want(links[i]);
+    }
+    score(count);
+    for (size_t i = 0; i < count; ++i) {
+      if (!pool.Wants(keys[i])) continue;
+      pool.Add(keys[i], nodes[i]);
+      Prefetch(all_links + nodes[i] * degree, degree * 4);
+    }
+  }
+  return pool.Finish();
+}
+
+template <class Scorer>
+std::span<const Candidate> SealedGraph::WalkWith(const Scorer& scorer, int64_t ef,
+                                                 Scratch& scratch) const {
+  const size_t degree = 2 * size_t{header().m};
+  scratch.nodes.resize(std::max(scratch.nodes.size(), degree));
+  scratch.keys.resize(scratch.nodes.size());
+  scratch.sums.resize(scratch.nodes.size());
+  ef = std::min<int64_t>(ef, header().nodes);
+  if (ef <= kLinearPoolMax) {
+    LinearPool pool(ef, scratch.candidates);
+    return Follow(scorer, pool, scratch);
+  }
+  HeapPool pool(ef, scratch.candidates);
+  return Follow(scorer, pool, scratch);
+}
+
+std::span<const Candidate> SealedGraph::WalkVectors(const float* query, int64_t ef,
+                                                    Scratch& scratch) const {
+  return WalkWith(VectorScorer{.distance = DistanceFor(rows_.metric),
+                               .query = query,
+                               .vectors = rows_.vectors,
+                               .rows = Array<uint32_t>(layout_.rows),
+                               .row_mask = ~kHasCopies,
+                               .dimension = rows_.dimension},
+                  ef, scratch);
+}
+
+std::span<const Candidate> SealedGraph::Walk(const float* query, int64_t ef,
+                                             Scratch& scratch) const {
+  if (!has_codes()) return WalkVectors(query, ef, scratch);
+  scratch.query.Encode(code_book(), query);
+  return WalkWith(
+      CodeScorer{.products = CodeProductsFor(),
+                 .query = scratch.query.code(),
+                 .codes = Array<uint8_t>(layout_.codes),
+                 .stride = header().stride,
+                 .norms = rows_.metric == Metric::kL2 ? Array<float>(layout_.norms) : nullptr,
+                 .factor = scratch.query.factor()},
+      ef, scratch);
+}
+
+void SealedGraph::SelectRows(std::span<const Candidate> candidates, int64_t limit, LiveRow live,
+                             std::vector<uint32_t>* selected) const {
+  const auto* const rows = Array<uint32_t>(layout_.rows);
+  const std::span copies(Array<std::pair<uint32_t, uint32_t>>(layout_.copies), header().copies);
+  const auto add = [&](uint32_t node) {
+    const uint32_t row = rows[node] & ~kHasCopies;
+    if (live(row)) selected->push_back(row);
+    if ((rows[node] & kHasCopies) == 0) return;
+    for (auto copy = std::lower_bound(copies.begin(), copies.end(), std::pair(node, 0u));
+         copy != copies.end() && copy->first == node; ++copy) {
+      if (live(copy->second)) selected->push_back(copy->second);
+    }
+  };
+  for (const Candidate& candidate : candidates) {
+    if (std::ssize(*selected) >= limit) break;
+    add(candidate.node);
+  }
+  for (uint32_t i = 0; i < header().unreached; ++i) add(Array<uint32_t>(layout_.unreached)[i]);
+}
+
+void SealedGraph::Search(const float* query, int64_t ef, int64_t wanted, LiveRow live,
+                         std::vector<GraphNeighbor>* found) const {
+  Scratch& scratch = Scratch::OfThread();
+  const std::span<const Candidate> candidates = Walk(query, ef, scratch);
+  std::vector<uint32_t>& selected = scratch.selected;
+  selected.clear();
+  SelectRows(candidates, RescoredRows(wanted), live, &selected);
+  const DistanceFn distance = DistanceFor(rows_.metric);
+  found->resize(selected.size());
+  if (codes_are_exact()) {
+    scratch.vector.resize(static_cast<size_t>(rows_.dimension));
+    for (size_t i = 0; i < selected.size(); ++i) {
+      (*found)[i].row = selected[i];
+      DecodeRow(selected[i], scratch.vector.data());
+      distance(query, scratch.vector.data(), 1, rows_.dimension, &(*found)[i].distance);
+    }
+    return;
+  }
+  constexpr size_t kAhead = 2;
+  const int64_t vector_bytes = rows_.dimension * static_cast<int64_t>(sizeof(float));
+  const auto vector_of = [&](size_t i) {
+    return rows_.vectors + int64_t{selected[i]} * rows_.dimension;
+  };
+  for (size_t i = 0; i < selected.size(); ++i) {
+    if (i + kAhead < selected.size()) Prefetch(vector_of(i + kAhead), vector_bytes);
+    (*found)[i].row = selected[i];
+    distance(query, vector_of(i), 1, rows_.dimension, &(*found)[i].distance);
+  }
+}
+
+// ---- Loading
+
+absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::Load(const GraphRows& rows,
+                                                               HugeBuffer bytes) {
+  if (bytes.size() < sizeof(Header)) return Damaged("its size");
+  Header header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  if (header.rows != rows.rows || header.dimension != static_cast<uint32_t>(rows.dimension) ||
+      header.m != static_cast<uint32_t>(rows.m)) {
+    return Damaged("it is over other rows");
+  }
+  if (header.nodes < 1 || header.nodes > header.rows || header.unreached > header.nodes ||
+      header.copies != header.rows - header.nodes || header.levels > HnswGraph::kLevelMax ||
+      (header.stride != 0 && header.stride != CodeStride(rows.dimension)) || header.exact > 1 ||
+      (header.exact == 1 && header.stride == 0) || (header.exact == 0 && rows.vectors == nullptr)) {
+    return Damaged("counts in its header");
+  }
+  for (uint32_t level = 0; level < header.levels; ++level) {
+    const uint32_t below = level == 0 ? header.nodes : header.level_nodes[level - 1];
+    if (header.level_nodes[level] < 1 || header.level_nodes[level] > below) {
+      return Damaged("nodes of a level");
+    }
+  }
+  // No overflow: less than 2^31 nodes on each of 65 levels, of less than 2^17 bytes each.
+  if (Layout(header).end != static_cast<int64_t>(bytes.size())) return Damaged("its size");
+  std::unique_ptr<SealedGraph> graph(new SealedGraph(rows, std::move(bytes)));
+  RETURN_IF_ERROR(graph->Check());
+  return graph;
+}
+
+absl::Status SealedGraph::Check() const {
+  const Header& h = header();
+  const auto links_ok = [&](const uint32_t* links, int64_t count, uint32_t nodes) {
+    return std::all_of(links, links + count,
+                       [nodes](uint32_t link) { return link < nodes || link == kNoLink; });
+  };
+  if (!links_ok(Array<uint32_t>(layout_.links), int64_t{h.nodes} * 2 * h.m, h.nodes)) {
+    return Damaged("link");
+  }
+  const auto* upper = Array<uint32_t>(layout_.upper_links);
+  for (uint32_t level = 0; level < h.levels; ++level) {
+    const int64_t count = int64_t{h.level_nodes[level]} * h.m;
+    if (!links_ok(upper, count, h.level_nodes[level])) return Damaged("link of an upper level");
+    upper += count;
+  }
+  // Values are at most 1e15 in magnitude. No key is NaN: sums of what is finite.
+  const auto* const book = Array<float>(layout_.low);
+  const auto* const norms = Array<float>(layout_.norms);
+  if (has_codes() &&
+      !(std::all_of(book, norms, [](float value) { return std::abs(value) <= 1e16f; }) &&
+        std::all_of(norms, norms + h.nodes, [](float norm) { return std::isfinite(norm); }))) {
+    return Damaged("code book");
+  }
+  const std::span rows(Array<uint32_t>(layout_.rows), h.nodes);
+  if (!std::all_of(rows.begin(), rows.end(),
+                   [&h](uint32_t row) { return (row & ~kHasCopies) < h.rows; })) {
+    return Damaged("row of a node");
+  }
+  const std::span row_nodes(Array<uint32_t>(layout_.row_nodes), h.exact != 0 ? h.rows : 0);
+  if (!std::all_of(row_nodes.begin(), row_nodes.end(),
+                   [&h](uint32_t node) { return node < h.nodes; })) {
+    return Damaged("node of a row");
+  }
+  const std::span copies(Array<std::pair<uint32_t, uint32_t>>(layout_.copies), h.copies);
+  if (!std::is_sorted(copies.begin(), copies.end()) ||
+      !std::all_of(copies.begin(), copies.end(),
+                   [&h](const auto& copy) { return copy.second < h.rows; })) {
+    return Damaged("copies of a row");
+  }
+  const std::span unreached(Array<uint32_t>(layout_.unreached), h.unreached);
+  if (!std::all_of(unreached.begin(), unreached.end(),
+                   [&h](uint32_t node) { return node < h.nodes; })) {
+    return Damaged("unreached node");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace baton

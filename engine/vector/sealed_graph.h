@@ -1,0 +1,145 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/vector/candidate_pool.h"
+#include "engine/vector/code_book.h"
+#include "engine/vector/hnsw_graph.h"
+#include "engine/vector/huge_buffer.h"
+
+namespace baton {
+
+struct GraphNeighbor {
+  float distance = 0;
+  int64_t row = 0;
+};
+
+// A graph as it is searched: one piece of memory that is stored as it lies, in which what a walk
+// needs next to each other is next to each other.
+//
+//   links   of all nodes on level 0, each with the same room; and of the few on upper levels
+//   codes   one byte per value of each node (CodeBook), which walks compare with the query instead
+//           of the vectors: a quarter of the memory, and one instruction for 64 values
+//   nodes   numbered by level, the highest first, so that each level is the first so many of the
+//           level below, then in the order a breadth-first walk from the entry meets them: what is
+//           near is near in memory
+//
+// Distances of what a walk finds are taken from the vectors, by DistanceFor; from the codes, to the
+// same bits, where those are exact. Where one byte a value
+// is too little to tell neighbors apart, as building tries out, there are no codes and walks
+// compare vectors. Immutable once built: searches need no lock and may run concurrently.
+class SealedGraph {
+ public:
+  // CANCELLED once `stop` says so.
+  static absl::StatusOr<std::unique_ptr<SealedGraph>> Build(const GraphRows& rows,
+                                                            absl::FunctionRef<bool()> stop);
+  // The reverse of bytes() for the same rows and parameters. Any bytes are safe: DATA_LOSS where
+  // they are no graph over `rows`.
+  static absl::StatusOr<std::unique_ptr<SealedGraph>> Load(const GraphRows& rows, HugeBuffer bytes);
+  SealedGraph(const SealedGraph&) = delete;
+  SealedGraph& operator=(const SealedGraph&) = delete;
+
+  std::span<const std::byte> bytes() const;
+  bool has_codes() const { return header().stride > 0; }
+  // Then nothing looks at the vectors again once the graph is built.
+  bool codes_are_exact() const { return header().exact != 0; }
+  // A row's vector, [dimension], where codes are exact.
+  void DecodeRow(int64_t row, float* vector) const;
+
+  // A walk that keeps the `ef` nearest distinct vectors of `query`, [dimension]. Of the rows that
+  // have them and are `live`, at least the `wanted` nearest, if so many were met; in no order.
+  using LiveRow = absl::FunctionRef<bool(int64_t row)>;
+  void Search(const float* query, int64_t ef, int64_t wanted, LiveRow live,
+              std::vector<GraphNeighbor>* found) const;
+
+ private:
+  // As it lies in front of bytes(). The arrays follow, in this order, each aligned to 64 bytes:
+  //   f32 low, step, mean [dimension] each     f32 norms [nodes]; of these four, none without codes
+  //   u32 rows [nodes]                         the row, or the first of several: kHasCopies
+  //   u32 copies [copies, 2]                   node and further row, ascending
+  //   u32 links [nodes, 2 m]                   padded with kNoLink
+  //   u32 upper links [upper nodes, m]         level 1, then 2, ...; padded with kNoLink
+  //   u8 codes [nodes, stride]
+  //   u32 row nodes [rows]                     the node of each row; only where codes are exact
+  //   u32 unreached [unreached]                nodes that every search looks at
+  struct Header {
+    uint32_t nodes = 0;
+    uint32_t rows = 0;
+    uint32_t dimension = 0;
+    uint32_t m = 0;
+    uint32_t copies = 0;
+    uint32_t unreached = 0;
+    uint32_t stride = 0;                              // 0: no codes
+    uint32_t exact = 0;                               // 1: codes are the vectors
+    uint32_t levels = 0;                              // beside level 0
+    uint32_t level_nodes[HnswGraph::kLevelMax] = {};  // of level 1, 2, ...
+  };
+  // Offsets of the arrays from the header, in bytes.
+  struct Layout {
+    explicit Layout(const Header& header);
+    int64_t low, step, mean, norms, rows, copies, links, upper_links, codes, row_nodes, unreached,
+        end;
+  };
+  // Kept by each thread from search to search: some 100 KB per million nodes.
+  struct Scratch {
+    std::vector<uint64_t> visited;  // a bit per node
+    std::vector<Candidate> candidates;
+    QueryEncoder query;
+    std::vector<uint32_t> nodes;  // [2 m]
+    std::vector<float> keys;      // [2 m]
+    std::vector<int32_t> sums;    // [2 m]
+    std::vector<uint32_t> selected;
+    std::vector<float> vector;  // [dimension]
+
+    // False where it was visited before.
+    bool Visit(uint32_t node) {
+      uint64_t& word = visited[node / 64];
+      const uint64_t bit = uint64_t{1} << node % 64;
+      const bool first = (word & bit) == 0;
+      word |= bit;
+      return first;
+    }
+    static Scratch& OfThread();
+  };
+  class Builder;
+
+  static constexpr uint32_t kNoLink = UINT32_MAX;
+  // In a node's row: there are more rows with its vector.
+  static constexpr uint32_t kHasCopies = 1u << 31;
+  // How many are taken from the vectors where `wanted` of them are wanted: codes order near ones a
+  // little differently.
+  static int64_t RescoredRows(int64_t wanted) { return wanted + wanted / 2 + 16; }
+
+  SealedGraph(const GraphRows& rows, HugeBuffer buffer);
+  absl::Status Check() const;
+  // Live rows of candidates, until there are `limit`, and of nodes that no walk gets to.
+  void SelectRows(std::span<const Candidate> candidates, int64_t limit, LiveRow live,
+                  std::vector<uint32_t>* selected) const;
+  // The nearest nodes of a query: by codes, if there are any; by vectors.
+  std::span<const Candidate> WalkVectors(const float* query, int64_t ef, Scratch& scratch) const;
+  std::span<const Candidate> Walk(const float* query, int64_t ef, Scratch& scratch) const;
+  template <class Scorer>
+  std::span<const Candidate> WalkWith(const Scorer& scorer, int64_t ef, Scratch& scratch) const;
+  template <class Scorer, class Pool>
+  std::span<const Candidate> Follow(const Scorer& scorer, Pool& pool, Scratch& scratch) const;
+
+  template <class T>
+  const T* Array(int64_t offset) const {
+    return reinterpret_cast<const T*>(buffer_.data() + offset);
+  }
+  const Header& header() const { return *Array<Header>(0); }
+  int64_t FirstRow(uint32_t node) const;
+  CodeBook code_book() const;
+
+  const GraphRows rows_;
+  HugeBuffer buffer_;  // changed while building only
+  const Layout layout_;
+};
+
+}  // namespace baton

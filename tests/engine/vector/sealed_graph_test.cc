@@ -1,0 +1,165 @@
+#include "engine/vector/sealed_graph.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "engine/vector/segment.h"
+#include "tests/engine/vector/vector_harness.h"
+
+namespace baton {
+namespace {
+
+SegmentRows RandomRows(std::mt19937& random, int64_t count, int32_t dimension) {
+  SegmentRows rows;
+  for (int64_t i = 0; i < count; ++i) {
+    rows.ids.push_back(static_cast<PointId>(i));
+    rows.sequences.push_back(1);
+  }
+  rows.vectors = RandomVector(random, static_cast<int>(count) * dimension);
+  return rows;
+}
+
+bool Never() { return false; }
+
+std::vector<int64_t> RowsOf(std::vector<GraphNeighbor> neighbors) {
+  std::vector<int64_t> rows;
+  for (const GraphNeighbor& neighbor : neighbors) rows.push_back(neighbor.row);
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+std::vector<GraphNeighbor> SearchGraph(const SealedGraph& graph, const float* query, int64_t ef,
+                                       int64_t wanted) {
+  std::vector<GraphNeighbor> found;
+  graph.Search(
+      query, ef, wanted, [](int64_t) { return true; }, &found);
+  return found;
+}
+
+HugeBuffer Copy(std::span<const std::byte> bytes) {
+  HugeBuffer copy(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), copy.data());
+  return copy;
+}
+
+bool Equal(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
+// 8 values are walked by vectors, 40 by codes.
+TEST_CASE("a graph survives its bytes and finds the same rows") {
+  std::mt19937 random(3);
+  const int dimension = GENERATE(8, 40);
+  const Metric metric = GENERATE(Metric::kL2, Metric::kDot);
+  const bool whole = GENERATE(false, true);
+  const CollectionSpec spec = Spec("c", dimension, metric);
+  for (const int64_t count : {1, 2, 700}) {
+    CAPTURE(count, dimension);
+    SegmentRows rows = RandomRows(random, count, dimension);
+    for (float& value : rows.vectors) value = whole ? std::round(value * 20) : value;
+    auto graph = SealedGraph::Build(GraphRowsOf(spec, rows), Never);
+    REQUIRE_OK(graph);
+    REQUIRE((*graph)->has_codes() == (dimension == 40));
+    REQUIRE((*graph)->codes_are_exact() == (whole && dimension == 40));
+    std::vector<float> vector(static_cast<size_t>(dimension));
+    for (int64_t row = 0; row < count && (*graph)->codes_are_exact(); ++row) {
+      (*graph)->DecodeRow(row, vector.data());
+      REQUIRE(std::equal(vector.begin(), vector.end(), rows.vectors.begin() + row * dimension));
+    }
+    auto again = SealedGraph::Load(GraphRowsOf(spec, rows), Copy((*graph)->bytes()));
+    REQUIRE_OK(again);
+    REQUIRE(Equal((*again)->bytes(), (*graph)->bytes()));
+    for (int i = 0; i < 20; ++i) {
+      const std::vector<float> query = RandomVector(random, dimension);
+      const auto found = SearchGraph(**graph, query.data(), 20, 20);
+      REQUIRE(static_cast<int64_t>(found.size()) == std::min<int64_t>(count, 20));
+      REQUIRE(RowsOf(found) == RowsOf(SearchGraph(**again, query.data(), 20, 20)));
+    }
+  }
+}
+
+// What a plain HNSW graph does not promise: in random vectors, and far more so among copies and far
+// from the others, some rows are on no walk's way.
+TEST_CASE("every row is found by a walk for its own vector, outliers and copies too") {
+  std::mt19937 random(6);
+  const int copies = GENERATE(0, 1, 2);  // none, one vector of many rows, many of a few
+  CollectionSpec spec = Spec("c", 32);
+  spec.hnsw_m = 3;
+  spec.hnsw_ef_construction = 12;
+  SegmentRows rows = RandomRows(random, 1500, 32);
+  for (int64_t row = 0; row < rows.count() && copies > 0; ++row) {
+    if (copies == 1 && row % 2 == 0) {
+      std::fill_n(rows.vectors.begin() + row * 32, 32, 9.0f);
+    } else if (copies == 2) {
+      std::copy_n(rows.vectors.begin() + row % 40 * 32, 32, rows.vectors.begin() + row * 32);
+    }
+  }
+  auto graph = SealedGraph::Build(GraphRowsOf(spec, rows), Never);
+  REQUIRE_OK(graph);
+  for (int64_t row = 0; row < rows.count(); ++row) {
+    const float* const vector = rows.vectors.data() + row * 32;
+    const auto found = SearchGraph(**graph, vector, 32, rows.count());
+    REQUIRE(std::any_of(found.begin(), found.end(), [row](const GraphNeighbor& neighbor) {
+      return neighbor.row == row && neighbor.distance == 0;
+    }));
+  }
+}
+
+TEST_CASE("building a graph stops when told to") {
+  std::mt19937 random(4);
+  const SegmentRows rows = RandomRows(random, 100, 4);
+  int calls = 0;
+  const auto graph =
+      SealedGraph::Build(GraphRowsOf(Spec("c", 4), rows), [&calls] { return ++calls == 10; });
+  REQUIRE_STATUS(graph, absl::StatusCode::kCancelled, "stopped");
+  REQUIRE(calls == 10);
+}
+
+TEST_CASE("damaged graph bytes are refused or harmless") {
+  std::mt19937 random(5);
+  const int dimension = GENERATE(4, 20);
+  const CollectionSpec spec = Spec("c", dimension);
+  const SegmentRows rows = RandomRows(random, 120, dimension);
+  auto graph = SealedGraph::Build(GraphRowsOf(spec, rows), Never);
+  REQUIRE_OK(graph);
+  const std::span<const std::byte> bytes = (*graph)->bytes();
+  for (size_t size = 0; size < bytes.size(); size += 41) {
+    REQUIRE_STATUS(SealedGraph::Load(GraphRowsOf(spec, rows), Copy(bytes.first(size))),
+                   absl::StatusCode::kDataLoss, "damaged");
+  }
+  const std::vector<float> query = RandomVector(random, dimension);
+  for (int round = 0; round < 2000; ++round) {
+    HugeBuffer damaged = Copy(bytes);
+    const size_t end = round % 2 == 0 ? 100 : damaged.size();  // the header is worth more tries
+    for (int i = 0; i < 3; ++i) damaged.data()[random() % end] = static_cast<std::byte>(random());
+    auto hostile = SealedGraph::Load(GraphRowsOf(spec, rows), std::move(damaged));
+    // Where the bytes still are a graph, searching it stays inside the rows.
+    if (!hostile.ok()) continue;
+    for (const GraphNeighbor& neighbor : SearchGraph(**hostile, query.data(), 50, 50)) {
+      REQUIRE(neighbor.row < rows.count());
+    }
+  }
+}
+
+// Neighbors whose codes are all the same, since one row lies far away, must still be told apart.
+TEST_CASE("rows that codes cannot tell apart are walked by their vectors") {
+  std::mt19937 random(9);
+  const CollectionSpec spec = Spec("c", 24);
+  SegmentRows rows = RandomRows(random, 900, 24);
+  REQUIRE((*SealedGraph::Build(GraphRowsOf(spec, rows), Never))->has_codes());
+  std::fill_n(rows.vectors.begin(), 24, 1e6f);
+  auto graph = SealedGraph::Build(GraphRowsOf(spec, rows), Never);
+  REQUIRE_OK(graph);
+  REQUIRE_FALSE((*graph)->has_codes());
+  const float* const vector = rows.vectors.data() + 77 * 24;
+  const auto found = SearchGraph(**graph, vector, 32, 1);
+  REQUIRE(std::any_of(found.begin(), found.end(), [](const GraphNeighbor& neighbor) {
+    return neighbor.row == 77 && neighbor.distance == 0;
+  }));
+}
+
+}  // namespace
+}  // namespace baton
