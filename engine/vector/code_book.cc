@@ -10,12 +10,15 @@ namespace {
 constexpr float kCodeMax = 255;
 // Whole numbers up to here, and a code added, are exact.
 constexpr float kWholeMax = 1 << 23;
+// Steps are made the same where errors of values, squared and added up, become no more than this
+// many times as large.
+constexpr double kErrorsMax = 4;
 // What is divided by it stays finite.
 constexpr float kLargestMin = 1e-34f;
 
 }  // namespace
 
-bool FitCodeBook(const GraphRows& rows, float* low, float* step, float* mean) {
+CodeBookFit FitCodeBook(const GraphRows& rows, float* low, float* step, float* origin) {
   const auto dimension = static_cast<size_t>(rows.dimension);
   std::vector<float> high(rows.vectors, rows.vectors + dimension);
   std::copy_n(rows.vectors, dimension, low);
@@ -30,18 +33,24 @@ bool FitCodeBook(const GraphRows& rows, float* low, float* step, float* mean) {
       whole[j] &= vector[j] == std::trunc(vector[j]) ? 1 : 0;
     }
   }
-  bool exact = true;
+  CodeBookFit fit{.exact = true};
   for (size_t j = 0; j < dimension; ++j) {
     step[j] = (high[j] - low[j]) / kCodeMax;
-    if (whole[j] != 0 && step[j] <= 1 && std::max(-low[j], high[j]) <= kWholeMax) {
-      step[j] = 1;
-    } else {
-      exact = false;
-    }
-    const double average = sums[j] / static_cast<double>(rows.rows);
-    mean[j] = rows.metric == Metric::kL2 ? static_cast<float>(average) : 0;
+    fit.exact =
+        fit.exact && whole[j] != 0 && step[j] <= 1 && std::max(-low[j], high[j]) <= kWholeMax;
   }
-  return exact;
+  if (fit.exact) std::fill_n(step, dimension, 1.0f);
+  const float largest = *std::max_element(step, step + dimension);
+  double errors = 0;
+  for (size_t j = 0; j < dimension; ++j) errors += double{step[j]} * step[j];
+  fit.squares = rows.metric == Metric::kL2 && CodeStride(rows.dimension) <= kSquaresStrideMax &&
+                double{largest} * largest * rows.dimension <= kErrorsMax * errors;
+  if (fit.squares) std::fill_n(step, dimension, largest);
+  for (size_t j = 0; j < dimension; ++j) {
+    const double mean = sums[j] / static_cast<double>(rows.rows);
+    origin[j] = rows.metric != Metric::kL2 ? 0 : fit.squares ? low[j] : static_cast<float>(mean);
+  }
+  return fit;
 }
 
 float EncodeRow(const CodeBook& book, const float* vector, uint8_t* code) {
@@ -50,31 +59,31 @@ float EncodeRow(const CodeBook& book, const float* vector, uint8_t* code) {
     const float step = book.step[j];
     const float exact = step > 0 ? (vector[j] - book.low[j]) / step : 0;
     code[j] = static_cast<uint8_t>(std::clamp(exact + 0.5f, 0.0f, kCodeMax));
-    const float value = book.low[j] + step * code[j] - book.mean[j];
+    const float value = book.low[j] + step * code[j] - book.origin[j];
     norm += value * value;
   }
   std::fill(code + book.dimension, code + CodeStride(book.dimension), uint8_t{0});
-  return book.metric == Metric::kL2 ? norm : 0;
+  return norm;
 }
 
 void DecodeRow(const CodeBook& book, const uint8_t* code, float* vector) {
   for (int64_t j = 0; j < book.dimension; ++j) vector[j] = book.low[j] + book.step[j] * code[j];
 }
 
-void QueryEncoder::Encode(const CodeBook& book, const float* query) {
+void QueryEncoder::Encode(const CodeBook& book, Metric metric, const float* query) {
   const auto stride = static_cast<size_t>(CodeStride(book.dimension));
   values_.assign(stride, 0);
   high_.resize(stride);
   low_.resize(stride);
   float largest = 0;
   for (int64_t j = 0; j < book.dimension; ++j) {
-    largest = std::max(largest, std::abs((query[j] - book.mean[j]) * book.step[j]));
+    largest = std::max(largest, std::abs((query[j] - book.origin[j]) * book.step[j]));
   }
   const auto value_max = static_cast<float>(QueryValueMax(static_cast<int64_t>(stride)));
   // Of a query that is the mean, or of rows that are all alike, every product is zero.
   const float scale = largest > kLargestMin ? value_max / largest : 0;
   for (int64_t j = 0; j < book.dimension; ++j) {
-    const float value = (query[j] - book.mean[j]) * book.step[j] * scale;
+    const float value = (query[j] - book.origin[j]) * book.step[j] * scale;
     values_[j] = static_cast<int16_t>(static_cast<int32_t>(value + std::copysign(0.5f, value)));
   }
   for (size_t j = 0; j < stride; ++j) {
@@ -83,7 +92,7 @@ void QueryEncoder::Encode(const CodeBook& book, const float* query) {
     high_[j] = static_cast<int8_t>((values_[j] - low) / 128);
   }
   const float unit = scale > 0 ? 1 / scale : 0;
-  factor_ = book.metric == Metric::kL2 ? -2 * unit : -unit;
+  factor_ = metric == Metric::kL2 ? -2 * unit : -unit;
 }
 
 QueryCode QueryEncoder::code() const {

@@ -12,25 +12,31 @@ namespace baton {
 // low[j] + step[j] * code[j]. Each value has a range of its own, since those at one place of an
 // embedding may be many times as large as the others.
 //
-// A query is scaled by the steps and then by one number, to whole numbers of 13 bits or so (a byte
-// would not do where steps differ much): its sum of products with a code comes close to the inner
-// product with the vector, less a constant. Under kL2 both are taken from the mean of the vectors,
-// which keeps numbers small and changes no distance: |q - v|^2 = |q|^2 + |v|^2 - 2 q v, where |q|^2
-// is the same for all rows, and |v|^2, of the vector as its code has it, is stored with the row:
-// its norm.
+// A query is taken from an origin, scaled by the steps and then by one number, to whole numbers of
+// 13 bits or so (a byte would not do where steps differ much): its sum of products with a code
+// comes close to the inner product with the vector, less a constant. Under kL2, |q - v|^2 = |q|^2 +
+// |v|^2 - 2 q v whatever the origin, and |q|^2 is the same for all rows. Where all steps are the
+// same and the origin is `low`, |v|^2 is the sum of squares of the code, times square_factor.
+// Otherwise the origin is the mean of the vectors, which keeps numbers small, and |v|^2, of the
+// vector as its code has it, is stored with the row: its norm.
 struct CodeBook {
   int64_t dimension = 0;
-  Metric metric = Metric::kCosine;
-  const float* low = nullptr;   // [dimension]
-  const float* step = nullptr;  // [dimension], not negative
-  const float* mean = nullptr;  // [dimension]; all zero unless kL2
+  float square_factor = 0;        // 0: squares do not count
+  const float* low = nullptr;     // [dimension]
+  const float* step = nullptr;    // [dimension], not negative
+  const float* origin = nullptr;  // [dimension]
 };
 
-// Fills low, step and mean, [dimension] each, for rows. True where low + step * code is a row's
-// value exactly, as of pixels and other small whole numbers.
-bool FitCodeBook(const GraphRows& rows, float* low, float* step, float* mean);
+// How a code book was made.
+struct CodeBookFit {
+  bool exact = false;    // low + step * code is a row's value, as of pixels and small whole numbers
+  bool squares = false;  // under kL2: norms are the squares of codes
+};
 
-// code: [CodeStride(dimension)], zero beyond the dimension. Returns the norm; 0 unless kL2.
+// Fills low, step and origin, [dimension] each, for rows.
+CodeBookFit FitCodeBook(const GraphRows& rows, float* low, float* step, float* origin);
+
+// code: [CodeStride(dimension)], zero beyond the dimension. Returns |v|^2 from the origin.
 float EncodeRow(const CodeBook& book, const float* vector, uint8_t* code);
 
 // vector: [dimension]; the one that was encoded, or close to it.
@@ -40,8 +46,9 @@ void DecodeRow(const CodeBook& book, const uint8_t* code, float* vector);
 class QueryEncoder {
  public:
   // A row's distance to `query`, [dimension], less what is the same for all rows, is about
-  //   norm + factor * sum of products of query and code
-  void Encode(const CodeBook& book, const float* query);
+  //   norm (or square_factor * sum of squares of the code) + factor * sum of products with the code
+  // under kL2, and without the first term otherwise.
+  void Encode(const CodeBook& book, Metric metric, const float* query);
   QueryCode code() const;  // zero beyond the dimension
   float factor() const { return factor_; }
 

@@ -25,20 +25,24 @@ inline __m128i AddUp(const __m256i (&sums)[kRows]) {
   return _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
 }
 
-// Products of 16 values, added in pairs.
-inline __m256i Products16(const int16_t* query, const uint8_t* code) {
-  const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query));
-  const __m256i c = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code)));
-  return _mm256_madd_epi16(q, c);
-}
+// Sums over a code, in 8 lanes.
+struct CodeSums {
+  __m256i products;
+  __m256i squares;
+};
 
-// stride: 16, or a multiple of 32
-inline __m256i ShortProduct(const QueryCode& query, const uint8_t* code, int64_t stride) {
-  __m256i sum = Products16(query.values, code);
-  for (int64_t i = 16; i < stride; i += 16) {
-    sum = _mm256_add_epi32(sum, Products16(query.values + i, code + i));
+// stride: a multiple of 16
+template <bool kSquares>
+inline CodeSums ShortSums(const QueryCode& query, const uint8_t* code, int64_t stride) {
+  CodeSums sums = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  for (int64_t i = 0; i < stride; i += 16) {
+    const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.values + i));
+    const __m256i c =
+        _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code + i)));
+    sums.products = _mm256_add_epi32(sums.products, _mm256_madd_epi16(q, c));
+    if (kSquares) sums.squares = _mm256_add_epi32(sums.squares, _mm256_madd_epi16(c, c));
   }
-  return sum;
+  return sums;
 }
 
 #endif
@@ -51,79 +55,121 @@ inline __m256i Halved(__m512i sum) {
 
 #if defined(__AVX512VNNI__)
 
-inline __m256i LongProduct(const QueryCode& query, const uint8_t* code, int64_t stride) {
+template <bool kSquares>
+inline CodeSums LongSums(const QueryCode& query, const uint8_t* code, int64_t stride) {
   __m512i high = _mm512_setzero_si512();
   __m512i low = _mm512_setzero_si512();
+  __m512i square = _mm512_setzero_si512();
+  __m512i square_top = _mm512_setzero_si512();
   for (int64_t i = 0; i < stride; i += 64) {
     const __m512i c = _mm512_loadu_si512(code + i);
     high = _mm512_dpbusd_epi32(high, c, _mm512_loadu_si512(query.high + i));
     low = _mm512_dpbusd_epi32(low, c, _mm512_loadu_si512(query.low + i));
+    if (kSquares) {
+      // One factor must be signed: c = rest + 128 * top, and 64 * top is taken twice.
+      const __m512i rest = _mm512_and_si512(c, _mm512_set1_epi8(127));
+      const __m512i top = _mm512_and_si512(_mm512_srli_epi16(c, 1), _mm512_set1_epi8(64));
+      square = _mm512_dpbusd_epi32(square, c, rest);
+      square_top = _mm512_dpbusd_epi32(square_top, c, top);
+    }
   }
-  return Halved(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low));
+  return {Halved(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low)),
+          Halved(_mm512_add_epi32(_mm512_slli_epi32(square_top, 1), square))};
 }
 
 #else
 
-inline __m256i LongProduct(const QueryCode& query, const uint8_t* code, int64_t stride) {
-  __m512i sum = _mm512_setzero_si512();
+template <bool kSquares>
+inline CodeSums LongSums(const QueryCode& query, const uint8_t* code, int64_t stride) {
+  __m512i products = _mm512_setzero_si512();
+  __m512i squares = _mm512_setzero_si512();
   for (int64_t i = 0; i < stride; i += 32) {
     const __m512i c =
         _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(code + i)));
-    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(c, _mm512_loadu_si512(query.values + i)));
+    const __m512i q = _mm512_loadu_si512(query.values + i);
+    products = _mm512_add_epi32(products, _mm512_madd_epi16(c, q));
+    if (kSquares) squares = _mm512_add_epi32(squares, _mm512_madd_epi16(c, c));
   }
-  return Halved(sum);
+  return {Halved(products), Halved(squares)};
 }
 
 #endif
 
-inline __m256i Product(const QueryCode& query, const uint8_t* code, int64_t stride) {
-  return stride < 64 ? ShortProduct(query, code, stride) : LongProduct(query, code, stride);
+template <bool kSquares>
+inline CodeSums Sums(const QueryCode& query, const uint8_t* code, int64_t stride) {
+  return stride < 64 ? ShortSums<kSquares>(query, code, stride)
+                     : LongSums<kSquares>(query, code, stride);
 }
 
 #elif defined(__AVX2__)
 
-inline __m256i Product(const QueryCode& query, const uint8_t* code, int64_t stride) {
-  return ShortProduct(query, code, stride);
+template <bool kSquares>
+inline CodeSums Sums(const QueryCode& query, const uint8_t* code, int64_t stride) {
+  return ShortSums<kSquares>(query, code, stride);
+}
+
+#endif
+
+#if defined(__AVX2__)
+
+inline void Store(__m128i sums, int64_t count, int32_t* out) {
+  if (count == kRows) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), sums);
+    return;
+  }
+  int32_t all[kRows];
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(all), sums);
+  for (int64_t r = 0; r < count; ++r) out[r] = all[r];
+}
+
+template <bool kSquares>
+inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride,
+                    const uint32_t* rows, int64_t count, int32_t* products, int32_t* squares) {
+  for (int64_t i = 0; i < count; i += kRows) {
+    const int64_t present = count - i < kRows ? count - i : kRows;
+    __m256i product_sums[kRows];
+    __m256i square_sums[kRows];
+    for (int64_t r = 0; r < kRows; ++r) {
+      // The last row stands in for those that are missing.
+      const CodeSums sums =
+          Sums<kSquares>(query, codes + rows[i + (r < present ? r : present - 1)] * stride, stride);
+      product_sums[r] = sums.products;
+      square_sums[r] = sums.squares;
+    }
+    Store(AddUp(product_sums), present, products + i);
+    if (kSquares) Store(AddUp(square_sums), present, squares + i);
+  }
+}
+
+#else
+
+template <bool kSquares>
+inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride,
+                    const uint32_t* rows, int64_t count, int32_t* products, int32_t* squares) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t* const code = codes + rows[i] * stride;
+    int32_t product = 0;
+    int32_t square = 0;
+    for (int64_t j = 0; j < stride; ++j) {
+      product += int32_t{query.values[j]} * code[j];
+      if (kSquares) square += int32_t{code[j]} * code[j];
+    }
+    products[i] = product;
+    if (kSquares) squares[i] = square;
+  }
 }
 
 #endif
 
 }  // namespace
 
-#if defined(__AVX2__)
-
 void CodeProducts(const QueryCode& query, const uint8_t* codes, int64_t stride,
-                  const uint32_t* rows, int64_t count, int32_t* out) {
-  for (int64_t i = 0; i < count; i += kRows) {
-    const int64_t present = count - i < kRows ? count - i : kRows;
-    __m256i sums[kRows];
-    for (int64_t r = 0; r < kRows; ++r) {
-      // The last row stands in for those that are missing.
-      sums[r] = Product(query, codes + rows[i + (r < present ? r : present - 1)] * stride, stride);
-    }
-    const __m128i products = AddUp(sums);
-    if (present == kRows) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), products);
-      continue;
-    }
-    int32_t last[kRows];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(last), products);
-    for (int64_t r = 0; r < present; ++r) out[i + r] = last[r];
+                  const uint32_t* rows, int64_t count, int32_t* products, int32_t* squares) {
+  if (squares == nullptr) {
+    SumRows<false>(query, codes, stride, rows, count, products, nullptr);
+  } else {
+    SumRows<true>(query, codes, stride, rows, count, products, squares);
   }
 }
-
-#else
-
-void CodeProducts(const QueryCode& query, const uint8_t* codes, int64_t stride,
-                  const uint32_t* rows, int64_t count, int32_t* out) {
-  for (int64_t i = 0; i < count; ++i) {
-    const uint8_t* const code = codes + rows[i] * stride;
-    int32_t sum = 0;
-    for (int64_t j = 0; j < stride; ++j) sum += int32_t{query.values[j]} * code[j];
-    out[i] = sum;
-  }
-}
-
-#endif
 
 }  // namespace baton::BATON_SIMD_NAMESPACE

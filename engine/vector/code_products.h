@@ -22,10 +22,14 @@ constexpr int32_t QueryValueMax(int64_t stride) {
   return static_cast<int32_t>(no_overflow < 127 * 128 ? no_overflow : 127 * 128);
 }
 
-// out[i] = sum over j of query[j] * codes[rows[i] * stride + j], exactly.
-//   codes: [any, stride], row-major; rows, out: [count]; stride of CodeStride
+// products[i] = sum over j of query[j] * code[j], squares[i] = sum over j of code[j] * code[j], of
+// the code in row rows[i], exactly. Squares cost little beside reading the code; not asked for
+// where null, nor where the stride is above kSquaresStrideMax.
+//   codes: [any, stride], row-major; rows, products, squares: [count]; stride of CodeStride
 using CodeProductsFn = void (*)(const QueryCode& query, const uint8_t* codes, int64_t stride,
-                                const uint32_t* rows, int64_t count, int32_t* out);
+                                const uint32_t* rows, int64_t count, int32_t* products,
+                                int32_t* squares);
+inline constexpr int64_t kSquaresStrideMax = INT32_MAX / (255 * 255) / 64 * 64;
 
 // The function compiled for `level`; the processor must support it.
 CodeProductsFn CodeProductsFor(SimdLevel level = DetectedSimdLevel());

@@ -37,18 +37,22 @@ struct CodeScorer {
   QueryCode query;
   const uint8_t* codes;
   int64_t stride;
-  const float* norms;  // null: none
+  const float* norms;   // null: none
+  float square_factor;  // 0: none
   float factor;
 
   void Want(uint32_t node) const {
     Prefetch(codes + node * stride, std::min(stride, kPrefetchBytes));
     if (norms != nullptr) __builtin_prefetch(norms + node);
   }
-  void Score(std::span<const uint32_t> nodes, float* keys, int32_t* sums) const {
-    products(query, codes, stride, nodes.data(), static_cast<int64_t>(nodes.size()), sums);
+  void Score(std::span<const uint32_t> nodes, float* keys, int32_t* sums, int32_t* squares) const {
+    const bool with_squares = square_factor != 0;
+    products(query, codes, stride, nodes.data(), static_cast<int64_t>(nodes.size()), sums,
+             with_squares ? squares : nullptr);
     for (size_t i = 0; i < nodes.size(); ++i) {
-      const float norm = norms == nullptr ? 0 : norms[nodes[i]];
-      keys[i] = norm + factor * static_cast<float>(sums[i]);
+      keys[i] = factor * static_cast<float>(sums[i]);
+      if (with_squares) keys[i] += square_factor * static_cast<float>(squares[i]);
+      if (norms != nullptr) keys[i] += norms[nodes[i]];
     }
   }
 };
@@ -68,7 +72,7 @@ struct VectorScorer {
   void Want(uint32_t node) const {
     Prefetch(At(node), std::min<int64_t>(dimension * 4, kPrefetchBytes));
   }
-  void Score(std::span<const uint32_t> nodes, float* keys, int32_t*) const {
+  void Score(std::span<const uint32_t> nodes, float* keys, int32_t*, int32_t*) const {
     for (size_t i = 0; i < nodes.size(); ++i) {
       distance(query, At(nodes[i]), 1, dimension, &keys[i]);
     }
@@ -99,8 +103,8 @@ SealedGraph::Layout::Layout(const Header& header) {
   const int64_t values = codes_there ? header.dimension : 0;
   low = place(values, 4);
   step = place(values, 4);
-  mean = place(values, 4);
-  norms = place(codes_there ? nodes : 0, 4);
+  origin = place(values, 4);
+  norms = place(header.norms != 0 ? nodes : 0, 4);
   rows = place(nodes, 4);
   copies = place(header.copies, 8);
   links = place(nodes, 2 * m * 4);
@@ -129,11 +133,13 @@ void SealedGraph::DecodeRow(int64_t row, float* vector) const {
 }
 
 CodeBook SealedGraph::code_book() const {
+  const auto* const step = Array<float>(layout_.step);
+  const bool squares = rows_.metric == Metric::kL2 && header().norms == 0;
   return {.dimension = rows_.dimension,
-          .metric = rows_.metric,
+          .square_factor = squares ? step[0] * step[0] : 0,
           .low = Array<float>(layout_.low),
-          .step = Array<float>(layout_.step),
-          .mean = Array<float>(layout_.mean)};
+          .step = step,
+          .origin = Array<float>(layout_.origin)};
 }
 
 // ---- Searching
@@ -144,7 +150,9 @@ std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
   const Header& h = header();
   uint32_t* const nodes = scratch.nodes.data();
   float* const keys = scratch.keys.data();
-  const auto score = [&](size_t count) { scorer.Score({nodes, count}, keys, scratch.sums.data()); };
+  const auto score = [&](size_t count) {
+    scorer.Score({nodes, count}, keys, scratch.products.data(), scratch.squares.data());
+  };
 
   // Down the upper levels, always to the nearest.
   uint32_t at = 0;
@@ -203,7 +211,8 @@ std::span<const Candidate> SealedGraph::WalkWith(const Scorer& scorer, int64_t e
   const size_t degree = 2 * size_t{header().m};
   scratch.nodes.resize(std::max(scratch.nodes.size(), degree));
   scratch.keys.resize(scratch.nodes.size());
-  scratch.sums.resize(scratch.nodes.size());
+  scratch.products.resize(scratch.nodes.size());
+  scratch.squares.resize(scratch.nodes.size());
   ef = std::min<int64_t>(ef, header().nodes);
   if (ef <= kLinearPoolMax) {
     LinearPool pool(ef, scratch.candidates);
@@ -227,15 +236,16 @@ std::span<const Candidate> SealedGraph::WalkVectors(const float* query, int64_t 
 std::span<const Candidate> SealedGraph::Walk(const float* query, int64_t ef,
                                              Scratch& scratch) const {
   if (!has_codes()) return WalkVectors(query, ef, scratch);
-  scratch.query.Encode(code_book(), query);
-  return WalkWith(
-      CodeScorer{.products = CodeProductsFor(),
-                 .query = scratch.query.code(),
-                 .codes = Array<uint8_t>(layout_.codes),
-                 .stride = header().stride,
-                 .norms = rows_.metric == Metric::kL2 ? Array<float>(layout_.norms) : nullptr,
-                 .factor = scratch.query.factor()},
-      ef, scratch);
+  const CodeBook book = code_book();
+  scratch.query.Encode(book, rows_.metric, query);
+  return WalkWith(CodeScorer{.products = CodeProductsFor(),
+                             .query = scratch.query.code(),
+                             .codes = Array<uint8_t>(layout_.codes),
+                             .stride = header().stride,
+                             .norms = header().norms != 0 ? Array<float>(layout_.norms) : nullptr,
+                             .square_factor = book.square_factor,
+                             .factor = scratch.query.factor()},
+                  ef, scratch);
 }
 
 void SealedGraph::SelectRows(std::span<const Candidate> candidates, int64_t limit, LiveRow live,
@@ -302,6 +312,8 @@ absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::Load(const GraphRows& 
   if (header.nodes < 1 || header.nodes > header.rows || header.unreached > header.nodes ||
       header.copies != header.rows - header.nodes || header.levels > HnswGraph::kLevelMax ||
       (header.stride != 0 && header.stride != CodeStride(rows.dimension)) || header.exact > 1 ||
+      header.norms > 1 || (header.norms == 1 && header.stride == 0) ||
+      (header.norms == 0 && header.stride > kSquaresStrideMax && rows.metric == Metric::kL2) ||
       (header.exact == 1 && header.stride == 0) || (header.exact == 0 && rows.vectors == nullptr)) {
     return Damaged("counts in its header");
   }
@@ -338,7 +350,8 @@ absl::Status SealedGraph::Check() const {
   const auto* const norms = Array<float>(layout_.norms);
   if (has_codes() &&
       !(std::all_of(book, norms, [](float value) { return std::abs(value) <= 1e16f; }) &&
-        std::all_of(norms, norms + h.nodes, [](float norm) { return std::isfinite(norm); }))) {
+        std::all_of(norms, norms + (h.norms != 0 ? h.nodes : 0),
+                    [](float norm) { return std::isfinite(norm); }))) {
     return Damaged("code book");
   }
   const std::span rows(Array<uint32_t>(layout_.rows), h.nodes);

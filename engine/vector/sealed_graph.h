@@ -60,7 +60,8 @@ class SealedGraph {
 
  private:
   // As it lies in front of bytes(). The arrays follow, in this order, each aligned to 64 bytes:
-  //   f32 low, step, mean [dimension] each     f32 norms [nodes]; of these four, none without codes
+  //   f32 low, step, origin [dimension] each   the code book, if there are codes
+  //   f32 norms [nodes]                        only under kL2, and where codes have not their own
   //   u32 rows [nodes]                         the row, or the first of several: kHasCopies
   //   u32 copies [copies, 2]                   node and further row, ascending
   //   u32 links [nodes, 2 m]                   padded with kNoLink
@@ -77,13 +78,14 @@ class SealedGraph {
     uint32_t unreached = 0;
     uint32_t stride = 0;                              // 0: no codes
     uint32_t exact = 0;                               // 1: codes are the vectors
+    uint32_t norms = 0;                               // 1: there are norms
     uint32_t levels = 0;                              // beside level 0
     uint32_t level_nodes[HnswGraph::kLevelMax] = {};  // of level 1, 2, ...
   };
   // Offsets of the arrays from the header, in bytes.
   struct Layout {
     explicit Layout(const Header& header);
-    int64_t low, step, mean, norms, rows, copies, links, upper_links, codes, row_nodes, unreached,
+    int64_t low, step, origin, norms, rows, copies, links, upper_links, codes, row_nodes, unreached,
         end;
   };
   // Kept by each thread from search to search: some 100 KB per million nodes.
@@ -91,9 +93,10 @@ class SealedGraph {
     std::vector<uint64_t> visited;  // a bit per node
     std::vector<Candidate> candidates;
     QueryEncoder query;
-    std::vector<uint32_t> nodes;  // [2 m]
-    std::vector<float> keys;      // [2 m]
-    std::vector<int32_t> sums;    // [2 m]
+    std::vector<uint32_t> nodes;    // [2 m]
+    std::vector<float> keys;        // [2 m]
+    std::vector<int32_t> products;  // [2 m]
+    std::vector<int32_t> squares;   // [2 m]
     std::vector<uint32_t> selected;
     std::vector<float> vector;  // [dimension]
 

@@ -73,15 +73,18 @@ class SealedGraph::Builder {
     const auto dimension = static_cast<size_t>(rows_.dimension);
     std::vector<float> low(dimension);
     std::vector<float> step(dimension);
-    std::vector<float> mean(dimension);
-    const bool exact = with_codes && FitCodeBook(rows_, low.data(), step.data(), mean.data());
+    std::vector<float> origin(dimension);
+    CodeBookFit fit;
+    if (with_codes) fit = FitCodeBook(rows_, low.data(), step.data(), origin.data());
+    const bool with_norms = with_codes && rows_.metric == Metric::kL2 && !fit.squares;
     Header header{.nodes = nodes.count(),
                   .rows = static_cast<uint32_t>(rows_.rows),
                   .dimension = static_cast<uint32_t>(rows_.dimension),
                   .m = static_cast<uint32_t>(rows_.m),
                   .copies = static_cast<uint32_t>(rows_.rows - nodes.count()),
                   .stride = with_codes ? static_cast<uint32_t>(CodeStride(rows_.dimension)) : 0,
-                  .exact = exact ? 1u : 0,
+                  .exact = fit.exact ? 1u : 0,
+                  .norms = with_norms ? 1u : 0,
                   .levels = static_cast<uint32_t>(hnsw_->LevelOf(hnsw_->entry()))};
     for (uint32_t level = 0; level < header.levels; ++level) {
       while (header.level_nodes[level] < nodes.count() &&
@@ -104,15 +107,19 @@ class SealedGraph::Builder {
     if (with_codes) {
       std::copy(low.begin(), low.end(), Mutable<float>(buffer, layout.low));
       std::copy(step.begin(), step.end(), Mutable<float>(buffer, layout.step));
-      std::copy(mean.begin(), mean.end(), Mutable<float>(buffer, layout.mean));
-      const CodeBook book{rows_.dimension, rows_.metric, low.data(), step.data(), mean.data()};
+      std::copy(origin.begin(), origin.end(), Mutable<float>(buffer, layout.origin));
+      const CodeBook book{.dimension = rows_.dimension,
+                          .low = low.data(),
+                          .step = step.data(),
+                          .origin = origin.data()};
       for (uint32_t node = 0; node < nodes.count(); ++node) {
-        Mutable<float>(buffer, layout.norms)[node] =
+        const float norm =
             EncodeRow(book, VectorOf(nodes.first_row[old_[node]]),
                       Mutable<uint8_t>(buffer, layout.codes) + int64_t{node} * header.stride);
+        if (with_norms) Mutable<float>(buffer, layout.norms)[node] = norm;
       }
     }
-    if (exact) WriteRowNodes(Mutable<uint32_t>(buffer, layout.row_nodes));
+    if (fit.exact) WriteRowNodes(Mutable<uint32_t>(buffer, layout.row_nodes));
     return std::unique_ptr<SealedGraph>(new SealedGraph(rows_, std::move(buffer)));
   }
 

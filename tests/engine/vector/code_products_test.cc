@@ -12,7 +12,7 @@ namespace {
 
 TEST_CASE("products of codes are the naive ones at every level, stride and number of rows") {
   std::mt19937 random(21);
-  for (const int dimension : {1, 16, 17, 32, 33, 64, 100, 128, 200, 768, 65'536}) {
+  for (const int dimension : {1, 16, 17, 32, 33, 64, 100, 128, 200, 768, 32'960, 65'536}) {
     const int64_t stride = CodeStride(dimension);
     REQUIRE(stride >= dimension);
     constexpr int kRows = 9;
@@ -20,7 +20,7 @@ TEST_CASE("products of codes are the naive ones at every level, stride and numbe
     std::vector<int8_t> high(query.size());
     std::vector<int8_t> low(query.size());
     std::vector<uint8_t> codes(static_cast<size_t>(kRows * stride + 1));
-    const bool extreme = random() % 2 == 0 || dimension == 65'536;
+    const bool extreme = random() % 2 == 0 || dimension > 1000;
     const int32_t value_max = QueryValueMax(stride);
     for (size_t j = 0; j < query.size(); ++j) {
       query[j] = static_cast<int16_t>(
@@ -35,19 +35,32 @@ TEST_CASE("products of codes are the naive ones at every level, stride and numbe
     for (int count = 0; count <= kRows; ++count) {
       for (const int offset : {0, 1}) {
         std::vector<int32_t> expected;
+        std::vector<int32_t> expected_squares;
         for (int i = 0; i < count; ++i) {
           int64_t sum = 0;
+          int32_t squares = 0;
           for (int64_t j = 0; j < stride; ++j) {
-            sum += int64_t{query[j]} * codes[offset + rows[i] * stride + j];
+            const int32_t code = codes[offset + rows[i] * stride + j];
+            sum += int64_t{query[j]} * code;
+            if (stride <= kSquaresStrideMax) squares += code * code;
           }
+          expected_squares.push_back(squares);
           expected.push_back(static_cast<int32_t>(sum));
           REQUIRE(expected.back() == sum);
         }
         for (const SimdLevel level : SupportedSimdLevels()) {
           CAPTURE(dimension, count, offset, Name(level));
           std::vector<int32_t> products(static_cast<size_t>(count));
-          CodeProductsFor(level)({query.data(), high.data(), low.data()}, codes.data() + offset,
-                                 stride, rows.data(), count, products.data());
+          std::vector<int32_t> squares(static_cast<size_t>(count));
+          const QueryCode code{query.data(), high.data(), low.data()};
+          const CodeProductsFn compute = CodeProductsFor(level);
+          compute(code, codes.data() + offset, stride, rows.data(), count, products.data(),
+                  nullptr);
+          REQUIRE(products == expected);
+          if (stride > kSquaresStrideMax) continue;
+          compute(code, codes.data() + offset, stride, rows.data(), count, products.data(),
+                  squares.data());
+          REQUIRE(squares == expected_squares);
           REQUIRE(products == expected);
         }
       }
@@ -55,45 +68,50 @@ TEST_CASE("products of codes are the naive ones at every level, stride and numbe
   }
 }
 
-// What is left of a distance after coding, compared for two rows, since constants cancel.
+// What is left of a distance after coding, compared for two rows, since constants cancel. One value
+// of a range that is as wide as the others', or so wide that steps must differ.
 TEST_CASE("keys by codes are as far apart as distances") {
   std::mt19937 random(22);
-  for (const Metric metric : {Metric::kDot, Metric::kL2}) {
-    constexpr int kDimension = 200;
-    constexpr int kCount = 300;
-    std::vector<float> vectors = RandomVector(random, kDimension * kCount);
-    // One value of a wide range, one that is always the same, all away from zero.
-    for (size_t i = 0; i < vectors.size(); ++i) {
-      vectors[i] = 5 + (i % kDimension == 3 ? 50 * vectors[i] : vectors[i]);
-      if (i % kDimension == 7) vectors[i] = 2;
-    }
-    const GraphRows rows{
-        .vectors = vectors.data(), .rows = kCount, .dimension = kDimension, .metric = metric};
-    std::vector<float> low(kDimension), step(kDimension), mean(kDimension);
-    FitCodeBook(rows, low.data(), step.data(), mean.data());
-    const CodeBook book{kDimension, metric, low.data(), step.data(), mean.data()};
-    const std::vector<float> query(vectors.begin(), vectors.begin() + kDimension);
-    QueryEncoder encoder;
-    encoder.Encode(book, query.data());
-    std::vector<uint8_t> code(static_cast<size_t>(CodeStride(kDimension)), 1);
-    double first = 0;
-    for (int row = 0; row < kCount; ++row) {
-      const float* const vector = vectors.data() + row * kDimension;
-      const float norm = EncodeRow(book, vector, code.data());
-      const uint32_t zero = 0;
-      int32_t product = 0;
-      CodeProductsFor()(encoder.code(), code.data(), CodeStride(kDimension), &zero, 1, &product);
-      const double exact =
-          NaiveDistance(metric, query, std::vector<float>(vector, vector + kDimension));
-      const double difference = exact - (double{norm} + double{encoder.factor()} * product);
-      if (row == 0) first = difference;
-      // Codes are off by half a step at most: 0.6 in one value, 0.014 in the others.
-      const double values_apart = std::sqrt(std::abs(
-          NaiveDistance(Metric::kL2, query, std::vector<float>(vector, vector + kDimension))));
-      const double errors = std::sqrt(0.6 * 0.6 + kDimension * 0.014 * 0.014);
-      const double reach = metric == Metric::kL2 ? 2 * values_apart + errors : 180;
-      REQUIRE(std::abs(difference - first) < 1.5 * reach * errors);
-    }
+  const Metric metric = GENERATE(Metric::kDot, Metric::kL2);
+  const float wide = GENERATE(1.0f, 50.0f);
+  constexpr int kDimension = 200;
+  constexpr int kCount = 300;
+  std::vector<float> vectors = RandomVector(random, kDimension * kCount);
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    vectors[i] = 5 + (i % kDimension == 3 ? wide * vectors[i] : vectors[i]);
+    if (i % kDimension == 7) vectors[i] = 2;
+  }
+  const GraphRows rows{
+      .vectors = vectors.data(), .rows = kCount, .dimension = kDimension, .metric = metric};
+  std::vector<float> low(kDimension), step(kDimension), origin(kDimension);
+  const CodeBookFit fit = FitCodeBook(rows, low.data(), step.data(), origin.data());
+  REQUIRE_FALSE(fit.exact);
+  REQUIRE(fit.squares == (metric == Metric::kL2 && wide == 1));
+  const CodeBook book{
+      .dimension = kDimension, .low = low.data(), .step = step.data(), .origin = origin.data()};
+  const std::vector<float> query(vectors.begin(), vectors.begin() + kDimension);
+  QueryEncoder encoder;
+  encoder.Encode(book, metric, query.data());
+  std::vector<uint8_t> code(static_cast<size_t>(CodeStride(kDimension)), 1);
+  double first = 0;
+  for (int row = 0; row < kCount; ++row) {
+    const std::vector<float> vector(vectors.begin() + row * kDimension,
+                                    vectors.begin() + (row + 1) * kDimension);
+    const double norm = EncodeRow(book, vector.data(), code.data());
+    const uint32_t zero = 0;
+    int32_t product = 0;
+    int32_t squares = 0;
+    CodeProductsFor()(encoder.code(), code.data(), CodeStride(kDimension), &zero, 1, &product,
+                      &squares);
+    if (fit.squares) REQUIRE(norm == Approx(double{step[0]} * step[0] * squares).epsilon(1e-4));
+    const double key = (metric == Metric::kL2 ? norm : 0) + double{encoder.factor()} * product;
+    const double difference = NaiveDistance(metric, query, vector) - key;
+    if (row == 0) first = difference;
+    // Codes are off by half a step at most: 0.014 in most values.
+    const double errors = std::sqrt(wide * wide * 0.014 * 0.014 + kDimension * 0.014 * 0.014);
+    const double apart = std::sqrt(NaiveDistance(Metric::kL2, query, vector));
+    const double reach = metric == Metric::kL2 ? 2 * apart + errors : 75 + 3.5 * wide;
+    REQUIRE(std::abs(difference - first) < 1.5 * reach * errors);
   }
 }
 
