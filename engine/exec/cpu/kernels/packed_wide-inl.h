@@ -17,8 +17,22 @@ constexpr int64_t kWideParts = kWideColumns / 32;
 constexpr int kWidePanels = 2;
 // By two panels: 12 integer and 12 float sums, and 8 registers for what they are made of.
 constexpr int kWideTile = 6;
-constexpr int64_t kWideTokens =
-    252;  // a block of whole tiles, whose activations the second cache holds
+constexpr int64_t kWideTokens = 252;  // a block of whole tiles: their quants fit the second cache
+
+// Once unpacked, kinds differ in their scales and minimums alone: the one that stands for them.
+constexpr PackedKind WideKind(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::k6BitK:
+      return PackedKind::k6BitK;
+    case PackedKind::k4BitMin:
+    case PackedKind::k8BitMin:
+    case PackedKind::k4BitK:
+    case PackedKind::k8BitK:
+      return PackedKind::k8BitMin;
+    default:
+      return PackedKind::k8Bit;
+  }
+}
 
 // The workspace of one thread.
 struct WideSpace {
@@ -150,8 +164,8 @@ static void WideTile(const PackedTile& x, int64_t token, int64_t part, int64_t p
 }
 
 template <PackedKind kKind, int kPanels>
-static BATON_INLINE void WideStretch(PackedTile x, int64_t tokens, int64_t part, int64_t parts,
-                                     WideSpace& space) {
+static void WideStretch(PackedTile x, int64_t tokens, int64_t part, int64_t parts,
+                        WideSpace& space) {
   int64_t t = 0;
   for (; t + kWideTile <= tokens; t += kWideTile, x = x.Behind(kWideTile)) {
     WideTile<kKind, kPanels, kWideTile>(x, t, part, parts, space);
@@ -195,9 +209,9 @@ static void PackedWideOf(const PackedMatmulArgs& args) {
                                    space.scaled_sums[t]);
         }
         if (panels == kWidePanels) {
-          WideStretch<kKind, kWidePanels>(x, tokens, part, parts, space);
+          WideStretch<WideKind(kKind), kWidePanels>(x, tokens, part, parts, space);
         } else {
-          WideStretch<kKind, 1>(x, tokens, part, parts, space);
+          WideStretch<WideKind(kKind), 1>(x, tokens, part, parts, space);
         }
       }
       for (int p = 0; p < panels; ++p) {
