@@ -79,7 +79,8 @@ class Product {
       return;
     }
     const QuantisedRows rows = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data()};
-    kernels_.quantise({.x = x_.data(), .m = m, .cols = w_.cols, .out = rows});
+    kernels_.quantise(
+        {.x = x_.data(), .m = m, .cols = w_.cols, .token_begin = 0, .token_end = m, .out = rows});
     kernels_.packed_matmul({.w = packed_.weights(),
                             .x = rows,
                             .y = y_.data(),

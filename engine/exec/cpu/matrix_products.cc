@@ -112,14 +112,8 @@ void MatrixProducts::Multiply(const float* x, int64_t m, std::span<const Product
 
 void MatrixProducts::Quantise(const float* x, int64_t m, int64_t cols) {
   team_.ParallelFor(m, WorkGrain(8 * cols), [&](int64_t begin, int64_t end, int) {
-    const int64_t first = begin * cols;
-    kernels_.quantise({.x = x + first,
-                       .m = end - begin,
-                       .cols = cols,
-                       .out = {.q = quantised_.q + first,
-                               .scales = quantised_.scales + first / 32,
-                               .sums_16 = quantised_.sums_16 + first / 16,
-                               .sums_32 = quantised_.sums_32 + first / 32}});
+    kernels_.quantise(
+        {.x = x, .m = m, .cols = cols, .token_begin = begin, .token_end = end, .out = quantised_});
   });
 }
 

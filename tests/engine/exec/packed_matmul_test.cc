@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "engine/exec/cpu/kernels/kernels.h"
@@ -31,20 +32,41 @@ std::vector<float> RandomVector(int64_t count, std::mt19937& random) {
 
 // Activations in 8 bits, with their memory.
 struct Activations {
-  Activations(const CpuKernels& kernels, const float* x, int64_t m, int64_t cols)
-      : q(static_cast<size_t>(m * cols)),
+  Activations(const CpuKernels& kernels, const float* x, int64_t tokens, int64_t columns)
+      : m(tokens),
+        cols(columns),
+        q(static_cast<size_t>(m * cols)),
         scales(static_cast<size_t>(m * cols / 32)),
         sums_16(static_cast<size_t>(m * cols / 16)),
         sums_32(static_cast<size_t>(m * cols / 32)),
         rows{q.data(), scales.data(), sums_16.data(), sums_32.data()} {
-    kernels.quantise({.x = x, .m = m, .cols = cols, .out = rows});
+    // In two goes, cut where no tile need end.
+    for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, m / 3}, {m / 3, m}}) {
+      kernels.quantise(
+          {.x = x, .m = m, .cols = cols, .token_begin = begin, .token_end = end, .out = rows});
+    }
+  }
+  // Where the i-th of a token's `each` numbers in all stands, side by side with its tile's.
+  size_t Index(int64_t token, int64_t i, int64_t each) const {
+    const ActivationTile tile = TileOf(token, m);
+    return static_cast<size_t>(tile.first * each + i * tile.tokens + token - tile.first);
+  }
+  int8_t Quant(int64_t token, int64_t column) const {
+    return q[Index(token, column / 4, cols / 4) * 4 + static_cast<size_t>(column % 4)];
   }
   // As the kernels read it back.
   std::vector<float> Dequantised() const {
-    std::vector<float> x(q.size());
-    for (size_t i = 0; i < x.size(); ++i) x[i] = scales[i / 32] * static_cast<float>(q[i]);
+    std::vector<float> x;
+    for (int64_t token = 0; token < m; ++token) {
+      for (int64_t column = 0; column < cols; ++column) {
+        x.push_back(scales[Index(token, column / 32, cols / 32)] *
+                    static_cast<float>(Quant(token, column)));
+      }
+    }
     return x;
   }
+  int64_t m;
+  int64_t cols;
   std::vector<int8_t> q;
   std::vector<float> scales;
   std::vector<int32_t> sums_16;
@@ -74,24 +96,28 @@ TEST_CASE("activations are rounded to the nearest of 255 values") {
   if (levels.empty()) return;
   const CpuKernels& kernels = KernelsFor(GENERATE_COPY(from_range(levels)));
   std::mt19937 random(kSeed);
-  const int64_t m = 3;
+  const int64_t m = GENERATE(3, 8, 15, 24);
   const int64_t cols = 96;
   std::vector<float> x = RandomVector(m * cols, random);
   std::fill(x.begin() + 32, x.begin() + 64, 0.0f);
   x[100] = 1e6f;
   const Activations activations(kernels, x.data(), m, cols);
   const std::vector<float> back = activations.Dequantised();
-  for (size_t block = 0; block < x.size() / 32; ++block) {
+  for (int64_t block = 0; block < m * cols / 32; ++block) {
+    const int64_t token = block / (cols / 32);
+    const int64_t part = block % (cols / 32);
     float largest = 0;
     int32_t sum = 0;
-    for (size_t i = block * 32; i < (block + 1) * 32; ++i) {
-      largest = std::max(largest, std::abs(x[i]));
-      sum += activations.q[i];
+    for (int64_t c = 0; c < 32; ++c) {
+      largest = std::max(largest, std::abs(x[static_cast<size_t>(block * 32 + c)]));
+      sum += activations.Quant(token, part * 32 + c);
     }
     CAPTURE(block);
-    CHECK(activations.sums_32[block] == sum);
-    CHECK(activations.sums_16[2 * block] + activations.sums_16[2 * block + 1] == sum);
-    for (size_t i = block * 32; i < (block + 1) * 32; ++i) {
+    CHECK(activations.sums_32[activations.Index(token, part, cols / 32)] == sum);
+    CHECK(activations.sums_16[activations.Index(token, 2 * part, cols / 16)] +
+              activations.sums_16[activations.Index(token, 2 * part + 1, cols / 16)] ==
+          sum);
+    for (auto i = static_cast<size_t>(block * 32); i < static_cast<size_t>(block * 32 + 32); ++i) {
       REQUIRE(std::abs(back[i] - x[i]) <= largest / 127 * 0.5001f);
     }
   }

@@ -101,10 +101,32 @@ struct QuantisedRows {
   int32_t* sums_16;  // [m, cols / 16], of 16 columns
   int32_t* sums_32;  // [m, cols / 32], of 32
 };
+// Tokens that a product takes together stand side by side in QuantisedRows: of a tile, q is
+// [cols / 4][tokens][4], the others [..][tokens]. A tile begins where it would in rows.
+struct ActivationTile {
+  int64_t first;
+  int64_t tokens;
+};
+// Tokens from which on panels are unpacked once for all of them, and tiles have one token.
+inline constexpr int64_t kPackedWideFrom = 24;
+inline constexpr int64_t kPackedTokens = 8;
+// The tile of a token, of m in all: as many of kPackedTokens as there are, then 4, 2 and 1.
+inline constexpr ActivationTile TileOf(int64_t token, int64_t m) {
+  if (m >= kPackedWideFrom) return {token, 1};
+  int64_t tokens = kPackedTokens;
+  int64_t first = token / tokens * tokens;
+  while (first + tokens > m) {
+    tokens /= 2;
+    if (token >= first + tokens && first + tokens <= m) first += tokens;
+  }
+  return {first, tokens};
+}
 struct QuantiseArgs {
   const float* x;  // [m, cols]
   int64_t m;
   int64_t cols;  // a multiple of 32
+  int64_t token_begin;
+  int64_t token_end;
   QuantisedRows out;
 };
 
@@ -120,8 +142,6 @@ struct PackedMatmulArgs {
   bool add;            // y += instead of y =
   std::byte* scratch;  // [PackedScratchBytes(cols)]; the caller's thread's own
 };
-// Tokens from which on panels are unpacked once for all of them.
-inline constexpr int64_t kPackedWideFrom = 24;
 inline constexpr int64_t PackedScratchBytes(int64_t cols) {
   const int64_t corrections = kPackedWideFrom * (cols / 16) * int64_t{sizeof(int32_t)};
   const int64_t wide = 120 * 1024;

@@ -8,22 +8,8 @@
 
 namespace baton::BATON_SIMD_NAMESPACE {
 
-// Tokens that meet a panel's block together: their sums, integer and float, fill half of the 32
-// registers, and the block is read once for all of them.
-constexpr int kPackedTokens = 8;
-
-// How far ahead of the arithmetic weights are asked for. The processor asks itself where a block's
-// arithmetic is short, as that of whole bytes.
-constexpr int64_t kPackedAheadBytes = 3072;
-
-template <PackedKind kKind>
-static BATON_INLINE void FetchAhead(const std::byte* block) {
-  if constexpr (kKind == PackedKind::k8Bit) return;
-  for (int64_t i = 0; i < PackedBlockBytes(kKind); i += 64) {
-    __builtin_prefetch(block + kPackedAheadBytes + i, 0, 2);
-  }
-}
-
+// The sums of kTokens tokens, integer and float, fill half of the 32 registers, and a block is read
+// once for all of them.
 template <PackedKind kKind, int kTokens>
 static void PackedPanelTile(const std::byte* panel, const PackedTile& x, float* y, int64_t y_stride,
                             __mmask16 rows, bool add) {
@@ -33,7 +19,6 @@ static void PackedPanelTile(const std::byte* panel, const PackedTile& x, float* 
   for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; ++b) {
     const std::byte* const block = panel + b * PackedBlockBytes(kKind);
-    FetchAhead<kKind>(block);
     PackedBlock<kKind>::Add(block, x, b, sums);
   }
 #pragma GCC unroll 8
@@ -105,28 +90,41 @@ static void PackedMatmul(const PackedMatmulArgs& args) {
   }
 }
 
-// To nearest, ties to even, with the scale that the largest magnitude of 32 asks for.
+// Writes columns [32 * i, 32 * i + 32) of token t of a tile, which begins at `out`. To nearest,
+// ties to even, with the scale that the largest magnitude of the 32 asks for.
+static BATON_INLINE void Quantise32(const float* x, int64_t i, int64_t t, int64_t tokens,
+                                    const QuantisedRows& out) {
+  const __m512 low = _mm512_loadu_ps(x);
+  const __m512 high = _mm512_loadu_ps(x + 16);
+  const float largest =
+      _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
+  const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+  const __m512i q_low = _mm512_cvtps_epi32(_mm512_mul_ps(low, _mm512_set1_ps(inverse)));
+  const __m512i q_high = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(inverse)));
+  alignas(32) int32_t fours[8];
+  _mm_store_si128(reinterpret_cast<__m128i*>(fours), _mm512_cvtsepi32_epi8(q_low));
+  _mm_store_si128(reinterpret_cast<__m128i*>(fours + 4), _mm512_cvtsepi32_epi8(q_high));
+  int8_t* const q = out.q + i * kActivationBlock * tokens + t * 4;
+  for (int64_t g = 0; g < 8; ++g) __builtin_memcpy(q + g * tokens * 4, fours + g, 4);
+  const int32_t sum_low = _mm512_reduce_add_epi32(q_low);
+  const int32_t sum_high = _mm512_reduce_add_epi32(q_high);
+  out.scales[i * tokens + t] = largest / 127.0f;
+  out.sums_16[2 * i * tokens + t] = sum_low;
+  out.sums_16[(2 * i + 1) * tokens + t] = sum_high;
+  out.sums_32[i * tokens + t] = sum_low + sum_high;
+}
+
 static void Quantise(const QuantiseArgs& args) {
-  const int64_t parts = args.m * args.cols / kActivationBlock;
-  for (int64_t i = 0; i < parts; ++i) {
-    const float* const x = args.x + i * kActivationBlock;
-    const __m512 low = _mm512_loadu_ps(x);
-    const __m512 high = _mm512_loadu_ps(x + 16);
-    const float largest =
-        _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
-    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-    const __m512i q_low = _mm512_cvtps_epi32(_mm512_mul_ps(low, _mm512_set1_ps(inverse)));
-    const __m512i q_high = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(inverse)));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(args.out.q + i * kActivationBlock),
-                     _mm512_cvtsepi32_epi8(q_low));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(args.out.q + i * kActivationBlock + 16),
-                     _mm512_cvtsepi32_epi8(q_high));
-    const int32_t sum_low = _mm512_reduce_add_epi32(q_low);
-    const int32_t sum_high = _mm512_reduce_add_epi32(q_high);
-    args.out.scales[i] = largest / 127.0f;
-    args.out.sums_16[2 * i] = sum_low;
-    args.out.sums_16[2 * i + 1] = sum_high;
-    args.out.sums_32[i] = sum_low + sum_high;
+  const int64_t parts = args.cols / kActivationBlock;
+  for (int64_t token = args.token_begin; token < args.token_end; ++token) {
+    const ActivationTile tile = TileOf(token, args.m);
+    const QuantisedRows out = {
+        args.out.q + tile.first * args.cols, args.out.scales + tile.first * parts,
+        args.out.sums_16 + tile.first * parts * 2, args.out.sums_32 + tile.first * parts};
+    for (int64_t i = 0; i < parts; ++i) {
+      Quantise32(args.x + token * args.cols + i * kActivationBlock, i, token - tile.first,
+                 tile.tokens, out);
+    }
   }
 }
 
