@@ -94,6 +94,14 @@ function(baton_test name)
   baton_label_test(${name} ${ARG_LABELS})
 endfunction()
 
+# baton_slow_test(NAME): the cases of a baton_test that are tagged [.slow], as a test of their own
+# that only `./dev test --slow` runs.
+function(baton_slow_test name)
+  add_test(NAME ${name}_slow COMMAND ${name} "[.slow]" WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name}_slow PROPERTIES LABELS slow TIMEOUT 1800)
+  add_dependencies(tests_slow ${name})
+endfunction()
+
 # baton_python_test(NAME SCRIPT x.py ARGS ... LABELS unit): one script, one ctest entry.
 function(baton_python_test name)
   cmake_parse_arguments(ARG "" "SCRIPT" "ARGS;LABELS" ${ARGN})

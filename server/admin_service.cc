@@ -1,13 +1,29 @@
 #include "server/admin_service.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "engine/base/status_macros.h"
+#include "engine/vector/snapshot.h"
 #include "server/translate_admin.h"
 #include "server/translate_inference.h"
 
 namespace baton {
+namespace {
+
+constexpr size_t kProblemsMax = 1000;
+
+void ToProto(const SnapshotInfo& info, v1::Snapshot& proto) {
+  proto.set_name(info.name);
+  proto.set_created_s(info.created_s);
+  proto.set_sequence(info.sequence);
+  proto.set_collections(static_cast<int32_t>(info.collections));
+  proto.set_bytes(info.bytes);
+}
+
+}  // namespace
 
 grpc::ServerUnaryReactor* AdminService::Devices(grpc::CallbackServerContext* context,
                                                 const v1::DevicesRequest*,
@@ -58,6 +74,61 @@ grpc::ServerUnaryReactor* AdminService::UnloadModel(grpc::CallbackServerContext*
                                   ToProto(report, *response->mutable_model());
                                 }));
   }());
+}
+
+grpc::ServerUnaryReactor* AdminService::CreateSnapshot(grpc::CallbackServerContext* context,
+                                                       const v1::CreateSnapshotRequest* request,
+                                                       v1::CreateSnapshotResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kCreateSnapshot, context);
+  snapshots_.Post([this, call, name = request->name(), response] {
+    const auto info = store_.CreateSnapshot(name);
+    if (info.ok()) ToProto(*info, *response->mutable_snapshot());
+    call->Answered(info.status());
+  });
+  return call;
+}
+
+grpc::ServerUnaryReactor* AdminService::ListSnapshots(grpc::CallbackServerContext* context,
+                                                      const v1::ListSnapshotsRequest*,
+                                                      v1::ListSnapshotsResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kListSnapshots, context);
+  snapshots_.Post([this, call, response] {
+    const auto list = store_.ListSnapshots();
+    if (list.ok()) {
+      for (const SnapshotInfo& info : *list) ToProto(info, *response->add_snapshots());
+    }
+    call->Answered(list.status());
+  });
+  return call;
+}
+
+grpc::ServerUnaryReactor* AdminService::DeleteSnapshot(grpc::CallbackServerContext* context,
+                                                       const v1::DeleteSnapshotRequest* request,
+                                                       v1::DeleteSnapshotResponse*) {
+  auto* call = new UnaryCall(parts_, Rpc::kDeleteSnapshot, context);
+  snapshots_.Post(
+      [this, call, name = request->name()] { call->Answered(store_.DeleteSnapshot(name)); });
+  return call;
+}
+
+grpc::ServerUnaryReactor* AdminService::VerifySnapshot(grpc::CallbackServerContext* context,
+                                                       const v1::VerifySnapshotRequest* request,
+                                                       v1::VerifySnapshotResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kVerifySnapshot, context);
+  snapshots_.Post([this, call, name = request->name(), response] {
+    const auto report = name.empty() ? store_.Verify() : store_.VerifySnapshot(name);
+    if (report.ok()) {
+      response->set_collections(static_cast<int32_t>(report->collections));
+      response->set_points(report->points);
+      response->set_segments(static_cast<int32_t>(report->segments));
+      response->set_bytes(report->bytes);
+      for (size_t i = 0; i < std::min(report->problems.size(), kProblemsMax); ++i) {
+        response->add_problems(report->problems[i]);
+      }
+    }
+    call->Answered(report.status());
+  });
+  return call;
 }
 
 }  // namespace baton

@@ -114,7 +114,7 @@ absl::Status App::Build() {
   inference_ = std::make_unique<InferenceService>(parts);
   vector_ = std::make_unique<VectorService>(parts);
   rag_ = std::make_unique<RagService>(parts);
-  admin_ = std::make_unique<AdminService>(parts);
+  admin_ = std::make_unique<AdminService>(parts, *store_);
   RETURN_IF_ERROR(BuildGrpc(grpc_wanted));
 
   SetPhase(absl::OkStatus());

@@ -27,8 +27,12 @@ constexpr std::array<std::string_view, kRpcCount> kNames = {
     "AdminService/Explain",
     "AdminService/LoadModel",
     "AdminService/UnloadModel",
+    "AdminService/CreateSnapshot",
+    "AdminService/ListSnapshots",
+    "AdminService/DeleteSnapshot",
+    "AdminService/VerifySnapshot",
 };
-static_assert(static_cast<size_t>(Rpc::kUnloadModel) + 1 == kRpcCount);
+static_assert(static_cast<size_t>(Rpc::kVerifySnapshot) + 1 == kRpcCount);
 
 }  // namespace
 

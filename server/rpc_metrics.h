@@ -36,8 +36,12 @@ enum class Rpc : uint8_t {
   kExplain,
   kLoadModel,
   kUnloadModel,
+  kCreateSnapshot,
+  kListSnapshots,
+  kDeleteSnapshot,
+  kVerifySnapshot,
 };
-inline constexpr size_t kRpcCount = 23;
+inline constexpr size_t kRpcCount = 27;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

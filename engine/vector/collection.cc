@@ -1,8 +1,10 @@
 #include "engine/vector/collection.h"
 
 #include <algorithm>
+#include <map>
 
 #include "engine/base/check.h"
+#include "engine/vector/dead_rows.h"
 #include "engine/vector/vector_checks.h"
 #include "engine/vector/vector_store.h"
 
@@ -50,13 +52,26 @@ CollectionInfo Collection::Info() const {
   return info;
 }
 
-void Collection::RecoverSegment(std::shared_ptr<Segment> segment) {
+void Collection::RecoverSegment(std::shared_ptr<Segment> segment, int64_t live) {
   ReserveNumber(segment->number());
-  segments_.push_back({.segment = std::move(segment)});
+  segments_.push_back({.segment = std::move(segment), .live = live});
+  points_ += live;
 }
 
 void Collection::ReserveNumber(uint64_t number) {
   next_number_ = std::max(next_number_, number + 1);
+}
+
+void Collection::RecoverDelete(PointId id, WriteSequence sequence) {
+  for (SegmentState& state : segments_) {
+    const std::optional<int64_t> row = state.segment->Find(id);
+    if (!row.has_value() || !state.segment->IsLive(*row)) continue;
+    if (state.segment->data().sequences[*row] >= sequence) continue;
+    state.segment->Kill(*row);
+    state.died = true;
+    --state.live;
+    --points_;
+  }
 }
 
 void Collection::RecoverRow(PointId id, WriteSequence sequence, const float* vector) {
@@ -64,6 +79,7 @@ void Collection::RecoverRow(PointId id, WriteSequence sequence, const float* vec
     const std::optional<int64_t> row = state->segment->Find(id);
     // The same id by another write is another version of the point: that row stays dead.
     if (row.has_value() && state->segment->data().sequences[*row] == sequence) {
+      if (state->segment->IsLive(*row)) return;
       state->segment->Revive(*row);
       ++state->live;
       ++points_;
@@ -73,15 +89,29 @@ void Collection::RecoverRow(PointId id, WriteSequence sequence, const float* vec
   AppendLocked(id, sequence, vector);
 }
 
-std::vector<uint64_t> Collection::FinishRecovery(WriteSequence sequence) {
-  std::vector<uint64_t> useless;
+ManifestChange Collection::WholeManifest(std::vector<PendingWrite>* pending) const {
+  ManifestChange change;
   for (const SegmentState& state : segments_) {
-    if (state.live == 0) useless.push_back(state.segment->number());
+    change.dead.push_back(
+        {.number = state.segment->number(), .dead = EncodeDeadRows(*state.segment)});
   }
-  std::erase_if(segments_, [](const SegmentState& state) { return state.live == 0; });
-  PublishLocked(sequence);
-  return useless;
+  std::map<WriteSequence, std::vector<PointId>> writes;
+  for (const auto& buffer : buffers_) {
+    for (int64_t first = 0; first < buffer->rows();) {
+      const RowBlock block = buffer->Block(first, buffer->rows());
+      for (int64_t i = 0; i < block.count; ++i) {
+        writes[buffer->SequenceOf(first + i)].push_back(block.ids[i]);
+      }
+      first += block.count;
+    }
+  }
+  for (auto& [sequence, ids] : writes) {
+    pending->push_back({.sequence = sequence, .upserts = std::move(ids)});
+  }
+  return change;
 }
+
+void Collection::FinishRecovery(WriteSequence sequence) { PublishLocked(sequence); }
 
 int64_t Collection::CountNew(const std::vector<Point>& points) const {
   const std::lock_guard lock(mutex_);
@@ -158,6 +188,41 @@ std::optional<SealJob> Collection::TakeJob() {
   return job;
 }
 
+ManifestChange Collection::PrepareFinish(const SealJob& job,
+                                         const std::shared_ptr<Segment>& segment,
+                                         uint32_t file_sum) {
+  ManifestChange change;
+  std::vector<std::shared_ptr<const Segment>> changed;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& merged : job.segments) change.removed.push_back(merged->number());
+    for (SegmentState& state : segments_) {
+      const bool merged = std::count(job.segments.begin(), job.segments.end(), state.segment) > 0;
+      if (merged || !state.died) continue;
+      state.died = false;
+      changed.push_back(state.segment);
+    }
+    // Writes from now on stay pending, whatever of them is in the records made below.
+    change.pending_from = sequence_ + 1;
+    for (size_t i = job.buffers.size(); i < buffers_.size(); ++i) {
+      change.pending_from = std::min(change.pending_from, buffers_[i]->first_sequence());
+    }
+    if (segment != nullptr) {
+      for (const auto& [id, sequence] : died_) segment->Delete(id, sequence);
+    }
+  }
+  for (const auto& other : changed) {
+    change.dead.push_back({.number = other->number(), .dead = EncodeDeadRows(*other)});
+  }
+  if (segment != nullptr) {
+    change.added.push_back({.number = segment->number(),
+                            .rows = segment->rows(),
+                            .file_sum = file_sum,
+                            .dead = EncodeDeadRows(*segment)});
+  }
+  return change;
+}
+
 bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment) {
   const std::lock_guard lock(mutex_);
   building_ = false;
@@ -170,9 +235,10 @@ bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment)
   // The job's buffers are the oldest, and only this takes any away.
   buffers_.erase(buffers_.begin(), buffers_.begin() + static_cast<int64_t>(job.buffers.size()));
   if (segment != nullptr) {
-    int64_t live = segment->rows();
-    for (const auto& [id, sequence] : died_) live -= segment->Delete(id, sequence) ? 1 : 0;
-    segments_.push_back({.segment = std::move(segment), .live = live});
+    for (const auto& [id, sequence] : died_) segment->Delete(id, sequence);
+    int64_t live = 0;
+    for (int64_t row = 0; row < segment->rows(); ++row) live += segment->IsLive(row) ? 1 : 0;
+    segments_.push_back({.segment = std::move(segment), .live = live, .died = !died_.empty()});
   }
   died_ = {};
   PublishLocked(sequence_);
@@ -184,6 +250,8 @@ void Collection::AbandonJob() {
   building_ = false;
   resting_ = true;
   died_ = {};
+  // The manifest may not have been told after all.
+  for (SegmentState& state : segments_) state.died = true;
 }
 
 bool Collection::ContainsLocked(PointId id) const {
@@ -202,7 +270,9 @@ bool Collection::DeleteLocked(PointId id, WriteSequence sequence) {
   for (SegmentState& state : segments_) {
     if (deleted) break;
     deleted = state.segment->Delete(id, sequence);
-    if (deleted) --state.live;
+    if (!deleted) continue;
+    --state.live;
+    state.died = true;
   }
   if (!deleted) return false;
   --points_;

@@ -47,14 +47,20 @@ class Collection {
 
   // ---- Recovery: before any other thread knows the collection
 
-  // A segment read from its file, its rows dead. Later ones are preferred where several have a row.
-  void RecoverSegment(std::shared_ptr<Segment> segment);
+  // A segment of the manifest, with so many live rows.
+  void RecoverSegment(std::shared_ptr<Segment> segment, int64_t live);
   // Numbers of new segments will be larger.
   void ReserveNumber(uint64_t number);
-  // A stored point: revived in a segment, or appended to the growing buffer. `vector` as stored.
+  // A pending write deleted or replaced this point: a row of an earlier write is dead.
+  void RecoverDelete(PointId id, WriteSequence sequence);
+  // A point as the database has it: live in the segment that has this row, dead there before or
+  // not, or appended to the growing buffer. `vector` as stored.
   void RecoverRow(PointId id, WriteSequence sequence, const float* vector);
-  // Publishes the first view. Forgets segments without a live row and returns their numbers.
-  std::vector<uint64_t> FinishRecovery(WriteSequence sequence);
+  // What the manifest is to say of all that: dead rows of all segments, and what is in buffers as
+  // writes.
+  ManifestChange WholeManifest(std::vector<PendingWrite>* pending) const;
+  // Publishes the first view.
+  void FinishRecovery(WriteSequence sequence);
 
   // ---- Writing: under the store's commit lock
 
@@ -71,6 +77,10 @@ class Collection {
 
   // Nothing where nothing is to be done. Must be followed by FinishJob or AbandonJob.
   std::optional<SealJob> TakeJob();
+  // What the manifest is to be told before FinishJob, with the segment's file, if there is one.
+  // The dead rows that it lists may be some more than those at the time.
+  ManifestChange PrepareFinish(const SealJob& job, const std::shared_ptr<Segment>& segment,
+                               uint32_t file_sum);
   // Swaps the job's parts for `segment`, built from their live rows; null where they had none.
   // False where the collection was dropped meanwhile.
   bool FinishJob(const SealJob& job, std::shared_ptr<Segment> segment);
@@ -81,6 +91,7 @@ class Collection {
   struct SegmentState {
     std::shared_ptr<Segment> segment;
     int64_t live = 0;
+    bool died = false;  // rows did since the manifest was told of dead ones
   };
 
   void ApplyLocked(const PlacedWrite& placed);

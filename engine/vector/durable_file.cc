@@ -9,11 +9,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <system_error>
 #include <utility>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "rocksdb/file_system.h"
 
 namespace baton {
 namespace {
@@ -34,49 +36,88 @@ absl::Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status SyncDirectory(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return Failed("open directory", path);
-  const absl::Status status = fsync(fd) == 0 ? absl::OkStatus() : Failed("sync directory", path);
-  close(fd);
-  return status;
+// The system's reason is in errno still, where it was the system that failed.
+absl::Status ToStatus(const rocksdb::IOStatus& status, const char* what, const std::string& path) {
+  const int reason = errno;
+  if (status.ok()) return absl::OkStatus();
+  const std::string message = StrCat("cannot ", what, " ", path);
+  if (status.IsNoSpace()) return absl::ResourceExhaustedError(StrCat("disk full: ", message));
+  if (status.IsPathNotFound()) return absl::NotFoundError(StrCat(message, ": ", status.ToString()));
+  if (reason != 0) return absl::ErrnoToStatus(reason, message);
+  return absl::InternalError(StrCat(message, ": ", status.ToString()));
 }
 
-absl::Status WriteAndSync(const std::string& path, std::span<const std::string_view> parts) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return Failed("create", path);
-  absl::Status status;
+absl::Status WriteAndSync(FileLayer& files, const std::string& path,
+                          std::span<const std::string_view> parts) {
+  std::unique_ptr<rocksdb::FSWritableFile> file;
+  errno = 0;
+  RETURN_IF_ERROR(ToStatus(files.NewWritableFile(path, {}, &file, nullptr), "create", path));
   for (const std::string_view part : parts) {
-    status = WriteAll(fd, part, path);
-    if (!status.ok()) break;
+    RETURN_IF_ERROR(ToStatus(file->Append({part.data(), part.size()}, {}, nullptr), "write", path));
   }
-  if (status.ok() && fsync(fd) != 0) status = Failed("sync", path);
-  if (close(fd) != 0 && status.ok()) status = Failed("close", path);
-  return status;
+  RETURN_IF_ERROR(ToStatus(file->Fsync({}, nullptr), "sync", path));
+  return ToStatus(file->Close({}, nullptr), "close", path);
 }
 
 }  // namespace
 
-absl::Status MakeDirectories(const std::string& path) {
+absl::Status MakeDirectories(FileLayer& files, const std::string& path) {
   std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) {
-    return absl::ErrnoToStatus(error.value(), StrCat("cannot make directory ", path));
+  if (std::filesystem::is_directory(path, error)) return absl::OkStatus();
+  if (std::filesystem::exists(path, error)) {
+    return absl::ErrnoToStatus(ENOTDIR, StrCat("cannot make directory ", path));
   }
-  return absl::OkStatus();
+  const std::filesystem::path whole(path);
+  if (!whole.has_filename()) return MakeDirectories(files, whole.parent_path().string());
+  const std::string parent = whole.has_parent_path() ? whole.parent_path().string() : ".";
+  if (!std::filesystem::exists(parent, error)) {
+    const absl::Status made = MakeDirectories(files, parent);
+    if (!made.ok()) {
+      return {made.code(), StrCat("cannot make directory ", path, ": ", made.message())};
+    }
+  }
+  errno = 0;
+  RETURN_IF_ERROR(ToStatus(files.CreateDirIfMissing(path, {}, nullptr), "make directory", path));
+  return SyncDirectory(files, parent);
 }
 
-absl::Status WriteFileDurably(const std::string& directory, const std::string& name,
-                              std::span<const std::string_view> parts) {
+absl::Status SyncDirectory(FileLayer& files, const std::string& path) {
+  std::unique_ptr<rocksdb::FSDirectory> directory;
+  errno = 0;
+  RETURN_IF_ERROR(
+      ToStatus(files.NewDirectory(path, {}, &directory, nullptr), "open directory", path));
+  return ToStatus(directory->Fsync({}, nullptr), "sync directory", path);
+}
+
+absl::StatusOr<std::vector<std::string>> ListDirectory(FileLayer& files, const std::string& path) {
+  std::vector<std::string> names;
+  errno = 0;
+  RETURN_IF_ERROR(ToStatus(files.GetChildren(path, {}, &names, nullptr), "list", path));
+  std::erase_if(names, [](const std::string& name) { return name == "." || name == ".."; });
+  return names;
+}
+
+absl::Status WriteFileDurably(FileLayer& files, const std::string& directory,
+                              const std::string& name, std::span<const std::string_view> parts) {
   const std::string path = StrCat(directory, "/", name);
   const std::string temporary = StrCat(path, ".tmp");
-  absl::Status status = WriteAndSync(temporary, parts);
-  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = Failed("rename", path);
+  absl::Status status = WriteAndSync(files, temporary, parts);
+  if (status.ok()) status = RenameFile(files, temporary, path);
   if (!status.ok()) {
-    unlink(temporary.c_str());
+    RemoveFile(files, temporary).IgnoreError();
     return status;
   }
-  return SyncDirectory(directory);
+  return SyncDirectory(files, directory);
+}
+
+absl::Status RenameFile(FileLayer& files, const std::string& from, const std::string& to) {
+  errno = 0;
+  return ToStatus(files.RenameFile(from, to, {}, nullptr), "rename", from);
+}
+
+absl::Status RemoveFile(FileLayer& files, const std::string& path) {
+  errno = 0;
+  return ToStatus(files.DeleteFile(path, {}, nullptr), "remove", path);
 }
 
 absl::StatusOr<int64_t> FreeDiskBytes(const std::string& path) {

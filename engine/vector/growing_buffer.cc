@@ -38,6 +38,7 @@ void GrowingBuffer::Append(PointId id, const float* vector, WriteSequence sequen
   chunk.deleted_at[i].store(kNeverDeleted, std::memory_order_relaxed);
   const bool inserted = live_rows_.emplace(id, rows_).second;
   BATON_CHECK(inserted);
+  first_sequence_ = std::min(first_sequence_, sequence);
   ++rows_;
 }
 

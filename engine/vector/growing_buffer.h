@@ -26,6 +26,8 @@ class GrowingBuffer {
 
   int64_t rows() const { return rows_; }
   bool full() const { return rows_ == capacity_; }
+  // The least that a row came by; kNeverDeleted where there is none.
+  WriteSequence first_sequence() const { return first_sequence_; }
   int64_t live() const { return static_cast<int64_t>(live_rows_.size()); }
   bool Contains(PointId id) const { return live_rows_.contains(id); }
   // Not when full or when `id` is live here. `vector`: [dimension].
@@ -55,6 +57,7 @@ class GrowingBuffer {
   const int64_t chunk_rows_;
   std::vector<Chunk> chunks_;  // sized once; a chunk's arrays are made with its first row
   int64_t rows_ = 0;
+  WriteSequence first_sequence_ = kNeverDeleted;
   absl::flat_hash_map<PointId, int64_t> live_rows_;
 };
 

@@ -11,26 +11,35 @@
 #include "engine/base/strings.h"
 #include "engine/vector/byte_codec.h"
 #include "engine/vector/durable_file.h"
+#include "engine/vector/log_check.h"
 #include "engine/vector/payload_codec.h"
 #include "engine/vector/vector_checks.h"
 #include "engine/vector/vector_store.h"
 #include "rocksdb/db.h"
+#include "rocksdb/env.h"
+#include "rocksdb/file_system.h"
+#include "rocksdb/listener.h"
 #include "rocksdb/table.h"
+#include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
 
 namespace baton {
 namespace {
 
-constexpr uint32_t kFormatVersion = 1;
+constexpr uint32_t kFormatVersion = 2;
+// Without a manifest: points were looked through at every start.
+constexpr uint32_t kFormatWithoutManifest = 1;
 constexpr char kFormatKey[] = "M";
 constexpr char kNextCollectionKey[] = "N";
 constexpr char kSequenceKey[] = "S";
+constexpr char kIncompleteKey[] = "F";
+constexpr char kResumedKey[] = "R";
 
-absl::Status ToStatus(const rocksdb::Status& status, const char* what) {
+absl::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message = StrCat(what, ": ", status.ToString());
   if (status.IsNoSpace()) return absl::ResourceExhaustedError(StrCat("disk full: ", message));
-  if (status.IsCorruption()) return absl::DataLossError(message);
+  if (status.IsCorruption() || status.IsPathNotFound()) return absl::DataLossError(message);
   if (status.IsBusy() || status.IsTryAgain()) return absl::UnavailableError(message);
   return absl::InternalError(message);
 }
@@ -53,6 +62,42 @@ std::string PointKey(char kind, uint32_t collection_id, PointId id) {
   std::string key = CollectionKey(kind, collection_id);
   AppendBigEndian(key, id);
   return key;
+}
+
+// What a collection's own keys start with.
+constexpr char kCollectionKinds[] = {'V', 'P', 'G', 'D', 'U'};
+
+std::string EncodeSegment(const StoredSegment& segment) {
+  std::string out;
+  AppendNumber(out, segment.rows);
+  AppendNumber(out, segment.file_sum);
+  return out;
+}
+
+std::string EncodePending(std::span<const PointId> upserts, std::span<const PointId> deletes) {
+  std::string out;
+  AppendNumber(out, static_cast<uint32_t>(upserts.size()));
+  for (const PointId id : upserts) AppendNumber(out, id);
+  for (const PointId id : deletes) AppendNumber(out, id);
+  return out;
+}
+
+bool DecodePending(std::string_view value, PendingWrite* write) {
+  ByteReader reader(value);
+  const auto upserts = reader.Take<uint32_t>();
+  if (!upserts.has_value() || value.size() % sizeof(PointId) != sizeof(uint32_t)) return false;
+  while (const auto id = reader.Take<PointId>()) {
+    (write->upserts.size() < *upserts ? write->upserts : write->deletes).push_back(*id);
+  }
+  return write->upserts.size() == *upserts;
+}
+
+// The number at the end of a key that starts with CollectionKey.
+std::optional<uint64_t> NumberInKey(std::string_view key) {
+  ByteReader reader(key.substr(std::min(key.size(), CollectionKey('G', 0).size())));
+  const std::optional<uint64_t> number = reader.Take<uint64_t>();
+  if (!number.has_value() || !reader.at_end()) return std::nullopt;
+  return __builtin_bswap64(*number);
 }
 
 std::string EncodeNumber(uint64_t value) {
@@ -122,16 +167,12 @@ absl::Status DamagedPoint(PointId id, const char* what) {
   return absl::DataLossError(StrCat("the stored ", what, " of point ", id, " is damaged"));
 }
 
-rocksdb::Options DbOptions(const VectorOptions& options) {
+rocksdb::Options DbOptions() {
   rocksdb::Options db;
   db.create_if_missing = true;
   db.paranoid_checks = true;
-  // With every write synced, only the last record can be torn; damage before it must be reported,
-  // not cut off. Without, a crash of the machine may tear more: then keep all before the first
-  // tear.
-  db.wal_recovery_mode = options.fsync == "always"
-                             ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords
-                             : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // Up to the first tear: FindLogDamage has seen to it that nothing acknowledged is behind it.
+  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   db.compression = rocksdb::kNoCompression;  // floats do not compress
   db.write_buffer_size = 32 << 20;
   db.max_total_wal_size = 128 << 20;
@@ -139,13 +180,38 @@ rocksdb::Options DbOptions(const VectorOptions& options) {
   db.max_open_files = 512;
   db.keep_log_file_num = 2;
   db.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  // Apply resumes, so that what failed is over when the next write is tried.
+  db.max_bgerror_resume_count = 0;
+  db.avoid_flush_during_shutdown = true;  // the log has all that counts
   return db;
 }
 
 }  // namespace
 
-PointDb::PointDb(const VectorOptions& options, std::string directory)
-    : options_(options), directory_(std::move(directory)) {}
+// What RocksDB tells of itself.
+struct PointDb::Listener : rocksdb::EventListener {
+  // Resuming is Resume's, when a write is tried.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status*) override {
+    if (reason == rocksdb::BackgroundErrorReason::kWriteCallback) log_failed = true;
+  }
+  void OnMemTableSealed(const rocksdb::MemTableInfo&) override { memory_is_empty = true; }
+
+  // RocksDB begins a new log only with something to flush.
+  std::atomic<bool> memory_is_empty = true;
+  std::atomic<bool> log_failed = false;
+};
+
+PointDb::PointDb(const VectorOptions& options, std::string directory,
+                 std::shared_ptr<FileLayer> files)
+    : options_(options),
+      directory_(std::move(directory)),
+      files_(std::move(files)),
+      env_(rocksdb::NewCompositeEnv(ResumableFiles(files_))),
+      listener_(std::make_shared<Listener>()) {}
 
 PointDb::~PointDb() {
   if (sync_thread_.joinable()) {
@@ -157,7 +223,7 @@ PointDb::~PointDb() {
     sync_thread_.join();
   }
   if (db_ == nullptr) return;
-  if (const absl::Status status = Sync(); !status.ok()) {
+  if (const absl::Status status = failed_ ? absl::OkStatus() : Sync(); !status.ok()) {
     Log().warn("vector store: while closing: {}", status.ToString());
   }
   const rocksdb::Status closed = db_->Close();
@@ -165,17 +231,88 @@ PointDb::~PointDb() {
 }
 
 absl::StatusOr<std::unique_ptr<PointDb>> PointDb::Open(const VectorOptions& options,
-                                                       const std::string& directory) {
-  std::unique_ptr<PointDb> db(new PointDb(options, directory));
-  rocksdb::DB* raw = nullptr;
-  RETURN_IF_ERROR(ToStatus(rocksdb::DB::Open(DbOptions(options), directory, &raw),
-                           StrCat("cannot open the database in ", directory).c_str()));
-  db->db_.reset(raw);
+                                                       const std::string& directory,
+                                                       const std::string& damaged_directory,
+                                                       std::shared_ptr<FileLayer> files) {
+  std::unique_ptr<PointDb> db(new PointDb(options, directory, std::move(files)));
+  RETURN_IF_ERROR(db->OpenDatabase(damaged_directory));
   RETURN_IF_ERROR(db->Load());
   if (options.fsync == "interval") {
     db->sync_thread_ = std::thread([self = db.get()] { self->SyncPeriodically(); });
   }
   return db;
+}
+
+absl::StatusOr<std::unique_ptr<PointDb>> PointDb::OpenForReading(const VectorOptions& options,
+                                                                 const std::string& directory,
+                                                                 std::shared_ptr<FileLayer> files) {
+  std::unique_ptr<PointDb> db(new PointDb(options, directory, std::move(files)));
+  rocksdb::Options db_options = DbOptions();
+  db_options.create_if_missing = false;
+  db_options.env = db->env_.get();
+  rocksdb::DB* raw = nullptr;
+  RETURN_IF_ERROR(ToStatus(rocksdb::DB::OpenForReadOnly(db_options, directory, &raw),
+                           StrCat("cannot open the database in ", directory)));
+  db->db_.reset(raw);
+  db->writable_ = absl::FailedPreconditionError(
+      StrCat("the database in ", directory, " is opened for reading"));
+  RETURN_IF_ERROR(db->Load());
+  return db;
+}
+
+absl::Status PointDb::OpenDatabase(const std::string& damaged_directory) {
+  rocksdb::Options db_options = DbOptions();
+  db_options.env = env_.get();
+  db_options.listeners = {listener_};
+  const std::string what = StrCat("cannot open the database in ", directory_);
+  rocksdb::DB* raw = nullptr;
+  ASSIGN_OR_RETURN(std::optional<LogDamage> damage,
+                   FindLogDamage(*files_, directory_, options_.fsync == "always"));
+  if (damage.has_value()) {
+    db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
+    RETURN_IF_ERROR(ToStatus(rocksdb::DB::OpenForReadOnly(db_options, directory_, &raw), what));
+    db_.reset(raw);
+    // A log that failed and was replaced may wait for its removal still: its writes are in tables.
+    uint64_t oldest_needed = 0;
+    db_->GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &oldest_needed);
+    const bool needed = damage->number >= oldest_needed;
+    if (needed && !options_.repair) {
+      writable_ = absl::FailedPreconditionError(
+          StrCat("the store is read-only: the write-ahead log ", damage->path,
+                 " is damaged at byte ", damage->offset,
+                 "; to give up the damaged writes, start batond with --vector.repair=true"));
+      Log().error("vector store: {}", writable_.ToString());
+      return absl::OkStatus();
+    }
+    db_.reset();
+    if (needed) {
+      RETURN_IF_ERROR(KeepDamagedLogs(damaged_directory));
+      Log().warn(
+          "vector store: the write-ahead log {} is damaged at byte {}: giving up what it "
+          "does not tell any more; a copy is in {}",
+          damage->path, damage->offset, damaged_directory);
+    } else {
+      db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+    }
+  }
+  RETURN_IF_ERROR(ToStatus(rocksdb::DB::Open(db_options, directory_, &raw), what));
+  db_.reset(raw);
+  return absl::OkStatus();
+}
+
+absl::Status PointDb::KeepDamagedLogs(const std::string& damaged_directory) const {
+  RETURN_IF_ERROR(MakeDirectories(*files_, damaged_directory));
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(*files_, directory_));
+  for (const std::string& name : names) {
+    if (!name.ends_with(".log")) continue;
+    std::string log;
+    const std::string path = StrCat(directory_, "/", name);
+    RETURN_IF_ERROR(ToStatus(rocksdb::ReadFileToString(files_.get(), path, &log),
+                             StrCat("cannot read ", path)));
+    const std::string_view part = log;
+    RETURN_IF_ERROR(WriteFileDurably(*files_, damaged_directory, name, std::span(&part, 1)));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status PointDb::Load() {
@@ -203,6 +340,14 @@ absl::Status PointDb::Load() {
     rocksdb::WriteBatch batch;
     batch.Put(kFormatKey, EncodeNumber(kFormatVersion));
     return Apply(batch);
+  }
+  uint64_t incomplete = 0;
+  RETURN_IF_ERROR(read_number(kIncompleteKey, &incomplete));
+  manifest_is_complete_ = incomplete == 0 && format == kFormatVersion;
+  if (format == kFormatWithoutManifest) {
+    Log().info("vector store: bringing the database in {} from format {} to {}", directory_, format,
+               kFormatVersion);
+    return absl::OkStatus();
   }
   if (format != kFormatVersion) {
     return absl::FailedPreconditionError(StrCat("the database in ", directory_, " has format ",
@@ -302,7 +447,7 @@ absl::StatusOr<uint32_t> PointDb::CreateCollection(const CollectionSpec& spec,
 absl::Status PointDb::DropCollection(uint32_t collection_id) {
   rocksdb::WriteBatch batch;
   batch.Delete(CollectionKey('C', collection_id));
-  for (const char kind : {'V', 'P'}) {
+  for (const char kind : kCollectionKinds) {
     batch.DeleteRange(CollectionKey(kind, collection_id), CollectionKey(kind, collection_id + 1));
   }
   return Apply(batch);
@@ -311,6 +456,7 @@ absl::Status PointDb::DropCollection(uint32_t collection_id) {
 absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
   rocksdb::WriteBatch batch;
   bool grows = false;
+  std::vector<PointId> ids;
   for (PlacedWrite& placed : writes) {
     placed.sequence = ++last_sequence_;
     for (const PointId id : placed.write->deletes) {
@@ -323,11 +469,138 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
       batch.Put(PointKey('P', placed.collection_id, point.id), EncodePayload(point.payload));
       grows = true;
     }
+    if (!options_.graph_files) continue;
+    ids.clear();
+    for (const Point& point : placed.write->upserts) ids.push_back(point.id);
+    batch.Put(PointKey('U', placed.collection_id, placed.sequence),
+              EncodePending(ids, placed.write->deletes));
   }
   batch.Put(kSequenceKey, EncodeNumber(last_sequence_));
   // Deletes may use the reserve: they are how room is made.
   if (grows) RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   return Apply(batch);
+}
+
+absl::StatusOr<std::vector<StoredSegment>> PointDb::Segments(uint32_t collection_id) const {
+  std::vector<StoredSegment> segments;
+  const std::string prefix = CollectionKey('G', collection_id);
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+    const std::optional<uint64_t> number = NumberInKey(it->key().ToStringView());
+    ByteReader reader(it->value().ToStringView());
+    const auto rows = reader.Take<int64_t>();
+    const auto sum = reader.Take<uint32_t>();
+    if (!number.has_value() || !sum.has_value() || !reader.at_end()) {
+      return absl::DataLossError("the manifest's record of a segment is damaged");
+    }
+    StoredSegment segment{.number = *number, .rows = *rows, .file_sum = *sum};
+    RETURN_IF_ERROR(ToStatus(db_->Get({}, PointKey('D', collection_id, *number), &segment.dead),
+                             "cannot read the dead rows of a segment"));
+    segments.push_back(std::move(segment));
+  }
+  RETURN_IF_ERROR(ToStatus(it->status(), "cannot read the manifest"));
+  return segments;
+}
+
+absl::StatusOr<std::vector<PendingWrite>> PointDb::Pending(uint32_t collection_id) const {
+  std::vector<PendingWrite> writes;
+  const std::string prefix = CollectionKey('U', collection_id);
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+    const std::optional<uint64_t> sequence = NumberInKey(it->key().ToStringView());
+    PendingWrite write;
+    if (!sequence.has_value() || !DecodePending(it->value().ToStringView(), &write)) {
+      return absl::DataLossError("the record of a pending write is damaged");
+    }
+    write.sequence = *sequence;
+    writes.push_back(std::move(write));
+  }
+  RETURN_IF_ERROR(ToStatus(it->status(), "cannot read the pending writes"));
+  return writes;
+}
+
+absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
+                                  RowVisitor visit) const {
+  // As many at a time as RocksDB reads well together.
+  constexpr size_t kAtOnce = 256;
+  std::vector<float> vector;
+  for (size_t first = 0; first < ids.size(); first += kAtOnce) {
+    const std::span<const PointId> some = ids.subspan(first, std::min(kAtOnce, ids.size() - first));
+    std::vector<std::string> keys;
+    for (const PointId id : some) keys.push_back(PointKey('V', collection.id, id));
+    const std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
+    std::vector<rocksdb::PinnableSlice> values(some.size());
+    std::vector<rocksdb::Status> statuses(some.size());
+    db_->MultiGet({}, db_->DefaultColumnFamily(), some.size(), slices.data(), values.data(),
+                  statuses.data());
+    for (size_t i = 0; i < some.size(); ++i) {
+      if (statuses[i].IsNotFound()) continue;
+      RETURN_IF_ERROR(ToStatus(statuses[i], "cannot read a vector"));
+      WriteSequence sequence = 0;
+      if (!DecodeVector(values[i].ToStringView(), collection.spec.dimension, &sequence, vector)) {
+        return DamagedPoint(some[i], "vector");
+      }
+      RETURN_IF_ERROR(visit(some[i], sequence, vector.data()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PointDb::CheckExists(uint32_t collection_id) const {
+  std::string ignored;
+  const rocksdb::Status status = db_->Get({}, CollectionKey('C', collection_id), &ignored);
+  if (status.IsNotFound()) return absl::NotFoundError("the collection was dropped");
+  return ToStatus(status, "cannot read a collection");
+}
+
+void PointDb::AddToBatch(uint32_t collection_id, const ManifestChange& change,
+                         rocksdb::WriteBatch& batch) const {
+  for (const uint64_t number : change.removed) {
+    batch.Delete(PointKey('G', collection_id, number));
+    batch.Delete(PointKey('D', collection_id, number));
+  }
+  for (const StoredSegment& segment : change.added) {
+    batch.Put(PointKey('G', collection_id, segment.number), EncodeSegment(segment));
+    batch.Put(PointKey('D', collection_id, segment.number), segment.dead);
+  }
+  for (const StoredSegment& segment : change.dead) {
+    batch.Put(PointKey('D', collection_id, segment.number), segment.dead);
+  }
+  batch.DeleteRange(CollectionKey('U', collection_id),
+                    PointKey('U', collection_id, change.pending_from));
+}
+
+absl::Status PointDb::ChangeManifest(uint32_t collection_id, const ManifestChange& change) {
+  rocksdb::WriteBatch batch;
+  AddToBatch(collection_id, change, batch);
+  const std::lock_guard lock(write_mutex_);
+  RETURN_IF_ERROR(CheckExists(collection_id));
+  return ApplyLocked(batch, /*sync=*/true);
+}
+
+absl::Status PointDb::ReplaceManifest(uint32_t collection_id, const ManifestChange& change,
+                                      std::span<const PendingWrite> pending) {
+  rocksdb::WriteBatch batch;
+  AddToBatch(collection_id, change, batch);
+  batch.DeleteRange(CollectionKey('U', collection_id), CollectionKey('U', collection_id + 1));
+  for (const PendingWrite& write : pending) {
+    batch.Put(PointKey('U', collection_id, write.sequence),
+              EncodePending(write.upserts, write.deletes));
+  }
+  return Apply(batch, /*sync=*/true);
+}
+
+absl::Status PointDb::SetManifestComplete(bool complete) {
+  rocksdb::WriteBatch batch;
+  batch.Put(kFormatKey, EncodeNumber(kFormatVersion));
+  if (complete) {
+    batch.Delete(kIncompleteKey);
+  } else {
+    batch.Put(kIncompleteKey, EncodeNumber(1));
+  }
+  RETURN_IF_ERROR(Apply(batch, /*sync=*/true));
+  manifest_is_complete_ = complete;
+  return absl::OkStatus();
 }
 
 absl::Status PointDb::CheckFreeSpace(size_t batch_bytes) const {
@@ -339,22 +612,96 @@ absl::Status PointDb::CheckFreeSpace(size_t batch_bytes) const {
              needed_bytes, " (vector.disk_reserve_mb is ", options_.disk_reserve_mb, ")"));
 }
 
-absl::Status PointDb::Apply(rocksdb::WriteBatch& batch) {
-  if (failed_) {
-    // A failed write leaves RocksDB read-only until it is resumed, which needs room on the disk.
-    RETURN_IF_ERROR(ToStatus(db_->Resume(), "the database does not take writes"));
-    failed_ = false;
-    Log().info("vector store: writing resumed");
-  }
-  rocksdb::WriteOptions write;
-  write.sync = options_.fsync == "always";
-  const rocksdb::Status status = db_->Write(write, &batch);
-  failed_ = !status.ok();
-  if (failed_) Log().error("vector store: write failed: {}", status.ToString());
-  return ToStatus(status, "cannot write to the database");
+absl::Status PointDb::Apply(rocksdb::WriteBatch& batch, bool sync) {
+  const std::lock_guard lock(write_mutex_);
+  return ApplyLocked(batch, sync);
 }
 
-absl::Status PointDb::Sync() const { return ToStatus(db_->SyncWAL(), "cannot sync the database"); }
+absl::Status PointDb::ApplyLocked(rocksdb::WriteBatch& batch, bool sync) {
+  RETURN_IF_ERROR(writable_);
+  if (failed_) {
+    if (const absl::Status resumed = Resume(); !resumed.ok()) {
+      return {failure_.code(), StrCat(failure_.message(), "; since then: ", resumed.message())};
+    }
+  }
+  rocksdb::WriteOptions write;
+  write.sync = sync || options_.fsync == "always";
+  rocksdb::Status status = HaveSomethingToFlush();
+  if (status.ok()) status = db_->Write(write, &batch);
+  if (!write.sync) unsynced_ = true;
+  if (status.ok()) return absl::OkStatus();
+  failure_ = ToStatus(status, "cannot write to the database");
+  failed_ = true;
+  Log().error("vector store: {}", failure_.ToString());
+  return failure_;
+}
+
+absl::Status PointDb::CreateCheckpoint(const std::string& directory) {
+  const std::lock_guard lock(write_mutex_);
+  if (failed_) RETURN_IF_ERROR(Resume());
+  rocksdb::Checkpoint* raw = nullptr;
+  RETURN_IF_ERROR(
+      ToStatus(rocksdb::Checkpoint::Create(db_.get(), &raw), "cannot make a checkpoint"));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+  return ToStatus(checkpoint->CreateCheckpoint(directory), "cannot make a checkpoint");
+}
+
+absl::Status PointDb::VerifyChecksums() const {
+  return ToStatus(db_->VerifyChecksum(), "the database is damaged");
+}
+
+absl::Status PointDb::Resume() {
+  const auto log_number = [this](uint64_t* number) -> absl::Status {
+    std::unique_ptr<rocksdb::LogFile> log;
+    RETURN_IF_ERROR(ToStatus(db_->GetCurrentWalFile(&log), "cannot look at the log"));
+    *number = log->LogNumber();
+    return absl::OkStatus();
+  };
+  uint64_t failed_log = 0;
+  uint64_t log = 0;
+  RETURN_IF_ERROR(log_number(&failed_log));
+  // A failed write leaves RocksDB read-only until it is resumed, which needs room on the disk: what
+  // is in memory is written to a table, and a new log is begun.
+  RETURN_IF_ERROR(ToStatus(db_->Resume(), "the database does not take writes"));
+  RETURN_IF_ERROR(log_number(&log));
+  // One that failed must not be written to again: RocksDB's own checks would end the process.
+  if (log == failed_log && listener_->log_failed) {
+    return absl::UnavailableError(
+        "the database does not take writes: its log cannot be replaced while batond runs");
+  }
+  listener_->log_failed = false;
+  failed_ = false;
+  Log().info("vector store: writing resumed");
+  return absl::OkStatus();
+}
+
+rocksdb::Status PointDb::HaveSomethingToFlush() {
+  if (!listener_->memory_is_empty.exchange(false)) return rocksdb::Status::OK();
+  rocksdb::WriteBatch something;
+  something.Put(kResumedKey, "");
+  rocksdb::WriteOptions unlogged;
+  unlogged.disableWAL = true;
+  rocksdb::Status status = db_->Write(unlogged, &something);
+  if (!status.ok()) listener_->memory_is_empty = true;
+  return status;
+}
+
+absl::Status PointDb::Sync() {
+  // A log that failed must not be touched again: RocksDB's own checks would end the process.
+  if (failed_) return absl::UnavailableError("cannot sync the database: a write failed before");
+  if (!writable_.ok() || !unsynced_.exchange(false)) return absl::OkStatus();
+  // A write of nothing rather than SyncWAL: it waits its turn among the writes, and stays in the
+  // log as a mark of how far it was synced (FindLogDamage).
+  rocksdb::WriteBatch nothing;
+  rocksdb::WriteOptions write;
+  write.sync = true;
+  const rocksdb::Status status = db_->Write(write, &nothing);
+  if (status.ok()) return absl::OkStatus();
+  const std::lock_guard lock(write_mutex_);
+  failure_ = ToStatus(status, "cannot sync the database");
+  failed_ = true;
+  return failure_;
+}
 
 void PointDb::SyncPeriodically() {
   const auto interval = std::chrono::milliseconds(options_.fsync_interval_ms);

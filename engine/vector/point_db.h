@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -14,10 +15,13 @@
 #include "absl/status/statusor.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
+#include "engine/vector/file_layer.h"
 #include "engine/vector/vector_options.h"
 
 namespace rocksdb {
 class DB;
+class Env;
+class Status;
 class WriteBatch;
 }  // namespace rocksdb
 
@@ -42,29 +46,78 @@ struct PlacedWrite {
   WriteResult* result = nullptr;
 };
 
+// A segment as the manifest has it: with it, the segment's file is part of the truth.
+struct StoredSegment {
+  uint64_t number = 0;
+  int64_t rows = 0;
+  uint32_t file_sum = 0;  // SegmentFile::sum
+  std::string dead;  // DeadRows; of all writes before ManifestChange::pending_from, at the least
+};
+
+// What becomes true at once when segments are sealed or merged.
+struct ManifestChange {
+  std::vector<StoredSegment> added;
+  std::vector<StoredSegment> dead;  // of segments that stay: number and dead rows alone
+  std::vector<uint64_t> removed;
+  WriteSequence pending_from = 0;  // writes before it are all in segments
+};
+
+// A write that may not be in segments: what it wrote and deleted.
+struct PendingWrite {
+  WriteSequence sequence = 0;
+  std::vector<PointId> upserts;
+  std::vector<PointId> deletes;
+};
+
 // The database of all collections, in RocksDB. Keys, numbers big-endian so that they sort:
 //   M                        format version
 //   N                        the next collection id
 //   S                        the last write sequence
+//   R                        something, for HaveSomethingToFlush
+//   F                        there while G and U do not tell all: points are to be looked through
 //   C collection_id          StoredCollection
 //   V collection_id point_id u64 sequence, then the vector as the client sent it
 //   P collection_id point_id payload; there for every point
-// Threads: the methods that write exclude each other by the caller's lock; reading is anybody's.
+//   G collection_id number   the manifest: a segment, without its dead rows
+//   D collection_id number   its dead rows
+//   U collection_id sequence PendingWrite: what is to be replayed over the segments
+// Threads: the methods that write points and collections exclude each other by the caller's lock;
+// ChangeManifest, Sync and reading are anybody's.
 class PointDb {
  public:
-  // `directory` exists. DATA_LOSS for corruption; after a crash, a torn last record is none.
+  // `directory` exists. DATA_LOSS for corruption, naming the file; after a crash, a torn last write
+  // is none. Where the write-ahead log is damaged before its end, the database is read-only: it
+  // tells what is whole. With VectorOptions::repair that becomes the truth, and the damaged log is
+  // copied to `damaged_directory` first.
   static absl::StatusOr<std::unique_ptr<PointDb>> Open(const VectorOptions& options,
-                                                       const std::string& directory);
+                                                       const std::string& directory,
+                                                       const std::string& damaged_directory,
+                                                       std::shared_ptr<FileLayer> files);
+  // One that nothing writes to, as a snapshot's.
+  static absl::StatusOr<std::unique_ptr<PointDb>> OpenForReading(const VectorOptions& options,
+                                                                 const std::string& directory,
+                                                                 std::shared_ptr<FileLayer> files);
   ~PointDb();
   PointDb(const PointDb&) = delete;
   PointDb& operator=(const PointDb&) = delete;
 
   WriteSequence last_sequence() const { return last_sequence_; }
+  // OK, or what every write is refused with: FAILED_PRECONDITION, which names the damaged file and
+  // how to repair it.
+  const absl::Status& writable() const { return writable_; }
   absl::StatusOr<std::vector<StoredCollection>> Collections() const;
   using RowVisitor =
       absl::FunctionRef<absl::Status(PointId id, WriteSequence sequence, const float* vector)>;
   // By ascending id. `vector` is [dimension] and valid during the call.
   absl::Status ForEachVector(const StoredCollection& collection, RowVisitor visit) const;
+  // The manifest of a collection, by number, and its writes since, by sequence.
+  absl::StatusOr<std::vector<StoredSegment>> Segments(uint32_t collection_id) const;
+  absl::StatusOr<std::vector<PendingWrite>> Pending(uint32_t collection_id) const;
+  // Whether those tell all about all collections.
+  bool manifest_is_complete() const { return manifest_is_complete_; }
+  // The vectors of these points, as stored; visited in the order asked, missing ones left out.
+  absl::Status ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
+                           RowVisitor visit) const;
   // As VectorStore::Get.
   absl::StatusOr<std::vector<Point>> Get(uint32_t collection_id, int32_t dimension,
                                          std::span<const PointId> ids, bool with_vectors,
@@ -77,22 +130,53 @@ class PointDb {
   absl::Status DropCollection(uint32_t collection_id);
   // All writes in one batch. Numbers them from last_sequence() + 1.
   absl::Status Commit(std::span<PlacedWrite> writes);
+  // Durable on return, all or nothing, and with it every write before. NOT_FOUND where the
+  // collection was dropped.
+  absl::Status ChangeManifest(uint32_t collection_id, const ManifestChange& change);
+  // The same in place of all the collection's pending writes: these are all there are.
+  absl::Status ReplaceManifest(uint32_t collection_id, const ManifestChange& change,
+                               std::span<const PendingWrite> pending);
+  // After ReplaceManifest of all collections; or, where no manifest will be kept, before the first
+  // write.
+  absl::Status SetManifestComplete(bool complete);
+  // The database as it is now, as another one in `directory`, which does not exist.
+  absl::Status CreateCheckpoint(const std::string& directory);
+  // Reads all tables. DATA_LOSS names the one that is damaged.
+  absl::Status VerifyChecksums() const;
   // What was committed before survives a crash of the machine, whatever the fsync policy.
-  absl::Status Sync() const;
+  absl::Status Sync();
 
  private:
-  PointDb(const VectorOptions& options, std::string directory);
+  PointDb(const VectorOptions& options, std::string directory, std::shared_ptr<FileLayer> files);
   absl::Status Load();
+  void AddToBatch(uint32_t collection_id, const ManifestChange& change,
+                  rocksdb::WriteBatch& batch) const;
+  absl::Status CheckExists(uint32_t collection_id) const;
   absl::Status CheckFreeSpace(size_t batch_bytes) const;
-  absl::Status Apply(rocksdb::WriteBatch& batch);
+  absl::Status Apply(rocksdb::WriteBatch& batch, bool sync = false);
+  absl::Status ApplyLocked(rocksdb::WriteBatch& batch, bool sync);
+  // Both under write_mutex_. Resume: UNAVAILABLE where only a new process can write again.
+  absl::Status Resume();
+  rocksdb::Status HaveSomethingToFlush();
   void SyncPeriodically();
+  absl::Status OpenDatabase(const std::string& damaged_directory);
+  absl::Status KeepDamagedLogs(const std::string& damaged_directory) const;
 
   const VectorOptions options_;
   const std::string directory_;
+  const std::shared_ptr<FileLayer> files_;
+  std::unique_ptr<rocksdb::Env> env_;
+  struct Listener;
+  const std::shared_ptr<Listener> listener_;
   std::unique_ptr<rocksdb::DB> db_;
   WriteSequence last_sequence_ = 0;
   uint32_t next_collection_id_ = 1;
-  bool failed_ = false;  // the last write failed: RocksDB may want to be resumed first
+  absl::Status writable_;
+  bool manifest_is_complete_ = true;
+  std::mutex write_mutex_;              // one batch at a time
+  absl::Status failure_;                // of the last write that failed; guarded by write_mutex_
+  std::atomic<bool> failed_ = false;    // a write failed: RocksDB may want to be resumed first
+  std::atomic<bool> unsynced_ = false;  // something was written since the last sync
 
   std::mutex sync_mutex_;
   std::condition_variable stop_sync_;

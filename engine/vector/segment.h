@@ -5,9 +5,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/vector/collection_view.h"
+#include "engine/vector/mapped_file.h"
 #include "engine/vector/sealed_graph.h"
 
 namespace baton {
@@ -46,6 +48,14 @@ class Segment {
   Segment& operator=(const Segment&) = delete;
 
   uint64_t number() const { return number_; }
+  // Where rows are read from a file: that.
+  void set_file(std::shared_ptr<const MappedFile> file) { file_ = std::move(file); }
+  bool has_file() const { return file_ != nullptr; }
+  // Whether what was read of the file may be wrong. Any thread may find out.
+  bool unreadable() const {
+    return damaged_.load(std::memory_order_relaxed) || (file_ != nullptr && file_->unreadable());
+  }
+  void MarkDamaged() const { damaged_ = true; }
   int64_t rows() const { return std::ssize(rows_.ids); }
   const SegmentArrays& data() const { return rows_; }
   const SealedGraph& graph() const { return *graph_; }
@@ -53,9 +63,13 @@ class Segment {
   // The row of `id`, live or not.
   std::optional<int64_t> Find(PointId id) const;
   bool Contains(PointId id) const;  // and it is live
+  bool IsLive(int64_t row) const {
+    return deleted_at_[row].load(std::memory_order_relaxed) == kNeverDeleted;
+  }
   // False where no live row has this id.
   bool Delete(PointId id, WriteSequence sequence);
-  // While recovering: a row that was constructed dead is live after all.
+  // While recovering: a row that was constructed live is dead; the reverse.
+  void Kill(int64_t row) { deleted_at_[row].store(0, std::memory_order_relaxed); }
   void Revive(int64_t row) { deleted_at_[row].store(kNeverDeleted, std::memory_order_relaxed); }
 
   // Rows [first, first + count). `vectors` may be null: then ReadVectors tells them.
@@ -71,6 +85,8 @@ class Segment {
           std::unique_ptr<SealedGraph>&& graph, bool live);
 
   const uint64_t number_;
+  std::shared_ptr<const MappedFile> file_;  // set before anybody else knows the segment
+  mutable std::atomic<bool> damaged_ = false;
   const int32_t dimension_;
   const std::shared_ptr<const void> owner_;
   const SegmentArrays rows_;

@@ -1,7 +1,6 @@
 #include "engine/vector/segment_builder.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/vector/durable_file.h"
 #include "engine/vector/segment_file.h"
 
 namespace baton {
@@ -77,8 +77,10 @@ SegmentRows CopyRows(const std::vector<RowRef>& refs, int32_t dimension) {
 
 }  // namespace
 
-SegmentBuilder::SegmentBuilder(std::string directory, const PointDb& db, Lister collections)
+SegmentBuilder::SegmentBuilder(std::string directory, std::shared_ptr<FileLayer> files, PointDb& db,
+                               Lister collections)
     : directory_(std::move(directory)),
+      files_(std::move(files)),
       db_(db),
       collections_(std::move(collections)),
       thread_([this] { Run(); }) {}
@@ -139,21 +141,54 @@ bool SegmentBuilder::SealOne(Collection& collection) {
     collection.AbandonJob();
     return true;
   }
-  const bool has_file = segment == nullptr || WriteFile(collection, *segment);
-  if (has_file && segment != nullptr) TakeFromFile(collection, &segment);
+  if (const absl::Status status = Store(collection, *job, &segment); !status.ok()) {
+    if (!absl::IsNotFound(status)) {
+      Log().warn(
+          "collection {}: cannot store a segment, what it would hold is searched exactly: {}",
+          collection.spec().name, status.ToString());
+    }
+    // One that could not be named stays: after a crash the manifest may turn out to name it.
+    if (absl::IsNotFound(status) && segment != nullptr) RemoveFile(collection, job->number);
+    collection.AbandonJob();
+    return true;
+  }
   const bool finished = collection.FinishJob(*job, segment);
   if (!finished && segment != nullptr) RemoveFile(collection, segment->number());
-  // Without the new file, the old ones still save building at the next start.
-  if (finished && has_file) {
-    for (const auto& merged : job->segments) RemoveFile(collection, merged->number());
-  }
+  for (const auto& merged : job->segments) RemoveFile(collection, merged->number());
   return true;
+}
+
+absl::Status SegmentBuilder::Store(Collection& collection, const SealJob& job,
+                                   std::shared_ptr<Segment>* segment) const {
+  if (directory_.empty()) return absl::OkStatus();
+  uint32_t sum = 0;
+  if (*segment != nullptr) {
+    const SegmentFileName name{.collection_id = collection.id(), .number = (*segment)->number()};
+    ASSIGN_OR_RETURN(
+        sum, WriteSegmentFile(*files_, directory_, collection.id(), collection.spec(), **segment));
+    ASSIGN_OR_RETURN(SegmentFile file, ReadSegmentFile(directory_, name, collection.spec(), true));
+    *segment = std::move(file.segment);
+  }
+  // The file and its name are on the disk: now the manifest may name it.
+  return db_.ChangeManifest(collection.id(), collection.PrepareFinish(job, *segment, sum));
 }
 
 absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const SealJob& job,
                                           std::shared_ptr<Segment>* segment) const {
   const CollectionSpec& spec = collection.spec();
   SegmentRows rows = CopyRows(LiveRows(job, spec.dimension), spec.dimension);
+  // A new file must not get what an old one does not tell any more.
+  for (const auto& merged : job.segments) {
+    if (!merged->has_file() || directory_.empty()) continue;
+    const SegmentFileName name{.collection_id = collection.id(), .number = merged->number()};
+    absl::Status status = VerifySegmentFile(directory_, name, [this] {
+      return stopping_ ? absl::CancelledError("closing") : absl::OkStatus();
+    });
+    if (status.ok() && merged->unreadable()) status = absl::DataLossError("it cannot be read");
+    if (status.ok()) continue;
+    if (!absl::IsCancelled(status)) merged->MarkDamaged();
+    return status;
+  }
   if (rows.count() == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(
       std::unique_ptr<SealedGraph> graph,
@@ -163,38 +198,12 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
   return absl::OkStatus();
 }
 
-bool SegmentBuilder::WriteFile(const Collection& collection, const Segment& segment) const {
-  if (directory_.empty()) return true;
-  // The file must not know a write that the database forgets in a crash of the machine: its number
-  // would be given to another write.
-  absl::Status status = db_.Sync();
-  if (status.ok())
-    status = WriteSegmentFile(directory_, collection.id(), collection.spec(), segment);
-  if (!status.ok()) {
-    Log().warn(
-        "collection {}: a graph is kept in memory only, and built again at the next start: {}",
-        collection.spec().name, status.ToString());
-  }
-  return status.ok();
-}
-
-void SegmentBuilder::TakeFromFile(const Collection& collection,
-                                  std::shared_ptr<Segment>* segment) const {
-  if (directory_.empty()) return;
-  const SegmentFileName name{.collection_id = collection.id(), .number = (*segment)->number()};
-  auto read = ReadSegmentFile(directory_, name, collection.spec(), /*live=*/true);
-  if (read.ok()) {
-    *segment = *std::move(read);
-    return;
-  }
-  Log().warn("collection {}: a segment stays in memory: {}", collection.spec().name,
-             read.status().ToString());
-}
-
 void SegmentBuilder::RemoveFile(const Collection& collection, uint64_t number) const {
   if (directory_.empty()) return;
   const SegmentFileName name{.collection_id = collection.id(), .number = number};
-  unlink(StrCat(directory_, "/", name.ToString()).c_str());
+  // What stays is removed at the next start.
+  const std::lock_guard lock(files_mutex_);
+  baton::RemoveFile(*files_, StrCat(directory_, "/", name.ToString())).IgnoreError();
 }
 
 }  // namespace baton

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "engine/vector/collection.h"
+#include "engine/vector/file_layer.h"
 #include "engine/vector/point_db.h"
 
 namespace baton {
@@ -22,7 +23,8 @@ class SegmentBuilder {
   using Lister = std::function<std::vector<std::shared_ptr<Collection>>()>;
 
   // Files go to `directory`; none are written where it is empty. `db` outlives the builder.
-  SegmentBuilder(std::string directory, const PointDb& db, Lister collections);
+  SegmentBuilder(std::string directory, std::shared_ptr<FileLayer> files, PointDb& db,
+                 Lister collections);
   // Abandons what is being built.
   ~SegmentBuilder();
   SegmentBuilder(const SegmentBuilder&) = delete;
@@ -30,6 +32,8 @@ class SegmentBuilder {
 
   // There may be work. Never blocks.
   void Wake();
+  // While it lives, no segment file that the manifest names or named is removed.
+  std::unique_lock<std::mutex> KeepFiles() { return std::unique_lock(files_mutex_); }
   // Blocks until all work known now is done. Any thread but the builder's.
   void WaitUntilIdle();
 
@@ -39,16 +43,19 @@ class SegmentBuilder {
   bool SealOne(Collection& collection);
   absl::Status BuildSegment(const Collection& collection, const SealJob& job,
                             std::shared_ptr<Segment>* segment) const;
-  bool WriteFile(const Collection& collection, const Segment& segment) const;
-  // Leaves the vectors to the page cache.
-  void TakeFromFile(const Collection& collection, std::shared_ptr<Segment>* segment) const;
+  // Writes the segment's file and has the manifest name it; the segment is then read from there,
+  // which leaves its vectors to the page cache.
+  absl::Status Store(Collection& collection, const SealJob& job,
+                     std::shared_ptr<Segment>* segment) const;
   void RemoveFile(const Collection& collection, uint64_t number) const;
 
   const std::string directory_;
-  const PointDb& db_;
+  const std::shared_ptr<FileLayer> files_;
+  PointDb& db_;
   const Lister collections_;
   std::atomic<bool> stopping_ = false;
 
+  mutable std::mutex files_mutex_;  // held to remove files; no other is taken under it
   std::mutex mutex_;
   std::condition_variable changed_;
   bool woken_ = false;

@@ -13,9 +13,9 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/vector/checksum.h"
 #include "engine/vector/durable_file.h"
 #include "engine/vector/mapped_file.h"
-#include "rocksdb/file_checksum.h"
 
 namespace baton {
 namespace {
@@ -24,7 +24,7 @@ static_assert(std::endian::native == std::endian::little, "the header is written
 
 struct Header {
   std::array<char, 8> magic = {'B', 'A', 'T', 'O', 'N', 'S', 'E', 'G'};
-  uint32_t version = 2;  // 1: the graph as hnswlib has it
+  uint32_t version = 3;  // 1: the graph as hnswlib has it; 2: one checksum
   uint32_t collection_id = 0;
   uint64_t number = 0;
   int32_t dimension = 0;
@@ -50,28 +50,44 @@ struct Parts {
     sequences = place(header.rows * static_cast<int64_t>(sizeof(WriteSequence)));
     vectors = place(header.vector_rows * header.dimension * static_cast<int64_t>(sizeof(float)));
     graph = place(header.graph_bytes);
-    checksum = at;
+    sums = at;
+    blocks = (sums + kSegmentBlockBytes - 1) / kSegmentBlockBytes;
+    end = sums + (blocks + 1) * static_cast<int64_t>(sizeof(uint32_t));
   }
   static constexpr int64_t kAlignment = 64;
-  int64_t ids, sequences, vectors, graph, checksum;
+  int64_t ids, sequences, vectors, graph, sums, blocks, end;
 };
 
-constexpr int64_t kChecksumBytes = 4;
 constexpr int64_t kRowsMax = INT32_MAX;
 
-// RocksDB's CRC-32C, which uses the processor's instruction for it.
-class Checksum {
+// The sums of a file's blocks, as its parts are added.
+class BlockSums {
  public:
-  Checksum()
-      : generator_(rocksdb::GetFileChecksumGenCrc32cFactory()->CreateFileChecksumGenerator({})) {}
-  void Add(std::string_view bytes) { generator_->Update(bytes.data(), bytes.size()); }
-  std::string Finish() {  // 4 bytes
-    generator_->Finalize();
-    return generator_->GetChecksum();
+  void Add(std::string_view part) {
+    while (!part.empty()) {
+      const std::string_view some =
+          part.substr(0, static_cast<size_t>(kSegmentBlockBytes) - filled_);
+      checksum_.Add(some);
+      filled_ += some.size();
+      part.remove_prefix(some.size());
+      if (filled_ == static_cast<size_t>(kSegmentBlockBytes)) EndBlock();
+    }
+  }
+  std::vector<uint32_t> Finish() {
+    if (filled_ > 0) EndBlock();
+    return std::move(sums_);
   }
 
  private:
-  std::unique_ptr<rocksdb::FileChecksumGenerator> generator_;
+  void EndBlock() {
+    sums_.push_back(checksum_.Finish());
+    checksum_ = Checksum();
+    filled_ = 0;
+  }
+
+  Checksum checksum_;
+  size_t filled_ = 0;
+  std::vector<uint32_t> sums_;
 };
 
 template <class T>
@@ -90,7 +106,7 @@ Header HeaderFor(const SegmentFileName& name, const CollectionSpec& spec) {
   return header;
 }
 
-absl::Status Damaged(const std::string& path, const char* what) {
+absl::Status Damaged(const std::string& path, std::string_view what) {
   return absl::DataLossError(StrCat(path, " is damaged: ", what));
 }
 
@@ -109,7 +125,7 @@ absl::Status CheckHeader(const Header& header, Header expected, int64_t file_byt
     return Damaged(path, "sizes in its header");
   }
   // No overflow: rows < 2^31, dimension <= 2^16.
-  if (file_bytes != Parts(header).checksum + kChecksumBytes) {
+  if (file_bytes != Parts(header).end) {
     return Damaged(path, "its size is not what its header says");
   }
   return absl::OkStatus();
@@ -118,6 +134,48 @@ absl::Status CheckHeader(const Header& header, Header expected, int64_t file_byt
 bool StrictlyAscending(std::span<const PointId> ids) {
   return std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>()) == ids.end();
 }
+
+// What every write looks at, and what is needed to get all else from the database.
+struct InMemory {
+  std::vector<PointId> ids;
+  std::vector<WriteSequence> sequences;
+};
+
+// A file's bytes and the sums that they should have.
+struct Sums {
+  std::string_view text;
+  Parts parts;
+
+  uint32_t At(int64_t i) const {
+    uint32_t sum = 0;
+    std::memcpy(&sum, text.data() + parts.sums + i * static_cast<int64_t>(sizeof(sum)),
+                sizeof(sum));
+    return sum;
+  }
+  uint32_t last() const { return At(parts.blocks); }
+  absl::Status CheckThemselves(const std::string& path) const {
+    const auto bytes = static_cast<size_t>(parts.blocks) * sizeof(uint32_t);
+    if (ChecksumOf(text.substr(static_cast<size_t>(parts.sums), bytes)) == last()) {
+      return absl::OkStatus();
+    }
+    return Damaged(path, "checksum of the checksums");
+  }
+  absl::Status CheckBlock(int64_t block, const std::string& path) const {
+    const int64_t begin = block * kSegmentBlockBytes;
+    const int64_t end = std::min(begin + kSegmentBlockBytes, parts.sums);
+    const std::string_view bytes =
+        text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    if (ChecksumOf(bytes) == At(block)) return absl::OkStatus();
+    return Damaged(path, StrCat("checksum of the block at byte ", begin));
+  }
+  // All blocks that have a byte of [begin, end).
+  absl::Status CheckPart(int64_t begin, int64_t end, const std::string& path) const {
+    for (int64_t block = begin / kSegmentBlockBytes; block * kSegmentBlockBytes < end; ++block) {
+      RETURN_IF_ERROR(CheckBlock(block, path));
+    }
+    return absl::OkStatus();
+  }
+};
 
 }  // namespace
 
@@ -136,8 +194,9 @@ bool SegmentFileName::Parse(const std::string& name, SegmentFileName* out) {
   return name == out->ToString();
 }
 
-absl::Status WriteSegmentFile(const std::string& directory, uint32_t collection_id,
-                              const CollectionSpec& spec, const Segment& segment) {
+absl::StatusOr<uint32_t> WriteSegmentFile(FileLayer& files, const std::string& directory,
+                                          uint32_t collection_id, const CollectionSpec& spec,
+                                          const Segment& segment) {
   const SegmentFileName name{.collection_id = collection_id, .number = segment.number()};
   const SegmentArrays& rows = segment.data();
   const std::span<const std::byte> graph = segment.graph().bytes();
@@ -155,16 +214,19 @@ absl::Status WriteSegmentFile(const std::string& directory, uint32_t collection_
     parts.push_back(part);
     parts.emplace_back(kZeros, -part.size() % Parts::kAlignment);
   }
-  Checksum checksum;
-  for (const std::string_view part : parts) checksum.Add(part);
-  const std::string sum = checksum.Finish();
-  parts.push_back(sum);
-  return WriteFileDurably(directory, name.ToString(), parts);
+  BlockSums block_sums;
+  for (const std::string_view part : parts) block_sums.Add(part);
+  const std::vector<uint32_t> sums = block_sums.Finish();
+  parts.push_back(BytesOf(std::span<const uint32_t>(sums)));
+  const uint32_t sum = ChecksumOf(parts.back());
+  parts.push_back(BytesOf(std::span<const uint32_t>(&sum, 1)));
+  RETURN_IF_ERROR(WriteFileDurably(files, directory, name.ToString(), parts));
+  return sum;
 }
 
-absl::StatusOr<std::shared_ptr<Segment>> ReadSegmentFile(const std::string& directory,
-                                                         const SegmentFileName& name,
-                                                         const CollectionSpec& spec, bool live) {
+absl::StatusOr<SegmentFile> ReadSegmentFile(const std::string& directory,
+                                            const SegmentFileName& name, const CollectionSpec& spec,
+                                            bool live) {
   const std::string path = StrCat(directory, "/", name.ToString());
   ASSIGN_OR_RETURN(MappedFile opened, MappedFile::Open(path));
   const auto file = std::make_shared<MappedFile>(std::move(opened));
@@ -174,22 +236,25 @@ absl::StatusOr<std::shared_ptr<Segment>> ReadSegmentFile(const std::string& dire
   std::memcpy(&header, bytes.data(), sizeof(header));
   RETURN_IF_ERROR(CheckHeader(header, HeaderFor(name, spec), std::ssize(bytes), path));
 
-  const Parts parts(header);
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  const auto sum_at = static_cast<size_t>(parts.checksum);
-  Checksum checksum;
-  checksum.Add(text.substr(0, sum_at));
-  if (text.substr(sum_at) != checksum.Finish()) return Damaged(path, "checksum");
-
+  const Sums sums{.text = {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                  .parts = Parts(header)};
+  const Parts& parts = sums.parts;
+  RETURN_IF_ERROR(sums.CheckThemselves(path));
+  RETURN_IF_ERROR(sums.CheckPart(0, parts.vectors, path));
   const auto row_count = static_cast<size_t>(header.rows);
-  SegmentArrays rows;
-  rows.ids = {reinterpret_cast<const PointId*>(bytes.data() + parts.ids), row_count};
-  rows.sequences = {reinterpret_cast<const WriteSequence*>(bytes.data() + parts.sequences),
-                    row_count};
+  const auto memory = std::make_shared<InMemory>();
+  const auto* const ids = reinterpret_cast<const PointId*>(bytes.data() + parts.ids);
+  memory->ids.assign(ids, ids + row_count);
+  const auto* const sequences =
+      reinterpret_cast<const WriteSequence*>(bytes.data() + parts.sequences);
+  memory->sequences.assign(sequences, sequences + row_count);
+  SegmentArrays rows{.ids = memory->ids, .sequences = memory->sequences};
   if (header.vector_rows > 0) {
     rows.vectors = reinterpret_cast<const float*>(bytes.data() + parts.vectors);
   }
   if (!StrictlyAscending(rows.ids)) return Damaged(path, "order of ids");
+  file->ReadSoon(parts.graph, header.graph_bytes);
+  RETURN_IF_ERROR(sums.CheckPart(parts.graph, parts.sums, path));
   HugeBuffer graph_bytes(static_cast<size_t>(header.graph_bytes));
   std::memcpy(graph_bytes.data(), bytes.data() + parts.graph, graph_bytes.size());
   ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph,
@@ -200,9 +265,55 @@ absl::StatusOr<std::shared_ptr<Segment>> ReadSegmentFile(const std::string& dire
                                       .m = spec.hnsw_m,
                                       .ef_construction = spec.hnsw_ef_construction},
                                      std::move(graph_bytes)));
+  if (file->unreadable()) return Damaged(path, "it cannot be read");
   file->ReadRarely();
   file->ReadNoMore(parts.graph, header.graph_bytes);
-  return std::make_shared<Segment>(name.number, spec.dimension, rows, file, std::move(graph), live);
+  auto segment =
+      std::make_shared<Segment>(name.number, spec.dimension, rows, memory, std::move(graph), live);
+  segment->set_file(file);
+  return SegmentFile{.segment = std::move(segment), .sum = sums.last()};
+}
+
+absl::StatusOr<SegmentDamage> FindSegmentDamage(const std::string& directory,
+                                                const SegmentFileName& name,
+                                                absl::FunctionRef<absl::Status()> poll) {
+  const std::string path = StrCat(directory, "/", name.ToString());
+  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  const std::span<const std::byte> bytes = file.bytes();
+  Header header;
+  if (bytes.size() < sizeof(header)) return Damaged(path, "it ends early");
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  // The sizes as they lie; all else is under a checksum.
+  CollectionSpec spec{.dimension = header.dimension,
+                      .metric = static_cast<Metric>(header.metric),
+                      .hnsw_m = header.hnsw_m,
+                      .hnsw_ef_construction = header.hnsw_ef_construction};
+  if (header.dimension < 1 || header.dimension > 1 << 16) return Damaged(path, "header");
+  RETURN_IF_ERROR(CheckHeader(header, HeaderFor(name, spec), std::ssize(bytes), path));
+  const Sums sums{.text = {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                  .parts = Parts(header)};
+  RETURN_IF_ERROR(sums.CheckThemselves(path));
+  SegmentDamage damage;
+  const int64_t row_bytes = header.dimension * static_cast<int64_t>(sizeof(float));
+  for (int64_t block = 0; block < sums.parts.blocks; ++block) {
+    RETURN_IF_ERROR(poll());
+    const absl::Status status = sums.CheckBlock(block, path);
+    if (file.unreadable()) return Damaged(path, "it cannot be read");
+    if (status.ok()) continue;
+    if (damage.status.ok()) damage.status = status;
+    const int64_t begin = block * kSegmentBlockBytes - sums.parts.vectors;
+    const int64_t first = std::clamp<int64_t>(begin / row_bytes, 0, header.vector_rows);
+    const int64_t end = std::clamp<int64_t>(
+        (begin + kSegmentBlockBytes + row_bytes - 1) / row_bytes, 0, header.vector_rows);
+    if (begin + kSegmentBlockBytes > 0 && first < end) damage.rows.emplace_back(first, end);
+  }
+  return damage;
+}
+
+absl::Status VerifySegmentFile(const std::string& directory, const SegmentFileName& name,
+                               absl::FunctionRef<absl::Status()> poll) {
+  ASSIGN_OR_RETURN(const SegmentDamage damage, FindSegmentDamage(directory, name, poll));
+  return damage.status;
 }
 
 }  // namespace baton

@@ -20,6 +20,8 @@ struct VectorOptions {
   int64_t segment_points_max = 1 << 20;
   bool graph_files = true;
   int64_t disk_reserve_mb = 64;
+  bool repair = false;
+  std::string restore;
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -42,6 +44,11 @@ struct VectorOptions {
       "keep segments with their graphs in files; false: rebuild every graph at start");
     v("disk_reserve_mb", disk_reserve_mb, Range{0, 1 << 20},
       "writes are refused while the disk of data_dir has less free space, MiB");
+    v("repair", repair, AnyValue{},
+      "give up writes that a damaged write-ahead log does not tell any more, and take new ones; "
+      "the damaged log is kept in data_dir/damaged");
+    v("restore", restore, AnyValue{},
+      "a snapshot's directory, which becomes the store of an empty data_dir");
   }
 };
 

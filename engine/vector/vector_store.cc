@@ -1,10 +1,6 @@
 #include "engine/vector/vector_store.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -13,22 +9,18 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/collection.h"
+#include "engine/vector/dead_rows.h"
 #include "engine/vector/durable_file.h"
 #include "engine/vector/point_db.h"
+#include "engine/vector/scrubber.h"
+#include "engine/vector/segment.h"
 #include "engine/vector/segment_builder.h"
 #include "engine/vector/segment_file.h"
+#include "engine/vector/snapshot.h"
 #include "engine/vector/vector_checks.h"
 
 namespace baton {
 namespace {
-
-// What is under data_dir, besides the lock.
-std::string DatabaseDirectory(const VectorOptions& options) {
-  return StrCat(options.data_dir, "/points");
-}
-std::string SegmentDirectory(const VectorOptions& options) {
-  return StrCat(options.data_dir, "/segments");
-}
 
 absl::Status UnknownCollection(const std::string& name) {
   return absl::NotFoundError(StrCat("collection \"", name, "\" does not exist"));
@@ -52,105 +44,186 @@ void DropSuperseded(Write& write) {
   std::erase_if(write.deletes, [&seen](PointId id) { return !seen.insert(id).second; });
 }
 
-// The segment files in a directory, by number.
-absl::StatusOr<std::vector<SegmentFileName>> ListSegmentFiles(const std::string& directory) {
-  std::vector<SegmentFileName> names;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
-       it.increment(error)) {
+// The segment files in a directory.
+absl::StatusOr<std::vector<SegmentFileName>> ListSegmentFiles(FileLayer& files,
+                                                              const std::string& directory) {
+  std::vector<SegmentFileName> found;
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(files, directory));
+  for (const std::string& text : names) {
     SegmentFileName name;
-    if (SegmentFileName::Parse(it->path().filename().string(), &name)) names.push_back(name);
+    if (SegmentFileName::Parse(text, &name)) found.push_back(name);
   }
-  if (error) {
-    return absl::ErrnoToStatus(error.value(), StrCat("cannot list ", directory));
-  }
-  std::sort(names.begin(), names.end(),
-            [](const SegmentFileName& a, const SegmentFileName& b) { return a.number < b.number; });
-  return names;
-}
-
-// Files that were being written when the daemon was killed.
-void RemoveTemporaryFiles(const std::string& directory) {
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
-       it.increment(error)) {
-    if (it->path().extension() == ".tmp") unlink(it->path().c_str());
-  }
+  return found;
 }
 
 }  // namespace
 
-VectorStore::VectorStore(const VectorOptions& options, Metrics& metrics)
+VectorStore::VectorStore(const VectorOptions& options, Metrics& metrics,
+                         std::shared_ptr<FileLayer> files)
     : options_(options),
+      files_(std::move(files)),
       metrics_(metrics),
       points_written_(metrics.Counter(MetricId::kPointsWritten)),
       commit_seconds_(metrics.Histogram(MetricId::kWriteCommitSeconds)) {}
 
-VectorStore::~VectorStore() = default;
+VectorStore::~VectorStore() { scrubber_.reset(); }
 
 absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptions& options,
-                                                               Metrics& metrics) {
+                                                               Metrics& metrics,
+                                                               std::shared_ptr<FileLayer> files) {
   if (options.data_dir.empty()) {
     return absl::InvalidArgumentError("vector.data_dir is empty: it must name a directory");
   }
-  std::unique_ptr<VectorStore> store(new VectorStore(options, metrics));
-  RETURN_IF_ERROR(MakeDirectories(options.data_dir));
+  if (files == nullptr) files = SystemFiles();
+  std::unique_ptr<VectorStore> store(new VectorStore(options, metrics, files));
+  RETURN_IF_ERROR(MakeDirectories(*files, options.data_dir));
   ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options.data_dir));
   store->lock_ = std::make_unique<DirectoryLock>(std::move(lock));
-  RETURN_IF_ERROR(MakeDirectories(DatabaseDirectory(options)));
-  RETURN_IF_ERROR(MakeDirectories(SegmentDirectory(options)));
-  ASSIGN_OR_RETURN(store->db_, PointDb::Open(options, DatabaseDirectory(options)));
+  if (!options.restore.empty()) RETURN_IF_ERROR(RestoreSnapshot(options, *files));
+  store->snapshots_ = std::make_unique<Snapshots>(options, files);
+  RETURN_IF_ERROR(store->snapshots_->RemoveLeftovers());
+  RETURN_IF_ERROR(MakeDirectories(*files, DatabaseDirectory(options.data_dir)));
+  RETURN_IF_ERROR(MakeDirectories(*files, SegmentDirectory(options.data_dir)));
+  ASSIGN_OR_RETURN(store->db_, PointDb::Open(options, DatabaseDirectory(options.data_dir),
+                                             StrCat(options.data_dir, "/damaged"), files));
   RETURN_IF_ERROR(store->Recover());
+  const bool has_files = options.graph_files && store->db_->writable().ok();
   store->builder_ = std::make_unique<SegmentBuilder>(
-      options.graph_files ? SegmentDirectory(options) : "", *store->db_,
+      has_files ? SegmentDirectory(options.data_dir) : "", files, *store->db_,
       [self = store.get()] { return self->Collections(); });
   store->builder_->Wake();
+  store->scrubber_ = std::make_unique<Scrubber>(
+      SegmentDirectory(options.data_dir), [self = store.get()] { return self->Collections(); },
+      [self = store.get()](const std::string& collection, std::span<const PointId> ids) {
+        return self->WriteAgain(collection, ids);
+      });
   return store;
 }
 
 absl::Status VectorStore::Recover() {
   const TimeUs start_us = SystemClock().NowUs();
-  const std::string directory = SegmentDirectory(options_);
-  const auto remove = [&directory](const SegmentFileName& name) {
-    unlink(StrCat(directory, "/", name.ToString()).c_str());
-  };
-  RemoveTemporaryFiles(directory);
-  ASSIGN_OR_RETURN(std::vector<SegmentFileName> files, ListSegmentFiles(directory));
+  const bool keep_manifest = options_.graph_files && db_->writable().ok();
+  // Before the first write that it is not told of.
+  if (!options_.graph_files && db_->writable().ok() && db_->manifest_is_complete()) {
+    RETURN_IF_ERROR(db_->SetManifestComplete(false));
+  }
+  absl::flat_hash_set<std::string> used;
   ASSIGN_OR_RETURN(const std::vector<StoredCollection> stored, db_->Collections());
   for (const StoredCollection& record : stored) {
     auto collection = std::make_shared<Collection>(record, options_, metrics_);
-    for (const SegmentFileName& name : files) {
-      if (name.collection_id != record.id) continue;
-      collection->ReserveNumber(name.number);
-      if (!options_.graph_files) continue;
-      auto segment = ReadSegmentFile(directory, name, record.spec);
-      if (segment.ok()) {
-        collection->RecoverSegment(std::move(*segment));
-      } else {
-        Log().warn("collection {}: building a graph again: {}", record.spec.name,
-                   segment.status().ToString());
-        remove(name);
-      }
+    ASSIGN_OR_RETURN(const bool whole, RecoverSegments(record, *collection, used));
+    if (whole && db_->manifest_is_complete()) {
+      RETURN_IF_ERROR(ReplayPending(record, *collection));
+    } else {
+      RETURN_IF_ERROR(db_->ForEachVector(
+          record, [&collection](PointId id, WriteSequence sequence, const float* vector) {
+            collection->RecoverRow(id, sequence, vector);
+            return absl::OkStatus();
+          }));
+      if (keep_manifest) RETURN_IF_ERROR(StoreManifest(record, *collection));
     }
-    std::erase_if(
-        files, [&record](const SegmentFileName& name) { return name.collection_id == record.id; });
-    RETURN_IF_ERROR(db_->ForEachVector(
-        record, [&collection](PointId id, WriteSequence sequence, const float* vector) {
-          collection->RecoverRow(id, sequence, vector);
-          return absl::OkStatus();
-        }));
-    for (const uint64_t number : collection->FinishRecovery(db_->last_sequence())) {
-      remove({.collection_id = record.id, .number = number});
-    }
+    collection->FinishRecovery(db_->last_sequence());
     const CollectionInfo info = collection->Info();
     points_ += info.points;
     Log().info("collection {}: {} points, {} of them without a graph, {} segments",
                record.spec.name, info.points, info.points_unindexed, info.segments);
     collections_.emplace(record.spec.name, std::move(collection));
   }
-  for (const SegmentFileName& name : files) remove(name);  // of collections that were dropped
+  if (keep_manifest && !db_->manifest_is_complete()) {
+    RETURN_IF_ERROR(db_->SetManifestComplete(true));
+  }
+  if (db_->writable().ok()) RETURN_IF_ERROR(RemoveUnused(used));
   Log().info("vector store: {} collections with {} points opened in {} ms", collections_.size(),
              points_, (SystemClock().NowUs() - start_us) / 1000);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> VectorStore::RecoverSegments(const StoredCollection& record,
+                                                  Collection& collection,
+                                                  absl::flat_hash_set<std::string>& used) {
+  if (!options_.graph_files) return false;
+  const std::string directory = SegmentDirectory(options_.data_dir);
+  ASSIGN_OR_RETURN(const std::vector<StoredSegment> segments, db_->Segments(record.id));
+  bool whole = true;
+  struct Read {
+    std::shared_ptr<Segment> segment;
+    std::vector<int64_t> dead;
+  };
+  std::vector<Read> read;
+  for (const StoredSegment& stored : segments) {
+    collection.ReserveNumber(stored.number);
+    const SegmentFileName name{.collection_id = record.id, .number = stored.number};
+    absl::StatusOr<SegmentFile> file = ReadSegmentFile(directory, name, record.spec, /*live=*/true);
+    absl::Status status = file.status();
+    if (status.ok() && (file->sum != stored.file_sum || file->segment->rows() != stored.rows)) {
+      status = absl::DataLossError(
+          StrCat(directory, "/", name.ToString(), " is not the file that the manifest names"));
+    }
+    if (status.ok()) {
+      ASSIGN_OR_RETURN(std::vector<int64_t> dead, DecodeDeadRows(stored.dead, stored.rows));
+      used.insert(name.ToString());
+      read.push_back({.segment = std::move(file->segment), .dead = std::move(dead)});
+      continue;
+    }
+    Log().warn("collection {}: building a graph again: {}", record.spec.name, status.ToString());
+    whole = false;
+    if (db_->writable().ok()) {
+      const std::string path = StrCat(directory, "/", name.ToString());
+      RenameFile(*files_, path, StrCat(path, ".damaged")).IgnoreError();
+    }
+  }
+  for (Read& one : read) {
+    // Looking through all points revives those that are to be live.
+    const bool revive = !whole || !db_->manifest_is_complete();
+    for (int64_t row = 0; revive && row < one.segment->rows(); ++row) one.segment->Kill(row);
+    for (const int64_t row : one.dead) one.segment->Kill(row);
+    const int64_t live = revive ? 0 : one.segment->rows() - std::ssize(one.dead);
+    collection.RecoverSegment(std::move(one.segment), live);
+  }
+  return whole;
+}
+
+absl::Status VectorStore::ReplayPending(const StoredCollection& record, Collection& collection) {
+  ASSIGN_OR_RETURN(const std::vector<PendingWrite> writes, db_->Pending(record.id));
+  std::vector<PointId> ids;
+  for (const PendingWrite& write : writes) {
+    for (const PointId id : write.deletes) collection.RecoverDelete(id, write.sequence);
+    for (const PointId id : write.upserts) collection.RecoverDelete(id, write.sequence);
+    ids.insert(ids.end(), write.upserts.begin(), write.upserts.end());
+  }
+  // The database has the newest version of each, if it was not deleted since.
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return db_->ReadVectors(record, ids,
+                          [&collection](PointId id, WriteSequence sequence, const float* vector) {
+                            collection.RecoverRow(id, sequence, vector);
+                            return absl::OkStatus();
+                          });
+}
+
+absl::Status VectorStore::StoreManifest(const StoredCollection& record,
+                                        const Collection& collection) {
+  std::vector<PendingWrite> pending;
+  ManifestChange change = collection.WholeManifest(&pending);
+  ASSIGN_OR_RETURN(const std::vector<StoredSegment> segments, db_->Segments(record.id));
+  for (const StoredSegment& stored : segments) {
+    const bool there = std::any_of(
+        change.dead.begin(), change.dead.end(),
+        [&stored](const StoredSegment& segment) { return segment.number == stored.number; });
+    if (!there) change.removed.push_back(stored.number);
+  }
+  return db_->ReplaceManifest(record.id, change, pending);
+}
+
+absl::Status VectorStore::RemoveUnused(const absl::flat_hash_set<std::string>& used) {
+  const std::string directory = SegmentDirectory(options_.data_dir);
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(*files_, directory));
+  for (const std::string& name : names) {
+    SegmentFileName parsed;
+    const bool unused = SegmentFileName::Parse(name, &parsed) && !used.contains(name);
+    if (!unused && !name.ends_with(".tmp")) continue;
+    RemoveFile(*files_, StrCat(directory, "/", name)).IgnoreError();
+  }
   return absl::OkStatus();
 }
 
@@ -167,9 +240,12 @@ std::vector<std::shared_ptr<Collection>> VectorStore::Collections() const {
   return collections;
 }
 
+absl::Status VectorStore::writable() const { return db_->writable(); }
+
 absl::Status VectorStore::CreateCollection(const CollectionSpec& spec,
                                            const std::string& embedder) {
   RETURN_IF_ERROR(CheckSpec(spec));
+  RETURN_IF_ERROR(db_->writable());
   const std::lock_guard commit_lock(commit_mutex_);
   if (Find(spec.name) != nullptr) {
     return absl::AlreadyExistsError(StrCat("collection \"", spec.name, "\" exists already"));
@@ -199,12 +275,13 @@ absl::Status VectorStore::DropCollection(const std::string& name) {
     collections_.erase(name);
   }
   // A file that is just being written is removed by the builder, or at the next start.
-  const std::string directory = SegmentDirectory(options_);
-  const auto files = ListSegmentFiles(directory);
+  const auto keep = builder_->KeepFiles();
+  const std::string directory = SegmentDirectory(options_.data_dir);
+  const auto files = ListSegmentFiles(*files_, directory);
   if (!files.ok()) return absl::OkStatus();
   for (const SegmentFileName& file : *files) {
     if (file.collection_id != collection->id()) continue;
-    unlink(StrCat(directory, "/", file.ToString()).c_str());
+    RemoveFile(*files_, StrCat(directory, "/", file.ToString())).IgnoreError();
   }
   return absl::OkStatus();
 }
@@ -261,8 +338,31 @@ absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collec
                                              options_.points_max));
 }
 
+absl::Status VectorStore::WriteAgain(const std::string& collection_name,
+                                     std::span<const PointId> ids) {
+  // As many at a time as other writers may have to wait for.
+  constexpr size_t kAtOnce = 256;
+  for (; !ids.empty(); ids = ids.subspan(std::min(kAtOnce, ids.size()))) {
+    const std::lock_guard commit_lock(commit_mutex_);
+    Write write{.collection = collection_name};
+    ASSIGN_OR_RETURN(write.upserts, Get(collection_name, ids.first(std::min(kAtOnce, ids.size())),
+                                        /*with_vectors=*/true, /*with_payload=*/true));
+    if (write.upserts.empty()) continue;
+    std::vector<Write> writes;
+    writes.push_back(std::move(write));
+    RETURN_IF_ERROR(CommitLocked(std::move(writes)).at(0).status);
+  }
+  return absl::OkStatus();
+}
+
+void VectorStore::ScrubNow() { scrubber_->ScrubNow(); }
+
 std::vector<WriteResult> VectorStore::Commit(std::vector<Write> writes) {
   const std::lock_guard commit_lock(commit_mutex_);
+  return CommitLocked(std::move(writes));
+}
+
+std::vector<WriteResult> VectorStore::CommitLocked(std::vector<Write> writes) {
   std::vector<WriteResult> results(writes.size());
   std::vector<std::shared_ptr<Collection>> collections(writes.size());  // null where refused
   std::vector<PlacedWrite> placed;
@@ -318,6 +418,36 @@ absl::StatusOr<std::vector<Point>> VectorStore::Get(const std::string& collectio
   const std::shared_ptr<Collection> collection = Find(collection_name);
   if (collection == nullptr) return UnknownCollection(collection_name);
   return db_->Get(collection->id(), collection->spec().dimension, ids, with_vectors, with_payload);
+}
+
+absl::StatusOr<SnapshotInfo> VectorStore::CreateSnapshot(const std::string& name) {
+  const std::lock_guard lock(snapshot_mutex_);
+  const auto keep = builder_->KeepFiles();
+  return snapshots_->Create(name, *db_, SegmentDirectory(options_.data_dir));
+}
+
+absl::StatusOr<std::vector<SnapshotInfo>> VectorStore::ListSnapshots() const {
+  const std::lock_guard lock(snapshot_mutex_);
+  return snapshots_->List();
+}
+
+absl::Status VectorStore::DeleteSnapshot(const std::string& name) {
+  const std::lock_guard lock(snapshot_mutex_);
+  return snapshots_->Delete(name);
+}
+
+absl::StatusOr<VerifyReport> VectorStore::VerifySnapshot(const std::string& name) const {
+  const std::lock_guard lock(snapshot_mutex_);
+  return snapshots_->Verify(name);
+}
+
+absl::StatusOr<VerifyReport> VectorStore::Verify() {
+  const std::lock_guard lock(snapshot_mutex_);
+  {
+    const auto keep = builder_->KeepFiles();
+    RETURN_IF_ERROR(snapshots_->BeginVerifyStore(*db_, SegmentDirectory(options_.data_dir)));
+  }
+  return snapshots_->VerifyStore();
 }
 
 void VectorStore::WaitUntilIdle() const { builder_->WaitUntilIdle(); }

@@ -8,11 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/metrics.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
+#include "engine/vector/file_layer.h"
 #include "engine/vector/vector_options.h"
 
 namespace baton {
@@ -21,6 +23,11 @@ class Collection;
 class DirectoryLock;
 class PointDb;
 class SegmentBuilder;
+class Scrubber;
+class Snapshots;
+struct SnapshotInfo;
+struct VerifyReport;
+struct StoredCollection;
 
 // One acknowledged unit of writing: all of it or nothing. Deletes come before upserts.
 struct Write {
@@ -40,17 +47,22 @@ struct WriteResult {
 // vectors in memory. Threads: any may call anything; Commit, CreateCollection and DropCollection
 // wait for the disk and for each other, Get may read the disk, the rest is quick. One thread of its
 // own, at low priority, seals growing buffers into segments. A failed write changes nothing; when
-// the disk is full, reading goes on and writing resumes by itself once there is room.
+// the disk is full, reading goes on and writing resumes by itself once there is room. Where the
+// write-ahead log is damaged, the store is read-only: see VectorOptions::repair.
 class VectorStore {
  public:
   // Recovers everything acknowledged. Errors: INVALID_ARGUMENT or PERMISSION_DENIED for a directory
   // that cannot be used, FAILED_PRECONDITION where another process has it, DATA_LOSS for
-  // corruption. `metrics` outlives the store.
-  static absl::StatusOr<std::unique_ptr<VectorStore>> Open(const VectorOptions& options,
-                                                           Metrics& metrics);
+  // corruption. `metrics` outlives the store. `files`: what the store's files pass; null: the
+  // system's.
+  static absl::StatusOr<std::unique_ptr<VectorStore>> Open(
+      const VectorOptions& options, Metrics& metrics, std::shared_ptr<FileLayer> files = nullptr);
   ~VectorStore();
   VectorStore(const VectorStore&) = delete;
   VectorStore& operator=(const VectorStore&) = delete;
+
+  // OK, or what every write is refused with: FAILED_PRECONDITION where the store is read-only.
+  absl::Status writable() const;
 
   // `embedder`: what makes the vectors of texts for it; empty where points come by Upsert alone.
   absl::Status CreateCollection(const CollectionSpec& spec, const std::string& embedder);
@@ -75,12 +87,35 @@ class VectorStore {
                                          std::span<const PointId> ids, bool with_vectors,
                                          bool with_payload) const;
 
+  // Snapshots, see snapshot.h: any thread; one of them at a time, all else goes on beside it.
+  absl::StatusOr<SnapshotInfo> CreateSnapshot(const std::string& name);
+  absl::StatusOr<std::vector<SnapshotInfo>> ListSnapshots() const;
+  absl::Status DeleteSnapshot(const std::string& name);
+  absl::StatusOr<VerifyReport> VerifySnapshot(const std::string& name) const;
+  // The same of the store itself, as it is now.
+  absl::StatusOr<VerifyReport> Verify();
+
+  // Reads all segment files, compares them with their checksums, and mends what is damaged. It is
+  // done once after opening, too, in the background.
+  void ScrubNow();
   // Blocks until nothing is left to seal or merge. For tests and benchmarks.
   void WaitUntilIdle() const;
 
  private:
-  VectorStore(const VectorOptions& options, Metrics& metrics);
+  VectorStore(const VectorOptions& options, Metrics& metrics, std::shared_ptr<FileLayer> files);
   absl::Status Recover();
+  // Opens the files that the manifest names and puts the damaged ones aside; their names go to
+  // `used`. False where not all are there: then rows are dead until they are found among the
+  // points.
+  absl::StatusOr<bool> RecoverSegments(const StoredCollection& record, Collection& collection,
+                                       absl::flat_hash_set<std::string>& used);
+  absl::Status ReplayPending(const StoredCollection& record, Collection& collection);
+  absl::Status StoreManifest(const StoredCollection& record, const Collection& collection);
+  // Writes points again as the database has them: what a damaged file had of them is needed no
+  // more.
+  absl::Status WriteAgain(const std::string& collection, std::span<const PointId> ids);
+  std::vector<WriteResult> CommitLocked(std::vector<Write> writes);
+  absl::Status RemoveUnused(const absl::flat_hash_set<std::string>& used);
   std::shared_ptr<Collection> Find(const std::string& name) const;  // null where there is none
   std::vector<std::shared_ptr<Collection>> Collections() const;     // by name
   absl::Status CheckWrite(const Write& write, const CollectionSpec& spec) const;
@@ -88,6 +123,7 @@ class VectorStore {
   absl::Status CheckRoom(const Write& write, const Collection& collection, int64_t points) const;
 
   const VectorOptions options_;
+  const std::shared_ptr<FileLayer> files_;
   Metrics& metrics_;
   prometheus::Counter& points_written_;
   prometheus::Histogram& commit_seconds_;
@@ -100,6 +136,10 @@ class VectorStore {
   mutable std::mutex mutex_;  // guards collections_; held only for look-ups
   std::map<std::string, std::shared_ptr<Collection>> collections_;
 
+  mutable std::mutex snapshot_mutex_;  // taken before all others
+  std::unique_ptr<Snapshots> snapshots_;
+
+  std::unique_ptr<Scrubber> scrubber_;       // reset first: it writes
   std::unique_ptr<SegmentBuilder> builder_;  // destroyed first: it uses the others
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/vector/distance.h"
 #include "engine/vector/growing_buffer.h"
 #include "engine/vector/segment.h"
@@ -87,6 +88,17 @@ class BlockSearch {
         ASSIGN_OR_RETURN(const bool enough, Walk(part, ef, query));
         if (!enough) RETURN_IF_ERROR(Scan(all, part.segment.get(), query, query + 1));
       }
+    }
+    return absl::OkStatus();
+  }
+
+  // What a file did not give was taken for zeros.
+  absl::Status CheckReadable() const {
+    for (const CollectionView::SegmentPart& part : view_.segments()) {
+      if (!part.segment->unreadable()) continue;
+      return absl::UnavailableError(
+          StrCat("a file of collection \"", view_.spec().name,
+                 "\" cannot be read; its points are being taken from the database: try again"));
     }
     return absl::OkStatus();
   }
@@ -188,6 +200,7 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
     const size_t count = std::min(kQueryBlock, queries.size() - first);
     BlockSearch block(view, queries.subspan(first, count), params, poll);
     RETURN_IF_ERROR(block.Run());
+    RETURN_IF_ERROR(block.CheckReadable());
     for (std::vector<Neighbor>& found : block.Take()) neighbors->push_back(std::move(found));
   }
   return absl::OkStatus();

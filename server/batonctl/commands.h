@@ -32,6 +32,10 @@ int RunListCollections(Session& session);
 int RunDescribeCollection(Session& session, const DescribeCollectionOptions& describe);
 int RunDropCollection(Session& session, const DropCollectionOptions& drop);
 int RunCreateCollection(Session& session, const CreateCollectionOptions& create);
+int RunListSnapshots(Session& session);
+int RunCreateSnapshot(Session& session, const CreateSnapshotOptions& create);
+int RunDeleteSnapshot(Session& session, const DeleteSnapshotOptions& deletion);
+int RunVerifySnapshot(Session& session, const VerifySnapshotOptions& verify);
 
 // A text given on the command line, "-" being standard input. Must be UTF-8: protobuf would refuse
 // it with less to say.

@@ -153,6 +153,9 @@ struct Commands {
   ExplainOptions explain;
   DescribeCollectionOptions describe;
   DropCollectionOptions drop;
+  CreateSnapshotOptions create_snapshot;
+  DeleteSnapshotOptions delete_snapshot;
+  VerifySnapshotOptions verify_snapshot;
   CreateCollectionOptions create;
 };
 
@@ -323,6 +326,33 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   create->callback([&] { options.command = commands.create; });
 }
 
+void AddSnapshots(CLI::App& app, Options& options, Commands& commands) {
+  CLI::App* group =
+      app.add_subcommand("snapshot", "List (default), create, verify, delete snapshots");
+  group->require_subcommand(0, 1);
+  group->fallthrough();
+  group->callback([&options, group] {
+    if (group->get_subcommands().empty()) {
+      options.command = ListSnapshotsOptions{};
+    }
+  });
+  group->add_subcommand("list", "All snapshots")->callback([&] {
+    options.command = ListSnapshotsOptions{};
+  });
+
+  CLI::App* create = group->add_subcommand("create", "Keep all collections as they are now");
+  Need(*create, "NAME", commands.create_snapshot.name, "Snapshot");
+  create->callback([&] { options.command = commands.create_snapshot; });
+
+  CLI::App* verify = group->add_subcommand("verify", "Read everything and compare checksums");
+  verify->add_option("NAME", commands.verify_snapshot.name, "Snapshot; default: the store itself");
+  verify->callback([&] { options.command = commands.verify_snapshot; });
+
+  CLI::App* deletion = group->add_subcommand("delete", "Delete a snapshot");
+  Need(*deletion, "NAME", commands.delete_snapshot.name, "Snapshot");
+  deletion->callback([&] { options.command = commands.delete_snapshot; });
+}
+
 }  // namespace
 
 std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostream& out,
@@ -345,6 +375,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   });
   AddExplain(app, options, commands.explain);
   AddCollections(app, options, commands);
+  AddSnapshots(app, options, commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

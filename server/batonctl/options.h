@@ -107,6 +107,17 @@ struct CreateCollectionOptions {
   v1::CollectionSpec spec;
 };
 
+struct ListSnapshotsOptions {};
+struct CreateSnapshotOptions {
+  std::string name;
+};
+struct DeleteSnapshotOptions {
+  std::string name;
+};
+struct VerifySnapshotOptions {
+  std::string name;  // empty: the store itself
+};
+
 struct Options {
   std::string server = "127.0.0.1:50051";
   bool json = false;
@@ -115,7 +126,8 @@ struct Options {
   std::variant<IngestOptions, AskOptions, SearchOptions, RerankOptions, GenerateOptions,
                ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions, ExplainOptions,
                ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
-               CreateCollectionOptions>
+               CreateCollectionOptions, ListSnapshotsOptions, CreateSnapshotOptions,
+               DeleteSnapshotOptions, VerifySnapshotOptions>
       command;
 };
 

@@ -34,6 +34,10 @@ struct Dispatch {
   int operator()(const DescribeCollectionOptions& o) { return RunDescribeCollection(session, o); }
   int operator()(const DropCollectionOptions& o) { return RunDropCollection(session, o); }
   int operator()(const CreateCollectionOptions& o) { return RunCreateCollection(session, o); }
+  int operator()(const ListSnapshotsOptions&) { return RunListSnapshots(session); }
+  int operator()(const CreateSnapshotOptions& o) { return RunCreateSnapshot(session, o); }
+  int operator()(const DeleteSnapshotOptions& o) { return RunDeleteSnapshot(session, o); }
+  int operator()(const VerifySnapshotOptions& o) { return RunVerifySnapshot(session, o); }
 };
 
 absl::StatusOr<std::string> CheckUtf8(std::string text, absl::string_view what) {

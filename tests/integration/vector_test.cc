@@ -232,7 +232,6 @@ struct Written {
   uint64_t next_id = 1;
 };
 
-constexpr int kRounds = 4;
 constexpr int kCrashDimension = 12;
 constexpr int kBatchNew = 24;
 constexpr int kBatchOverwritten = 6;
@@ -311,7 +310,7 @@ void CheckAllFound(const Client& client, const Written& written, bool exact) {
   if (!ids.empty()) check();
 }
 
-TEST_CASE("after kill -9 during a stream of upserts every acknowledged point is found again") {
+void KillAndLook(int rounds) {
   const auto seed = std::random_device{}();
   std::cout << "seed " << seed << "\n";
   CAPTURE(seed);
@@ -322,7 +321,7 @@ TEST_CASE("after kill -9 during a stream of upserts every acknowledged point is 
     CreateCollection(client, "pts", kCrashDimension);
   }
   Written written;
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     CAPTURE(round);
     {
       const Client client(daemon);
@@ -347,10 +346,64 @@ TEST_CASE("after kill -9 during a stream of upserts every acknowledged point is 
     CheckAllFound(client, written, /*exact=*/false);
     // The growing buffer is searched without a graph: once more when it has been sealed.
     CHECK(Eventually([&] { return Describe(client, "pts").segments() >= 1; }));
-    if (round == kRounds - 1) CheckAllFound(client, written, /*exact=*/false);
+    if (round == rounds - 1) CheckAllFound(client, written, /*exact=*/false);
   }
   std::cout << written.acknowledged.size() << " points were acknowledged, " << written.unsure.size()
             << " points were in doubt\n";
+}
+
+TEST_CASE("after kill -9 during a stream of upserts every acknowledged point is found again") {
+  KillAndLook(10);
+}
+
+TEST_CASE("after many kill -9 during streams of upserts, too", "[.slow]") { KillAndLook(100); }
+
+TEST_CASE("a snapshot is made while writing, listed, verified and becomes another daemon's store") {
+  Daemon daemon({"--vector.seal_points=64"});
+  const Client client(daemon);
+  CreateCollection(client, "pts", 3, v1::METRIC_L2);
+  const auto upsert = [&client](uint64_t first, uint64_t end) {
+    v1::UpsertRequest request;
+    request.set_collection("pts");
+    for (uint64_t id = first; id < end; ++id) {
+      AddPoint(request, id, {static_cast<float>(id), 1, 2}, "point " + std::to_string(id));
+    }
+    Must(client.vectors, &v1::VectorService::Stub::Upsert, request);
+  };
+  upsert(0, 500);
+  v1::CreateSnapshotRequest create;
+  create.set_name("first");
+  const v1::Snapshot made =
+      Must(client.admin, &v1::AdminService::Stub::CreateSnapshot, create).snapshot();
+  CHECK(made.collections() == 1);
+  CHECK(made.bytes() > 0);
+  upsert(500, 700);
+  CHECK_RPC_ERROR(Try(client.admin, &v1::AdminService::Stub::CreateSnapshot, create).status,
+                  grpc::StatusCode::ALREADY_EXISTS, "\"first\"");
+  create.set_name("../x");
+  CHECK_RPC_ERROR(Try(client.admin, &v1::AdminService::Stub::CreateSnapshot, create).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "name");
+  const auto listed = Must(client.admin, &v1::AdminService::Stub::ListSnapshots, {});
+  REQUIRE(listed.snapshots_size() == 1);
+  CHECK(listed.snapshots(0).name() == "first");
+  v1::VerifySnapshotRequest verify;
+  for (const char* name : {"first", ""}) {
+    verify.set_name(name);
+    const auto report = Must(client.admin, &v1::AdminService::Stub::VerifySnapshot, verify);
+    CHECK(report.problems().empty());
+    CHECK(report.points() == (*name == '\0' ? 700 : 500));
+  }
+  Daemon other({"--vector.restore=" + daemon.data_dir() + "/snapshots/first"});
+  const Client other_client(other);
+  CHECK(CountOf(other_client, "pts") == 500);
+  const auto found = Search(other_client, SearchOf("pts", {499, 1, 2}, 1));
+  REQUIRE(found.points_size() == 1);
+  CHECK(found.points(0).id() == 499);
+  v1::DeleteSnapshotRequest deletion;
+  deletion.set_name("first");
+  Must(client.admin, &v1::AdminService::Stub::DeleteSnapshot, deletion);
+  CHECK_RPC_ERROR(Try(client.admin, &v1::AdminService::Stub::DeleteSnapshot, deletion).status,
+                  grpc::StatusCode::NOT_FOUND, "\"first\"");
 }
 
 }  // namespace

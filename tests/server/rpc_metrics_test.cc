@@ -16,6 +16,7 @@ TEST_CASE("every RPC has a name of its own") {
   CHECK(Name(Rpc::kAsk) == "RagService/Ask");
   CHECK(Name(Rpc::kRerank) == "InferenceService/Rerank");
   CHECK(Name(Rpc::kUnloadModel) == "AdminService/UnloadModel");
+  CHECK(Name(Rpc::kVerifySnapshot) == "AdminService/VerifySnapshot");
 }
 
 TEST_CASE("an RPC is counted by its code and timed when it is over") {

@@ -88,7 +88,7 @@ pid_t StartWriter(const VectorOptions& options, int pipe_fd, int version, uint32
   _exit(1);
 }
 
-TEST_CASE("after kill -9 every acknowledged point is found by exact and by graph search") {
+void KillAndLook(int rounds) {
   const uint32_t seed = std::random_device()();
   std::mt19937 random(seed);
   CAPTURE(seed);
@@ -97,7 +97,7 @@ TEST_CASE("after kill -9 every acknowledged point is found by exact and by graph
   const VectorOptions options = CrashOptions(dir.path(), fsync);
   CAPTURE(fsync);
   std::map<PointId, int> versions;  // of each id, the last one known to be stored
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     CAPTURE(round);
     int pipe_fds[2];
     REQUIRE(pipe(pipe_fds) == 0);
@@ -146,8 +146,15 @@ TEST_CASE("after kill -9 every acknowledged point is found by exact and by graph
     }
     REQUIRE((*view)->points() == static_cast<int64_t>(versions.size()));
   }
-  WARN("seed " << seed << ", fsync " << fsync << ": 3 kills, " << versions.size() << " points");
+  WARN("seed " << seed << ", fsync " << fsync << ": " << rounds << " kills, " << versions.size()
+               << " points");
 }
+
+TEST_CASE("after kill -9 every acknowledged point is found by exact and by graph search") {
+  KillAndLook(5);
+}
+
+TEST_CASE("after many kill -9, too", "[.slow]") { KillAndLook(60); }
 
 }  // namespace
 }  // namespace baton

@@ -183,28 +183,5 @@ TEST_CASE("a dropped collection stays dropped, and its name starts anew") {
   RequireHolds(*store, "c", Metric::kL2, {{1, {1, 1}}}, random);
 }
 
-TEST_CASE("a damaged database is reported, not cut off") {
-  const TempDir dir;
-  VectorOptions options = TestOptions(dir.path());
-  options.fsync = "always";
-  std::mt19937 random(35);
-  Metrics metrics;
-  auto store = OpenStore(options, metrics);
-  Fill(*store, random);
-  store.reset();
-  // Closing left the points in the write-ahead log or in a table: damage the middle of both.
-  int damaged = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(dir.path() + "/points")) {
-    const std::string extension = entry.path().extension();
-    if ((extension != ".log" && extension != ".sst") || entry.file_size() < 4096) continue;
-    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(static_cast<std::streamoff>(entry.file_size() / 3));
-    file << std::string(64, '\x5A');
-    ++damaged;
-  }
-  REQUIRE(damaged > 0);
-  REQUIRE_STATUS(VectorStore::Open(options, metrics), absl::StatusCode::kDataLoss, "Corruption");
-}
-
 }  // namespace
 }  // namespace baton

@@ -1,4 +1,5 @@
-// A writer, searchers, the builder and a reader of descriptions at once; run under ThreadSanitizer.
+// A writer, searchers, the builder, snapshots and a reader of descriptions at once; run under
+// ThreadSanitizer.
 
 #include <atomic>
 #include <map>
@@ -8,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/vector/snapshot.h"
 #include "engine/vector/vector_store.h"
 #include "tests/engine/vector/vector_harness.h"
 
@@ -57,7 +59,7 @@ TEST_CASE("searches beside a writer and the builder see whole writes only") {
 
   std::atomic<bool> stop = false;
   std::atomic<int> searches = 0;
-  std::vector<std::string> errors(3);
+  std::vector<std::string> errors(4);
   std::vector<std::thread> threads;
   for (int t = 0; t < 2; ++t) {
     threads.emplace_back([&, t] {
@@ -87,6 +89,26 @@ TEST_CASE("searches beside a writer and the builder see whole writes only") {
       if (points.ok() && points->size() == 2 && points->at(0).vector != points->at(1).vector) {
         errors[2] = "Get returned two versions of a pair";
       }
+    }
+  });
+
+  threads.emplace_back([&] {
+    for (int i = 0; !stop && errors[3].empty(); ++i) {
+      const std::string name = "s" + std::to_string(i);
+      const auto info = store.CreateSnapshot(name);
+      if (!info.ok()) {
+        errors[3] = info.status().ToString();
+        break;
+      }
+      const auto report = store.VerifySnapshot(name);
+      if (!report.ok()) {
+        errors[3] = report.status().ToString();
+      } else if (!report->problems.empty()) {
+        errors[3] = report->problems[0];
+      }
+      store.ScrubNow();
+      const absl::Status deleted = store.DeleteSnapshot(name);
+      if (!deleted.ok()) errors[3] = deleted.ToString();
     }
   });
 

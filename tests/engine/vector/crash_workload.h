@@ -1,0 +1,164 @@
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/vector/vector_store.h"
+#include "tests/engine/vector/vector_harness.h"
+
+namespace baton {
+
+// A random workload against a store and a model of it, for tests that break off anywhere. Nothing
+// here asserts: what is wrong is said in words, so that a test can also demand that something is.
+class CrashWorkload {
+ public:
+  static constexpr int kDimension = 8;
+  static constexpr PointId kIdEnd = 400;
+
+  // collection -> id -> vector. Payloads tell the vector's first value.
+  using Model = std::map<std::string, Twin>;
+
+  // `any_since`: after a power cut the store may be as it was after any operation since it was
+  // settled last, since it is not synced after each.
+  explicit CrashWorkload(uint32_t seed, bool any_since = false)
+      : any_since_(any_since), random_(seed) {}
+
+  std::mt19937& random() { return random_; }
+  // What the store must hold, and what it may hold instead: with the operation that failed last.
+  const Model& acknowledged() const { return acknowledged_; }
+  const std::vector<Model>& history() const { return history_; }
+
+  static CollectionSpec SpecOf(const std::string& name) {
+    CollectionSpec spec = Spec(name, kDimension);
+    spec.hnsw_m = 4;
+    spec.hnsw_ef_construction = 40;
+    return spec;
+  }
+
+  // One operation. Not OK: it failed, and may have happened or not.
+  absl::Status Step(VectorStore& store) {
+    const std::string name = random_() % 4 == 0 ? "b" : "a";
+    Model next = acknowledged_;
+    absl::Status status;
+    if (!acknowledged_.contains(name)) {
+      next[name] = {};
+      status = store.CreateCollection(SpecOf(name), "");
+    } else if (random_() % (name == "b" ? 10 : 80) == 0) {
+      next.erase(name);
+      status = store.DropCollection(name);
+    } else {
+      std::vector<Write> writes(1 + random_() % 2);
+      for (Write& write : writes) Fill(name, next[name], write);
+      status = store.Commit(std::move(writes)).at(0).status;  // all alike
+    }
+    if (random_() % 8 == 0) store.WaitUntilIdle();  // what was sealed is in its file
+    if (status.ok()) acknowledged_ = next;
+    if (!any_since_) history_ = {acknowledged_};
+    history_.push_back(next);
+    return status;
+  }
+
+  // "" where the store holds one of the states that it may; which it holds counts from now on.
+  std::string Settle(const VectorStore& store) {
+    std::string wrong;
+    const std::vector<Model> history = history_;
+    for (auto model = history.rbegin(); model != history.rend(); ++model) {
+      wrong = Compare(store, *model);
+      if (!wrong.empty()) continue;
+      acknowledged_ = *model;
+      history_ = {*model};
+      return "";
+    }
+    return wrong;
+  }
+
+  // The share of the 10 nearest that a search by graph finds, over some queries.
+  double Recall(const VectorStore& store) {
+    int found = 0;
+    int wanted = 0;
+    std::mt19937 random(7);
+    for (const auto& [name, twin] : acknowledged_) {
+      const auto view = store.View(name);
+      if (!view.ok()) return 0;
+      for (int i = 0; i < 20; ++i) {
+        const std::vector<float> query = RandomVector(random, kDimension);
+        const auto expected = NaiveSearch(twin, Metric::kL2, query, 10);
+        const auto neighbors = Search(**view, query, {.k = 10, .ef = 24});
+        wanted += static_cast<int>(expected.size());
+        for (const Neighbor& neighbor : neighbors) {
+          found += std::count(expected.begin(), expected.end(), neighbor) > 0 ? 1 : 0;
+        }
+      }
+    }
+    return wanted == 0 ? 1 : static_cast<double>(found) / wanted;
+  }
+
+ private:
+  void Fill(const std::string& name, Twin& twin, Write& write) {
+    write.collection = name;
+    const size_t points = 1 + random_() % 40;
+    for (size_t i = 0; i < points; ++i) {
+      const PointId id = random_() % kIdEnd;
+      if (random_() % 4 == 0) {
+        write.deletes.push_back(id);
+      } else {
+        const std::vector<float> vector = RandomVector(random_, kDimension);
+        write.upserts.push_back(MakePoint(id, vector, {{"first", double{vector[0]}}}));
+      }
+    }
+    for (const PointId id : write.deletes) twin.erase(id);
+    for (const Point& point : write.upserts) twin[point.id] = point.vector;
+  }
+
+  std::string Compare(const VectorStore& store, const Model& model) {
+    const std::vector<CollectionInfo> list = store.List();
+    if (list.size() != model.size()) {
+      return "there are " + std::to_string(list.size()) + " collections, not " +
+             std::to_string(model.size());
+    }
+    for (const auto& [name, twin] : model) {
+      const auto view = store.View(name);
+      if (!view.ok()) return view.status().ToString();
+      if ((*view)->points() != static_cast<int64_t>(twin.size())) {
+        return name + " has " + std::to_string((*view)->points()) + " points, not " +
+               std::to_string(twin.size());
+      }
+      std::vector<PointId> ids(kIdEnd);
+      for (PointId id = 0; id < kIdEnd; ++id) ids[id] = id;
+      const auto points = store.Get(name, ids, true, true);
+      if (!points.ok()) return points.status().ToString();
+      if (points->size() != twin.size()) {
+        return name + " stores " + std::to_string(points->size()) + " points, not " +
+               std::to_string(twin.size());
+      }
+      for (const Point& point : *points) {
+        const auto found = twin.find(point.id);
+        if (found == twin.end()) return name + " has a point that was deleted or never was";
+        if (found->second != point.vector) return name + " has another version of a point";
+        if (point.payload != Payload{{"first", double{point.vector[0]}}}) {
+          return name + " has a point with another's payload";
+        }
+      }
+      for (int i = 0; i < 3; ++i) {
+        const std::vector<float> query = RandomVector(random_, kDimension);
+        const auto expected = NaiveSearch(twin, Metric::kL2, query, 1000);
+        if (Search(**view, query, {.k = 1000, .exact = true}) != expected) {
+          return name + ": exact search is not the model's";
+        }
+      }
+    }
+    return "";
+  }
+
+  bool any_since_;
+  std::mt19937 random_;
+  Model acknowledged_;
+  std::vector<Model> history_ = {{}};
+};
+
+}  // namespace baton

@@ -1,0 +1,132 @@
+// Disks that fail or fill up for a while: writes are refused, nothing is lost, and it goes on.
+
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "engine/vector/vector_store.h"
+#include "tests/engine/vector/crash_workload.h"
+#include "tests/support/power_cut_files.h"
+
+namespace baton {
+namespace {
+
+using rocksdb::IOStatus;
+
+struct Target {
+  const char* path;  // part of it
+  FileOp op;
+};
+
+constexpr Target kTargets[] = {
+    {".log", FileOp::kWrite},     {".log", FileOp::kSync},     {".log", FileOp::kCreate},
+    {".sst", FileOp::kCreate},    {".sst", FileOp::kWrite},    {".sst", FileOp::kSync},
+    {"MANIFEST", FileOp::kWrite}, {"MANIFEST", FileOp::kSync}, {"segment", FileOp::kCreate},
+    {"segment", FileOp::kWrite},  {"segment", FileOp::kSync},  {"segment", FileOp::kRename},
+    {"", FileOp::kSyncDirectory}, {"", FileOp::kCreate},       {"", FileOp::kWrite},
+    {"", FileOp::kRename},
+};
+
+IOStatus ErrorOf(bool full, const std::string& path) {
+  return full ? IOStatus::NoSpace("no space", path) : IOStatus::IOError("the disk fails", path);
+}
+
+TEST_CASE("while a disk fails writes are refused and all else goes on; then writing goes on") {
+  const uint32_t seed = std::random_device{}();
+  CAPTURE(seed);
+  const bool full = GENERATE(false, true);
+  CAPTURE(full);
+  const TempDir dir;
+  CrashWorkload work(seed);
+  std::mt19937& random = work.random();
+  const auto files = std::make_shared<PowerCutFiles>(dir.path());
+  VectorOptions options = TestOptions(dir.path() + "/data");
+  options.fsync = random() % 4 == 0 ? "interval" : "always";
+  options.fsync_interval_ms = 5;
+  CAPTURE(options.fsync);
+  Metrics metrics;
+  auto store = VectorStore::Open(options, metrics, files);
+  REQUIRE_OK(store);
+  int refused = 0;
+  for (const Target& target : kTargets) {
+    CAPTURE(target.path, static_cast<int>(target.op));
+    for (int i = 0; i < 12; ++i) {
+      INFO(i);
+      REQUIRE_OK(work.Step(**store));
+    }
+    const auto fault = [&target, full](FileOp op, const std::string& path) {
+      const bool meant = op == target.op && path.find(target.path) != std::string::npos;
+      return meant ? ErrorOf(full, path) : IOStatus::OK();
+    };
+    files->SetFault(fault);
+    for (int i = 0; i < 12; ++i) {
+      const absl::Status status = work.Step(**store);
+      if (status.ok()) continue;
+      ++refused;
+      CAPTURE(status.ToString());
+      REQUIRE(status.message().find(full ? "disk full" : "the disk fails") != std::string::npos);
+      REQUIRE((!full || absl::IsResourceExhausted(status)));
+      // In this process, what was refused did not happen.
+      REQUIRE(work.Settle(**store) == "");
+    }
+    // A log that failed once is replaced, by way of all the other files.
+    files->SetFault([&fault, full, first = true](FileOp op, const std::string& path) mutable {
+      if (op == FileOp::kWrite && path.find(".log") != std::string::npos && first) {
+        first = false;
+        return ErrorOf(full, path);
+      }
+      return fault(op, path);
+    });
+    for (int i = 0; i < 4; ++i) refused += work.Step(**store).ok() ? 0 : 1;
+    REQUIRE(work.Settle(**store) == "");
+    files->SetFault(nullptr);
+    // A write may have to find out that the one before it failed.
+    if (!work.Step(**store).ok()) REQUIRE(options.fsync == "interval");
+    for (int i = 0; i < 3; ++i) REQUIRE_OK(work.Step(**store));
+    REQUIRE(work.Settle(**store) == "");
+    if (random() % 2 == 0) continue;
+    // And in the next process, after a power cut perhaps.
+    if (random() % 2 == 0 && options.fsync == "always") files->CutPower();
+    store->reset();
+    files->Restart(random);
+    store = VectorStore::Open(options, metrics, files);
+    REQUIRE_OK(store);
+    REQUIRE_OK((*store)->writable());
+    REQUIRE(work.Settle(**store) == "");
+  }
+  REQUIRE(refused > 10);
+}
+
+TEST_CASE("a store whose disk fails while it opens says so, and opens once it does not") {
+  const uint32_t seed = std::random_device{}();
+  CAPTURE(seed);
+  const TempDir dir;
+  CrashWorkload work(seed);
+  const auto files = std::make_shared<PowerCutFiles>(dir.path());
+  VectorOptions options = TestOptions(dir.path() + "/data");
+  options.fsync = "always";
+  Metrics metrics;
+  auto store = VectorStore::Open(options, metrics, files);
+  REQUIRE_OK(store);
+  for (int i = 0; i < 20; ++i) REQUIRE_OK(work.Step(**store));
+  for (int64_t fails_at = 0; fails_at < 40; ++fails_at) {
+    CAPTURE(fails_at);
+    store->reset();
+    files->SetFault([fails_at, n = int64_t{0}](FileOp, const std::string& path) mutable {
+      return n++ == fails_at ? IOStatus::IOError("the disk fails", path) : IOStatus::OK();
+    });
+    store = VectorStore::Open(options, metrics, files);
+    files->SetFault(nullptr);
+    if (!store.ok()) {
+      CAPTURE(store.status().ToString());
+      REQUIRE(store.status().message().find("the disk fails") != std::string::npos);
+      store = VectorStore::Open(options, metrics, files);
+      REQUIRE_OK(store);
+    }
+    REQUIRE(work.Settle(**store) == "");
+  }
+}
+
+}  // namespace
+}  // namespace baton
