@@ -66,6 +66,14 @@ float EncodeRow(const CodeBook& book, const float* vector, uint8_t* code) {
   return norm;
 }
 
+float QueryConstant(const CodeBook& book, Metric metric, const float* vector, float norm) {
+  float product = 0;
+  for (int64_t j = 0; j < book.dimension; ++j) {
+    product += (vector[j] - book.origin[j]) * (book.low[j] - book.origin[j]);
+  }
+  return metric == Metric::kL2 ? norm - 2 * product : -product;
+}
+
 void DecodeRow(const CodeBook& book, const uint8_t* code, float* vector) {
   for (int64_t j = 0; j < book.dimension; ++j) vector[j] = book.low[j] + book.step[j] * code[j];
 }

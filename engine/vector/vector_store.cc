@@ -102,9 +102,8 @@ absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptio
   ASSIGN_OR_RETURN(store->db_, PointDb::Open(options, DatabaseDirectory(options)));
   RETURN_IF_ERROR(store->Recover());
   store->builder_ = std::make_unique<SegmentBuilder>(
-      options.graph_files ? SegmentDirectory(options) : "", *store->db_,
+      options, options.graph_files ? SegmentDirectory(options) : "", *store->db_, metrics,
       [self = store.get()] { return self->Collections(); });
-  store->builder_->Wake();
   return store;
 }
 
@@ -246,6 +245,17 @@ absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& s
     RETURN_IF_ERROR(CheckPayload(options_, StrCat("points[", i, "].payload"), point.payload));
   }
   return absl::OkStatus();
+}
+
+absl::Status VectorStore::CheckBacklog(const std::string& name) const {
+  const std::shared_ptr<Collection> collection = Find(name);
+  if (collection == nullptr) return absl::OkStatus();  // Commit says so
+  const int64_t unindexed = collection->Unindexed();
+  if (unindexed < options_.unindexed_points_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      StrCat(unindexed, " points of collection \"", name,
+             "\" have no graph yet, vector.unindexed_points_max is ", options_.unindexed_points_max,
+             "; retry in 1000 ms"));
 }
 
 absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collection,
