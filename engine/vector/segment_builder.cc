@@ -1,6 +1,5 @@
 #include "engine/vector/segment_builder.h"
 
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -15,15 +14,9 @@
 namespace baton {
 namespace {
 
-// Where the system has no idle priority.
+// Searches and token generation come first, but a busy machine must not stop building altogether:
+// what has no graph makes every search slower. SCHED_IDLE did stop it, for no better p99 of searches.
 constexpr int kNice = 19;
-
-// This thread runs where nothing else would. What has no graph makes searches slower, but writers
-// wait where there is too much of that.
-void TakeIdlePriority() {
-  const sched_param none = {};
-  if (sched_setscheduler(0, SCHED_IDLE, &none) != 0) setpriority(PRIO_PROCESS, 0, kNice);
-}
 
 struct RowRef {
   PointId id = 0;
@@ -140,7 +133,7 @@ void SegmentBuilder::WaitUntilIdle() {
 }
 
 void SegmentBuilder::Run(size_t thread) {
-  TakeIdlePriority();
+  setpriority(PRIO_PROCESS, 0, kNice);  // on Linux: of this thread
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const uint64_t wakes = wakes_;

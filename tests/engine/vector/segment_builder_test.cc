@@ -107,7 +107,7 @@ TEST_CASE("merges that start from a graph keep every point") {
       for (const Point& point : points) twin[point.id] = point.vector;
       REQUIRE_OK(CommitOne(*f.store, name, points, deletes).status);
     }
-    if (round % 20 == 19) f.store->WaitUntilIdle();
+    if (round % 5 == 4) f.store->WaitUntilIdle();
   }
   f.store->WaitUntilIdle();
   REQUIRE(f.Built("merge") >= 2);
