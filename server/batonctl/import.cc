@@ -124,13 +124,18 @@ class Import {
     }
     v1::UpsertResponse response;
     if (!stream_->Read(&response)) return EndedEarly();
+    Acknowledge();
+    progress_.Show(file_.bytes_read(), absl::StrFormat("%d points", acknowledged_));
+    if (sent_ == 0 && sent_in_stream_ == kStreamBatches) return CloseStream();
+    return true;
+  }
+
+  // The first batch of the window is stored.
+  void Acknowledge() {
     acknowledged_ += window_.front().request.points_size();
     window_.pop_front();
     --sent_;
     retries_ = 0;
-    progress_.Show(file_.bytes_read(), absl::StrFormat("%d points", acknowledged_));
-    if (sent_ == 0 && sent_in_stream_ == kStreamBatches) return CloseStream();
-    return true;
   }
 
   bool CloseStream() {
@@ -144,6 +149,8 @@ class Import {
 
   // True where it is worth trying again, once some time has passed.
   bool EndedEarly() {
+    v1::UpsertResponse response;
+    while (sent_ > 0 && stream_->Read(&response)) Acknowledge();
     const grpc::Status status = stream_->Finish();
     stream_.reset();
     int64_t wait_ms = kRetryMsDefault;
