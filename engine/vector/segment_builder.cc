@@ -14,8 +14,8 @@
 namespace baton {
 namespace {
 
-// Searches and token generation come first, but a busy machine must not stop building altogether:
-// what has no graph makes every search slower. SCHED_IDLE did stop it, for no better p99 of searches.
+// Searches and token generation come first, but a busy machine must not stop building altogether,
+// as SCHED_IDLE would: what has no graph makes every search slower.
 constexpr int kNice = 19;
 
 struct RowRef {
