@@ -48,7 +48,7 @@ struct VectorOptions {
       "until shortly before their deadline, and are refused then");
     v("write_wait_ms", write_wait_ms, Range{0, 3'600'000}, "for unindexed_points_max");
     v("build_threads", build_threads, Range{0, 64},
-      "threads that build graphs, at idle priority, each another segment; 0: none are built");
+      "threads that build graphs, at the lowest priority, each another segment; 0: none are built");
     v("build_memory_mb", build_memory_mb, Range{1, 1 << 24},
       "memory that building graphs may take, MiB: reserved first; points for which there is none "
       "stay without a graph");

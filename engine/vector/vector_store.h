@@ -40,9 +40,9 @@ struct WriteResult {
 // which is the truth, and files of sealed segments with their graphs, which can be lost. Keeps all
 // vectors in memory. Threads: any may call anything; Commit, CreateCollection and DropCollection
 // wait for the disk and for each other, Get may read the disk, the rest is quick. Threads of
-// its own, at idle priority, seal growing buffers into segments and merge those. A failed write
-// changes nothing; when the disk is full, reading goes on and writing resumes by itself once there
-// is room.
+// its own, at the lowest priority, seal growing buffers into segments and merge those. A failed
+// write changes nothing; when the disk is full, reading goes on and writing resumes by itself once
+// there is room.
 class VectorStore {
  public:
   // Recovers everything acknowledged. Errors: INVALID_ARGUMENT or PERMISSION_DENIED for a directory
