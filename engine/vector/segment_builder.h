@@ -19,8 +19,8 @@
 namespace baton {
 
 // Seals full buffers of all collections into segments and merges segments, on threads of its own at
-// idle priority. The memory of a job is reserved before it begins; where there is not enough, jobs
-// are smaller, or rows stay without a graph. Errors are logged; what could not be sealed stays
+// the lowest priority. The memory of a job is reserved before it begins; where there is not enough,
+// jobs are smaller, or rows stay without a graph. Errors are logged; what could not be sealed stays
 // searchable, exactly.
 class SegmentBuilder {
  public:
