@@ -101,7 +101,8 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       transfer_(options.transfer, metrics_),
       models_(ModelsBytesMax(options.memory), metrics_),
       in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
-      write_lane_(*parts_.store, clock_, static_cast<size_t>(options.queues.write_queue_max)),
+      write_lane_(*parts_.store, clock_, *parts_.metrics,
+                  static_cast<size_t>(options.queues.write_queue_max)),
       host_lane_(static_cast<int>(options.queues.host_threads),
                  static_cast<size_t>(options.queues.host_queue_max)),
       loader_(std::in_place, 1, static_cast<size_t>(kModelJobsMax)) {}
@@ -439,7 +440,7 @@ void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
   const bool queued = write_lane_.TryWrite(
-      std::move(write),
+      std::move(write), active->envelope.deadline_us,
       [this, active, stage, then = std::move(then)](WriteLane::Outcome outcome) mutable {
         mailbox_.Post([this, active, stage, then = std::move(then),
                        outcome = std::move(outcome)]() mutable {

@@ -1,6 +1,8 @@
 #include "engine/write_lane.h"
 
+#include <algorithm>
 #include <deque>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -10,16 +12,28 @@ namespace {
 // Points in one group commit: bounds the memory of the commit and how long its first writer waits.
 constexpr size_t kGroupPointsMax = 10'000;
 constexpr TimeUs kIdleWaitUs = 1'000'000;
+// How often it is seen whether a write that is held back may go.
+constexpr TimeUs kHeldWaitUs = 5'000;
+// So long before its deadline a write is refused: the answer still gets there.
+constexpr TimeUs kAnswerUs = 50'000;
+
+size_t PointsOf(const Write& write) { return write.upserts.size() + write.deletes.size(); }
 
 }  // namespace
 
-WriteLane::WriteLane(VectorStore& store, const Clock& clock, size_t queue_max)
-    : store_(store), clock_(clock), queue_(queue_max), thread_([this] { Run(); }) {}
+WriteLane::WriteLane(VectorStore& store, const Clock& clock, Metrics& metrics, size_t queue_max)
+    : store_(store),
+      clock_(clock),
+      held_gauge_(metrics.Gauge(MetricId::kWritesHeld)),
+      queue_(queue_max),
+      queue_max_(queue_max),
+      thread_([this] { Run(); }) {}
 
 WriteLane::~WriteLane() { queue_.Close(); }
 
-bool WriteLane::TryWrite(Write write, absl::AnyInvocable<void(Outcome)> done) {
-  return queue_.TryPush(Item{std::move(write), std::move(done), clock_.NowUs()});
+bool WriteLane::TryWrite(Write write, TimeUs deadline_us, absl::AnyInvocable<void(Outcome)> done) {
+  if (queue_.size() + held_count_.load(std::memory_order_relaxed) >= queue_max_) return false;
+  return queue_.TryPush(Item{std::move(write), std::move(done), deadline_us, clock_.NowUs()});
 }
 
 bool WriteLane::TryChange(Change change) { return queue_.TryPush(std::move(change)); }
@@ -28,10 +42,11 @@ void WriteLane::Run() {
   while (true) {
     const bool closed =
         queue_.closed();  // asked first: what is pushed before closing is seen below
-    std::deque<Job> jobs = queue_.PopAll(kIdleWaitUs);
-    if (jobs.empty() && closed) return;
-    std::vector<Item> group;
+    std::deque<Job> jobs = queue_.PopAll(held_.empty() ? kIdleWaitUs : kHeldWaitUs);
+    std::vector<Item> group = Release(closed);
+    if (jobs.empty() && group.empty() && closed) return;
     size_t points = 0;
+    for (const Item& item : group) points += PointsOf(item.write);
     const auto flush = [&] {
       if (!group.empty()) Commit(std::exchange(group, {}));
       points = 0;
@@ -43,13 +58,53 @@ void WriteLane::Run() {
         continue;
       }
       Item& item = std::get<Item>(job);
-      const size_t size = item.write.upserts.size() + item.write.deletes.size();
+      if (!closed && Hold(item)) continue;
+      const size_t size = PointsOf(item.write);
       if (points + size > kGroupPointsMax) flush();
       points += size;
       group.push_back(std::move(item));
     }
     flush();
   }
+}
+
+bool WriteLane::Hold(Item& item) {
+  const std::string& collection = item.write.collection;
+  if (item.write.upserts.empty()) return false;
+  const bool behind_others = std::any_of(held_.begin(), held_.end(), [&](const Item& other) {
+    return other.write.collection == collection;
+  });
+  if (!behind_others && store_.CheckBacklog(collection).ok()) return false;
+  held_.push_back(std::move(item));
+  held_count_.store(held_.size(), std::memory_order_relaxed);
+  held_gauge_.Set(static_cast<double>(held_.size()));
+  return true;
+}
+
+std::vector<WriteLane::Item> WriteLane::Release(bool closing) {
+  std::vector<Item> released;
+  if (held_.empty()) return released;
+  const TimeUs now_us = clock_.NowUs();
+  size_t points = 0;
+  std::deque<Item> rest;
+  for (Item& item : held_) {
+    const absl::Status backlog = store_.CheckBacklog(item.write.collection);
+    // One group at a time, since there may be no room again after it.
+    const bool fits = released.empty() || points + PointsOf(item.write) <= kGroupPointsMax;
+    if (closing || (backlog.ok() && fits)) {
+      points += PointsOf(item.write);
+      released.push_back(std::move(item));
+    } else if (!backlog.ok() && now_us >= std::min(item.queued_us + store_.write_wait_us(),
+                                                   item.deadline_us - kAnswerUs)) {
+      item.done({.result = {.status = backlog}, .queue_us = now_us - item.queued_us});
+    } else {
+      rest.push_back(std::move(item));
+    }
+  }
+  held_ = std::move(rest);
+  held_count_.store(held_.size(), std::memory_order_relaxed);
+  held_gauge_.Set(static_cast<double>(held_.size()));
+  return released;
 }
 
 void WriteLane::Commit(std::vector<Item> group) {

@@ -16,6 +16,7 @@ UpsertStreamCall::UpsertStreamCall(const RpcParts& parts, grpc::CallbackServerCo
 }
 
 void UpsertStreamCall::OnReadDone(bool ok) {
+  if (ok) next_ = Decode();
   {
     const std::lock_guard lock(mutex_);
     (ok ? request_ready_ : reads_over_) = true;
@@ -64,13 +65,18 @@ void UpsertStreamCall::Advance() {
   }
 }
 
-absl::Status UpsertStreamCall::BeginBatch(const std::shared_ptr<CancelHandle>& cancel) {
+absl::StatusOr<UpsertRequest> UpsertStreamCall::Decode() {
   v1::UpsertRequest request;
   if (!grpc::SerializationTraits<v1::UpsertRequest>::Deserialize(&request_, &request).ok()) {
     return UnreadableRequest("baton.v1.VectorService/UpsertStream");
   }
-  ASSIGN_OR_RETURN(Envelope envelope, ReadEnvelope(request.options()));
-  ASSIGN_OR_RETURN(UpsertRequest upsert, ToUpsert(request, std::move(envelope)));
+  next_options_.Swap(request.mutable_options());
+  return ToUpsert(request, Envelope());
+}
+
+absl::Status UpsertStreamCall::BeginBatch(const std::shared_ptr<CancelHandle>& cancel) {
+  ASSIGN_OR_RETURN(UpsertRequest upsert, std::move(next_));
+  ASSIGN_OR_RETURN(upsert.envelope, ReadEnvelope(next_options_));
   // Before Submit: after it the batch may fail and end the stream at any time.
   StartRead(&request_);
   ASSIGN_OR_RETURN(

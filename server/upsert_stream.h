@@ -3,14 +3,17 @@
 #include <memory>
 #include <mutex>
 
+#include "absl/status/statusor.h"
+#include "baton/v1/common.pb.h"
+#include "engine/request/vector_request.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "server/rpc.h"
 
 namespace baton {
 
-// One UpsertStream: a batch is with the engine, the next one is read meanwhile, and none is begun
-// before the acknowledgement of the last is written. The first failing batch ends the stream.
-// Deletes itself when it is over.
+// One UpsertStream: a batch is with the engine, the next one is read and decoded meanwhile, and
+// none is begun before the acknowledgement of the last is written. The first failing batch ends the
+// stream. Deletes itself when it is over.
 //
 // It reads bytes and decodes them itself, because gRPC reports a message that cannot be decoded
 // just like the client's last one: the stream would end well, with a batch lost.
@@ -25,6 +28,8 @@ class UpsertStreamCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   void OnCancel() override;
   void OnDone() override { delete this; }
 
+  // What was read, as the engine takes it; its options are in next_options_.
+  absl::StatusOr<UpsertRequest> Decode();
   // Begins the next batch, or ends the stream, if it is time.
   void Advance();
   absl::Status BeginBatch(const std::shared_ptr<CancelHandle>& cancel);
@@ -35,6 +40,9 @@ class UpsertStreamCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // Each belongs to one party at a time: to gRPC while it is read or written.
   grpc::ByteBuffer request_;
   grpc::ByteBuffer response_;
+  // Of whoever handles what was read: OnReadDone, then BeginBatch.
+  absl::StatusOr<UpsertRequest> next_ = absl::UnknownError("nothing was read yet");
+  v1::RequestOptions next_options_;
 
   std::mutex mutex_;  // guards what follows
   bool request_ready_ = false;

@@ -35,23 +35,26 @@ enum class MetricId {
   kSequencesWaiting,         // {model}
   kStepTokens,               // {}
   kPreemptions,
-  kKvBlocks,            // {model, state}
-  kKvBlockBytes,        // {model, type}
-  kHandoffs,            // {path}
-  kHandoffBytes,        // {path}
-  kHandoffSeconds,      // {path}
-  kPoints,              // {collection}
-  kPointsUnindexed,     // {collection}
-  kPointsWritten,       // {}
-  kWriteCommitSeconds,  // {}
-  kQueueRefused,        // {queue}
-  kExecutorUp,          // {platform, device, emulated}
-  kModelInfo,           // {model, kind}
-  kModelBytes,          // {model}
-  kModelsBytes,         // {}
-  kModelsBytesMax,      // {}
-  kModelLoads,          // {code}
-  kModelUnloads,        // {}
+  kKvBlocks,             // {model, state}
+  kKvBlockBytes,         // {model, type}
+  kHandoffs,             // {path}
+  kHandoffBytes,         // {path}
+  kHandoffSeconds,       // {path}
+  kPoints,               // {collection}
+  kPointsUnindexed,      // {collection}
+  kPointsWritten,        // {}
+  kWriteCommitSeconds,   // {}
+  kWritesHeld,           // {}
+  kSegmentsBuilt,        // {kind}
+  kBuildsShortOfMemory,  // {}
+  kQueueRefused,         // {queue}
+  kExecutorUp,           // {platform, device, emulated}
+  kModelInfo,            // {model, kind}
+  kModelBytes,           // {model}
+  kModelsBytes,          // {}
+  kModelsBytesMax,       // {}
+  kModelLoads,           // {code}
+  kModelUnloads,         // {}
   kCount
 };
 

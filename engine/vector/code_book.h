@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "engine/vector/code_products.h"
-#include "engine/vector/hnsw_graph.h"
+#include "engine/vector/graph_rows.h"
 
 namespace baton {
 
@@ -38,6 +38,10 @@ CodeBookFit FitCodeBook(const GraphRows& rows, float* low, float* step, float* o
 
 // code: [CodeStride(dimension)], zero beyond the dimension. Returns |v|^2 from the origin.
 float EncodeRow(const CodeBook& book, const float* vector, uint8_t* code);
+
+// What QueryEncoder leaves out of a distance to all rows, where `vector` is the query and `norm`
+// its own, as EncodeRow has it.
+float QueryConstant(const CodeBook& book, Metric metric, const float* vector, float norm);
 
 // vector: [dimension]; the one that was encoded, or close to it.
 void DecodeRow(const CodeBook& book, const uint8_t* code, float* vector);

@@ -19,8 +19,10 @@ constexpr size_t kJobBuffersMax = 16;
 // graph about log4(points / seal_points) times, and a search sees at most 3 segments of each size.
 constexpr size_t kMergeSegments = 4;
 
-// Merging drops the dead rows of a segment that has more of them than live ones.
-bool MostlyDead(int64_t live, int64_t rows) { return live * 2 < rows; }
+// A graph is taken over where no more than this of its rows is deleted, since what is left is
+// linked the worse for it; and where it is this much of the new one: else little is saved.
+constexpr int64_t kSeedDeletedPercentMax = 30;
+constexpr int64_t kSeedPercentMin = 10;
 
 }  // namespace
 
@@ -146,46 +148,116 @@ void Collection::Drop() {
   metrics_.RemoveGauge(MetricId::kPointsUnindexed, {spec().name});
 }
 
+bool Collection::NeedsVacuum(const SegmentState& state) const {
+  const int64_t rows = state.segment->rows();
+  const int64_t percent = options_.vacuum_deleted_percent;
+  return state.live == 0 || (percent > 0 && (rows - state.live) * 100 >= rows * percent);
+}
+
+bool Collection::IsInJobLocked(const GrowingBuffer& buffer) const {
+  return std::find(buffers_in_jobs_.begin(), buffers_in_jobs_.end(), &buffer) !=
+         buffers_in_jobs_.end();
+}
+
 bool Collection::HasJobLocked() const {
-  if (building_ || resting_ || dropped_) return false;
-  return buffers_.size() > 1 ||
-         std::any_of(segments_.begin(), segments_.end(), [](const SegmentState& state) {
-           return MostlyDead(state.live, state.segment->rows());
+  if (resting_ || dropped_) return false;
+  return buffers_.size() - 1 > buffers_in_jobs_.size() ||
+         std::any_of(segments_.begin(), segments_.end(), [this](const SegmentState& state) {
+           return !state.in_job && NeedsVacuum(state);
          });
 }
 
-std::optional<SealJob> Collection::TakeJob() {
+std::optional<SealJob> Collection::TakeJob(int64_t rows_max, bool* too_large) {
   const std::lock_guard lock(mutex_);
+  *too_large = false;
   if (!HasJobLocked()) return std::nullopt;
-  SealJob job{.number = next_number_++};
-  int64_t rows = 0;
-  for (size_t i = 0; i + 1 < buffers_.size() && i < kJobBuffersMax; ++i) {
+  SealJob job;
+  bool some = false;
+  const auto fits = [&](int64_t rows) {
+    if (job.rows + rows > rows_max) {
+      *too_large = !some;
+      return false;
+    }
+    job.rows += rows;
+    some = true;
+    return true;
+  };
+  for (size_t i = 0; i + 1 < buffers_.size() && job.buffers.size() < kJobBuffersMax; ++i) {
+    if (IsInJobLocked(*buffers_[i])) continue;
+    if (!fits(buffers_[i]->live())) break;
     job.buffers.push_back({.buffer = buffers_[i], .rows = buffers_[i]->rows()});
-    rows += buffers_[i]->live();
   }
+  for (const SegmentState& state : segments_) {
+    if (state.in_job || !NeedsVacuum(state) || !fits(state.live)) continue;
+    job.segments.push_back(state.segment);
+  }
+  if (!some) return std::nullopt;
+  *too_large = false;
+  AddTiersLocked(rows_max, &job);
+  job.number = next_number_++;
+  int64_t seed_live = 0;
+  for (SegmentState& state : segments_) {
+    if (std::find(job.segments.begin(), job.segments.end(), state.segment) == job.segments.end()) {
+      continue;
+    }
+    state.in_job = true;
+    const int64_t rows = state.segment->rows();
+    if (state.live > seed_live && state.live * 100 >= job.rows * kSeedPercentMin &&
+        (rows - state.live) * 100 <= rows * kSeedDeletedPercentMax) {
+      seed_live = state.live;
+      job.seed = state.segment;
+    }
+  }
+  for (const CollectionView::BufferPart& part : job.buffers) {
+    buffers_in_jobs_.push_back(part.buffer.get());
+  }
+  jobs_.push_back({.number = job.number, .died = {}});
+  return job;
+}
+
+// Merges all segments that are no larger than what there is so far, if there are enough of them;
+// and again, since there is more now.
+void Collection::AddTiersLocked(int64_t rows_max, SealJob* job) const {
   std::vector<const SegmentState*> others;
   for (const SegmentState& state : segments_) {
-    if (MostlyDead(state.live, state.segment->rows())) {
-      job.segments.push_back(state.segment);
-      rows += state.live;
-    } else {
-      others.push_back(&state);
-    }
+    if (!state.in_job && !NeedsVacuum(state)) others.push_back(&state);
   }
   std::sort(others.begin(), others.end(),
             [](const SegmentState* a, const SegmentState* b) { return a->live < b->live; });
-  // Merge all segments that are no larger than what there is so far, if there are enough of them;
-  // and again, since there is more now.
+  rows_max = std::min(rows_max, options_.segment_points_max);
   for (size_t first = 0;;) {
-    int64_t merged_rows = rows;
+    int64_t merged_rows = job->rows;
     size_t end = first;
-    while (end < others.size() && others[end]->live <= rows) merged_rows += others[end++]->live;
-    if (end - first < kMergeSegments - 1 || merged_rows > options_.segment_points_max) break;
-    for (; first < end; ++first) job.segments.push_back(others[first]->segment);
-    rows = merged_rows;
+    while (end < others.size() && others[end]->live <= job->rows) {
+      merged_rows += others[end++]->live;
+    }
+    if (end - first < kMergeSegments - 1 || merged_rows > rows_max) break;
+    for (; first < end; ++first) job->segments.push_back(others[first]->segment);
+    job->rows = merged_rows;
   }
-  building_ = true;
-  return job;
+}
+
+Collection::ActiveJob Collection::EndJobLocked(const SealJob& job) {
+  const auto active = std::find_if(jobs_.begin(), jobs_.end(), [&job](const ActiveJob& other) {
+    return other.number == job.number;
+  });
+  ActiveJob ended = std::move(*active);
+  jobs_.erase(active);
+  for (const CollectionView::BufferPart& part : job.buffers) {
+    std::erase(buffers_in_jobs_, part.buffer.get());
+  }
+  return ended;
+}
+
+void Collection::ForgetIdsLocked(const GrowingBuffer& buffer) {
+  for (int64_t first = 0; first < buffer.rows();) {
+    const RowBlock block = buffer.Block(first, buffer.rows());
+    for (int64_t row = 0; row < block.count; ++row) {
+      const auto found = buffer_of_.find(block.ids[row]);
+      if (found != buffer_of_.end() && found->second == &buffer) buffer_of_.erase(found);
+    }
+    first += block.count;
+  }
 }
 
 ManifestChange Collection::PrepareFinish(const SealJob& job,
@@ -204,11 +276,17 @@ ManifestChange Collection::PrepareFinish(const SealJob& job,
     }
     // Writes from now on stay pending, whatever of them is in the records made below.
     change.pending_from = sequence_ + 1;
-    for (size_t i = job.buffers.size(); i < buffers_.size(); ++i) {
-      change.pending_from = std::min(change.pending_from, buffers_[i]->first_sequence());
+    for (const std::shared_ptr<GrowingBuffer>& buffer : buffers_) {
+      const bool sealed =
+          std::any_of(job.buffers.begin(), job.buffers.end(),
+                      [&buffer](const auto& part) { return part.buffer == buffer; });
+      if (!sealed) change.pending_from = std::min(change.pending_from, buffer->first_sequence());
     }
     if (segment != nullptr) {
-      for (const auto& [id, sequence] : died_) segment->Delete(id, sequence);
+      const auto active = std::find_if(jobs_.begin(), jobs_.end(), [&job](const ActiveJob& other) {
+        return other.number == job.number;
+      });
+      for (const auto& [id, sequence] : active->died) segment->Delete(id, sequence);
     }
   }
   for (const auto& other : changed) {
@@ -225,47 +303,51 @@ ManifestChange Collection::PrepareFinish(const SealJob& job,
 
 bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment) {
   const std::lock_guard lock(mutex_);
-  building_ = false;
+  const ActiveJob active = EndJobLocked(job);
   if (dropped_) return false;
-  const auto in_job = [&job](const auto& part) {
-    return std::any_of(job.segments.begin(), job.segments.end(),
-                       [&part](const auto& merged) { return merged == part.segment; });
-  };
-  std::erase_if(segments_, in_job);
-  // The job's buffers are the oldest, and only this takes any away.
-  buffers_.erase(buffers_.begin(), buffers_.begin() + static_cast<int64_t>(job.buffers.size()));
+  std::erase_if(segments_, [&job](const SegmentState& state) {
+    return std::find(job.segments.begin(), job.segments.end(), state.segment) != job.segments.end();
+  });
+  for (const CollectionView::BufferPart& part : job.buffers) ForgetIdsLocked(*part.buffer);
+  std::erase_if(buffers_, [&job](const auto& buffer) {
+    return std::any_of(job.buffers.begin(), job.buffers.end(),
+                       [&buffer](const auto& part) { return part.buffer == buffer; });
+  });
   if (segment != nullptr) {
-    for (const auto& [id, sequence] : died_) segment->Delete(id, sequence);
+    for (const auto& [id, sequence] : active.died) segment->Delete(id, sequence);
     int64_t live = 0;
     for (int64_t row = 0; row < segment->rows(); ++row) live += segment->IsLive(row) ? 1 : 0;
-    segments_.push_back({.segment = std::move(segment), .live = live, .died = !died_.empty()});
+    segments_.push_back(
+        {.segment = std::move(segment), .live = live, .died = !active.died.empty()});
   }
-  died_ = {};
   PublishLocked(sequence_);
   return true;
 }
 
-void Collection::AbandonJob() {
+void Collection::AbandonJob(const SealJob& job) {
   const std::lock_guard lock(mutex_);
-  building_ = false;
+  EndJobLocked(job);
+  for (SegmentState& state : segments_) {
+    if (std::find(job.segments.begin(), job.segments.end(), state.segment) != job.segments.end()) {
+      state.in_job = false;
+    }
+  }
   resting_ = true;
-  died_ = {};
   // The manifest may not have been told after all.
   for (SegmentState& state : segments_) state.died = true;
 }
 
 bool Collection::ContainsLocked(PointId id) const {
-  return std::any_of(buffers_.begin(), buffers_.end(),
-                     [id](const auto& buffer) { return buffer->Contains(id); }) ||
+  return buffer_of_.contains(id) ||
          std::any_of(segments_.begin(), segments_.end(),
                      [id](const auto& state) { return state.segment->Contains(id); });
 }
 
 bool Collection::DeleteLocked(PointId id, WriteSequence sequence) {
   bool deleted = false;
-  for (const auto& buffer : buffers_) {
-    deleted = buffer->Delete(id, sequence);
-    if (deleted) break;
+  if (const auto found = buffer_of_.find(id); found != buffer_of_.end()) {
+    deleted = found->second->Delete(id, sequence);
+    buffer_of_.erase(found);
   }
   for (SegmentState& state : segments_) {
     if (deleted) break;
@@ -276,7 +358,8 @@ bool Collection::DeleteLocked(PointId id, WriteSequence sequence) {
   }
   if (!deleted) return false;
   --points_;
-  if (building_) died_.emplace_back(id, sequence);
+  // An id has one live row: a job has this one, or none of the id.
+  for (ActiveJob& job : jobs_) job.died.emplace_back(id, sequence);
   return true;
 }
 
@@ -287,6 +370,7 @@ void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* v
     vector = scaled_.data();
   }
   buffers_.back()->Append(id, vector, sequence);
+  buffer_of_.emplace(id, buffers_.back().get());
   ++points_;
   if (buffers_.back()->full()) {
     buffers_.push_back(std::make_shared<GrowingBuffer>(spec().dimension, options_.seal_points));
@@ -309,6 +393,7 @@ void Collection::PublishLocked(WriteSequence sequence) {
                                                      std::move(segments));
   points_gauge_->Set(static_cast<double>(points_));
   unindexed_gauge_->Set(static_cast<double>(unindexed));
+  unindexed_.store(unindexed, std::memory_order_relaxed);
   const std::lock_guard lock(view_mutex_);
   view_.swap(view);  // the old one is destroyed after the lock is released
 }

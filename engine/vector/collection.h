@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "engine/base/metrics.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
@@ -24,6 +26,9 @@ struct SealJob {
   uint64_t number = 0;  // of the new segment
   std::vector<CollectionView::BufferPart> buffers;
   std::vector<std::shared_ptr<const Segment>> segments;
+  // One of `segments`, whose graph the others' rows are inserted into a copy of; null: none.
+  std::shared_ptr<const Segment> seed;
+  int64_t rows = 0;  // that are live, when it was taken
 };
 
 // The state in memory of one collection: a growing buffer, full buffers that wait to be sealed, and
@@ -44,6 +49,8 @@ class Collection {
 
   std::shared_ptr<const CollectionView> View() const;
   CollectionInfo Info() const;
+  // Live points without a graph.
+  int64_t Unindexed() const { return unindexed_.load(std::memory_order_relaxed); }
 
   // ---- Recovery: before any other thread knows the collection
 
@@ -73,25 +80,33 @@ class Collection {
   // No job is taken or finished from now on. Views stay valid.
   void Drop();
 
-  // ---- Sealing: the builder's thread
+  // ---- Sealing: the builder's threads. Several jobs may be out, over different parts
 
-  // Nothing where nothing is to be done. Must be followed by FinishJob or AbandonJob.
-  std::optional<SealJob> TakeJob();
+  // A job of at most `rows_max` rows. Nothing where nothing is to be done; `too_large` says whether
+  // there would be, of more rows. Must be followed by FinishJob or AbandonJob.
+  std::optional<SealJob> TakeJob(int64_t rows_max, bool* too_large);
   // What the manifest is to be told before FinishJob, with the segment's file, if there is one.
-  // The dead rows that it lists may be some more than those at the time.
+  // The dead rows that it lists may be some more than those at the time. One job of a collection
+  // at a time, until it is finished or abandoned.
   ManifestChange PrepareFinish(const SealJob& job, const std::shared_ptr<Segment>& segment,
                                uint32_t file_sum);
   // Swaps the job's parts for `segment`, built from their live rows; null where they had none.
   // False where the collection was dropped meanwhile.
   bool FinishJob(const SealJob& job, std::shared_ptr<Segment> segment);
   // Leaves everything as it is and rests until the next write.
-  void AbandonJob();
+  void AbandonJob(const SealJob& job);
 
  private:
   struct SegmentState {
     std::shared_ptr<Segment> segment;
     int64_t live = 0;
+    bool in_job = false;
     bool died = false;  // rows did since the manifest was told of dead ones
+  };
+  struct ActiveJob {
+    uint64_t number = 0;
+    // Rows of any part that died since, to be marked in the segment it brings.
+    std::vector<std::pair<PointId, WriteSequence>> died;
   };
 
   void ApplyLocked(const PlacedWrite& placed);
@@ -100,6 +115,12 @@ class Collection {
   void AppendLocked(PointId id, WriteSequence sequence, const float* vector);
   void PublishLocked(WriteSequence sequence);
   bool HasJobLocked() const;
+  bool NeedsVacuum(const SegmentState& state) const;
+  void AddTiersLocked(int64_t rows_max, SealJob* job) const;
+  void ForgetIdsLocked(const GrowingBuffer& buffer);
+  bool IsInJobLocked(const GrowingBuffer& buffer) const;
+  // What is left of the job's marks; it is over.
+  ActiveJob EndJobLocked(const SealJob& job);
 
   const StoredCollection stored_;
   const VectorOptions options_;
@@ -107,18 +128,20 @@ class Collection {
 
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<GrowingBuffer>> buffers_;  // all full but the last, never empty
+  std::vector<const GrowingBuffer*> buffers_in_jobs_;
+  absl::flat_hash_map<PointId, GrowingBuffer*> buffer_of_;  // which has the live row of an id
   std::vector<SegmentState> segments_;
   int64_t points_ = 0;
   WriteSequence sequence_ = 0;  // of the last published write
   uint64_t next_number_ = 1;
-  bool building_ = false;  // a job was taken
-  bool resting_ = false;   // a job failed; the next write tries again
+  std::vector<ActiveJob> jobs_;  // those that are out
+  bool resting_ = false;         // a job failed; the next write tries again
   bool dropped_ = false;
-  // While a job is out: rows that died since, to be marked in the segment it brings.
-  std::vector<std::pair<PointId, WriteSequence>> died_;
   std::vector<float> scaled_;  // scratch of AppendLocked
   prometheus::Gauge* points_gauge_ = nullptr;
   prometheus::Gauge* unindexed_gauge_ = nullptr;
+
+  std::atomic<int64_t> unindexed_ = 0;
 
   mutable std::mutex view_mutex_;
   std::shared_ptr<const CollectionView> view_;

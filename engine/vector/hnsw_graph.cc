@@ -5,7 +5,6 @@
 #include <cstring>
 #include <exception>
 #include <new>
-#include <string_view>
 #include <utility>
 
 #include "engine/base/strings.h"
@@ -59,27 +58,12 @@ class Space final : public hnswlib::SpaceInterface<float> {
 
 }  // namespace
 
-GraphNodes::GraphNodes(const GraphRows& rows) {
-  absl::flat_hash_map<std::string_view, uint32_t> node_of;  // by the vector's bytes
-  const size_t vector_bytes = static_cast<size_t>(rows.dimension) * sizeof(float);
-  for (uint32_t row = 0; row < rows.rows; ++row) {
-    const float* vector = rows.vectors + int64_t{row} * rows.dimension;
-    const std::string_view bytes(reinterpret_cast<const char*>(vector), vector_bytes);
-    const auto [found, added] = node_of.emplace(bytes, count());
-    if (added) {
-      first_row.push_back(row);
-    } else {
-      copies[found->second].push_back(row);
-    }
-  }
-}
-
 class HnswGraph::Index {
  public:
-  explicit Index(const GraphRows& rows)
+  Index(const GraphRows& rows, const GraphNodes& nodes)
       : space_(rows),
         rows_(rows),
-        nodes_(rows),
+        nodes_(nodes),
         hnsw_(&space_, nodes_.count(), static_cast<size_t>(rows.m),
               static_cast<size_t>(rows.ef_construction)) {}
 
@@ -93,7 +77,6 @@ class HnswGraph::Index {
     return true;
   }
 
-  const GraphNodes& nodes() const { return nodes_; }
   uint32_t entry() const { return hnsw_.enterpoint_node_; }
   int LevelOf(uint32_t node) const {
     return std::min(hnsw_.element_levels_[node], HnswGraph::kLevelMax);
@@ -106,7 +89,7 @@ class HnswGraph::Index {
  private:
   Space space_;
   const GraphRows rows_;
-  const GraphNodes nodes_;
+  const GraphNodes& nodes_;
   hnswlib::HierarchicalNSW<float> hnsw_;
 };
 
@@ -114,9 +97,10 @@ HnswGraph::HnswGraph(std::unique_ptr<Index> index) : index_(std::move(index)) {}
 HnswGraph::~HnswGraph() = default;
 
 absl::StatusOr<std::unique_ptr<HnswGraph>> HnswGraph::Build(const GraphRows& rows,
+                                                            const GraphNodes& nodes,
                                                             absl::FunctionRef<bool()> stop) {
   try {
-    auto index = std::make_unique<Index>(rows);
+    auto index = std::make_unique<Index>(rows, nodes);
     if (!index->AddAll(stop)) return absl::CancelledError("graph building was stopped");
     return std::unique_ptr<HnswGraph>(new HnswGraph(std::move(index)));
   } catch (const std::bad_alloc&) {
@@ -126,7 +110,6 @@ absl::StatusOr<std::unique_ptr<HnswGraph>> HnswGraph::Build(const GraphRows& row
   }
 }
 
-const GraphNodes& HnswGraph::nodes() const { return index_->nodes(); }
 uint32_t HnswGraph::entry() const { return index_->entry(); }
 int HnswGraph::LevelOf(uint32_t node) const { return index_->LevelOf(node); }
 std::span<const uint32_t> HnswGraph::Links(uint32_t node, int level) const {

@@ -144,12 +144,14 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
   return collection;
 }
 
-std::string EncodeVector(WriteSequence sequence, const std::vector<float>& vector) {
-  std::string out;
-  out.reserve(sizeof(sequence) + vector.size() * sizeof(float));
-  AppendNumber(out, sequence);
-  out.append(reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float));
-  return out;
+// The vector is copied once, from the point to the batch.
+void PutVector(const PlacedWrite& placed, const Point& point, rocksdb::WriteBatch& batch) {
+  const std::string key_text = PointKey('V', placed.collection_id, point.id);
+  const rocksdb::Slice key = key_text;
+  const rocksdb::Slice value[] = {
+      {reinterpret_cast<const char*>(&placed.sequence), sizeof(placed.sequence)},
+      {reinterpret_cast<const char*>(point.vector.data()), point.vector.size() * sizeof(float)}};
+  batch.Put(rocksdb::SliceParts(&key, 1), rocksdb::SliceParts(value, 2));
 }
 
 // False where the value is no vector of this dimension. `vector` is resized to it.
@@ -463,9 +465,11 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
       batch.Delete(PointKey('V', placed.collection_id, id));
       batch.Delete(PointKey('P', placed.collection_id, id));
     }
+    // One kind after the other: RocksDB is quicker with keys that follow each other.
     for (const Point& point : placed.write->upserts) {
-      batch.Put(PointKey('V', placed.collection_id, point.id),
-                EncodeVector(placed.sequence, point.vector));
+      PutVector(placed, point, batch);
+    }
+    for (const Point& point : placed.write->upserts) {
       batch.Put(PointKey('P', placed.collection_id, point.id), EncodePayload(point.payload));
       grows = true;
     }

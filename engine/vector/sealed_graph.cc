@@ -142,6 +142,29 @@ CodeBook SealedGraph::code_book() const {
           .origin = Array<float>(layout_.origin)};
 }
 
+int SealedGraph::LevelOf(uint32_t node) const {
+  const auto* const begin = header().level_nodes;
+  const auto* const end = begin + header().levels;
+  return static_cast<int>(std::find_if(begin, end, [node](uint32_t n) { return node >= n; }) -
+                          begin);
+}
+
+std::span<const uint32_t> SealedGraph::Links(uint32_t node, int level) const {
+  const Header& h = header();
+  const int64_t room = level == 0 ? 2 * int64_t{h.m} : h.m;
+  const auto* links = Array<uint32_t>(level == 0 ? layout_.links : layout_.upper_links);
+  for (int below = 1; below < level; ++below) links += int64_t{h.level_nodes[below - 1]} * h.m;
+  links += node * room;
+  return {links, std::find(links, links + room, kNoLink)};
+}
+
+void SealedGraph::ForEachRow(absl::FunctionRef<void(uint32_t node, int64_t row)> visit) const {
+  const auto* const rows = Array<uint32_t>(layout_.rows);
+  for (uint32_t node = 0; node < header().nodes; ++node) visit(node, rows[node] & ~kHasCopies);
+  const auto* const copies = Array<std::pair<uint32_t, uint32_t>>(layout_.copies);
+  for (uint32_t i = 0; i < header().copies; ++i) visit(copies[i].first, copies[i].second);
+}
+
 // ---- Searching
 
 template <class Scorer, class Pool>
@@ -310,7 +333,7 @@ absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::Load(const GraphRows& 
     return Damaged("it is over other rows");
   }
   if (header.nodes < 1 || header.nodes > header.rows || header.unreached > header.nodes ||
-      header.copies != header.rows - header.nodes || header.levels > HnswGraph::kLevelMax ||
+      header.copies != header.rows - header.nodes || header.levels > GraphLinks::kLevelMax ||
       (header.stride != 0 && header.stride != CodeStride(rows.dimension)) || header.exact > 1 ||
       header.norms > 1 || (header.norms == 1 && header.stride == 0) ||
       (header.norms == 0 && header.stride > kSquaresStrideMax && rows.metric == Metric::kL2) ||

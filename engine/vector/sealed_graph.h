@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/vector/candidate_pool.h"
 #include "engine/vector/code_book.h"
-#include "engine/vector/hnsw_graph.h"
+#include "engine/vector/graph_linker.h"
 #include "engine/vector/huge_buffer.h"
 
 namespace baton {
@@ -38,7 +38,18 @@ class SealedGraph {
  public:
   // CANCELLED once `stop` says so.
   static absl::StatusOr<std::unique_ptr<SealedGraph>> Build(const GraphRows& rows,
+                                                            absl::FunctionRef<bool()> stop) {
+    return Build(rows, GraphSeed(), stop);
+  }
+  // From another graph, with the rows that are not in it inserted.
+  static absl::StatusOr<std::unique_ptr<SealedGraph>> Build(const GraphRows& rows,
+                                                            const GraphSeed& seed,
                                                             absl::FunctionRef<bool()> stop);
+  // With the links of hnswlib: what others are compared with.
+  static absl::StatusOr<std::unique_ptr<SealedGraph>> BuildByHnswlib(
+      const GraphRows& rows, absl::FunctionRef<bool()> stop);
+  // What building takes at most, the rows themselves included.
+  static int64_t BuildBytesPerRow(const CollectionSpec& spec);
   // The reverse of bytes() for the same rows and parameters. Any bytes are safe: DATA_LOSS where
   // they are no graph over `rows`.
   static absl::StatusOr<std::unique_ptr<SealedGraph>> Load(const GraphRows& rows, HugeBuffer bytes);
@@ -51,6 +62,16 @@ class SealedGraph {
   bool codes_are_exact() const { return header().exact != 0; }
   // A row's vector, [dimension], where codes are exact.
   void DecodeRow(int64_t row, float* vector) const;
+
+  // ---- What another graph starts from. Nodes are [0, nodes()), those of a level the first so many
+
+  uint32_t nodes() const { return header().nodes; }
+  int LevelOf(uint32_t node) const;
+  // `level` <= LevelOf(node)
+  std::span<const uint32_t> Links(uint32_t node, int level) const;
+  void ForEachRow(absl::FunctionRef<void(uint32_t node, int64_t row)> visit) const;
+
+  // ---- Searching
 
   // A walk that keeps the `ef` nearest distinct vectors of `query`, [dimension]. Of the rows that
   // have them and are `live`, at least the `wanted` nearest, if so many were met; in no order.
@@ -76,11 +97,11 @@ class SealedGraph {
     uint32_t m = 0;
     uint32_t copies = 0;
     uint32_t unreached = 0;
-    uint32_t stride = 0;                              // 0: no codes
-    uint32_t exact = 0;                               // 1: codes are the vectors
-    uint32_t norms = 0;                               // 1: there are norms
-    uint32_t levels = 0;                              // beside level 0
-    uint32_t level_nodes[HnswGraph::kLevelMax] = {};  // of level 1, 2, ...
+    uint32_t stride = 0;                               // 0: no codes
+    uint32_t exact = 0;                                // 1: codes are the vectors
+    uint32_t norms = 0;                                // 1: there are norms
+    uint32_t levels = 0;                               // beside level 0
+    uint32_t level_nodes[GraphLinks::kLevelMax] = {};  // of level 1, 2, ...
   };
   // Offsets of the arrays from the header, in bytes.
   struct Layout {

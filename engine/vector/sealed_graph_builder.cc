@@ -5,17 +5,21 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/vector/code_products.h"
+#include "engine/vector/hnsw_graph.h"
 #include "engine/vector/sealed_graph.h"
 
 namespace baton {
 
-// Puts a graph of hnswlib's in order.
+// Puts linked nodes in order.
 class SealedGraph::Builder {
  public:
-  Builder(const GraphRows& rows, absl::FunctionRef<bool()> stop) : rows_(rows), stop_(stop) {}
+  Builder(const GraphRows& rows, absl::FunctionRef<bool()> stop)
+      : rows_(rows), stop_(stop), nodes_(rows) {}
 
-  absl::StatusOr<std::unique_ptr<SealedGraph>> Build() {
-    ASSIGN_OR_RETURN(hnsw_, HnswGraph::Build(rows_, stop_));
+  const GraphNodes& nodes() const { return nodes_; }
+
+  absl::StatusOr<std::unique_ptr<SealedGraph>> Build(std::unique_ptr<GraphLinks> links) {
+    links_ = std::move(links);
     PutInOrder();
     const bool try_codes = rows_.dimension >= kCodesDimensionMin;
     std::unique_ptr<SealedGraph> graph = Assemble(try_codes);
@@ -40,8 +44,8 @@ class SealedGraph::Builder {
   static constexpr int64_t kUnreachedShare = 50;
 
   void PutInOrder() {
-    const uint32_t count = hnsw_->nodes().count();
-    std::vector<uint32_t> met = {hnsw_->entry()};  // breadth first
+    const uint32_t count = nodes_.count();
+    std::vector<uint32_t> met = {links_->entry()};  // breadth first
     met.reserve(count);
     std::vector<bool> seen(count);
     seen[met[0]] = true;
@@ -52,15 +56,15 @@ class SealedGraph::Builder {
         seen[unseen] = true;
         met.push_back(unseen);
       }
-      for (const uint32_t link : hnsw_->Links(met[i], 0)) {
+      for (const uint32_t link : links_->Links(met[i], 0)) {
         if (!seen[link]) met.push_back(link);
         seen[link] = true;
       }
     }
     // A counting sort by level, which keeps the order within one.
     std::vector<std::vector<uint32_t>> by_level(
-        static_cast<size_t>(hnsw_->LevelOf(hnsw_->entry())) + 1);
-    for (const uint32_t node : met) by_level[hnsw_->LevelOf(node)].push_back(node);
+        static_cast<size_t>(links_->LevelOf(links_->entry())) + 1);
+    for (const uint32_t node : met) by_level[links_->LevelOf(node)].push_back(node);
     std::reverse(by_level.begin(), by_level.end());
     old_.reserve(count);
     for (const auto& nodes : by_level) old_.insert(old_.end(), nodes.begin(), nodes.end());
@@ -69,7 +73,6 @@ class SealedGraph::Builder {
   }
 
   std::unique_ptr<SealedGraph> Assemble(bool with_codes) const {
-    const GraphNodes& nodes = hnsw_->nodes();
     const auto dimension = static_cast<size_t>(rows_.dimension);
     std::vector<float> low(dimension);
     std::vector<float> step(dimension);
@@ -77,18 +80,18 @@ class SealedGraph::Builder {
     CodeBookFit fit;
     if (with_codes) fit = FitCodeBook(rows_, low.data(), step.data(), origin.data());
     const bool with_norms = with_codes && rows_.metric == Metric::kL2 && !fit.squares;
-    Header header{.nodes = nodes.count(),
+    Header header{.nodes = nodes_.count(),
                   .rows = static_cast<uint32_t>(rows_.rows),
                   .dimension = static_cast<uint32_t>(rows_.dimension),
                   .m = static_cast<uint32_t>(rows_.m),
-                  .copies = static_cast<uint32_t>(rows_.rows - nodes.count()),
+                  .copies = static_cast<uint32_t>(rows_.rows - nodes_.count()),
                   .stride = with_codes ? static_cast<uint32_t>(CodeStride(rows_.dimension)) : 0,
                   .exact = fit.exact ? 1u : 0,
                   .norms = with_norms ? 1u : 0,
-                  .levels = static_cast<uint32_t>(hnsw_->LevelOf(hnsw_->entry()))};
+                  .levels = static_cast<uint32_t>(links_->LevelOf(links_->entry()))};
     for (uint32_t level = 0; level < header.levels; ++level) {
-      while (header.level_nodes[level] < nodes.count() &&
-             hnsw_->LevelOf(old_[header.level_nodes[level]]) > static_cast<int>(level)) {
+      while (header.level_nodes[level] < nodes_.count() &&
+             links_->LevelOf(old_[header.level_nodes[level]]) > static_cast<int>(level)) {
         ++header.level_nodes[level];
       }
     }
@@ -98,7 +101,7 @@ class SealedGraph::Builder {
     WriteRows(Mutable<uint32_t>(buffer, layout.rows),
               Mutable<std::pair<uint32_t, uint32_t>>(buffer, layout.copies));
     uint32_t* links = Mutable<uint32_t>(buffer, layout.links);
-    WriteLinks(0, nodes.count(), 2 * header.m, links);
+    WriteLinks(0, nodes_.count(), 2 * header.m, links);
     links = Mutable<uint32_t>(buffer, layout.upper_links);
     for (uint32_t level = 0; level < header.levels; ++level) {
       WriteLinks(static_cast<int>(level) + 1, header.level_nodes[level], header.m, links);
@@ -112,9 +115,9 @@ class SealedGraph::Builder {
                           .low = low.data(),
                           .step = step.data(),
                           .origin = origin.data()};
-      for (uint32_t node = 0; node < nodes.count(); ++node) {
+      for (uint32_t node = 0; node < nodes_.count(); ++node) {
         const float norm =
-            EncodeRow(book, VectorOf(nodes.first_row[old_[node]]),
+            EncodeRow(book, VectorOf(nodes_.first_row[old_[node]]),
                       Mutable<uint8_t>(buffer, layout.codes) + int64_t{node} * header.stride);
         if (with_norms) Mutable<float>(buffer, layout.norms)[node] = norm;
       }
@@ -124,22 +127,20 @@ class SealedGraph::Builder {
   }
 
   void WriteRows(uint32_t* rows, std::pair<uint32_t, uint32_t>* copies) const {
-    const GraphNodes& nodes = hnsw_->nodes();
-    for (uint32_t node = 0; node < nodes.count(); ++node) {
-      rows[node] = nodes.first_row[old_[node]];
-      const auto found = nodes.copies.find(old_[node]);
-      if (found == nodes.copies.end()) continue;
+    for (uint32_t node = 0; node < nodes_.count(); ++node) {
+      rows[node] = nodes_.first_row[old_[node]];
+      const auto found = nodes_.copies.find(old_[node]);
+      if (found == nodes_.copies.end()) continue;
       rows[node] |= kHasCopies;
       for (const uint32_t copy : found->second) *copies++ = {node, copy};
     }
   }
 
   void WriteRowNodes(uint32_t* row_nodes) const {
-    const GraphNodes& nodes = hnsw_->nodes();
-    for (uint32_t node = 0; node < nodes.count(); ++node) {
-      row_nodes[nodes.first_row[old_[node]]] = node;
-      const auto found = nodes.copies.find(old_[node]);
-      if (found == nodes.copies.end()) continue;
+    for (uint32_t node = 0; node < nodes_.count(); ++node) {
+      row_nodes[nodes_.first_row[old_[node]]] = node;
+      const auto found = nodes_.copies.find(old_[node]);
+      if (found == nodes_.copies.end()) continue;
       for (const uint32_t copy : found->second) row_nodes[copy] = node;
     }
   }
@@ -148,7 +149,7 @@ class SealedGraph::Builder {
     std::fill_n(links, int64_t{count} * room, kNoLink);
     for (uint32_t node = 0; node < count; ++node, links += room) {
       uint32_t* end = links;
-      for (const uint32_t link : hnsw_->Links(old_[node], level)) *end++ = new_[link];
+      for (const uint32_t link : links_->Links(old_[node], level)) *end++ = new_[link];
     }
   }
 
@@ -263,16 +264,39 @@ class SealedGraph::Builder {
 
   const GraphRows rows_;
   const absl::FunctionRef<bool()> stop_;
-  std::unique_ptr<HnswGraph> hnsw_;
-  std::vector<uint32_t> old_;  // hnswlib's number of each node
+  const GraphNodes nodes_;
+  std::unique_ptr<GraphLinks> links_;
+  std::vector<uint32_t> old_;  // links_' number of each node
   std::vector<uint32_t> new_;  // and the other way
   std::vector<uint32_t> unreached_;
   std::vector<bool> linked_;  // kDot: whether any link leads to a node
 };
 
 absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::Build(const GraphRows& rows,
+                                                                const GraphSeed& seed,
                                                                 absl::FunctionRef<bool()> stop) {
-  return Builder(rows, stop).Build();
+  Builder builder(rows, stop);
+  ASSIGN_OR_RETURN(std::unique_ptr<GraphLinks> links,
+                   GraphLinker::Build(rows, builder.nodes(), seed, stop));
+  return builder.Build(std::move(links));
+}
+
+int64_t SealedGraph::BuildBytesPerRow(const CollectionSpec& spec) {
+  const int64_t row = spec.dimension * int64_t{sizeof(float)} + 16;   // SegmentRows
+  const int64_t code = CodeStride(spec.dimension);                    // of GraphLinker, and its own
+  const int64_t links = 2 * spec.hnsw_m * int64_t{sizeof(uint32_t)};  // likewise
+  const int64_t upper_links = links / std::max(spec.hnsw_m - 1, 1);   // on half the room
+  constexpr int64_t kRowRef = 40;                                     // SegmentBuilder's
+  constexpr int64_t kNode = 150;  // entries of GraphNodes' tables, levels, norms, orders
+  return row + kRowRef + kNode + 2 * code + 3 * (links + upper_links);
+}
+
+absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::BuildByHnswlib(
+    const GraphRows& rows, absl::FunctionRef<bool()> stop) {
+  Builder builder(rows, stop);
+  ASSIGN_OR_RETURN(std::unique_ptr<GraphLinks> links,
+                   HnswGraph::Build(rows, builder.nodes(), stop));
+  return builder.Build(std::move(links));
 }
 
 }  // namespace baton

@@ -44,6 +44,7 @@ Segment::Segment(uint64_t number, int32_t dimension, const SegmentArrays& rows,
       dimension_(dimension),
       owner_(std::move(owner)),
       rows_(rows),
+      filter_(rows.ids),
       graph_(std::move(graph)),
       deleted_at_(std::make_unique<std::atomic<WriteSequence>[]>(rows_.ids.size())) {
   const WriteSequence deleted_at = live ? kNeverDeleted : 0;
@@ -53,6 +54,7 @@ Segment::Segment(uint64_t number, int32_t dimension, const SegmentArrays& rows,
 }
 
 std::optional<int64_t> Segment::Find(PointId id) const {
+  if (!filter_.MayContain(id)) return std::nullopt;
   const auto found = std::lower_bound(rows_.ids.begin(), rows_.ids.end(), id);
   if (found == rows_.ids.end() || *found != id) return std::nullopt;
   return found - rows_.ids.begin();

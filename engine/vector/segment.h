@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/vector/collection_view.h"
+#include "engine/vector/id_filter.h"
 #include "engine/vector/mapped_file.h"
 #include "engine/vector/sealed_graph.h"
 
@@ -90,6 +91,7 @@ class Segment {
   const int32_t dimension_;
   const std::shared_ptr<const void> owner_;
   const SegmentArrays rows_;
+  const IdFilter filter_;
   const std::unique_ptr<const SealedGraph> graph_;
   const std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at_;  // [rows]
 };

@@ -14,9 +14,9 @@
 namespace baton {
 namespace {
 
-// Searches and token generation come first, but a busy machine must not stop sealing altogether:
-// what has no graph makes every search slower.
-constexpr int kNice = 5;
+// Searches and token generation come first, but a busy machine must not stop building altogether,
+// as SCHED_IDLE would: what has no graph makes every search slower.
+constexpr int kNice = 19;
 
 struct RowRef {
   PointId id = 0;
@@ -75,15 +75,40 @@ SegmentRows CopyRows(const std::vector<RowRef>& refs, int32_t dimension) {
   return rows;
 }
 
+// Where the rows of the job's seed are.
+GraphSeed SeedOf(const SealJob& job, const SegmentRows& rows) {
+  if (job.seed == nullptr) return {};
+  GraphSeed seed{.graph = &job.seed->graph(), .rows = {}};
+  const std::span<const PointId> ids = job.seed->data().ids;  // ascending, as those of `rows`
+  seed.rows.reserve(ids.size());
+  size_t at = 0;
+  for (size_t row = 0; row < ids.size(); ++row) {
+    while (at < rows.ids.size() && rows.ids[at] < ids[row]) ++at;
+    // The same id by another write is another version of the point.
+    const bool is_there = at < rows.ids.size() && rows.ids[at] == ids[row] &&
+                          rows.sequences[at] == job.seed->data().sequences[row];
+    seed.rows.push_back(is_there ? static_cast<int64_t>(at) : -1);
+  }
+  return seed;
+}
+
 }  // namespace
 
-SegmentBuilder::SegmentBuilder(std::string directory, std::shared_ptr<FileLayer> files, PointDb& db,
+SegmentBuilder::SegmentBuilder(const VectorOptions& options, std::string directory,
+                               std::shared_ptr<FileLayer> files, PointDb& db, Metrics& metrics,
                                Lister collections)
-    : directory_(std::move(directory)),
+    : options_(options),
+      directory_(std::move(directory)),
       files_(std::move(files)),
       db_(db),
       collections_(std::move(collections)),
-      thread_([this] { Run(); }) {}
+      seals_(metrics.Counter(MetricId::kSegmentsBuilt, {"seal"})),
+      merges_(metrics.Counter(MetricId::kSegmentsBuilt, {"merge"})),
+      short_of_memory_(metrics.Counter(MetricId::kBuildsShortOfMemory)),
+      free_bytes_(options.build_memory_mb << 20),
+      seen_(static_cast<size_t>(options.build_threads)) {
+  for (size_t i = 0; i < seen_.size(); ++i) threads_.emplace_back([this, i] { Run(i); });
+}
 
 SegmentBuilder::~SegmentBuilder() {
   {
@@ -91,30 +116,29 @@ SegmentBuilder::~SegmentBuilder() {
     stopping_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 void SegmentBuilder::Wake() {
   {
     const std::lock_guard lock(mutex_);
-    woken_ = true;
+    ++wakes_;
   }
   changed_.notify_all();
 }
 
 void SegmentBuilder::WaitUntilIdle() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return idle_ && !woken_; });
+  changed_.wait(lock, [this] {
+    return std::all_of(seen_.begin(), seen_.end(), [this](uint64_t s) { return s == wakes_; });
+  });
 }
 
-void SegmentBuilder::Run() {
+void SegmentBuilder::Run(size_t thread) {
   setpriority(PRIO_PROCESS, 0, kNice);  // on Linux: of this thread
   std::unique_lock lock(mutex_);
-  for (;;) {
-    changed_.wait(lock, [this] { return woken_ || stopping_; });
-    if (stopping_) return;
-    woken_ = false;
-    idle_ = false;
+  while (!stopping_) {
+    const uint64_t wakes = wakes_;
     lock.unlock();
     // In turns, so that one busy collection does not keep the others waiting.
     for (bool found = true; found && !stopping_;) {
@@ -124,13 +148,42 @@ void SegmentBuilder::Run() {
       }
     }
     lock.lock();
-    idle_ = true;
+    seen_[thread] = wakes;
     changed_.notify_all();
+    changed_.wait(lock, [this, wakes] { return wakes_ != wakes || stopping_; });
   }
 }
 
+std::optional<SealJob> SegmentBuilder::TakeJob(Collection& collection, int64_t* bytes) {
+  const int64_t row_bytes = SealedGraph::BuildBytesPerRow(collection.spec());
+  const std::lock_guard lock(memory_mutex_);
+  bool too_large = false;
+  std::optional<SealJob> job = collection.TakeJob(free_bytes_ / row_bytes, &too_large);
+  if (job.has_value()) {
+    *bytes = job->rows * row_bytes;
+    free_bytes_ -= *bytes;
+  } else if (too_large) {
+    short_of_memory_.Increment();
+    // With other jobs done, there may be enough.
+    const bool is_all = free_bytes_ == options_.build_memory_mb << 20;
+    if (is_all && !std::exchange(said_short_, true)) {
+      Log().warn(
+          "collection {}: points stay without a graph: a row takes {} bytes while it is built, and "
+          "vector.build_memory_mb is {}",
+          collection.spec().name, row_bytes, options_.build_memory_mb);
+    }
+  }
+  return job;
+}
+
+void SegmentBuilder::GiveBack(int64_t bytes) {
+  const std::lock_guard lock(memory_mutex_);
+  free_bytes_ += bytes;
+}
+
 bool SegmentBuilder::SealOne(Collection& collection) {
-  const std::optional<SealJob> job = collection.TakeJob();
+  int64_t bytes = 0;
+  const std::optional<SealJob> job = TakeJob(collection, &bytes);
   if (!job.has_value()) return false;
   std::shared_ptr<Segment> segment;
   if (const absl::Status status = BuildSegment(collection, *job, &segment); !status.ok()) {
@@ -138,10 +191,12 @@ bool SegmentBuilder::SealOne(Collection& collection) {
       Log().error("collection {}: cannot seal a segment: {}", collection.spec().name,
                   status.ToString());
     }
-    collection.AbandonJob();
+    collection.AbandonJob(*job);
+    GiveBack(bytes);
     return true;
   }
-  if (const absl::Status status = Store(collection, *job, &segment); !status.ok()) {
+  std::unique_lock finishing(finish_mutex_, std::defer_lock);
+  if (const absl::Status status = Store(collection, *job, &segment, &finishing); !status.ok()) {
     if (!absl::IsNotFound(status)) {
       Log().warn(
           "collection {}: cannot store a segment, what it would hold is searched exactly: {}",
@@ -149,17 +204,24 @@ bool SegmentBuilder::SealOne(Collection& collection) {
     }
     // One that could not be named stays: after a crash the manifest may turn out to name it.
     if (absl::IsNotFound(status) && segment != nullptr) RemoveFile(collection, job->number);
-    collection.AbandonJob();
+    collection.AbandonJob(*job);
+    GiveBack(bytes);
     return true;
   }
   const bool finished = collection.FinishJob(*job, segment);
+  if (finishing.owns_lock()) finishing.unlock();
+  GiveBack(bytes);
+  (job->segments.empty() ? seals_ : merges_).Increment();
   if (!finished && segment != nullptr) RemoveFile(collection, segment->number());
   for (const auto& merged : job->segments) RemoveFile(collection, merged->number());
+  // Other threads may have found no memory, or nothing to merge.
+  if (threads_.size() > 1) Wake();
   return true;
 }
 
 absl::Status SegmentBuilder::Store(Collection& collection, const SealJob& job,
-                                   std::shared_ptr<Segment>* segment) const {
+                                   std::shared_ptr<Segment>* segment,
+                                   std::unique_lock<std::mutex>* finishing) const {
   if (directory_.empty()) return absl::OkStatus();
   uint32_t sum = 0;
   if (*segment != nullptr) {
@@ -170,6 +232,7 @@ absl::Status SegmentBuilder::Store(Collection& collection, const SealJob& job,
     *segment = std::move(file.segment);
   }
   // The file and its name are on the disk: now the manifest may name it.
+  finishing->lock();
   return db_.ChangeManifest(collection.id(), collection.PrepareFinish(job, *segment, sum));
 }
 
@@ -190,9 +253,9 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
     return status;
   }
   if (rows.count() == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<SealedGraph> graph,
-      SealedGraph::Build(GraphRowsOf(spec, rows), [this] { return stopping_.load(); }));
+  ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph,
+                   SealedGraph::Build(GraphRowsOf(spec, rows), SeedOf(job, rows),
+                                      [this] { return stopping_.load(); }));
   *segment =
       std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(graph));
   return absl::OkStatus();

@@ -5,25 +5,32 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/base/metrics.h"
 #include "engine/vector/collection.h"
 #include "engine/vector/file_layer.h"
 #include "engine/vector/point_db.h"
+#include "engine/vector/vector_options.h"
 
 namespace baton {
 
-// Seals full buffers of all collections into segments and merges segments, on one thread of its own
-// at low priority. Errors are logged; what could not be sealed stays searchable, exactly.
+// Seals full buffers of all collections into segments and merges segments, on threads of its own at
+// the lowest priority. The memory of a job is reserved before it begins; where there is not enough,
+// jobs are smaller, or rows stay without a graph. Errors are logged; what could not be sealed stays
+// searchable, exactly.
 class SegmentBuilder {
  public:
   using Lister = std::function<std::vector<std::shared_ptr<Collection>>()>;
 
-  // Files go to `directory`; none are written where it is empty. `db` outlives the builder.
-  SegmentBuilder(std::string directory, std::shared_ptr<FileLayer> files, PointDb& db,
+  // Files go to `directory`; none are written where it is empty. `db` and `metrics` outlive the
+  // builder.
+  SegmentBuilder(const VectorOptions& options, std::string directory,
+                 std::shared_ptr<FileLayer> files, PointDb& db, Metrics& metrics,
                  Lister collections);
   // Abandons what is being built.
   ~SegmentBuilder();
@@ -34,33 +41,48 @@ class SegmentBuilder {
   void Wake();
   // While it lives, no segment file that the manifest names or named is removed.
   std::unique_lock<std::mutex> KeepFiles() { return std::unique_lock(files_mutex_); }
-  // Blocks until all work known now is done. Any thread but the builder's.
+  // Blocks until all work known now is done. Any thread but the builder's own.
   void WaitUntilIdle();
 
  private:
-  void Run();
+  void Run(size_t thread);
   // True where there was a job.
   bool SealOne(Collection& collection);
+  // A job whose memory is reserved.
+  std::optional<SealJob> TakeJob(Collection& collection, int64_t* bytes);
+  void GiveBack(int64_t bytes);
   absl::Status BuildSegment(const Collection& collection, const SealJob& job,
                             std::shared_ptr<Segment>* segment) const;
   // Writes the segment's file and has the manifest name it; the segment is then read from there,
-  // which leaves its vectors to the page cache.
-  absl::Status Store(Collection& collection, const SealJob& job,
-                     std::shared_ptr<Segment>* segment) const;
+  // which leaves its vectors to the page cache. `finishing` locks finish_mutex_ before that.
+  absl::Status Store(Collection& collection, const SealJob& job, std::shared_ptr<Segment>* segment,
+                     std::unique_lock<std::mutex>* finishing) const;
   void RemoveFile(const Collection& collection, uint64_t number) const;
 
+  const VectorOptions options_;
   const std::string directory_;
   const std::shared_ptr<FileLayer> files_;
   PointDb& db_;
   const Lister collections_;
   std::atomic<bool> stopping_ = false;
 
+  // Held from what the manifest is told of a job until that is finished.
+  mutable std::mutex finish_mutex_;
   mutable std::mutex files_mutex_;  // held to remove files; no other is taken under it
+
+  prometheus::Counter& seals_;
+  prometheus::Counter& merges_;
+  prometheus::Counter& short_of_memory_;
+
+  std::mutex memory_mutex_;  // taken before a collection's
+  int64_t free_bytes_;
+  bool said_short_ = false;
+
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool woken_ = false;
-  bool idle_ = true;
-  std::thread thread_;  // last: it uses the others
+  uint64_t wakes_ = 1;
+  std::vector<uint64_t> seen_;  // [threads]: the wakes_ after which a thread found nothing to do
+  std::vector<std::thread> threads_;  // last: they use the others
 };
 
 }  // namespace baton

@@ -18,6 +18,11 @@ struct VectorOptions {
   int64_t payload_keys_max = 256;
   int64_t seal_points = 8192;
   int64_t segment_points_max = 1 << 20;
+  int64_t unindexed_points_max = 1 << 20;
+  int64_t write_wait_ms = 5000;
+  int64_t build_threads = 1;
+  int64_t build_memory_mb = 4096;
+  int64_t vacuum_deleted_percent = 20;
   bool graph_files = true;
   int64_t disk_reserve_mb = 64;
   bool repair = false;
@@ -40,6 +45,17 @@ struct VectorOptions {
       "points in the growing buffer of a collection when it is sealed into a segment");
     v("segment_points_max", segment_points_max, Range{16, 1 << 28},
       "a segment of more points is not merged with others");
+    v("unindexed_points_max", unindexed_points_max, Range{16, 1e9},
+      "points of a collection without a graph at most: further upserts wait, for write_wait_ms or "
+      "until shortly before their deadline, and are refused then");
+    v("write_wait_ms", write_wait_ms, Range{0, 3'600'000}, "for unindexed_points_max");
+    v("build_threads", build_threads, Range{0, 64},
+      "threads that build graphs, at the lowest priority, each another segment; 0: none are built");
+    v("build_memory_mb", build_memory_mb, Range{1, 1 << 24},
+      "memory that building graphs may take, MiB: reserved first; points for which there is none "
+      "stay without a graph");
+    v("vacuum_deleted_percent", vacuum_deleted_percent, Range{0, 100},
+      "a segment of which so much was deleted is built again without that; 0: never");
     v("graph_files", graph_files, AnyValue{},
       "keep segments with their graphs in files; false: rebuild every graph at start");
     v("disk_reserve_mb", disk_reserve_mb, Range{0, 1 << 20},

@@ -89,7 +89,7 @@ absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptio
   RETURN_IF_ERROR(store->Recover());
   const bool has_files = options.graph_files && store->db_->writable().ok();
   store->builder_ = std::make_unique<SegmentBuilder>(
-      has_files ? SegmentDirectory(options.data_dir) : "", files, *store->db_,
+      options, has_files ? SegmentDirectory(options.data_dir) : "", files, *store->db_, metrics,
       [self = store.get()] { return self->Collections(); });
   store->builder_->Wake();
   store->scrubber_ = std::make_unique<Scrubber>(
@@ -323,6 +323,17 @@ absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& s
     RETURN_IF_ERROR(CheckPayload(options_, StrCat("points[", i, "].payload"), point.payload));
   }
   return absl::OkStatus();
+}
+
+absl::Status VectorStore::CheckBacklog(const std::string& name) const {
+  const std::shared_ptr<Collection> collection = Find(name);
+  if (collection == nullptr) return absl::OkStatus();  // Commit says so
+  const int64_t unindexed = collection->Unindexed();
+  if (unindexed < options_.unindexed_points_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      StrCat(unindexed, " points of collection \"", name,
+             "\" have no graph yet, vector.unindexed_points_max is ", options_.unindexed_points_max,
+             "; retry in 1000 ms"));
 }
 
 absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collection,

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/clock.h"
 #include "engine/base/metrics.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
@@ -45,10 +46,11 @@ struct WriteResult {
 // Owns everything under VectorOptions::data_dir: a RocksDB with collections, points and payloads,
 // which is the truth, and files of sealed segments with their graphs, which can be lost. Keeps all
 // vectors in memory. Threads: any may call anything; Commit, CreateCollection and DropCollection
-// wait for the disk and for each other, Get may read the disk, the rest is quick. One thread of its
-// own, at low priority, seals growing buffers into segments. A failed write changes nothing; when
-// the disk is full, reading goes on and writing resumes by itself once there is room. Where the
-// write-ahead log is damaged, the store is read-only: see VectorOptions::repair.
+// wait for the disk and for each other, Get may read the disk, the rest is quick. Threads of
+// its own, at the lowest priority, seal growing buffers into segments and merge those. A failed
+// write changes nothing; when the disk is full, reading goes on and writing resumes by itself once
+// there is room. Where the write-ahead log is damaged, the store is read-only: see
+// VectorOptions::repair.
 class VectorStore {
  public:
   // Recovers everything acknowledged. Errors: INVALID_ARGUMENT or PERMISSION_DENIED for a directory
@@ -76,6 +78,11 @@ class VectorStore {
 
   // What Commit would refuse without trying: unknown collection, wrong dimension, values, limits.
   absl::Status CheckWrite(const Write& write) const;
+  // RESOURCE_EXHAUSTED with a hint when to try again where so many points of the collection have no
+  // graph yet that upserts should wait, for write_wait_us at most. Commit takes them regardless.
+  absl::Status CheckBacklog(const std::string& collection) const;
+  TimeUs write_wait_us() const { return options_.write_wait_ms * 1000; }
+
   // Makes all valid writes durable together, then applies them in order. One result per write.
   // Where RocksDB cannot write, all valid ones fail alike and none is visible; after a crash, a
   // failed write may turn out to have been stored.

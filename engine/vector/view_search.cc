@@ -135,11 +135,16 @@ class BlockSearch {
     return absl::OkStatus();
   }
 
-  // Candidates to keep so that about max(ef, k) live ones are among them; 0: better scan.
+  // Candidates to keep so that the k nearest live ones are found as surely as if none were deleted;
+  // 0: better scan. Those are among the nearest k * rows / live, and what surely finds 10 is not
+  // far from finding 20: more candidates by what comes between, twice, keep the recall. Measured on
+  // vectors of 128 values, half of them deleted.
   int64_t FirstEf(const CollectionView::SegmentPart& part) const {
     if (params_.exact) return 0;
     const int64_t wanted = std::max(params_.ef, params_.k);
-    const int64_t ef = wanted * part.segment->rows() / part.live;
+    const int64_t rows = part.segment->rows();
+    const int64_t between = params_.k * (rows - part.live) / part.live;
+    const int64_t ef = std::min(wanted * rows / part.live, wanted + 2 * between);
     return WalkPays(view_.spec(), part.segment->rows(), ef) ? ef : 0;
   }
 

@@ -19,6 +19,7 @@ struct Session {
 };
 
 int RunIngest(Session& session, const IngestOptions& ingest);
+int RunImport(Session& session, const ImportOptions& import);
 int RunAsk(Session& session, const AskOptions& ask);
 int RunSearch(Session& session, const SearchOptions& search);
 int RunRerank(Session& session, const RerankOptions& rerank);

@@ -144,6 +144,7 @@ void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
 // The options of every subcommand: CLI11 fills them all, the chosen one is kept.
 struct Commands {
   IngestOptions ingest;
+  ImportOptions import;
   AskOptions ask;
   SearchOptions search;
   RerankOptions rerank;
@@ -173,6 +174,17 @@ void AddIngest(CLI::App& app, Options& options, IngestOptions& ingest) {
               "Characters that consecutive passages may share")
       ->check(CLI::Range(0, 4'095));
   sub->callback([&] { options.command = ingest; });
+}
+
+void AddImport(CLI::App& app, Options& options, ImportOptions& import) {
+  CLI::App* sub = app.add_subcommand(
+      "import", "Read vectors (.fvecs, .bvecs, .npy, .fbin, .u8bin, .i8bin, .jsonl)");
+  Need(*sub, "FILE", import.path, "The file; its rows' numbers are their ids, but for JSONL");
+  Need(*sub, "--collection,-c", import.collection, "Collection, which must exist");
+  sub->add_option("--skip", import.skip, "Leave out the first N rows: resumes an import")
+      ->check(CLI::Range(int64_t{0}, INT64_MAX));
+  sub->add_option("--first-id", import.first_id, "Add N to ids");
+  sub->callback([&] { options.command = import; });
 }
 
 void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
@@ -365,6 +377,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   app.fallthrough();  // global flags may follow the subcommand
   AddGlobal(app, options);
   AddIngest(app, options, commands.ingest);
+  AddImport(app, options, commands.import);
   AddAsk(app, options, commands.ask);
   AddSearch(app, options, commands.search);
   AddRerank(app, options, commands.rerank);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "server/batonctl/commands.h"
 #include "server/batonctl/documents.h"
+#include "server/batonctl/progress.h"
 #include "server/batonctl/text.h"
 
 namespace baton::ctl {
@@ -17,52 +18,6 @@ constexpr int kBatchDocumentsMax = 100;
 constexpr size_t kBatchBytesMax = 8 << 20;
 
 constexpr int kProblemsShown = 20;
-
-// Shows how far it is: a bar that is drawn over on a terminal, else a line every few seconds.
-class Progress {
- public:
-  Progress(std::ostream& err, bool tty, int64_t bytes_total)
-      : err_(err), tty_(tty), bytes_total_(bytes_total) {}
-
-  void Show(int64_t bytes_done, int64_t documents, int64_t passages) {
-    const auto now = std::chrono::steady_clock::now();
-    if (!tty_ && now < next_line_) {
-      return;
-    }
-    next_line_ = now + std::chrono::seconds(2);
-    const double share =
-        bytes_total_ == 0
-            ? 1.0
-            : std::min(1.0, static_cast<double>(bytes_done) / static_cast<double>(bytes_total_));
-    const std::string counts =
-        absl::StrFormat("%3.0f %%  %d documents, %d passages", share * 100, documents, passages);
-    if (tty_) {
-      const size_t filled = static_cast<size_t>(share * kBarChars);
-      err_ << "\r[" << std::string(filled, '=') << std::string(kBarChars - filled, ' ') << "] "
-           << counts << std::flush;
-      drawn_ = true;
-    } else {
-      err_ << counts << "\n";
-    }
-  }
-
-  // Before anything else is written: gives the bar's line back.
-  void Clear() {
-    if (drawn_) {
-      err_ << "\r\x1b[K";
-      drawn_ = false;
-    }
-  }
-
- private:
-  static constexpr size_t kBarChars = 30;
-
-  std::ostream& err_;
-  const bool tty_;
-  const int64_t bytes_total_;
-  bool drawn_ = false;
-  std::chrono::steady_clock::time_point next_line_ = std::chrono::steady_clock::now();
-};
 
 // One `batonctl ingest`: reads files, sends batches, counts.
 class Ingest {
@@ -137,7 +92,8 @@ class Ingest {
     total_.set_documents(total_.documents() + response.documents());
     total_.set_passages(total_.passages() + response.passages());
     total_.set_passages_removed(total_.passages_removed() + response.passages_removed());
-    progress_.Show(bytes_read_, total_.documents(), total_.passages());
+    progress_.Show(bytes_read_, absl::StrFormat("%d documents, %d passages", total_.documents(),
+                                                total_.passages()));
     NewBatch();
     return absl::OkStatus();
   }

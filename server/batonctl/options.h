@@ -23,6 +23,13 @@ struct IngestOptions {
   std::optional<int32_t> passage_overlap_chars;
 };
 
+struct ImportOptions {
+  std::string path;
+  std::string collection;
+  int64_t skip = 0;       // rows to leave out from the front: resumes an import that stopped
+  uint64_t first_id = 0;  // added to ids
+};
+
 // What a generated text must look like: at most one of them.
 struct ConstraintOptions {
   std::string grammar_file;
@@ -123,11 +130,11 @@ struct Options {
   bool json = false;
   double timeout_s = 300;      // of each request
   v1::RequestOptions request;  // hints, priority, tenant
-  std::variant<IngestOptions, AskOptions, SearchOptions, RerankOptions, GenerateOptions,
-               ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions, ExplainOptions,
-               ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
-               CreateCollectionOptions, ListSnapshotsOptions, CreateSnapshotOptions,
-               DeleteSnapshotOptions, VerifySnapshotOptions>
+  std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, RerankOptions,
+               GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions,
+               ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
+               DropCollectionOptions, CreateCollectionOptions, ListSnapshotsOptions,
+               CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
       command;
 };
 

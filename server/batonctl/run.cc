@@ -21,6 +21,7 @@ constexpr size_t kInputBytesMax = 4 << 20;  // the longest prompt a daemon takes
 struct Dispatch {
   Session& session;
   int operator()(const IngestOptions& o) { return RunIngest(session, o); }
+  int operator()(const ImportOptions& o) { return RunImport(session, o); }
   int operator()(const AskOptions& o) { return RunAsk(session, o); }
   int operator()(const SearchOptions& o) { return RunSearch(session, o); }
   int operator()(const RerankOptions& o) { return RunRerank(session, o); }

@@ -1,4 +1,5 @@
 // The programs that people use against a daemon: batonctl and baton-load.
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -9,6 +10,7 @@
 #include "tests/support/daemon.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/shared_data.h"
+#include "tests/support/temp_dir.h"
 
 namespace baton {
 namespace {
@@ -96,6 +98,45 @@ TEST_CASE("batonctl ingests the demo corpus and asks it") {
       Ctl(daemon, {"search", "--json", "-c", "town", "--text", "lighthouse keeper", "-k", "3"}));
   REQUIRE(found.at("points").size() == 3);
   CHECK_FALSE(found.at("points")[0].at("payload").at("text").at("text").get<std::string>().empty());
+}
+
+TEST_CASE("batonctl imports vectors, and goes on where it stopped") {
+  Daemon daemon;
+  JsonOf(Ctl(daemon, {"--json", "collections", "create", "v", "--dim", "3", "--metric", "l2"}));
+  const TempDir folder;
+  const std::string path = folder.path() + "/rows.fvecs";
+  constexpr int kRows = 5000;
+  {
+    std::ofstream out(path, std::ios::binary);
+    for (int32_t row = 0; row < kRows; ++row) {
+      const int32_t dimension = 3;
+      const float values[] = {static_cast<float>(row), 1, row == 4500 ? NAN : 0};
+      out.write(reinterpret_cast<const char*>(&dimension), sizeof(dimension));
+      out.write(reinterpret_cast<const char*>(values), sizeof(values));
+    }
+  }
+  const ProgramResult stopped = Ctl(daemon, {"import", path, "-c", "v", "--first-id", "100"});
+  CHECK(stopped.exit_code == 1);
+  CHECK_THAT(stopped.out, Catch::Contains("v: 4500 points"));
+  CHECK_THAT(stopped.err, Catch::Contains("value 2 of row 4500 at byte 72000 is not finite") &&
+                              Catch::Contains("--skip 4500"));
+  const ProgramResult rest =
+      Ctl(daemon, {"import", path, "-c", "v", "--first-id", "100", "--skip", "4501"});
+  INFO(rest.err);
+  CHECK(rest.exit_code == 0);
+  CHECK_THAT(rest.out, Catch::Contains("v: 499 points"));
+  const json found =
+      JsonOf(Ctl(daemon, {"search", "--json", "-c", "v", "--vector", "4321,1,0", "-k", "1"}));
+  CHECK(found.at("points")[0].at("id") == "4421");
+  const json described = JsonOf(Ctl(daemon, {"--json", "collections", "describe", "v"}));
+  CHECK(described.at("collection").at("points") == "4999");
+
+  CHECK(Ctl(daemon, {"import", "rows.hdf5", "-c", "v"}).exit_code == 2);
+  CHECK_THAT(Ctl(daemon, {"import", folder.path() + "/no.npy", "-c", "v"}).err,
+             Catch::Contains("cannot be read"));
+  const ProgramResult nowhere = Ctl(daemon, {"import", path, "-c", "w"});
+  CHECK(nowhere.exit_code == 1);
+  CHECK_THAT(nowhere.err, Catch::Contains("--skip 0"));
 }
 
 TEST_CASE("batonctl generates, and shows models, devices and explanations") {

@@ -1,0 +1,319 @@
+// Searches while points come and go: 500 a second at set times, whether the last one is done or not
+// (an open loop, so that waiting counts), beside 1,500 upserts and 200 deletes a second while
+// segments are sealed and merged; and the same without writes, before and after. In this process,
+// fsync: always. --seconds N of writing: 300 is what the project's figure means.
+//
+//   search.p99_ratio        p99 while writing / p99 of quiet
+//   deleted_half.*          a collection half of which is deleted, vacuum off, beside itself before
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/base/metrics.h"
+#include "engine/vector/distance.h"
+#include "engine/vector/vector_store.h"
+#include "engine/vector/view_search.h"
+#include "tests/bench/vector_sets.h"
+#include "tests/support/bench_report.h"
+#include "tests/support/temp_dir.h"
+
+namespace baton {
+namespace {
+
+constexpr int32_t kK = 10;
+constexpr double kSearchesPerS = 500;
+constexpr double kUpsertsPerS = 1500;
+constexpr double kDeletesPerS = 200;
+constexpr double kWritesPerS = 100;
+
+using SteadyClock = std::chrono::steady_clock;
+
+double SecondsSince(SteadyClock::time_point begin) {
+  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
+}
+
+SteadyClock::time_point After(SteadyClock::time_point begin, double seconds) {
+  return begin +
+         std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds));
+}
+
+template <class T>
+T OrDie(absl::StatusOr<T> value) {
+  if (value.ok()) return *std::move(value);
+  std::fprintf(stderr, "%s\n", value.status().ToString().c_str());
+  std::exit(1);
+}
+
+void OrDie(const absl::Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "%s\n", status.ToString().c_str());
+  std::exit(1);
+}
+
+struct Latencies {
+  std::vector<double> us;
+
+  double Percentile(double share) {
+    std::sort(us.begin(), us.end());
+    return us[std::min(us.size() - 1, static_cast<size_t>(share * static_cast<double>(us.size())))];
+  }
+};
+
+class Mixed {
+ public:
+  Mixed(const VectorSet& set, int64_t base_rows, int64_t seal_points, uint64_t seed)
+      : set_(set), base_rows_(base_rows), random_(seed) {
+    VectorOptions options;
+    options.data_dir = dir_.File("data");
+    options.seal_points = seal_points;
+    store_ = OrDie(VectorStore::Open(options, metrics_));
+    OrDie(store_->CreateCollection(
+        {.name = "c", .dimension = static_cast<int32_t>(set.dimension), .metric = set.metric}, ""));
+    for (int64_t first = 0; first < base_rows; first += 1000) {
+      Commit(first, std::min<int64_t>(1000, base_rows - first), {});
+    }
+    store_->WaitUntilIdle();
+    next_row_ = base_rows;
+  }
+
+  // Latencies from the time a search was due. Two threads take turns, as a server's would.
+  Latencies Search(double seconds) {
+    constexpr int64_t kThreads = 2;
+    Latencies latencies[kThreads];
+    const auto begin = SteadyClock::now();
+    const auto run = [&](int64_t thread) {
+      std::vector<std::vector<Neighbor>> found;
+      for (int64_t i = thread;; i += kThreads) {
+        const auto due = After(begin, static_cast<double>(i) / kSearchesPerS);
+        if (due >= After(begin, seconds)) return;
+        std::this_thread::sleep_until(due);
+        SearchOnce(i % set_.query_count(), &found);
+        latencies[thread].us.push_back(
+            std::chrono::duration<double, std::micro>(SteadyClock::now() - due).count());
+      }
+    };
+    std::thread other([&run] { run(1); });
+    run(0);
+    other.join();
+    latencies[0].us.insert(latencies[0].us.end(), latencies[1].us.begin(), latencies[1].us.end());
+    return std::move(latencies[0]);
+  }
+
+  Latencies SearchWhileWriting(double seconds) {
+    std::atomic<bool> over = false;
+    std::thread writer([&] {
+      const auto begin = SteadyClock::now();
+      for (int64_t i = 0; !over; ++i) {
+        std::this_thread::sleep_until(After(begin, static_cast<double>(i) / kWritesPerS));
+        std::vector<PointId> deletes;
+        for (double n = 0; n < kDeletesPerS / kWritesPerS; ++n) {
+          deletes.push_back(random_() % static_cast<uint64_t>(next_row_));
+        }
+        const auto count = static_cast<int64_t>(kUpsertsPerS / kWritesPerS);
+        Commit(next_row_, count, std::move(deletes));
+        next_row_ += count;
+      }
+    });
+    Latencies latencies = Search(seconds);
+    over = true;
+    writer.join();
+    written_per_s_ = static_cast<double>(next_row_ - base_rows_) / seconds;
+    return latencies;
+  }
+
+  double Built(const char* kind) {
+    return metrics_.Counter(MetricId::kSegmentsBuilt, {kind}).Value();
+  }
+  double written_per_s() const { return written_per_s_; }
+  int64_t unindexed() const { return OrDie(store_->Describe("c")).points_unindexed; }
+
+ private:
+  void SearchOnce(int64_t query, std::vector<std::vector<Neighbor>>* found) {
+    const auto view = OrDie(store_->View("c"));
+    const std::vector<float> vector(set_.query(query), set_.query(query) + set_.dimension);
+    OrDie(SearchView(
+        *view, std::span(&vector, 1), {.k = kK}, [] { return absl::OkStatus(); }, found));
+  }
+
+  void Commit(int64_t first, int64_t count, std::vector<PointId> deletes) {
+    std::vector<Write> writes(1);
+    writes[0].collection = "c";
+    writes[0].deletes = std::move(deletes);
+    for (int64_t i = first; i < first + count; ++i) {
+      Point point;
+      point.id = static_cast<PointId>(i);
+      point.vector.assign(set_.row(i % set_.rows()), set_.row(i % set_.rows()) + set_.dimension);
+      point.vector[0] += static_cast<float>(i / set_.rows());
+      point.payload["tenant"] = "tenant-" + std::to_string(i % 1000);
+      writes[0].upserts.push_back(std::move(point));
+    }
+    OrDie(store_->Commit(std::move(writes)).at(0).status);
+  }
+
+  const VectorSet& set_;
+  const int64_t base_rows_;
+  std::mt19937_64 random_;
+  const TempDir dir_;
+  Metrics metrics_;
+  std::unique_ptr<VectorStore> store_;
+  int64_t next_row_ = 0;
+  double written_per_s_ = 0;
+};
+
+void BenchMixed(const BenchArgs& args, const VectorSet& set, double seconds, BenchReport& report) {
+  Mixed mixed(set, set.rows() / 2, args.tiny ? 64 : 8192, args.seed);
+  Latencies quiet = mixed.Search(seconds / 2);
+  const double seals = mixed.Built("seal");
+  const double merges = mixed.Built("merge");
+  Latencies busy = mixed.SearchWhileWriting(seconds);
+  const double new_seals = mixed.Built("seal") - seals;
+  const double new_merges = mixed.Built("merge") - merges;
+  const int64_t unindexed = mixed.unindexed();
+  const Latencies after = mixed.Search(args.tiny ? seconds / 2 : 0);
+  quiet.us.insert(quiet.us.end(), after.us.begin(), after.us.end());
+  const double quiet_p99 = quiet.Percentile(0.99);
+  const double busy_p99 = busy.Percentile(0.99);
+  std::printf(
+      "%.0f s of writing: %.0f upserts/s, %.0f seals, %.0f merges, %ld points without a graph at "
+      "the end\n",
+      seconds, mixed.written_per_s(), new_seals, new_merges, static_cast<long>(unindexed));
+  if (new_seals < 3 || new_merges < 1) {
+    std::printf("TOO SHORT: less than 3 seals and 1 merge; the ratio says little\n");
+  }
+  report.Add("search.quiet_p50_us", quiet.Percentile(0.5), "us");
+  report.Add("search.quiet_p99_us", quiet_p99, "us");
+  report.Add("search.busy_p50_us", busy.Percentile(0.5), "us");
+  report.Add("search.busy_p99_us", busy_p99, "us");
+  report.Add("search.p99_ratio", busy_p99 / quiet_p99, "times quiet");
+  report.Add("seals", new_seals, "while writing");
+  report.Add("merges", new_merges, "while writing");
+}
+
+// ---- Half deleted
+// ------------------------------------------------------------------------------
+
+struct Searched {
+  double us = 0;  // median over rounds
+  double recall = 0;
+};
+
+Searched SearchAll(const VectorSet& set, const CollectionView& view, int rounds) {
+  const int64_t checked = std::min<int64_t>(set.query_count(), 500);
+  std::vector<std::vector<Neighbor>> found;
+  Searched searched;
+  double hits = 0;
+  for (int64_t q = 0; q < checked; ++q) {
+    const std::vector<float> vector(set.query(q), set.query(q) + set.dimension);
+    const auto search = [&](bool exact) {
+      OrDie(SearchView(
+          view, std::span(&vector, 1), {.k = kK, .exact = exact}, [] { return absl::OkStatus(); },
+          &found));
+    };
+    search(true);
+    const float farthest = found[0].back().distance;
+    const size_t right = found[0].size();
+    search(false);
+    for (const Neighbor& neighbor : found[0]) {
+      hits += neighbor.distance <= farthest ? 1.0 / static_cast<double>(right) : 0;
+    }
+  }
+  searched.recall = hits / static_cast<double>(checked);
+  std::vector<double> us;
+  for (int round = 0; round < rounds; ++round) {
+    const auto begin = SteadyClock::now();
+    for (int64_t q = 0; q < set.query_count(); ++q) {
+      const std::vector<float> vector(set.query(q), set.query(q) + set.dimension);
+      OrDie(SearchView(
+          view, std::span(&vector, 1), {.k = kK}, [] { return absl::OkStatus(); }, &found));
+    }
+    us.push_back(SecondsSince(begin) * 1e6 / static_cast<double>(set.query_count()));
+  }
+  std::sort(us.begin(), us.end());
+  searched.us = us[us.size() / 2];
+  return searched;
+}
+
+void BenchDeletedHalf(const BenchArgs& args, const VectorSet& set, BenchReport& report) {
+  const int64_t rows = set.rows() / 2;
+  const TempDir dir;
+  Metrics metrics;
+  VectorOptions options;
+  options.data_dir = dir.File("data");
+  options.fsync = "interval";
+  options.seal_points = std::max<int64_t>(16, rows);
+  options.vacuum_deleted_percent = 0;
+  const auto store = OrDie(VectorStore::Open(options, metrics));
+  OrDie(store->CreateCollection(
+      {.name = "c", .dimension = static_cast<int32_t>(set.dimension), .metric = set.metric}, ""));
+  const auto commit = [&](Write write) {
+    std::vector<Write> writes;
+    writes.push_back(std::move(write));
+    OrDie(store->Commit(std::move(writes)).at(0).status);
+  };
+  for (int64_t first = 0; first < rows; first += 1000) {
+    Write write{.collection = "c", .upserts = {}, .deletes = {}};
+    for (int64_t i = first; i < std::min(first + 1000, rows); ++i) {
+      Point point;
+      point.id = static_cast<PointId>(i);
+      point.vector.assign(set.row(i), set.row(i) + set.dimension);
+      write.upserts.push_back(std::move(point));
+    }
+    commit(std::move(write));
+  }
+  store->WaitUntilIdle();
+  const auto whole = OrDie(store->View("c"));
+  Write write{.collection = "c", .upserts = {}, .deletes = {}};
+  std::mt19937_64 random(args.seed);
+  for (int64_t i = 0; i < rows; ++i) {
+    if (random() % 2 == 0) write.deletes.push_back(static_cast<PointId>(i));
+    if (write.deletes.size() == 1000 || (i + 1 == rows && !write.deletes.empty())) {
+      commit(std::exchange(write, {.collection = "c", .upserts = {}, .deletes = {}}));
+    }
+  }
+  store->WaitUntilIdle();
+  const auto half = OrDie(store->View("c"));
+  const int rounds = args.tiny ? 1 : 5;
+  Searched before = SearchAll(set, *whole, rounds);
+  const Searched deleted = SearchAll(set, *half, rounds);
+  before.us = (before.us + SearchAll(set, *whole, rounds).us) / 2;
+  report.Add("deleted_half.recall", deleted.recall, "recall@10 of what is left");
+  report.Add("deleted_half.recall_before", before.recall, "recall@10");
+  report.Add("deleted_half.latency_ratio", deleted.us / before.us, "times before");
+}
+
+int Main(int argc, char** argv) {
+  std::string seconds = "30";
+  std::string rows = "200000";
+  std::string only;
+  const BenchArgs args = ParseBenchArgs(
+      argc, argv,
+      {{"--seconds", "N", &seconds}, {"--rows", "N", &rows}, {"--only", "PART", &only}});
+  BenchReport report(args);
+  GeneratedSet wanted{"l2-128", Metric::kL2, 128, std::stoll(rows)};
+  wanted.queries = 2000;
+  wanted.seed = args.seed;
+  if (args.tiny) {
+    wanted.dimension = 16;
+    wanted.rows = 2000;
+    wanted.queries = 20;
+  }
+  const VectorSet set = GenerateVectorSet(wanted, kK);
+  if (only.empty() || only == "deleted") BenchDeletedHalf(args, set, report);
+  if (only.empty() || only == "mixed") {
+    BenchMixed(args, set, args.tiny ? 0.3 : std::stod(seconds), report);
+  }
+  return report.Finish();
+}
+
+}  // namespace
+}  // namespace baton
+
+int main(int argc, char** argv) { return baton::Main(argc, argv); }

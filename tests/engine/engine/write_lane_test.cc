@@ -1,0 +1,98 @@
+#include "engine/write_lane.h"
+
+#include <future>
+#include <memory>
+#include <utility>
+
+#include "tests/engine/vector/vector_harness.h"
+#include "tests/support/eventually.h"
+
+namespace baton {
+namespace {
+
+struct Fixture {
+  explicit Fixture(int64_t build_threads, int64_t write_wait_ms) {
+    VectorOptions options = TestOptions(dir.path());
+    options.unindexed_points_max = 100;
+    options.build_threads = build_threads;
+    options.write_wait_ms = write_wait_ms;
+    auto opened = VectorStore::Open(options, metrics);
+    REQUIRE_OK(opened);
+    store = *std::move(opened);
+    REQUIRE_OK(store->CreateCollection(Spec("c", 4), ""));
+    REQUIRE_OK(store->CreateCollection(Spec("d", 4), ""));
+    lane = std::make_unique<WriteLane>(*store, SystemClock(), metrics, 100);
+  }
+
+  std::future<WriteLane::Outcome> Upsert(const std::string& collection, PointId first, int count,
+                                         TimeUs deadline_us = kNoDeadline) {
+    Write write{.collection = collection, .upserts = {}, .deletes = {}};
+    for (int i = 0; i < count; ++i) {
+      const auto value = static_cast<float>(first + static_cast<PointId>(i));
+      write.upserts.push_back(
+          MakePoint(first + static_cast<PointId>(i), {value, 1, value * 0.5f, value * value}));
+    }
+    return Push(std::move(write), deadline_us);
+  }
+  std::future<WriteLane::Outcome> Push(Write write, TimeUs deadline_us = kNoDeadline) {
+    auto promise = std::make_shared<std::promise<WriteLane::Outcome>>();
+    REQUIRE(lane->TryWrite(std::move(write), deadline_us, [promise](WriteLane::Outcome outcome) {
+      promise->set_value(std::move(outcome));
+    }));
+    return promise->get_future();
+  }
+  double Held() { return metrics.Gauge(MetricId::kWritesHeld).Value(); }
+
+  TempDir dir;
+  Metrics metrics;
+  std::unique_ptr<VectorStore> store;
+  std::unique_ptr<WriteLane> lane;
+};
+
+TEST_CASE("upserts to a collection that is behind wait, and are refused in the end") {
+  Fixture f(/*build_threads=*/0, /*write_wait_ms=*/200);
+  REQUIRE_OK(f.Upsert("c", 0, 100).get().result.status);
+  auto held = f.Upsert("c", 100, 10);
+  REQUIRE(Eventually([&] { return f.Held() == 1; }));
+  // Others pass it.
+  REQUIRE_OK(f.Upsert("d", 0, 10).get().result.status);
+  REQUIRE_OK(f.Push({.collection = "c", .upserts = {}, .deletes = {5000}}).get().result.status);
+  const WriteLane::Outcome outcome = held.get();
+  REQUIRE_STATUS(outcome.result.status, absl::StatusCode::kResourceExhausted,
+                 "vector.unindexed_points_max is 100; retry in");
+  REQUIRE(outcome.queue_us >= 200'000);
+  REQUIRE(Eventually([&] { return f.Held() == 0; }));
+  REQUIRE_OK(f.Push({.collection = "c", .upserts = {}, .deletes = {1, 2}}).get().result.status);
+  REQUIRE_OK(f.Upsert("c", 200, 10).get().result.status);
+  REQUIRE(f.store->Describe("c")->points == 108);
+}
+
+TEST_CASE("a write that is held back is refused before its deadline") {
+  Fixture f(/*build_threads=*/0, /*write_wait_ms=*/60'000);
+  REQUIRE_OK(f.Upsert("c", 0, 100).get().result.status);
+  const TimeUs deadline_us = SystemClock().NowUs() + 200'000;
+  REQUIRE_STATUS(f.Upsert("c", 100, 1, deadline_us).get().result.status,
+                 absl::StatusCode::kResourceExhausted, "have no graph yet");
+  REQUIRE(SystemClock().NowUs() < deadline_us);
+}
+
+TEST_CASE("writes that were held back go on once graphs are built, in their order") {
+  Fixture f(/*build_threads=*/1, /*write_wait_ms=*/60'000);
+  std::vector<std::future<WriteLane::Outcome>> outcomes;
+  for (int i = 0; i < 40; ++i) outcomes.push_back(f.Upsert("c", i % 2 * 50, 50));
+  for (int i = 0; i < 40; ++i) outcomes.push_back(f.Upsert("c", 1000 + i * 50, 50));
+  for (auto& outcome : outcomes) REQUIRE_OK(outcome.get().result.status);
+  REQUIRE(f.store->Describe("c")->points == 100 + 40 * 50);
+}
+
+TEST_CASE("what is held back when the lane ends is written") {
+  Fixture f(/*build_threads=*/0, /*write_wait_ms=*/60'000);
+  REQUIRE_OK(f.Upsert("c", 0, 100).get().result.status);
+  auto held = f.Upsert("c", 100, 10);
+  REQUIRE(Eventually([&] { return f.Held() == 1; }));
+  f.lane.reset();
+  REQUIRE_OK(held.get().result.status);
+}
+
+}  // namespace
+}  // namespace baton
