@@ -75,7 +75,7 @@ void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto) {
   proto.set_name(stage.name);
   ToProto(stage.route, *proto.mutable_route());
   if (stage.route.device.empty()) proto.mutable_route()->clear_platform();  // nothing can take it
-  for (const Candidate& candidate : stage.candidates) {
+  for (const RouteCandidate& candidate : stage.candidates) {
     v1::Candidate& added = *proto.add_candidates();
     added.set_platform(ToProto(candidate.platform));
     added.set_device(candidate.device);

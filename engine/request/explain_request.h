@@ -18,7 +18,7 @@ struct ExplainRequest {
 };
 
 // An executor considered for a stage. Its score is the weighted sum of the four parts.
-struct Candidate {
+struct RouteCandidate {
   Platform platform = Platform::kCpu;
   std::string device;
   bool eligible = false;
@@ -33,7 +33,7 @@ struct Candidate {
 struct ExplainedStage {
   std::string name;
   Route route;  // where nothing is eligible: device is empty and reason says why
-  std::vector<Candidate> candidates;
+  std::vector<RouteCandidate> candidates;
 };
 
 }  // namespace baton

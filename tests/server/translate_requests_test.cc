@@ -547,7 +547,7 @@ TEST_CASE("explain and devices") {
   ToProto(
       ExplainedStage{
           .name = "search",
-          .candidates = {Candidate{
+          .candidates = {RouteCandidate{
               .platform = Platform::kCpu, .device = "cpu0", .eligible = true, .score = 0.75}}},
       stage);
   CHECK(stage.name() == "search");
