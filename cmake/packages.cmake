@@ -24,8 +24,8 @@ if(BATON_SANITIZE)
 endif()
 
 # FAISS is a static library without a SIMD instruction: only what it leaves to BLAS is quick, so
-# that is OpenBLAS whatever the system's default is. It was compiled with gcc's OpenMP; clang's, which
-# find_package(OpenMP) would add under clang, must not come beside it.
+# that is OpenBLAS whatever the system's default is. It was compiled with gcc's OpenMP; clang's,
+# which find_package(OpenMP) would add under clang, must not come beside it.
 find_library(OPENBLAS_LIBRARY openblas REQUIRED)
 add_library(OpenMP::OpenMP_CXX INTERFACE IMPORTED)
 target_link_libraries(OpenMP::OpenMP_CXX INTERFACE gomp)

@@ -132,6 +132,17 @@ absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResul
       });
 }
 
+absl::StatusOr<RequestId> Engine::Submit(ClusterRequest request, Done<ClusterResult> done) {
+  RETURN_IF_ERROR(ValidateCluster(request));
+  const SharedDone<ClusterResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Cluster(active, std::move(request), shared);
+      });
+}
+
 absl::StatusOr<RequestId> Engine::Submit(UpsertRequest request, Done<UpsertResult> done) {
   if (request.points.empty()) return absl::InvalidArgumentError("points is empty");
   const SharedDone<UpsertResult> shared(std::move(done));
@@ -323,6 +334,7 @@ absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest
   if (request.kind == Kind::kAsk) add("search", WorkKind::kSearch, 1);
   if (request.kind == Kind::kRerank) add("rerank", WorkKind::kRerank, request.items);
   if (request.kind == Kind::kSearch) add("search", WorkKind::kSearch, request.items);
+  if (request.kind == Kind::kCluster) add("cluster", WorkKind::kCluster, request.items);
   if (request.kind == Kind::kUpsert) add("write", WorkKind::kWrite, request.items);
   if (request.kind == Kind::kGenerate || request.kind == Kind::kAsk) {
     add("prefill", WorkKind::kPrefill, request.items);

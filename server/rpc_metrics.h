@@ -30,6 +30,7 @@ enum class Rpc : uint8_t {
   kSearch,
   kSearchBatch,
   kCount,
+  kCluster,
   kIngest,
   kAsk,
   kDevices,
@@ -37,7 +38,7 @@ enum class Rpc : uint8_t {
   kLoadModel,
   kUnloadModel,
 };
-inline constexpr size_t kRpcCount = 23;
+inline constexpr size_t kRpcCount = 24;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

@@ -14,7 +14,7 @@ constexpr int kDrainSecondsMax = 3600;
 
 static_assert(v1::ExplainRequest::GENERATE ==
               static_cast<int>(ExplainRequest::Kind::kGenerate) + 1);
-static_assert(v1::ExplainRequest::RERANK == static_cast<int>(ExplainRequest::Kind::kRerank) + 1);
+static_assert(v1::ExplainRequest::CLUSTER == static_cast<int>(ExplainRequest::Kind::kCluster) + 1);
 
 }  // namespace
 

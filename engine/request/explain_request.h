@@ -11,7 +11,7 @@ namespace baton {
 
 // How a piece of work would be classified and routed now.
 struct ExplainRequest {
-  enum class Kind : uint8_t { kGenerate, kEmbed, kSearch, kUpsert, kAsk, kRerank };
+  enum class Kind : uint8_t { kGenerate, kEmbed, kSearch, kUpsert, kAsk, kRerank, kCluster };
   Envelope envelope;
   Kind kind = Kind::kGenerate;
   int32_t items = 1;  // queries, texts, documents or points

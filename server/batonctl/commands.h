@@ -21,6 +21,7 @@ struct Session {
 int RunIngest(Session& session, const IngestOptions& ingest);
 int RunAsk(Session& session, const AskOptions& ask);
 int RunSearch(Session& session, const SearchOptions& search);
+int RunCluster(Session& session, const ClusterOptions& cluster);
 int RunRerank(Session& session, const RerankOptions& rerank);
 int RunGenerate(Session& session, const GenerateOptions& generate);
 int RunModels(Session& session);

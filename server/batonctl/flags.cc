@@ -18,7 +18,8 @@ const std::map<std::string, v1::Metric> kMetrics = {
 const std::map<std::string, v1::ExplainRequest::Kind> kKinds = {
     {"generate", v1::ExplainRequest::GENERATE}, {"embed", v1::ExplainRequest::EMBED},
     {"search", v1::ExplainRequest::SEARCH},     {"upsert", v1::ExplainRequest::UPSERT},
-    {"ask", v1::ExplainRequest::ASK},           {"rerank", v1::ExplainRequest::RERANK}};
+    {"ask", v1::ExplainRequest::ASK},           {"rerank", v1::ExplainRequest::RERANK},
+    {"cluster", v1::ExplainRequest::CLUSTER}};
 
 template <class T>
 void Need(CLI::App& app, const std::string& name, T& value, const std::string& help) {
@@ -146,6 +147,7 @@ struct Commands {
   IngestOptions ingest;
   AskOptions ask;
   SearchOptions search;
+  ClusterOptions cluster;
   RerankOptions rerank;
   GenerateOptions generate;
   LoadOptions load;
@@ -202,6 +204,20 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   AddOptional(*sub, "--ef", search.ef, "Candidates the graph walk keeps")
       ->check(CLI::Range(1, 100'000));
   sub->callback([&] { options.command = search; });
+}
+
+void AddCluster(CLI::App& app, Options& options, ClusterOptions& cluster) {
+  CLI::App* sub = app.add_subcommand("cluster", "Group a collection's points by k-means");
+  Need(*sub, "--collection,-c", cluster.collection, "Collection");
+  sub->add_option("-k,--k", cluster.k, "Clusters")->required()->check(CLI::Range(1, 65'536));
+  AddOptional(*sub, "--iterations", cluster.iterations, "Turns of the algorithm")
+      ->check(CLI::Range(1, 1'000));
+  AddOptional(*sub, "--seed", cluster.seed, "Of the points it begins with")
+      ->check(CLI::Range(0, INT32_MAX));
+  MaybeEnum(*sub, "--metric", "cosine, dot or l2; default: the collection's", kMetrics,
+            [&cluster](v1::Metric metric) { cluster.metric = metric; });
+  sub->add_flag("--assignment", cluster.assignment, "Print the cluster of each point, too");
+  sub->callback([&] { options.command = cluster; });
 }
 
 void AddRerank(CLI::App& app, Options& options, RerankOptions& rerank) {
@@ -275,8 +291,8 @@ void AddModels(CLI::App& app, Options& options, Commands& commands) {
 void AddExplain(CLI::App& app, Options& options, ExplainOptions& explain) {
   CLI::App* sub = app.add_subcommand(
       "explain", "Say how a request would be classified and routed now, and execute nothing");
-  MaybeEnum(*sub, "--kind", "generate, embed, search, upsert, rerank or ask (default)", kKinds,
-            [&explain](v1::ExplainRequest::Kind kind) { explain.kind = kind; });
+  MaybeEnum(*sub, "--kind", "generate, embed, search, upsert, cluster, rerank or ask (default)",
+            kKinds, [&explain](v1::ExplainRequest::Kind kind) { explain.kind = kind; });
   AddOptional(*sub, "--items", explain.items, "How many queries, texts or points")
       ->check(CLI::Range(1, 1'000'000));
   sub->callback([&] { options.command = explain; });
@@ -337,6 +353,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   AddIngest(app, options, commands.ingest);
   AddAsk(app, options, commands.ask);
   AddSearch(app, options, commands.search);
+  AddCluster(app, options, commands.cluster);
   AddRerank(app, options, commands.rerank);
   AddGenerate(app, options, commands.generate);
   AddModels(app, options, commands);

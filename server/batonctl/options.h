@@ -52,6 +52,15 @@ struct SearchOptions {
   std::optional<int32_t> ef;
 };
 
+struct ClusterOptions {
+  std::string collection;
+  int32_t k = 0;
+  std::optional<int32_t> iterations;
+  std::optional<int32_t> seed;
+  std::optional<v1::Metric> metric;
+  bool assignment = false;
+};
+
 struct RerankOptions {
   std::string query;           // "-": standard input
   std::string documents_file;  // one document a line; "-": standard input
@@ -112,10 +121,10 @@ struct Options {
   bool json = false;
   double timeout_s = 300;      // of each request
   v1::RequestOptions request;  // hints, priority, tenant
-  std::variant<IngestOptions, AskOptions, SearchOptions, RerankOptions, GenerateOptions,
-               ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions, ExplainOptions,
-               ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
-               CreateCollectionOptions>
+  std::variant<IngestOptions, AskOptions, SearchOptions, ClusterOptions, RerankOptions,
+               GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions,
+               ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
+               DropCollectionOptions, CreateCollectionOptions>
       command;
 };
 

@@ -23,6 +23,7 @@ struct Dispatch {
   int operator()(const IngestOptions& o) { return RunIngest(session, o); }
   int operator()(const AskOptions& o) { return RunAsk(session, o); }
   int operator()(const SearchOptions& o) { return RunSearch(session, o); }
+  int operator()(const ClusterOptions& o) { return RunCluster(session, o); }
   int operator()(const RerankOptions& o) { return RunRerank(session, o); }
   int operator()(const GenerateOptions& o) { return RunGenerate(session, o); }
   int operator()(const ModelsOptions&) { return RunModels(session); }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/translate_cluster.h"
 #include "server/translate_inference.h"
 #include "server/translate_rag.h"
 #include "server/translate_vector.h"
@@ -370,6 +371,49 @@ TEST_CASE("searches") {
   v1::SearchResponse empty;
   ToProto(SearchResult(), empty);
   CHECK(empty.points_size() == 0);
+}
+
+TEST_CASE("clusters: defaults, what is given, and results") {
+  v1::ClusterRequest proto;
+  proto.set_collection("c");
+  proto.set_k(3);
+  const auto defaults = ToCluster(proto, {});
+  REQUIRE_OK(defaults);
+  CHECK(defaults->collection == "c");
+  CHECK(defaults->params.k == 3);
+  CHECK(defaults->params.iterations == 20);
+  CHECK(defaults->params.seed == 1);
+  CHECK_FALSE(defaults->params.metric.has_value());
+  CHECK_FALSE(defaults->params.with_assignment);
+  proto.clear_collection();
+  proto.add_vectors()->add_values(2);
+  proto.set_iterations(0);  // present and wrong: the engine refuses it
+  proto.set_seed(9);
+  proto.set_metric(v1::METRIC_DOT);
+  proto.set_with_assignment(true);
+  const auto given = ToCluster(proto, {});
+  REQUIRE_OK(given);
+  CHECK(given->vectors == std::vector<std::vector<float>>{{2}});
+  CHECK(given->params.iterations == 0);
+  CHECK(given->params.seed == 9);
+  CHECK(given->params.metric == Metric::kDot);
+  CHECK(given->params.with_assignment);
+  proto.set_metric(static_cast<v1::Metric>(9));
+  REQUIRE_STATUS(ToCluster(proto, {}), kInvalid, "metric must be 1 to 3 (cosine, dot, l2)");
+
+  v1::ClusterResponse response;
+  ToProto(ClusterResult{.clusters = {{.centroid = {1, 2}, .points = 7}},
+                        .points = 7,
+                        .mean_score = 0.5,
+                        .ids = {40},
+                        .cluster_of = {0}},
+          response);
+  CHECK(response.clusters(0).centroid(1) == 2);
+  CHECK(response.clusters(0).points() == 7);
+  CHECK(response.points() == 7);
+  CHECK(response.mean_score() == 0.5);
+  CHECK(response.ids(0) == 40);
+  CHECK(response.cluster_of(0) == 0);
 }
 
 TEST_CASE("ingest and ask") {
