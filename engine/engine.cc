@@ -32,6 +32,10 @@ absl::Status ValidateParams(const SearchRequest& request) {
   if (params.ef < 1 || params.ef > 100'000) {
     return absl::InvalidArgumentError(StrCat("params.ef must be 1 to 100000, but is ", params.ef));
   }
+  if (params.nprobe.has_value() && (*params.nprobe < 1 || *params.nprobe > 65'536)) {
+    return absl::InvalidArgumentError(
+        StrCat("params.nprobe must be 1 to 65536, but is ", *params.nprobe));
+  }
   if (request.queries.empty() || request.queries.size() > 10'000) {
     return absl::InvalidArgumentError(
         StrCat("queries must be 1 to 10000, but are ", request.queries.size()));

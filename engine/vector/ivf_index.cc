@@ -90,6 +90,11 @@ CodeBook IvfIndex::code_book() const {
 
 // ---- Searching
 
+int64_t IvfIndex::ProbedRows(int32_t nprobe) const {
+  const int32_t probed = std::min(nprobe > 0 ? nprobe : DefaultNprobe(lists()), lists());
+  return rows_.rows * probed / lists();
+}
+
 // Scores the places of lists for one query: keys [kChunkPlaces] for some of them at a time, of
 // which those below a bound are told.
 //

@@ -38,6 +38,9 @@ int32_t DefaultPqBytes(int32_t dimension);
 // Lists that are looked at where nobody says how many.
 int32_t DefaultNprobe(int32_t lists);
 
+// How many are rescored at least where k are asked for: codes order near ones a little differently.
+constexpr int64_t IvfCandidates(int64_t k) { return 2 * k + 16; }
+
 struct IvfQuery {
   const float* vector = nullptr;  // [dimension], prepared
   int32_t nprobe = 0;             // 0: DefaultNprobe
@@ -67,6 +70,9 @@ class IvfIndex {
   std::span<const std::byte> bytes() const;
   int32_t lists() const { return static_cast<int32_t>(header().lists); }
   IvfCodes codes() const { return static_cast<IvfCodes>(header().codes); }
+
+  // About how many rows are in so many lists; 0: DefaultNprobe.
+  int64_t ProbedRows(int32_t nprobe) const;
 
   // The rows of the nearest candidates among the live ones of the nearest nprobe lists, with their
   // distances, in no order; of further lists where those have too few.

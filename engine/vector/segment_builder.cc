@@ -155,11 +155,10 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
   const CollectionSpec& spec = collection.spec();
   SegmentRows rows = CopyRows(LiveRows(job, spec.dimension), spec.dimension);
   if (rows.count() == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<SealedGraph> graph,
-      SealedGraph::Build(GraphRowsOf(spec, rows), [this] { return stopping_.load(); }));
+  ASSIGN_OR_RETURN(SegmentIndex index, SegmentIndex::Build(spec, GraphRowsOf(spec, rows),
+                                                           [this] { return stopping_.load(); }));
   *segment =
-      std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(graph));
+      std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(index));
   return absl::OkStatus();
 }
 

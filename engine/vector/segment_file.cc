@@ -28,7 +28,7 @@ struct Header {
   uint32_t collection_id = 0;
   uint64_t number = 0;
   int32_t dimension = 0;
-  uint32_t metric = 0;
+  uint32_t metric = 0;  // and the kind of index, times 256
   int32_t hnsw_m = 0;
   int32_t hnsw_ef_construction = 0;
   int64_t rows = 0;
@@ -84,7 +84,7 @@ Header HeaderFor(const SegmentFileName& name, const CollectionSpec& spec) {
   header.collection_id = name.collection_id;
   header.number = name.number;
   header.dimension = spec.dimension;
-  header.metric = static_cast<uint32_t>(spec.metric);
+  header.metric = static_cast<uint32_t>(spec.metric) | static_cast<uint32_t>(spec.index) << 8;
   header.hnsw_m = spec.hnsw_m;
   header.hnsw_ef_construction = spec.hnsw_ef_construction;
   return header;
@@ -140,7 +140,7 @@ absl::Status WriteSegmentFile(const std::string& directory, uint32_t collection_
                               const CollectionSpec& spec, const Segment& segment) {
   const SegmentFileName name{.collection_id = collection_id, .number = segment.number()};
   const SegmentArrays& rows = segment.data();
-  const std::span<const std::byte> graph = segment.graph().bytes();
+  const std::span<const std::byte> graph = segment.index().bytes();
   Header header = HeaderFor(name, spec);
   header.rows = segment.rows();
   header.graph_bytes = std::ssize(graph);
@@ -192,17 +192,18 @@ absl::StatusOr<std::shared_ptr<Segment>> ReadSegmentFile(const std::string& dire
   if (!StrictlyAscending(rows.ids)) return Damaged(path, "order of ids");
   HugeBuffer graph_bytes(static_cast<size_t>(header.graph_bytes));
   std::memcpy(graph_bytes.data(), bytes.data() + parts.graph, graph_bytes.size());
-  ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph,
-                   SealedGraph::Load({.vectors = rows.vectors,
-                                      .rows = header.rows,
-                                      .dimension = spec.dimension,
-                                      .metric = spec.metric,
-                                      .m = spec.hnsw_m,
-                                      .ef_construction = spec.hnsw_ef_construction},
-                                     std::move(graph_bytes)));
+  ASSIGN_OR_RETURN(SegmentIndex index,
+                   SegmentIndex::Load(spec,
+                                      {.vectors = rows.vectors,
+                                       .rows = header.rows,
+                                       .dimension = spec.dimension,
+                                       .metric = spec.metric,
+                                       .m = spec.hnsw_m,
+                                       .ef_construction = spec.hnsw_ef_construction},
+                                      std::move(graph_bytes)));
   file->ReadRarely();
   file->ReadNoMore(parts.graph, header.graph_bytes);
-  return std::make_shared<Segment>(name.number, spec.dimension, rows, file, std::move(graph), live);
+  return std::make_shared<Segment>(name.number, spec.dimension, rows, file, std::move(index), live);
 }
 
 }  // namespace baton

@@ -76,7 +76,7 @@ class ViewSource final : public PointSource {
         const float* vector = decoded.data();
         if (block.vectors != nullptr) {
           vector = block.vectors + row * dimension();
-        } else {
+        } else if (segment != nullptr) {  // buffers have theirs
           segment->ReadVectors(row, 1, decoded.data());
         }
         RETURN_IF_ERROR(chunk.Add(block.ids[row], {vector, width}));

@@ -15,6 +15,9 @@ const std::map<std::string, v1::Fallback> kFallbacks = {
     {"none", v1::FALLBACK_NONE}, {"cpu", v1::FALLBACK_CPU}, {"alternate", v1::FALLBACK_ALTERNATE}};
 const std::map<std::string, v1::Metric> kMetrics = {
     {"cosine", v1::METRIC_COSINE}, {"dot", v1::METRIC_DOT}, {"l2", v1::METRIC_L2}};
+const std::map<std::string, v1::IndexKind> kIndexKinds = {{"hnsw", v1::INDEX_KIND_HNSW},
+                                                          {"ivf_pq", v1::INDEX_KIND_IVF_PQ},
+                                                          {"ivf_sq", v1::INDEX_KIND_IVF_SQ}};
 const std::map<std::string, v1::ExplainRequest::Kind> kKinds = {
     {"generate", v1::ExplainRequest::GENERATE}, {"embed", v1::ExplainRequest::EMBED},
     {"search", v1::ExplainRequest::SEARCH},     {"upsert", v1::ExplainRequest::UPSERT},
@@ -203,6 +206,8 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   sub->add_flag("--exact", search.exact, "Compare with every point");
   AddOptional(*sub, "--ef", search.ef, "Candidates the graph walk keeps")
       ->check(CLI::Range(1, 100'000));
+  AddOptional(*sub, "--nprobe", search.nprobe, "Lists of an inverted file to look at")
+      ->check(CLI::Range(1, 65'536));
   sub->callback([&] { options.command = search; });
 }
 
@@ -336,6 +341,14 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   Maybe<int32_t>(*create, "--ef-construction", "Candidates per insertion", [spec](int32_t ef) {
     spec->set_hnsw_ef_construction(ef);
   })->check(CLI::Range(8, 4'096));
+  MaybeEnum(*create, "--index", "hnsw (default); ivf_pq or ivf_sq, which take less memory",
+            kIndexKinds, [spec](v1::IndexKind index) { spec->set_index(index); });
+  Maybe<int32_t>(*create, "--ivf-lists", "Lists of a segment; default: by its size",
+                 [spec](int32_t lists) { spec->set_ivf_lists(lists); })
+      ->check(CLI::Range(1, 65'536));
+  Maybe<int32_t>(*create, "--ivf-pq-bytes", "Bytes of a code; default: by the dimension",
+                 [spec](int32_t bytes) { spec->set_ivf_pq_bytes(bytes); })
+      ->check(CLI::Range(1, 256));
   create->callback([&] { options.command = commands.create; });
 }
 

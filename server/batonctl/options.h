@@ -50,6 +50,7 @@ struct SearchOptions {
   int32_t k = 10;
   bool exact = false;
   std::optional<int32_t> ef;
+  std::optional<int32_t> nprobe;
 };
 
 struct ClusterOptions {

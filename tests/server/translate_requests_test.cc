@@ -262,8 +262,18 @@ TEST_CASE("collections") {
   REQUIRE_OK(defaults);
   CHECK(defaults->metric == Metric::kCosine);
   CHECK(defaults->hnsw_m == 16);
+  CHECK(defaults->index == IndexKind::kHnsw);
   CHECK(defaults->hnsw_ef_construction == 200);
   proto.set_metric(v1::METRIC_L2);
+  proto.set_index(v1::INDEX_KIND_IVF_PQ);
+  proto.set_ivf_lists(7);
+  proto.set_ivf_pq_bytes(9);
+  REQUIRE(ToSpec(proto)->index == IndexKind::kIvfPq);
+  CHECK(ToSpec(proto)->ivf_lists == 7);
+  CHECK(ToSpec(proto)->ivf_pq_bytes == 9);
+  proto.set_index(static_cast<v1::IndexKind>(8));
+  REQUIRE_STATUS(ToSpec(proto), kInvalid, "spec.index must be 1 to 3");
+  proto.clear_index();
   proto.set_hnsw_m(0);  // present and wrong: the engine refuses it
   REQUIRE(ToSpec(proto)->metric == Metric::kL2);
   REQUIRE(ToSpec(proto)->hnsw_m == 0);
@@ -344,6 +354,9 @@ TEST_CASE("searches") {
   CHECK(defaults->params.with_payload);
   CHECK_FALSE(defaults->params.with_vectors);
   CHECK_FALSE(defaults->params.exact);
+  CHECK_FALSE(defaults->params.nprobe.has_value());
+  proto.mutable_params()->set_nprobe(0);
+  CHECK(ToSearch(proto, {})->params.nprobe == 0);
   proto.mutable_params()->set_ef(0);  // present and wrong: the engine refuses it
   REQUIRE(ToSearch(proto, {})->params.ef == 0);
 
