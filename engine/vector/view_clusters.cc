@@ -124,14 +124,14 @@ absl::StatusOr<ClusterResult> Run(const PointSource& source, const ClusterParams
   const int64_t k = params.k;
   if (points < k) {
     return absl::InvalidArgumentError(
-        StrCat("params.k is ", k, ", but there are only ", points, " points"));
+        StrCat("k is ", k, ", but there are only ", points, " points"));
   }
   const int64_t row_bytes = dimension * static_cast<int64_t>(sizeof(float));
   const int64_t sampled = std::min(
       {points, k * kTrainingRowsPerCentroid, std::max<int64_t>(sample_bytes_max / row_bytes, 0)});
   if (sampled < k) {
-    return absl::ResourceExhaustedError(StrCat("params.k is ", k, ", but k-means may hold only ",
-                                               sampled, " points of dimension ", dimension, " in ",
+    return absl::ResourceExhaustedError(StrCat("k is ", k, ", but k-means may hold only ", sampled,
+                                               " points of dimension ", dimension, " in ",
                                                sample_bytes_max, " bytes"));
   }
   const Metric metric = *params.metric;

@@ -1,12 +1,15 @@
 // Collections whose segments are inverted files.
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "engine/vector/segment.h"
 #include "engine/vector/vector_store.h"
+#include "engine/vector/view_clusters.h"
 #include "tests/engine/vector/vector_harness.h"
 
 namespace baton {
@@ -152,6 +155,51 @@ TEST_CASE("what was asked for a collection's index is kept, and what is wrong is
   spec.ivf_pq_bytes = 0;
   spec.index = static_cast<IndexKind>(7);
   REQUIRE_STATUS(store->CreateCollection(spec, ""), kInvalid, "index 7");
+}
+
+TEST_CASE("points are written, deleted, sealed, searched and clustered at once") {
+  const IndexKind index = GENERATE(IndexKind::kIvfPq, IndexKind::kIvfSq);
+  TempDir dir;
+  Metrics metrics;
+  auto store = Open(dir, metrics);
+  REQUIRE_OK(store->CreateCollection(IvfSpec(index, Metric::kL2), ""));
+  std::atomic<bool> writing = true;
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> readers;
+  for (uint32_t t = 0; t < 2; ++t) {
+    readers.emplace_back([&, t] {
+      std::mt19937 random(100 + t);
+      while (writing) {
+        const auto view = store->View("c");
+        const std::vector<std::vector<float>> queries = {RandomVector(random, kDimension)};
+        std::vector<std::vector<Neighbor>> found;
+        const absl::Status status = SearchView(
+            **view, queries, {.k = 20}, [] { return absl::OkStatus(); }, &found);
+        if (!status.ok() || std::ssize(found[0]) != std::min<int64_t>(20, (*view)->points())) {
+          ++wrong;
+        }
+        if (t == 0 || (*view)->points() < 4) continue;
+        const auto clusters = ClusterView(**view, {.k = 4, .iterations = 2, .metric = Metric::kL2},
+                                          1 << 20, [] { return absl::OkStatus(); });
+        int64_t points = 0;
+        if (clusters.ok()) {
+          for (const Cluster& cluster : clusters->clusters) points += cluster.points;
+        }
+        if (points != (*view)->points()) ++wrong;
+      }
+    });
+  }
+  std::mt19937 random(93);
+  for (PointId id = 0; id < 600;) {
+    std::vector<Point> points;
+    for (int i = 0; i < 20; ++i)
+      points.push_back(MakePoint(id++, RandomVector(random, kDimension)));
+    REQUIRE_OK(CommitOne(*store, "c", std::move(points), {random() % (id + 1)}).status);
+  }
+  store->WaitUntilIdle();
+  writing = false;
+  for (std::thread& reader : readers) reader.join();
+  CHECK(wrong == 0);
 }
 
 }  // namespace
