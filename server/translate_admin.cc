@@ -21,9 +21,9 @@ static_assert(v1::ExplainRequest::CLUSTER == static_cast<int>(ExplainRequest::Ki
 absl::StatusOr<ExplainRequest> ToExplain(const v1::ExplainRequest& proto, Envelope envelope) {
   if (proto.kind() == v1::ExplainRequest::KIND_UNSPECIFIED ||
       !v1::ExplainRequest::Kind_IsValid(proto.kind())) {
-    return absl::InvalidArgumentError(
-        StrCat("kind must be 1 to 6 (generate, embed, search, upsert, ask, rerank), but is ",
-               static_cast<int>(proto.kind())));
+    return absl::InvalidArgumentError(StrCat(
+        "kind must be 1 to 7 (generate, embed, search, upsert, ask, rerank, cluster), but is ",
+        static_cast<int>(proto.kind())));
   }
   ExplainRequest request{.envelope = std::move(envelope),
                          .kind = static_cast<ExplainRequest::Kind>(proto.kind() - 1)};

@@ -576,9 +576,9 @@ TEST_CASE("models that are to be loaded and unloaded") {
 
 TEST_CASE("explain and devices") {
   v1::ExplainRequest proto;
-  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "kind must be 1 to 6");
-  proto.set_kind(static_cast<v1::ExplainRequest::Kind>(7));
-  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "but is 7");
+  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "kind must be 1 to 7");
+  proto.set_kind(static_cast<v1::ExplainRequest::Kind>(8));
+  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "but is 8");
   proto.set_kind(v1::ExplainRequest::ASK);
   REQUIRE(ToExplain(proto, {})->kind == ExplainRequest::Kind::kAsk);
   REQUIRE(ToExplain(proto, {})->items == 1);
