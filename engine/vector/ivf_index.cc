@@ -106,7 +106,7 @@ int64_t IvfIndex::ProbedRows(int32_t nprobe) const {
 class IvfIndex::PqListScan {
  public:
   PqListScan(const IvfIndex& index, const float* query, Scratch& scratch)
-      : index_(index), scratch_(scratch), book_(index.pq_book()) {
+      : scratch_(scratch), book_(index.pq_book()) {
     const bool dot = index.rows_.metric == Metric::kDot;
     const auto* const origin = index.Array<float>(index.layout_.origin);
     scratch.vector.assign(static_cast<size_t>(book_.shape.padded()), 0);
@@ -147,7 +147,6 @@ class IvfIndex::PqListScan {
   }
 
  private:
-  const IvfIndex& index_;
   Scratch& scratch_;
   const PqBook book_;
   const PqScanFn scan_pq_ = PqScanFor();
