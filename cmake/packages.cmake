@@ -23,6 +23,16 @@ if(BATON_SANITIZE)
   target_compile_definitions(hnswlib INTERFACE NO_MANUAL_VECTORIZATION)
 endif()
 
+# FAISS is a static library without a SIMD instruction: only what it leaves to BLAS is quick, so
+# that is OpenBLAS whatever the system's default is. It was compiled with gcc's OpenMP; clang's,
+# which find_package(OpenMP) would add under clang, must not come beside it.
+find_library(OPENBLAS_LIBRARY openblas REQUIRED)
+add_library(OpenMP::OpenMP_CXX INTERFACE IMPORTED)
+target_link_libraries(OpenMP::OpenMP_CXX INTERFACE gomp)
+find_package(faiss CONFIG REQUIRED)
+set_target_properties(faiss PROPERTIES
+  INTERFACE_LINK_LIBRARIES "OpenMP::OpenMP_CXX;${OPENBLAS_LIBRARY}")
+
 if(BATON_BUILD_SERVER)
   find_package(Protobuf REQUIRED)  # module mode, before gRPC: Debian ships no protobuf-config
   find_package(gRPC CONFIG REQUIRED)

@@ -32,6 +32,10 @@ absl::Status ValidateParams(const SearchRequest& request) {
   if (params.ef < 1 || params.ef > 100'000) {
     return absl::InvalidArgumentError(StrCat("params.ef must be 1 to 100000, but is ", params.ef));
   }
+  if (params.nprobe.has_value() && (*params.nprobe < 1 || *params.nprobe > 65'536)) {
+    return absl::InvalidArgumentError(
+        StrCat("params.nprobe must be 1 to 65536, but is ", *params.nprobe));
+  }
   if (request.queries.empty() || request.queries.size() > 10'000) {
     return absl::InvalidArgumentError(
         StrCat("queries must be 1 to 10000, but are ", request.queries.size()));
@@ -129,6 +133,17 @@ absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResul
       std::move(envelope), shared.OnFailure(),
       [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
         loop_->Search(active, std::move(request), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(ClusterRequest request, Done<ClusterResult> done) {
+  RETURN_IF_ERROR(ValidateCluster(request));
+  const SharedDone<ClusterResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->Cluster(active, std::move(request), shared);
       });
 }
 
@@ -323,6 +338,7 @@ absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest
   if (request.kind == Kind::kAsk) add("search", WorkKind::kSearch, 1);
   if (request.kind == Kind::kRerank) add("rerank", WorkKind::kRerank, request.items);
   if (request.kind == Kind::kSearch) add("search", WorkKind::kSearch, request.items);
+  if (request.kind == Kind::kCluster) add("cluster", WorkKind::kCluster, request.items);
   if (request.kind == Kind::kUpsert) add("write", WorkKind::kWrite, request.items);
   if (request.kind == Kind::kGenerate || request.kind == Kind::kAsk) {
     add("prefill", WorkKind::kPrefill, request.items);

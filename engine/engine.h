@@ -15,6 +15,7 @@
 #include "engine/exec/executor.h"
 #include "engine/model/language_model.h"
 #include "engine/model_report.h"
+#include "engine/request/cluster_request.h"
 #include "engine/request/embed_request.h"
 #include "engine/request/explain_request.h"
 #include "engine/request/generate_request.h"
@@ -44,7 +45,7 @@ struct EngineParts {
 struct DeviceReport {
   ExecutorInfo info;
   ExecutorSample sample;
-  std::vector<std::string> skills;  // "llm", "search", "embed"
+  std::vector<std::string> skills;  // "llm", "search", "embed", "cluster"
 };
 
 // The engine: takes requests, classifies their work, routes and schedules it on executors, and
@@ -70,6 +71,7 @@ class Engine {
   absl::StatusOr<RequestId> Submit(EmbedRequest request, Done<EmbedResult> done);
   absl::StatusOr<RequestId> Submit(RerankRequest request, Done<RerankResult> done);
   absl::StatusOr<RequestId> Submit(SearchRequest request, Done<SearchResult> done);
+  absl::StatusOr<RequestId> Submit(ClusterRequest request, Done<ClusterResult> done);
   absl::StatusOr<RequestId> Submit(UpsertRequest request, Done<UpsertResult> done);
   absl::StatusOr<RequestId> Submit(DeleteRequest request, Done<DeleteResult> done);
   absl::StatusOr<RequestId> Submit(IngestRequest request, Done<IngestResult> done);

@@ -40,6 +40,9 @@ std::string Ineligible(Executor& executor, WorkClass work_class) {
     case WorkClass::kSearchBulk:
       able = executor.search() != nullptr;
       break;
+    case WorkClass::kKmeans:
+      able = executor.cluster() != nullptr;
+      break;
     case WorkClass::kEmbed:
     case WorkClass::kRerank:
       able = executor.embed() != nullptr;
@@ -236,6 +239,7 @@ void Engine::Loop::ExpireDeadlines(TimeUs now_us) {
 
 void Engine::Loop::Forget(const RequestPtr& active) {
   active->ended = true;
+  if (active->stop != nullptr) *active->stop = true;
   deadlines_.erase({active->envelope.deadline_us, active->id});
   active_.erase(active->id);
   for (const std::string& model : std::exchange(active->models, {})) {
@@ -537,6 +541,7 @@ std::vector<DeviceReport> Engine::Loop::Devices() const {
     if (executor->llm() != nullptr) report.skills.push_back("llm");
     if (executor->search() != nullptr) report.skills.push_back("search");
     if (executor->embed() != nullptr) report.skills.push_back("embed");
+    if (executor->cluster() != nullptr) report.skills.push_back("cluster");
     reports.push_back(std::move(report));
   }
   return reports;

@@ -40,6 +40,8 @@ struct ActiveRequest {
   LlmLane* llm_lane = nullptr;  // where its sequences run, if it has any
   std::vector<SequenceId> sequences;
   std::vector<std::string> models;  // that stay loaded for it
+  // Of work that takes long and asks: set when the request ends, however it does.
+  std::shared_ptr<std::atomic<bool>> stop = {};
 };
 using RequestPtr = std::shared_ptr<ActiveRequest>;
 
@@ -77,6 +79,7 @@ class Engine::Loop {
   void Embed(const RequestPtr& active, EmbedRequest request, Done<EmbedResult> done);
   void Rerank(const RequestPtr& active, RerankRequest request, Done<RerankResult> done);
   void Search(const RequestPtr& active, SearchRequest request, Done<SearchResult> done);
+  void Cluster(const RequestPtr& active, ClusterRequest request, Done<ClusterResult> done);
   void Upsert(const RequestPtr& active, UpsertRequest request, Done<UpsertResult> done);
   void Delete(const RequestPtr& active, DeleteRequest request, Done<DeleteResult> done);
   void Ingest(const RequestPtr& active, IngestMachine machine, Done<IngestResult> done);

@@ -551,6 +551,44 @@ void Engine::Loop::Search(const RequestPtr& active, SearchRequest request,
             });
 }
 
+void Engine::Loop::Cluster(const RequestPtr& active, ClusterRequest request,
+                           Done<ClusterResult> done) {
+  ClusterBatch batch{.vectors = std::move(request.vectors),
+                     .params = request.params,
+                     .deadline_us = active->envelope.deadline_us,
+                     .cancelled = active->stop = std::make_shared<std::atomic<bool>>(false)};
+  ClusterInput input;
+  if (request.collection.empty()) {
+    input = {.points = std::ssize(batch.vectors), .dimension = std::ssize(batch.vectors.front())};
+  } else {
+    absl::StatusOr<std::shared_ptr<const CollectionView>> view =
+        parts_.store->View(request.collection);
+    if (!view.ok()) return Fail(active, view.status());
+    batch.view = *std::move(view);
+    input = {.points = batch.view->points(), .dimension = batch.view->spec().dimension};
+  }
+  absl::Status valid = ValidateClusterInput(batch.params, input);
+  if (!valid.ok()) return Fail(active, std::move(valid));
+  if (!batch.params.metric.has_value()) {
+    batch.params.metric = batch.view != nullptr ? batch.view->spec().metric : Metric::kL2;
+  }
+  const int executor = Route(active, "cluster", WorkKind::kCluster, input.points);
+  if (executor < 0) return;
+  const size_t stage = active->stages.size() - 1;
+  parts_.executors[static_cast<size_t>(executor)]->cluster()->Execute(
+      std::move(batch),
+      [this, active, stage, done = std::move(done)](ClusterBatchResult result) mutable {
+        mailbox_.Post(
+            [this, active, stage, done = std::move(done), result = std::move(result)]() mutable {
+              if (active->ended) return;
+              EndStage(active->stages[stage], result.times);
+              if (!result.status.ok()) return Fail(active, std::move(result.status));
+              result.clusters.timings = MakeTimings(*active);
+              if (Finish(active)) done(std::move(result.clusters));
+            });
+      });
+}
+
 void Engine::Loop::Upsert(const RequestPtr& active, UpsertRequest request,
                           Done<UpsertResult> done) {
   RunWrite(active,

@@ -21,6 +21,7 @@ constexpr std::array<std::string_view, kRpcCount> kNames = {
     "VectorService/Search",
     "VectorService/SearchBatch",
     "VectorService/Count",
+    "VectorService/Cluster",
     "RagService/Ingest",
     "RagService/Ask",
     "AdminService/Devices",

@@ -30,6 +30,7 @@ enum class Rpc : uint8_t {
   kSearch,
   kSearchBatch,
   kCount,
+  kCluster,
   kIngest,
   kAsk,
   kDevices,
@@ -41,7 +42,7 @@ enum class Rpc : uint8_t {
   kDeleteSnapshot,
   kVerifySnapshot,
 };
-inline constexpr size_t kRpcCount = 27;
+inline constexpr size_t kRpcCount = 28;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

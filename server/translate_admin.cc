@@ -14,16 +14,16 @@ constexpr int kDrainSecondsMax = 3600;
 
 static_assert(v1::ExplainRequest::GENERATE ==
               static_cast<int>(ExplainRequest::Kind::kGenerate) + 1);
-static_assert(v1::ExplainRequest::RERANK == static_cast<int>(ExplainRequest::Kind::kRerank) + 1);
+static_assert(v1::ExplainRequest::CLUSTER == static_cast<int>(ExplainRequest::Kind::kCluster) + 1);
 
 }  // namespace
 
 absl::StatusOr<ExplainRequest> ToExplain(const v1::ExplainRequest& proto, Envelope envelope) {
   if (proto.kind() == v1::ExplainRequest::KIND_UNSPECIFIED ||
       !v1::ExplainRequest::Kind_IsValid(proto.kind())) {
-    return absl::InvalidArgumentError(
-        StrCat("kind must be 1 to 6 (generate, embed, search, upsert, ask, rerank), but is ",
-               static_cast<int>(proto.kind())));
+    return absl::InvalidArgumentError(StrCat(
+        "kind must be 1 to 7 (generate, embed, search, upsert, ask, rerank, cluster), but is ",
+        static_cast<int>(proto.kind())));
   }
   ExplainRequest request{.envelope = std::move(envelope),
                          .kind = static_cast<ExplainRequest::Kind>(proto.kind() - 1)};
@@ -75,7 +75,7 @@ void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto) {
   proto.set_name(stage.name);
   ToProto(stage.route, *proto.mutable_route());
   if (stage.route.device.empty()) proto.mutable_route()->clear_platform();  // nothing can take it
-  for (const Candidate& candidate : stage.candidates) {
+  for (const RouteCandidate& candidate : stage.candidates) {
     v1::Candidate& added = *proto.add_candidates();
     added.set_platform(ToProto(candidate.platform));
     added.set_device(candidate.device);

@@ -16,6 +16,8 @@ constexpr int64_t kQueriesMax = 10'000;
 constexpr int64_t kAnswerPointsMax = 1'000'000;
 
 static_assert(v1::METRIC_COSINE == static_cast<int>(Metric::kCosine) + 1);
+static_assert(v1::INDEX_KIND_HNSW == static_cast<int>(IndexKind::kHnsw) + 1);
+static_assert(v1::INDEX_KIND_IVF_SQ == static_cast<int>(IndexKind::kIvfSq) + 1);
 static_assert(v1::METRIC_L2 == static_cast<int>(Metric::kL2) + 1);
 
 SearchParams ToParams(const v1::SearchParams& proto) {
@@ -25,6 +27,7 @@ SearchParams ToParams(const v1::SearchParams& proto) {
   if (proto.has_ef()) params.ef = proto.ef();
   if (proto.has_with_payload()) params.with_payload = proto.with_payload();
   params.with_vectors = proto.with_vectors();
+  if (proto.has_nprobe()) params.nprobe = proto.nprobe();
   return params;
 }
 
@@ -49,6 +52,16 @@ absl::StatusOr<CollectionSpec> ToSpec(const v1::CollectionSpec& proto) {
   }
   if (proto.has_hnsw_m()) spec.hnsw_m = proto.hnsw_m();
   if (proto.has_hnsw_ef_construction()) spec.hnsw_ef_construction = proto.hnsw_ef_construction();
+  if (proto.index() != v1::INDEX_KIND_UNSPECIFIED) {
+    if (!v1::IndexKind_IsValid(proto.index())) {
+      return absl::InvalidArgumentError(
+          StrCat("spec.index must be 1 to 3 (hnsw, ivf_pq, ivf_sq), but is ",
+                 static_cast<int>(proto.index())));
+    }
+    spec.index = static_cast<IndexKind>(proto.index() - 1);
+  }
+  if (proto.has_ivf_lists()) spec.ivf_lists = proto.ivf_lists();
+  if (proto.has_ivf_pq_bytes()) spec.ivf_pq_bytes = proto.ivf_pq_bytes();
   return spec;
 }
 
@@ -118,6 +131,9 @@ void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
   spec.set_metric(static_cast<v1::Metric>(static_cast<int>(info.spec.metric) + 1));
   spec.set_hnsw_m(info.spec.hnsw_m);
   spec.set_hnsw_ef_construction(info.spec.hnsw_ef_construction);
+  spec.set_index(static_cast<v1::IndexKind>(static_cast<int>(info.spec.index) + 1));
+  spec.set_ivf_lists(info.spec.ivf_lists);
+  spec.set_ivf_pq_bytes(info.spec.ivf_pq_bytes);
   proto.set_points(info.points);
   proto.set_points_unindexed(info.points_unindexed);
   proto.set_segments(info.segments);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/base/status_macros.h"
+#include "server/translate_cluster.h"
 #include "server/translate_vector.h"
 #include "server/upsert_stream.h"
 
@@ -139,6 +140,20 @@ grpc::ServerUnaryReactor* VectorService::Count(grpc::CallbackServerContext* cont
                      parts_.engine.DescribeCollection(request->collection()));
     response->set_points(info.points);
     return absl::OkStatus();
+  }());
+}
+
+grpc::ServerUnaryReactor* VectorService::Cluster(grpc::CallbackServerContext* context,
+                                                 const v1::ClusterRequest* request,
+                                                 v1::ClusterResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kCluster, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
+    ASSIGN_OR_RETURN(ClusterRequest cluster, ToCluster(*request, std::move(envelope)));
+    return parts_.engine.Submit(std::move(cluster),
+                                call->Then<ClusterResult>([response](ClusterResult result) {
+                                  ToProto(std::move(result), *response);
+                                }));
   }());
 }
 

@@ -17,7 +17,8 @@ using VectorCallbackService = v1::VectorService::WithCallbackMethod_CreateCollec
                                 v1::VectorService::WithCallbackMethod_Search<
                                     v1::VectorService::WithCallbackMethod_SearchBatch<
                                         v1::VectorService::WithCallbackMethod_Count<
-                                            v1::VectorService::Service>>>>>>>>>>>;
+                                            v1::VectorService::WithCallbackMethod_Cluster<
+                                                v1::VectorService::Service>>>>>>>>>>>>;
 
 // baton.v1.VectorService. Thread safe; no method blocks.
 class VectorService final : public VectorCallbackService {
@@ -55,6 +56,9 @@ class VectorService final : public VectorCallbackService {
   grpc::ServerUnaryReactor* Count(grpc::CallbackServerContext* context,
                                   const v1::CountRequest* request,
                                   v1::CountResponse* response) override;
+  grpc::ServerUnaryReactor* Cluster(grpc::CallbackServerContext* context,
+                                    const v1::ClusterRequest* request,
+                                    v1::ClusterResponse* response) override;
 
  private:
   const RpcParts parts_;

@@ -16,6 +16,8 @@ WorkClass ClassOf(const ClassifierOptions& options, WorkKind kind, int64_t items
       return WorkClass::kEmbed;
     case WorkKind::kRerank:
       return WorkClass::kRerank;
+    case WorkKind::kCluster:
+      return WorkClass::kKmeans;
     case WorkKind::kWrite:
       break;
   }

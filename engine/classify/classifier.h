@@ -9,7 +9,7 @@
 namespace baton {
 
 // A piece of work before it has a class.
-enum class WorkKind : uint8_t { kSearch, kPrefill, kDecode, kEmbed, kRerank, kWrite };
+enum class WorkKind : uint8_t { kSearch, kPrefill, kDecode, kEmbed, kRerank, kWrite, kCluster };
 
 // What class of work this is and which platform its shape asks for. Pure: the same input gives the
 // same answer. `items`: queries, tokens, texts or points; hints.batch_size overrides it as the size

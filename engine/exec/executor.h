@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "engine/model/language_model.h"
 #include "engine/model/logits_processor.h"
 #include "engine/model/text_encoder.h"
+#include "engine/request/cluster_request.h"
 #include "engine/request/embed_request.h"
 #include "engine/request/generate_request.h"
 #include "engine/request/vector_request.h"
@@ -130,6 +132,29 @@ class SearchSkill {
   virtual void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) = 0;
 };
 
+// k-means over a pinned view or over vectors.
+struct ClusterBatch {
+  std::shared_ptr<const CollectionView> view;          // null: `vectors`
+  std::vector<std::vector<float>> vectors;             // [vectors][dimension], finite
+  ClusterParams params;                                // valid, with a metric
+  TimeUs deadline_us = kNoDeadline;                    // polled many times a second, as is
+  std::shared_ptr<const std::atomic<bool>> cancelled;  // not null
+};
+
+struct ClusterBatchResult {
+  absl::Status status;
+  ClusterResult clusters;  // without timings
+  BatchTimes times;
+};
+
+// Thread safe. Execute never blocks: RESOURCE_EXHAUSTED arrives through `done` when the executor's
+// queue is full.
+class ClusterSkill {
+ public:
+  virtual ~ClusterSkill() = default;
+  virtual void Execute(ClusterBatch batch, absl::AnyInvocable<void(ClusterBatchResult)> done) = 0;
+};
+
 // ---- Embedding work, and scoring by a cross-encoder
 
 struct EmbedBatch {
@@ -197,6 +222,7 @@ class Executor {
   virtual LlmSkill* llm() = 0;
   virtual SearchSkill* search() = 0;
   virtual EmbedSkill* embed() = 0;
+  virtual ClusterSkill* cluster() = 0;
 };
 
 }  // namespace baton

@@ -23,6 +23,7 @@ class DescribedExecutor final : public Executor {
   LlmSkill* llm() override { return nullptr; }
   SearchSkill* search() override { return nullptr; }
   EmbedSkill* embed() override { return nullptr; }
+  ClusterSkill* cluster() override { return nullptr; }
 
  private:
   const ExecutorInfo info_;

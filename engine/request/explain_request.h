@@ -11,14 +11,14 @@ namespace baton {
 
 // How a piece of work would be classified and routed now.
 struct ExplainRequest {
-  enum class Kind : uint8_t { kGenerate, kEmbed, kSearch, kUpsert, kAsk, kRerank };
+  enum class Kind : uint8_t { kGenerate, kEmbed, kSearch, kUpsert, kAsk, kRerank, kCluster };
   Envelope envelope;
   Kind kind = Kind::kGenerate;
   int32_t items = 1;  // queries, texts, documents or points
 };
 
 // An executor considered for a stage. Its score is the weighted sum of the four parts.
-struct Candidate {
+struct RouteCandidate {
   Platform platform = Platform::kCpu;
   std::string device;
   bool eligible = false;
@@ -33,7 +33,7 @@ struct Candidate {
 struct ExplainedStage {
   std::string name;
   Route route;  // where nothing is eligible: device is empty and reason says why
-  std::vector<Candidate> candidates;
+  std::vector<RouteCandidate> candidates;
 };
 
 }  // namespace baton

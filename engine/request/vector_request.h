@@ -24,12 +24,19 @@ struct Point {
 
 enum class Metric : uint8_t { kCosine, kDot, kL2 };
 
+// What sealed segments are searched by: a graph; or an inverted file, which takes a fraction of its
+// memory and some times its time, of product codes or of one byte per value.
+enum class IndexKind : uint8_t { kHnsw, kIvfPq, kIvfSq };
+
 struct CollectionSpec {
   std::string name;
   int32_t dimension = 0;
   Metric metric = Metric::kCosine;
   int32_t hnsw_m = 16;
   int32_t hnsw_ef_construction = 200;
+  IndexKind index = IndexKind::kHnsw;
+  int32_t ivf_lists = 0;     // of each segment; 0: by its size
+  int32_t ivf_pq_bytes = 0;  // of a row's code under kIvfPq; 0: by the dimension
 };
 
 struct CollectionInfo {
@@ -72,6 +79,8 @@ struct SearchParams {
   int32_t ef = 64;  // 1 to 100,000
   bool with_payload = true;
   bool with_vectors = false;
+  // Lists of an inverted file to look at, 1 to 65,536; absent: by how many there are.
+  std::optional<int32_t> nprobe = {};
 };
 
 struct SearchRequest {

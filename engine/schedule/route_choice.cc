@@ -24,11 +24,11 @@ Weights WeightsOf(Policy policy) {
   return {0.4, 0.3, 0.2, 0.1};
 }
 
-Candidate Score(const Weights& weights, Platform preferred, const ExecutorChoice& choice) {
-  Candidate candidate{.platform = choice.platform,
-                      .device = choice.device,
-                      .eligible = choice.ineligible.empty(),
-                      .reason = choice.ineligible};
+RouteCandidate Score(const Weights& weights, Platform preferred, const ExecutorChoice& choice) {
+  RouteCandidate candidate{.platform = choice.platform,
+                           .device = choice.device,
+                           .eligible = choice.ineligible.empty(),
+                           .reason = choice.ineligible};
   candidate.score_performance = weights.performance * (choice.platform == preferred ? 1.0 : 0.5);
   candidate.score_queue = weights.queue / (1.0 + choice.queue_depth);
   candidate.score_capability = candidate.eligible ? weights.capability : 0;
@@ -41,10 +41,10 @@ Candidate Score(const Weights& weights, Platform preferred, const ExecutorChoice
 // The best eligible candidate that `accept` lets through; -1 where there is none. Earlier wins
 // ties.
 template <class Accept>
-int Best(const std::vector<Candidate>& candidates, Accept accept) {
+int Best(const std::vector<RouteCandidate>& candidates, Accept accept) {
   int best = -1;
   for (int i = 0; i < static_cast<int>(candidates.size()); ++i) {
-    const Candidate& candidate = candidates[static_cast<size_t>(i)];
+    const RouteCandidate& candidate = candidates[static_cast<size_t>(i)];
     if (!candidate.eligible || !accept(candidate)) continue;
     if (best < 0 || candidate.score > candidates[static_cast<size_t>(best)].score) best = i;
   }
@@ -71,18 +71,18 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
   route.preferred = work.preferred;
   route.rule = work.rule;
 
-  const auto preferred = [&work](const Candidate& c) { return c.platform == work.preferred; };
+  const auto preferred = [&work](const RouteCandidate& c) { return c.platform == work.preferred; };
   result.chosen = Best(result.candidates, preferred);
   if (result.chosen < 0 && allowed == Fallback::kCpu) {
-    result.chosen =
-        Best(result.candidates, [](const Candidate& c) { return c.platform == Platform::kCpu; });
+    result.chosen = Best(result.candidates,
+                         [](const RouteCandidate& c) { return c.platform == Platform::kCpu; });
   } else if (result.chosen < 0 && allowed == Fallback::kAlternate) {
-    result.chosen = Best(result.candidates, [](const Candidate&) { return true; });
+    result.chosen = Best(result.candidates, [](const RouteCandidate&) { return true; });
   }
 
   std::string preferred_reason;  // why the preferred platform could not take it
   for (size_t i = 0; i < choices.size(); ++i) {
-    const Candidate& candidate = result.candidates[i];
+    const RouteCandidate& candidate = result.candidates[i];
     if (preferred(candidate) && !candidate.eligible) preferred_reason = candidate.reason;
     if (static_cast<int>(i) == result.chosen) continue;
     route.passed_over.push_back(

@@ -26,7 +26,7 @@ struct RouteChoice {
   int chosen = -1;  // index into the choices; -1: none may take the work, and `status` says why
   absl::Status status;
   Route route;
-  std::vector<Candidate> candidates;  // one per choice, in their order
+  std::vector<RouteCandidate> candidates;  // one per choice, in their order
 };
 
 // Orders the executors for classified work and takes the best. The classifier's platform wins where

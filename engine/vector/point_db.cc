@@ -114,6 +114,11 @@ std::string EncodeCollection(const CollectionSpec& spec, const std::string& embe
   AppendNumber(out, spec.hnsw_ef_construction);
   AppendText(out, spec.name);
   AppendText(out, embedder);
+  if (spec.index != IndexKind::kHnsw) {  // else as it was before there were others
+    AppendNumber(out, static_cast<uint8_t>(spec.index));
+    AppendNumber(out, spec.ivf_lists);
+    AppendNumber(out, spec.ivf_pq_bytes);
+  }
   return out;
 }
 
@@ -127,8 +132,16 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
   const auto ef_construction = reader.Take<int32_t>();
   auto name = reader.TakeText();
   auto embedder = reader.TakeText();
+  std::optional<uint8_t> index = 0;
+  std::optional<int32_t> lists = 0;
+  std::optional<int32_t> pq_bytes = 0;
+  if (embedder.has_value() && !reader.at_end()) {
+    index = reader.Take<uint8_t>();
+    lists = reader.Take<int32_t>();
+    pq_bytes = reader.Take<int32_t>();
+  }
   if (!id.has_value() || !key_reader.at_end() || !embedder.has_value() || !name.has_value() ||
-      !reader.at_end()) {
+      !reader.at_end() || !pq_bytes.has_value()) {
     return absl::DataLossError("the record of a collection is damaged");
   }
   StoredCollection collection{.id = __builtin_bswap32(*id),
@@ -136,7 +149,10 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
                                        .dimension = *dimension,
                                        .metric = static_cast<Metric>(*metric),
                                        .hnsw_m = *m,
-                                       .hnsw_ef_construction = *ef_construction},
+                                       .hnsw_ef_construction = *ef_construction,
+                                       .index = static_cast<IndexKind>(*index),
+                                       .ivf_lists = *lists,
+                                       .ivf_pq_bytes = *pq_bytes},
                               .embedder = std::move(*embedder)};
   if (const absl::Status status = CheckSpec(collection.spec); !status.ok()) {
     return absl::DataLossError(StrCat("the record of a collection is damaged: ", status.message()));

@@ -23,29 +23,29 @@ SegmentArrays ArraysOf(const SegmentRows& rows) {
 }
 
 // In a place of their own, without vectors that nobody will ask for.
-std::shared_ptr<const SegmentRows> Keep(SegmentRows rows, const SealedGraph& graph) {
-  if (graph.codes_are_exact()) rows.vectors = {};
+std::shared_ptr<const SegmentRows> Keep(SegmentRows rows, const SegmentIndex& index) {
+  if (index.has_vectors()) rows.vectors = {};
   return std::make_shared<const SegmentRows>(std::move(rows));
 }
 
 }  // namespace
 
-Segment::Segment(uint64_t number, int32_t dimension, SegmentRows rows,
-                 std::unique_ptr<SealedGraph>&& graph, bool live)
-    : Segment(number, dimension, Keep(std::move(rows), *graph), std::move(graph), live) {}
+Segment::Segment(uint64_t number, int32_t dimension, SegmentRows rows, SegmentIndex index,
+                 bool live)
+    : Segment(number, dimension, Keep(std::move(rows), index), std::move(index), live) {}
 
 Segment::Segment(uint64_t number, int32_t dimension, std::shared_ptr<const SegmentRows> rows,
-                 std::unique_ptr<SealedGraph>&& graph, bool live)
-    : Segment(number, dimension, ArraysOf(*rows), rows, std::move(graph), live) {}
+                 SegmentIndex&& index, bool live)
+    : Segment(number, dimension, ArraysOf(*rows), rows, std::move(index), live) {}
 
 Segment::Segment(uint64_t number, int32_t dimension, const SegmentArrays& rows,
-                 std::shared_ptr<const void> owner, std::unique_ptr<SealedGraph>&& graph, bool live)
+                 std::shared_ptr<const void> owner, SegmentIndex index, bool live)
     : number_(number),
       dimension_(dimension),
       owner_(std::move(owner)),
       rows_(rows),
       filter_(rows.ids),
-      graph_(std::move(graph)),
+      index_(std::move(index)),
       deleted_at_(std::make_unique<std::atomic<WriteSequence>[]>(rows_.ids.size())) {
   const WriteSequence deleted_at = live ? kNeverDeleted : 0;
   for (int64_t row = 0; row < this->rows(); ++row) {
@@ -87,7 +87,7 @@ void Segment::ReadVectors(int64_t first, int64_t count, float* vectors) const {
     return;
   }
   for (int64_t row = first; row < first + count; ++row, vectors += dimension_) {
-    graph_->DecodeRow(row, vectors);
+    index_.graph()->DecodeRow(row, vectors);
   }
 }
 

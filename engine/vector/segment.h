@@ -11,11 +11,11 @@
 #include "engine/vector/collection_view.h"
 #include "engine/vector/id_filter.h"
 #include "engine/vector/mapped_file.h"
-#include "engine/vector/sealed_graph.h"
+#include "engine/vector/segment_index.h"
 
 namespace baton {
 
-// What a segment is made of, before it has a graph: rows by ascending id.
+// What a segment is made of, before it has an index: rows by ascending id.
 struct SegmentRows {
   std::vector<PointId> ids;              // [rows]
   std::vector<WriteSequence> sequences;  // [rows]: the write each row came by
@@ -34,17 +34,17 @@ struct SegmentArrays {
   const float* vectors = nullptr;  // null where the graph's codes say all
 };
 
-// A sealed piece of a collection: rows and their graph, immutable but for the marks of deletion.
+// A sealed piece of a collection: rows and their index, immutable but for the marks of deletion.
 // Threads: Delete is the writer's (the collection's mutex); the rest is anybody's.
 class Segment {
  public:
   // `number` names the segment's file. All rows are live; or dead, where `live` is false.
-  // `graph` is over GraphRowsOf(spec, rows).
-  Segment(uint64_t number, int32_t dimension, SegmentRows rows,
-          std::unique_ptr<SealedGraph>&& graph, bool live = true);
+  // `index` is over GraphRowsOf(spec, rows).
+  Segment(uint64_t number, int32_t dimension, SegmentRows rows, SegmentIndex index,
+          bool live = true);
   // The same in memory that `owner` keeps.
   Segment(uint64_t number, int32_t dimension, const SegmentArrays& rows,
-          std::shared_ptr<const void> owner, std::unique_ptr<SealedGraph>&& graph, bool live);
+          std::shared_ptr<const void> owner, SegmentIndex index, bool live);
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
 
@@ -59,7 +59,7 @@ class Segment {
   void MarkDamaged() const { damaged_ = true; }
   int64_t rows() const { return std::ssize(rows_.ids); }
   const SegmentArrays& data() const { return rows_; }
-  const SealedGraph& graph() const { return *graph_; }
+  const SegmentIndex& index() const { return index_; }
 
   // The row of `id`, live or not.
   std::optional<int64_t> Find(PointId id) const;
@@ -83,7 +83,7 @@ class Segment {
 
  private:
   Segment(uint64_t number, int32_t dimension, std::shared_ptr<const SegmentRows> rows,
-          std::unique_ptr<SealedGraph>&& graph, bool live);
+          SegmentIndex&& index, bool live);
 
   const uint64_t number_;
   std::shared_ptr<const MappedFile> file_;  // set before anybody else knows the segment
@@ -92,7 +92,7 @@ class Segment {
   const std::shared_ptr<const void> owner_;
   const SegmentArrays rows_;
   const IdFilter filter_;
-  const std::unique_ptr<const SealedGraph> graph_;
+  const SegmentIndex index_;
   const std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at_;  // [rows]
 };
 

@@ -77,8 +77,8 @@ SegmentRows CopyRows(const std::vector<RowRef>& refs, int32_t dimension) {
 
 // Where the rows of the job's seed are.
 GraphSeed SeedOf(const SealJob& job, const SegmentRows& rows) {
-  if (job.seed == nullptr) return {};
-  GraphSeed seed{.graph = &job.seed->graph(), .rows = {}};
+  if (job.seed == nullptr || job.seed->index().graph() == nullptr) return {};
+  GraphSeed seed{.graph = job.seed->index().graph(), .rows = {}};
   const std::span<const PointId> ids = job.seed->data().ids;  // ascending, as those of `rows`
   seed.rows.reserve(ids.size());
   size_t at = 0;
@@ -253,11 +253,11 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
     return status;
   }
   if (rows.count() == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph,
-                   SealedGraph::Build(GraphRowsOf(spec, rows), SeedOf(job, rows),
-                                      [this] { return stopping_.load(); }));
+  ASSIGN_OR_RETURN(SegmentIndex index,
+                   SegmentIndex::Build(spec, GraphRowsOf(spec, rows), SeedOf(job, rows),
+                                       [this] { return stopping_.load(); }));
   *segment =
-      std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(graph));
+      std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(index));
   return absl::OkStatus();
 }
 

@@ -28,7 +28,7 @@ struct Header {
   uint32_t collection_id = 0;
   uint64_t number = 0;
   int32_t dimension = 0;
-  uint32_t metric = 0;
+  uint32_t metric = 0;  // and the kind of index, times 256
   int32_t hnsw_m = 0;
   int32_t hnsw_ef_construction = 0;
   int64_t rows = 0;
@@ -100,7 +100,7 @@ Header HeaderFor(const SegmentFileName& name, const CollectionSpec& spec) {
   header.collection_id = name.collection_id;
   header.number = name.number;
   header.dimension = spec.dimension;
-  header.metric = static_cast<uint32_t>(spec.metric);
+  header.metric = static_cast<uint32_t>(spec.metric) | static_cast<uint32_t>(spec.index) << 8;
   header.hnsw_m = spec.hnsw_m;
   header.hnsw_ef_construction = spec.hnsw_ef_construction;
   return header;
@@ -199,7 +199,7 @@ absl::StatusOr<uint32_t> WriteSegmentFile(FileLayer& files, const std::string& d
                                           const Segment& segment) {
   const SegmentFileName name{.collection_id = collection_id, .number = segment.number()};
   const SegmentArrays& rows = segment.data();
-  const std::span<const std::byte> graph = segment.graph().bytes();
+  const std::span<const std::byte> graph = segment.index().bytes();
   Header header = HeaderFor(name, spec);
   header.rows = segment.rows();
   header.graph_bytes = std::ssize(graph);
@@ -257,19 +257,20 @@ absl::StatusOr<SegmentFile> ReadSegmentFile(const std::string& directory,
   RETURN_IF_ERROR(sums.CheckPart(parts.graph, parts.sums, path));
   HugeBuffer graph_bytes(static_cast<size_t>(header.graph_bytes));
   std::memcpy(graph_bytes.data(), bytes.data() + parts.graph, graph_bytes.size());
-  ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph,
-                   SealedGraph::Load({.vectors = rows.vectors,
-                                      .rows = header.rows,
-                                      .dimension = spec.dimension,
-                                      .metric = spec.metric,
-                                      .m = spec.hnsw_m,
-                                      .ef_construction = spec.hnsw_ef_construction},
-                                     std::move(graph_bytes)));
+  ASSIGN_OR_RETURN(SegmentIndex index,
+                   SegmentIndex::Load(spec,
+                                      {.vectors = rows.vectors,
+                                       .rows = header.rows,
+                                       .dimension = spec.dimension,
+                                       .metric = spec.metric,
+                                       .m = spec.hnsw_m,
+                                       .ef_construction = spec.hnsw_ef_construction},
+                                      std::move(graph_bytes)));
   if (file->unreadable()) return Damaged(path, "it cannot be read");
   file->ReadRarely();
   file->ReadNoMore(parts.graph, header.graph_bytes);
   auto segment =
-      std::make_shared<Segment>(name.number, spec.dimension, rows, memory, std::move(graph), live);
+      std::make_shared<Segment>(name.number, spec.dimension, rows, memory, std::move(index), live);
   segment->set_file(file);
   return SegmentFile{.segment = std::move(segment), .sum = sums.last()};
 }
@@ -285,9 +286,10 @@ absl::StatusOr<SegmentDamage> FindSegmentDamage(const std::string& directory,
   std::memcpy(&header, bytes.data(), sizeof(header));
   // The sizes as they lie; all else is under a checksum.
   CollectionSpec spec{.dimension = header.dimension,
-                      .metric = static_cast<Metric>(header.metric),
+                      .metric = static_cast<Metric>(header.metric & 0xff),
                       .hnsw_m = header.hnsw_m,
-                      .hnsw_ef_construction = header.hnsw_ef_construction};
+                      .hnsw_ef_construction = header.hnsw_ef_construction,
+                      .index = static_cast<IndexKind>(header.metric >> 8)};
   if (header.dimension < 1 || header.dimension > 1 << 16) return Damaged(path, "header");
   RETURN_IF_ERROR(CheckHeader(header, HeaderFor(name, spec), std::ssize(bytes), path));
   const Sums sums{.text = {reinterpret_cast<const char*>(bytes.data()), bytes.size()},

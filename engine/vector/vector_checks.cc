@@ -7,6 +7,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/collection_view.h"
+#include "engine/vector/ivf_index.h"
 #include "engine/vector/payload_codec.h"
 
 namespace baton {
@@ -50,6 +51,17 @@ absl::Status CheckSpec(const CollectionSpec& spec) {
   if (spec.hnsw_m < 2 || spec.hnsw_m > 128) return OutOfRange("hnsw_m", spec.hnsw_m, 2, 128);
   if (spec.hnsw_ef_construction < 8 || spec.hnsw_ef_construction > 4096) {
     return OutOfRange("hnsw_ef_construction", spec.hnsw_ef_construction, 8, 4096);
+  }
+  if (spec.index != IndexKind::kHnsw && spec.index != IndexKind::kIvfPq &&
+      spec.index != IndexKind::kIvfSq) {
+    return absl::InvalidArgumentError(
+        StrCat("index ", static_cast<int>(spec.index), " is not known"));
+  }
+  if (spec.ivf_lists < 0 || spec.ivf_lists > kIvfListsMax) {
+    return OutOfRange("ivf_lists", spec.ivf_lists, 0, kIvfListsMax);
+  }
+  if (spec.ivf_pq_bytes < 0 || spec.ivf_pq_bytes > kPqBytesMax) {
+    return OutOfRange("ivf_pq_bytes", spec.ivf_pq_bytes, 0, kPqBytesMax);
   }
   return absl::OkStatus();
 }

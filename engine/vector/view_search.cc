@@ -78,6 +78,12 @@ class BlockSearch {
       }
     }
     for (const CollectionView::SegmentPart& part : view_.segments()) {
+      if (part.segment->index().ivf() != nullptr && !params_.exact) {
+        for (size_t query = 0; query < queries_.size(); ++query) {
+          RETURN_IF_ERROR(Probe(part, query));
+        }
+        continue;
+      }
       const RowBlock all = part.segment->Block(0, part.segment->rows());
       int64_t ef = FirstEf(part);
       if (ef == 0) {
@@ -153,7 +159,7 @@ class BlockSearch {
     const Segment& segment = *part.segment;
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
     for (; WalkPays(view_.spec(), segment.rows(), ef); ef *= 2) {
-      segment.graph().Search(
+      segment.index().graph()->Search(
           queries_[query].data(), ef, wanted,
           [&](int64_t row) { return segment.LiveAt(view_.sequence(), row); }, &found_);
       RETURN_IF_ERROR(Worked(ef * 2 * view_.spec().hnsw_m * dimension_));
@@ -164,6 +170,23 @@ class BlockSearch {
       return true;
     }
     return false;
+  }
+
+  // The nearest rows of an inverted file.
+  absl::Status Probe(const CollectionView::SegmentPart& part, size_t query) {
+    const Segment& segment = *part.segment;
+    const IvfIndex& ivf = *segment.index().ivf();
+    const int64_t wanted = std::min<int64_t>(params_.k, part.live);
+    const IvfQuery probe{.vector = queries_[query].data(),
+                         .nprobe = params_.nprobe.value_or(0),
+                         .candidates = std::max<int64_t>(params_.ef, IvfCandidates(params_.k)),
+                         .wanted = wanted};
+    ivf.Search(
+        probe, [&](int64_t row) { return segment.LiveAt(view_.sequence(), row); }, &found_);
+    for (const GraphNeighbor& neighbor : found_) {
+      tops_[query].Add({neighbor.distance, segment.data().ids[neighbor.row]});
+    }
+    return Worked((ivf.lists() + std::ssize(found_)) * dimension_ + ivf.ProbedRows(probe.nprobe));
   }
 
   absl::Status Worked(int64_t multiplications) {

@@ -6,16 +6,29 @@
 namespace baton::ctl {
 namespace {
 
+// The kind of index and what was chosen for it; 0 is left to the daemon.
+std::string IndexText(const v1::CollectionSpec& spec) {
+  std::string kind = EnumWord(v1::IndexKind_Name(spec.index()), "INDEX_KIND_");
+  switch (spec.index()) {
+    case v1::INDEX_KIND_IVF_PQ:
+      return absl::StrCat(kind, ", lists ", spec.ivf_lists(), ", bytes ", spec.ivf_pq_bytes());
+    case v1::INDEX_KIND_IVF_SQ:
+      return absl::StrCat(kind, ", lists ", spec.ivf_lists());
+    default:
+      return absl::StrCat(kind, ", m ", spec.hnsw_m(), ", ef construction ",
+                          spec.hnsw_ef_construction());
+  }
+}
+
 template <class Infos>
 void PrintCollections(std::ostream& out, const Infos& infos) {
-  Table table({"collection", ">points", ">unindexed", ">segments", ">dimension", "metric",
-               ">hnsw m", ">ef construction", "embedder"});
+  Table table({"collection", ">points", ">unindexed", ">segments", ">dimension", "metric", "index",
+               "embedder"});
   for (const v1::CollectionInfo& info : infos) {
     const v1::CollectionSpec& spec = info.spec();
     table.AddRow({spec.name(), absl::StrCat(info.points()), absl::StrCat(info.points_unindexed()),
                   absl::StrCat(info.segments()), absl::StrCat(spec.dimension()),
-                  EnumWord(v1::Metric_Name(spec.metric()), "METRIC_"), absl::StrCat(spec.hnsw_m()),
-                  absl::StrCat(spec.hnsw_ef_construction()),
+                  EnumWord(v1::Metric_Name(spec.metric()), "METRIC_"), IndexText(spec),
                   info.embedder().empty() ? "-" : info.embedder()});
   }
   table.Print(out);

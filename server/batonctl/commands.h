@@ -22,6 +22,7 @@ int RunIngest(Session& session, const IngestOptions& ingest);
 int RunImport(Session& session, const ImportOptions& import);
 int RunAsk(Session& session, const AskOptions& ask);
 int RunSearch(Session& session, const SearchOptions& search);
+int RunCluster(Session& session, const ClusterOptions& cluster);
 int RunRerank(Session& session, const RerankOptions& rerank);
 int RunGenerate(Session& session, const GenerateOptions& generate);
 int RunModels(Session& session);

@@ -15,10 +15,14 @@ const std::map<std::string, v1::Fallback> kFallbacks = {
     {"none", v1::FALLBACK_NONE}, {"cpu", v1::FALLBACK_CPU}, {"alternate", v1::FALLBACK_ALTERNATE}};
 const std::map<std::string, v1::Metric> kMetrics = {
     {"cosine", v1::METRIC_COSINE}, {"dot", v1::METRIC_DOT}, {"l2", v1::METRIC_L2}};
+const std::map<std::string, v1::IndexKind> kIndexKinds = {{"hnsw", v1::INDEX_KIND_HNSW},
+                                                          {"ivf_pq", v1::INDEX_KIND_IVF_PQ},
+                                                          {"ivf_sq", v1::INDEX_KIND_IVF_SQ}};
 const std::map<std::string, v1::ExplainRequest::Kind> kKinds = {
     {"generate", v1::ExplainRequest::GENERATE}, {"embed", v1::ExplainRequest::EMBED},
     {"search", v1::ExplainRequest::SEARCH},     {"upsert", v1::ExplainRequest::UPSERT},
-    {"ask", v1::ExplainRequest::ASK},           {"rerank", v1::ExplainRequest::RERANK}};
+    {"ask", v1::ExplainRequest::ASK},           {"rerank", v1::ExplainRequest::RERANK},
+    {"cluster", v1::ExplainRequest::CLUSTER}};
 
 template <class T>
 void Need(CLI::App& app, const std::string& name, T& value, const std::string& help) {
@@ -147,6 +151,7 @@ struct Commands {
   ImportOptions import;
   AskOptions ask;
   SearchOptions search;
+  ClusterOptions cluster;
   RerankOptions rerank;
   GenerateOptions generate;
   LoadOptions load;
@@ -216,7 +221,23 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   sub->add_flag("--exact", search.exact, "Compare with every point");
   AddOptional(*sub, "--ef", search.ef, "Candidates the graph walk keeps")
       ->check(CLI::Range(1, 100'000));
+  AddOptional(*sub, "--nprobe", search.nprobe, "Lists of an inverted file to look at")
+      ->check(CLI::Range(1, 65'536));
   sub->callback([&] { options.command = search; });
+}
+
+void AddCluster(CLI::App& app, Options& options, ClusterOptions& cluster) {
+  CLI::App* sub = app.add_subcommand("cluster", "Group a collection's points by k-means");
+  Need(*sub, "--collection,-c", cluster.collection, "Collection");
+  sub->add_option("-k,--k", cluster.k, "Clusters")->required()->check(CLI::Range(1, 65'536));
+  AddOptional(*sub, "--iterations", cluster.iterations, "Turns of the algorithm")
+      ->check(CLI::Range(1, 1'000));
+  AddOptional(*sub, "--seed", cluster.seed, "Of the points it begins with")
+      ->check(CLI::Range(0, INT32_MAX));
+  MaybeEnum(*sub, "--metric", "cosine, dot or l2; default: the collection's", kMetrics,
+            [&cluster](v1::Metric metric) { cluster.metric = metric; });
+  sub->add_flag("--assignment", cluster.assignment, "Print the cluster of each point, too");
+  sub->callback([&] { options.command = cluster; });
 }
 
 void AddRerank(CLI::App& app, Options& options, RerankOptions& rerank) {
@@ -290,8 +311,8 @@ void AddModels(CLI::App& app, Options& options, Commands& commands) {
 void AddExplain(CLI::App& app, Options& options, ExplainOptions& explain) {
   CLI::App* sub = app.add_subcommand(
       "explain", "Say how a request would be classified and routed now, and execute nothing");
-  MaybeEnum(*sub, "--kind", "generate, embed, search, upsert, rerank or ask (default)", kKinds,
-            [&explain](v1::ExplainRequest::Kind kind) { explain.kind = kind; });
+  MaybeEnum(*sub, "--kind", "generate, embed, search, upsert, cluster, rerank or ask (default)",
+            kKinds, [&explain](v1::ExplainRequest::Kind kind) { explain.kind = kind; });
   AddOptional(*sub, "--items", explain.items, "How many queries, texts or points")
       ->check(CLI::Range(1, 1'000'000));
   sub->callback([&] { options.command = explain; });
@@ -335,6 +356,14 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   Maybe<int32_t>(*create, "--ef-construction", "Candidates per insertion", [spec](int32_t ef) {
     spec->set_hnsw_ef_construction(ef);
   })->check(CLI::Range(8, 4'096));
+  MaybeEnum(*create, "--index", "hnsw (default); ivf_pq or ivf_sq, which take less memory",
+            kIndexKinds, [spec](v1::IndexKind index) { spec->set_index(index); });
+  Maybe<int32_t>(*create, "--ivf-lists", "Lists of a segment; default: by its size",
+                 [spec](int32_t lists) { spec->set_ivf_lists(lists); })
+      ->check(CLI::Range(1, 65'536));
+  Maybe<int32_t>(*create, "--ivf-pq-bytes", "Bytes of a code; default: by the dimension",
+                 [spec](int32_t bytes) { spec->set_ivf_pq_bytes(bytes); })
+      ->check(CLI::Range(1, 256));
   create->callback([&] { options.command = commands.create; });
 }
 
@@ -380,6 +409,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   AddImport(app, options, commands.import);
   AddAsk(app, options, commands.ask);
   AddSearch(app, options, commands.search);
+  AddCluster(app, options, commands.cluster);
   AddRerank(app, options, commands.rerank);
   AddGenerate(app, options, commands.generate);
   AddModels(app, options, commands);

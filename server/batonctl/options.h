@@ -57,6 +57,16 @@ struct SearchOptions {
   int32_t k = 10;
   bool exact = false;
   std::optional<int32_t> ef;
+  std::optional<int32_t> nprobe;
+};
+
+struct ClusterOptions {
+  std::string collection;
+  int32_t k = 0;
+  std::optional<int32_t> iterations;
+  std::optional<int32_t> seed;
+  std::optional<v1::Metric> metric;
+  bool assignment = false;
 };
 
 struct RerankOptions {
@@ -130,9 +140,9 @@ struct Options {
   bool json = false;
   double timeout_s = 300;      // of each request
   v1::RequestOptions request;  // hints, priority, tenant
-  std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, RerankOptions,
-               GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions,
-               ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
+  std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions,
+               RerankOptions, GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
+               DevicesOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
                DropCollectionOptions, CreateCollectionOptions, ListSnapshotsOptions,
                CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
       command;

@@ -24,6 +24,7 @@ struct Dispatch {
   int operator()(const ImportOptions& o) { return RunImport(session, o); }
   int operator()(const AskOptions& o) { return RunAsk(session, o); }
   int operator()(const SearchOptions& o) { return RunSearch(session, o); }
+  int operator()(const ClusterOptions& o) { return RunCluster(session, o); }
   int operator()(const RerankOptions& o) { return RunRerank(session, o); }
   int operator()(const GenerateOptions& o) { return RunGenerate(session, o); }
   int operator()(const ModelsOptions&) { return RunModels(session); }

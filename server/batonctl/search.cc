@@ -110,6 +110,9 @@ int RunSearch(Session& session, const SearchOptions& search) {
   if (search.ef) {
     request.mutable_params()->set_ef(*search.ef);
   }
+  if (search.nprobe) {
+    request.mutable_params()->set_nprobe(*search.nprobe);
+  }
   *request.mutable_options() = session.options.request;
 
   v1::SearchResponse response;

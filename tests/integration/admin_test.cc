@@ -53,7 +53,7 @@ TEST_CASE("every executor is listed, the absent ones with their reason") {
   CHECK_FALSE(cpu->device().empty());
   CHECK_FALSE(cpu->detail().empty());
   CHECK(std::vector<std::string>(cpu->skills().begin(), cpu->skills().end()) ==
-        std::vector<std::string>{"llm", "search", "embed"});
+        std::vector<std::string>{"llm", "search", "embed", "cluster"});
   for (const v1::Platform platform : {v1::PLATFORM_GPU, v1::PLATFORM_FPGA}) {
     const v1::Device* device = Find(devices, platform);
     CAPTURE(v1::Platform_Name(platform));

@@ -185,6 +185,85 @@ TEST_CASE("scores are what each metric says, by graph and exactly, one by one an
   }
 }
 
+TEST_CASE("a collection of inverted files") {
+  Daemon daemon({"--vector.seal_points=64"});
+  const Client client(daemon);
+  v1::CreateCollectionRequest create;
+  create.mutable_spec()->set_name("pts");
+  create.mutable_spec()->set_dimension(4);
+  create.mutable_spec()->set_metric(v1::METRIC_L2);
+  create.mutable_spec()->set_index(v1::INDEX_KIND_IVF_PQ);
+  create.mutable_spec()->set_ivf_lists(5);
+  Must(client.vectors, &v1::VectorService::Stub::CreateCollection, create);
+  CHECK(Describe(client, "pts").spec().index() == v1::INDEX_KIND_IVF_PQ);
+  CHECK(Describe(client, "pts").spec().ivf_lists() == 5);
+  v1::UpsertRequest upsert;
+  upsert.set_collection("pts");
+  for (uint64_t id = 0; id < 300; ++id) {
+    AddPoint(upsert, id, {static_cast<float>(id), 0, static_cast<float>(id % 7), 1});
+  }
+  Must(client.vectors, &v1::VectorService::Stub::Upsert, upsert);
+  REQUIRE(Eventually([&] { return Describe(client, "pts").segments() >= 1; }));
+  v1::SearchRequest search = SearchOf("pts", {100, 0, 2, 1}, 5);
+  search.mutable_params()->set_nprobe(5);
+  search.mutable_params()->set_ef(300);
+  const v1::SearchResponse found = Search(client, search);
+  const v1::SearchResponse exact = Search(client, SearchOf("pts", {100, 0, 2, 1}, 5, true));
+  REQUIRE(found.points_size() == 5);
+  for (int i = 0; i < 5; ++i) {
+    CHECK(found.points(i).id() == exact.points(i).id());
+    CHECK(found.points(i).score() == exact.points(i).score());
+  }
+  search.mutable_params()->set_nprobe(1);
+  search.mutable_params()->set_k(300);
+  CHECK(Search(client, search).points_size() == 300);
+  search.mutable_params()->set_nprobe(0);
+  CHECK_RPC_ERROR(Try(client.vectors, &v1::VectorService::Stub::Search, search).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "params.nprobe must be 1 to 65536, but is 0");
+}
+
+TEST_CASE("k-means over a collection, and its end with the call's") {
+  Daemon daemon;
+  const Client client(daemon);
+  CreateCollection(client, "pts", 2, v1::METRIC_L2);
+  v1::UpsertRequest upsert;
+  upsert.set_collection("pts");
+  for (uint64_t id = 0; id < 9; ++id) {
+    AddPoint(upsert, id, {static_cast<float>(id % 3 * 10), static_cast<float>(id) / 10});
+  }
+  Must(client.vectors, &v1::VectorService::Stub::Upsert, upsert);
+  auto request = On<v1::ClusterRequest>("pts");
+  request.set_k(3);
+  request.set_with_assignment(true);
+  const auto found = Must(client.vectors, &v1::VectorService::Stub::Cluster, request);
+  REQUIRE(found.clusters_size() == 3);
+  for (const v1::Cluster& cluster : found.clusters()) {
+    CHECK(cluster.points() == 3);
+    CHECK(cluster.centroid_size() == 2);
+  }
+  REQUIRE(found.ids_size() == 9);
+  std::map<int32_t, uint64_t> rest_of;
+  for (int i = 0; i < 9; ++i) {
+    const uint64_t rest = rest_of.emplace(found.cluster_of(i), found.ids(i) % 3).first->second;
+    CHECK(rest == found.ids(i) % 3);
+  }
+  CHECK(CheckedStages(found.timings()) == std::vector<std::string>{"cluster"});
+
+  v1::ClusterRequest long_one;
+  for (int i = 0; i < 20'000; ++i) {
+    v1::ClusterVector& vector = *long_one.add_vectors();
+    for (int j = 0; j < 16; ++j) vector.add_values(static_cast<float>((i * 31 + j * j * i) % 997));
+  }
+  long_one.set_k(200);
+  long_one.set_iterations(1000);
+  CallContext context({}, std::chrono::milliseconds(200));
+  v1::ClusterResponse ignored;
+  CHECK(client.vectors->Cluster(&context, long_one, &ignored).error_code() ==
+        grpc::StatusCode::DEADLINE_EXCEEDED);
+  // The only thread for it is free again.
+  Must(client.vectors, &v1::VectorService::Stub::Cluster, request);
+}
+
 TEST_CASE("a stream of upserts is acknowledged in order and ends at the first bad batch") {
   Daemon daemon;
   const Client client(daemon);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/translate_cluster.h"
 #include "server/translate_inference.h"
 #include "server/translate_rag.h"
 #include "server/translate_vector.h"
@@ -261,8 +262,18 @@ TEST_CASE("collections") {
   REQUIRE_OK(defaults);
   CHECK(defaults->metric == Metric::kCosine);
   CHECK(defaults->hnsw_m == 16);
+  CHECK(defaults->index == IndexKind::kHnsw);
   CHECK(defaults->hnsw_ef_construction == 200);
   proto.set_metric(v1::METRIC_L2);
+  proto.set_index(v1::INDEX_KIND_IVF_PQ);
+  proto.set_ivf_lists(7);
+  proto.set_ivf_pq_bytes(9);
+  REQUIRE(ToSpec(proto)->index == IndexKind::kIvfPq);
+  CHECK(ToSpec(proto)->ivf_lists == 7);
+  CHECK(ToSpec(proto)->ivf_pq_bytes == 9);
+  proto.set_index(static_cast<v1::IndexKind>(8));
+  REQUIRE_STATUS(ToSpec(proto), kInvalid, "spec.index must be 1 to 3");
+  proto.clear_index();
   proto.set_hnsw_m(0);  // present and wrong: the engine refuses it
   REQUIRE(ToSpec(proto)->metric == Metric::kL2);
   REQUIRE(ToSpec(proto)->hnsw_m == 0);
@@ -343,6 +354,9 @@ TEST_CASE("searches") {
   CHECK(defaults->params.with_payload);
   CHECK_FALSE(defaults->params.with_vectors);
   CHECK_FALSE(defaults->params.exact);
+  CHECK_FALSE(defaults->params.nprobe.has_value());
+  proto.mutable_params()->set_nprobe(0);
+  CHECK(ToSearch(proto, {})->params.nprobe == 0);
   proto.mutable_params()->set_ef(0);  // present and wrong: the engine refuses it
   REQUIRE(ToSearch(proto, {})->params.ef == 0);
 
@@ -370,6 +384,49 @@ TEST_CASE("searches") {
   v1::SearchResponse empty;
   ToProto(SearchResult(), empty);
   CHECK(empty.points_size() == 0);
+}
+
+TEST_CASE("clusters: defaults, what is given, and results") {
+  v1::ClusterRequest proto;
+  proto.set_collection("c");
+  proto.set_k(3);
+  const auto defaults = ToCluster(proto, {});
+  REQUIRE_OK(defaults);
+  CHECK(defaults->collection == "c");
+  CHECK(defaults->params.k == 3);
+  CHECK(defaults->params.iterations == 20);
+  CHECK(defaults->params.seed == 1);
+  CHECK_FALSE(defaults->params.metric.has_value());
+  CHECK_FALSE(defaults->params.with_assignment);
+  proto.clear_collection();
+  proto.add_vectors()->add_values(2);
+  proto.set_iterations(0);  // present and wrong: the engine refuses it
+  proto.set_seed(9);
+  proto.set_metric(v1::METRIC_DOT);
+  proto.set_with_assignment(true);
+  const auto given = ToCluster(proto, {});
+  REQUIRE_OK(given);
+  CHECK(given->vectors == std::vector<std::vector<float>>{{2}});
+  CHECK(given->params.iterations == 0);
+  CHECK(given->params.seed == 9);
+  CHECK(given->params.metric == Metric::kDot);
+  CHECK(given->params.with_assignment);
+  proto.set_metric(static_cast<v1::Metric>(9));
+  REQUIRE_STATUS(ToCluster(proto, {}), kInvalid, "metric must be 1 to 3 (cosine, dot, l2)");
+
+  v1::ClusterResponse response;
+  ToProto(ClusterResult{.clusters = {{.centroid = {1, 2}, .points = 7}},
+                        .points = 7,
+                        .mean_score = 0.5,
+                        .ids = {40},
+                        .cluster_of = {0}},
+          response);
+  CHECK(response.clusters(0).centroid(1) == 2);
+  CHECK(response.clusters(0).points() == 7);
+  CHECK(response.points() == 7);
+  CHECK(response.mean_score() == 0.5);
+  CHECK(response.ids(0) == 40);
+  CHECK(response.cluster_of(0) == 0);
 }
 
 TEST_CASE("ingest and ask") {
@@ -519,9 +576,9 @@ TEST_CASE("models that are to be loaded and unloaded") {
 
 TEST_CASE("explain and devices") {
   v1::ExplainRequest proto;
-  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "kind must be 1 to 6");
-  proto.set_kind(static_cast<v1::ExplainRequest::Kind>(7));
-  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "but is 7");
+  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "kind must be 1 to 7");
+  proto.set_kind(static_cast<v1::ExplainRequest::Kind>(8));
+  REQUIRE_STATUS(ToExplain(proto, {}), kInvalid, "but is 8");
   proto.set_kind(v1::ExplainRequest::ASK);
   REQUIRE(ToExplain(proto, {})->kind == ExplainRequest::Kind::kAsk);
   REQUIRE(ToExplain(proto, {})->items == 1);
@@ -547,7 +604,7 @@ TEST_CASE("explain and devices") {
   ToProto(
       ExplainedStage{
           .name = "search",
-          .candidates = {Candidate{
+          .candidates = {RouteCandidate{
               .platform = Platform::kCpu, .device = "cpu0", .eligible = true, .score = 0.75}}},
       stage);
   CHECK(stage.name() == "search");

@@ -55,6 +55,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   LlmSkill* llm() override { return this; }
   SearchSkill* search() override { return nullptr; }
   EmbedSkill* embed() override { return nullptr; }
+  ClusterSkill* cluster() override { return nullptr; }
 
   int64_t ModelBytes(const LanguageModel&) const override { return 0; }
   absl::Status LoadModel(std::shared_ptr<const LanguageModel>) override { return absl::OkStatus(); }

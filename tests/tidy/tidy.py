@@ -50,7 +50,7 @@ LIBRARY_HOMES = {
     r"grpc(pp)?/|google/protobuf/": r"server/|loadtest/",
     r"yaml-cpp/": r"config/",
     r"CLI/": r"config/|server/|loadtest/",
-    r"rocksdb/|hnswlib/": r"engine/vector/",  # one source file each
+    r"rocksdb/|hnswlib/|faiss/": r"engine/vector/",  # one source file each
     r"pcre2|utf8proc": r"engine/model/",
     r"nlohmann/": r"engine/model/grammar/json_schema\.cc|server/|loadtest/",
     r"spdlog/|prometheus/": r"engine/base/|server/",
@@ -67,6 +67,7 @@ KERNEL_INCLUDES = {
 EXCEPTION_FILES = [
     "config/yaml_file.cc",                     # yaml-cpp
     "engine/exec/fpga/plugin/fpga_plugin.cc",  # XRT
+    "engine/vector/faiss_training.cc",         # FAISS
     "engine/vector/hnsw_graph.cc",             # hnswlib
     "loadtest/flags.cc",                       # CLI11
     "server/batonctl/flags.cc",                # CLI11

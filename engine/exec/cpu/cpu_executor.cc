@@ -11,6 +11,7 @@
 #include "engine/base/simd_level.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/exec/cpu/cpu_cluster.h"
 #include "engine/exec/cpu/cpu_embed.h"
 #include "engine/exec/cpu/cpu_llm.h"
 #include "engine/exec/cpu/cpu_search.h"
@@ -62,7 +63,10 @@ class CpuExecutor final : public Executor {
              KernelsFor(level), clock),
         search_({.threads = search_threads_, .queue_batches = options.search_queue_batches}, clock),
         embed_({.threads = embed_threads_, .queue_batches = options.embed_queue_batches},
-               KernelsFor(level), clock) {
+               KernelsFor(level), clock),
+        cluster_({.queue_batches = options.cluster_queue_batches,
+                  .sample_bytes_max = options.cluster_sample_mb << 20},
+                 clock) {
     info_.platform = Platform::kCpu;
     info_.device = "cpu0";
     info_.present = true;
@@ -78,18 +82,21 @@ class CpuExecutor final : public Executor {
     const int32_t llm = llm_.queue_depth();
     const int32_t search = search_.queue_depth();
     const int32_t embed = embed_.queue_depth();
+    const int32_t cluster = cluster_.queue_depth();
     // Each skill's share of its threads that have work; a language model batch takes all of its.
     const int busy = (llm > 0 ? llm_threads_ : 0) + std::min(search, search_threads_) +
-                     std::min(embed, embed_threads_);
-    return {.healthy = true,
-            .queue_depth = llm + search + embed,
-            .memory_bytes_used = ResidentBytes(),
-            .load = static_cast<double>(busy) / (llm_threads_ + search_threads_ + embed_threads_)};
+                     std::min(embed, embed_threads_) + std::min(cluster, 1);
+    return {
+        .healthy = true,
+        .queue_depth = llm + search + embed + cluster,
+        .memory_bytes_used = ResidentBytes(),
+        .load = static_cast<double>(busy) / (llm_threads_ + search_threads_ + embed_threads_ + 1)};
   }
 
   LlmSkill* llm() override { return &llm_; }
   SearchSkill* search() override { return &search_; }
   EmbedSkill* embed() override { return &embed_; }
+  ClusterSkill* cluster() override { return &cluster_; }
 
  private:
   ExecutorInfo info_;
@@ -99,6 +106,7 @@ class CpuExecutor final : public Executor {
   CpuLlm llm_;
   CpuSearch search_;
   CpuEmbed embed_;
+  CpuCluster cluster_;
 };
 
 }  // namespace

@@ -15,6 +15,8 @@ struct CpuOptions {
   int64_t search_queue_batches = 256;
   int64_t embed_threads = 0;
   int64_t embed_queue_batches = 256;
+  int64_t cluster_queue_batches = 4;
+  int64_t cluster_sample_mb = 256;
   std::string simd = "auto";
 
   template <class Visitor>
@@ -29,6 +31,10 @@ struct CpuOptions {
     v("embed_threads", embed_threads, Range{0, 1024}, "embedding threads; 0: one per core");
     v("embed_queue_batches", embed_queue_batches, Range{1, 65536},
       "embedding batches waiting at most");
+    v("cluster_queue_batches", cluster_queue_batches, Range{1, 4096},
+      "k-means requests waiting at most; one runs at a time");
+    v("cluster_sample_mb", cluster_sample_mb, Range{1, 1 << 20},
+      "points that k-means trains with take so much memory at most, MiB");
     v("simd", simd, OneOf{"auto", "baseline", "avx2", "avx512", "avx512_vnni"},
       "instruction set of the kernels; auto: the best this machine has");
   }

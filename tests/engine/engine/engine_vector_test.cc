@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "engine/engine.h"
 #include "tests/engine/engine/engine_fixture.h"
@@ -69,6 +70,62 @@ TEST_CASE("points are written, found with payload and score, replaced, deleted, 
 
   REQUIRE_OK(Call<bool>([&](Done<bool> done) { return engine.SubmitDrop("c", std::move(done)); }));
   CHECK(engine.ListCollections().empty());
+}
+
+absl::StatusOr<ClusterResult> Clusters(Engine& engine, ClusterRequest request) {
+  return Call<ClusterResult>(
+      [&](Done<ClusterResult> done) { return engine.Submit(request, std::move(done)); });
+}
+
+TEST_CASE("points of a collection, or vectors, are clustered") {
+  EngineFixture f;
+  Engine& engine = f.Start();
+  REQUIRE_OK(MakeCollection(engine, {.name = "c", .dimension = 2, .metric = Metric::kL2}));
+  UpsertRequest upsert{.collection = "c"};
+  for (PointId id = 0; id < 40; ++id) {
+    upsert.points.push_back({.id = id, .vector = {id % 2 == 0 ? 0.0f : 100.0f, id * 0.01f}});
+  }
+  REQUIRE_OK(Upsert(engine, upsert));
+  const auto clusters =
+      Clusters(engine, {.collection = "c", .params = {.k = 2, .with_assignment = true}});
+  REQUIRE_OK(clusters);
+  REQUIRE(clusters->clusters.size() == 2);
+  CHECK(clusters->clusters[0].points == 20);
+  CHECK(clusters->mean_score < 1);  // of L2, the collection's metric
+  REQUIRE(clusters->ids.size() == 40);
+  for (size_t i = 0; i < 40; ++i) {
+    const bool same = clusters->ids[i] % 2 == clusters->ids[0] % 2;
+    CHECK((clusters->cluster_of[i] == clusters->cluster_of[0]) == same);
+  }
+  REQUIRE(clusters->timings.stages.size() == 1);
+  CHECK(clusters->timings.stages[0].route.work_class == WorkClass::kKmeans);
+  CHECK(clusters->timings.stages[0].route.platform == Platform::kCpu);
+
+  const auto vectors = Clusters(engine, {.vectors = {{1}, {1.5f}, {9}}, .params = {.k = 2}});
+  REQUIRE_OK(vectors);
+  CHECK(vectors->points == 3);
+
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  REQUIRE_STATUS(Clusters(engine, {.params = {.k = 2}}), kInvalid, "collection and vectors");
+  REQUIRE_STATUS(Clusters(engine, {.collection = "c", .vectors = {{1}}, .params = {.k = 2}}),
+                 kInvalid, "collection and vectors");
+  REQUIRE_STATUS(Clusters(engine, {.collection = "none", .params = {.k = 2}}),
+                 absl::StatusCode::kNotFound, "none");
+  REQUIRE_STATUS(Clusters(engine, {.collection = "c"}), kInvalid, "k must be 1 to 65536, but is 0");
+  REQUIRE_STATUS(Clusters(engine, {.collection = "c", .params = {.k = 41}}), kInvalid,
+                 "k is 41, but there are only 40 points");
+  REQUIRE_STATUS(Clusters(engine, {.collection = "c", .params = {.k = 2, .iterations = 1001}}),
+                 kInvalid, "iterations must be 1 to 1000, but is 1001");
+  REQUIRE_STATUS(Clusters(engine, {.collection = "c", .params = {.k = 2, .seed = -1}}), kInvalid,
+                 "seed");
+  REQUIRE_STATUS(Clusters(engine, {.vectors = {{1}, {1, 2}}, .params = {.k = 2}}), kInvalid,
+                 "vectors[1] has 2 values");
+  REQUIRE_STATUS(Clusters(engine, {.vectors = {{1}, {NAN}}, .params = {.k = 2}}), kInvalid,
+                 "vectors[1][0] is nan");
+  REQUIRE_STATUS(
+      Clusters(engine, {.vectors = std::vector<std::vector<float>>(100, std::vector<float>(50'000)),
+                        .params = {.k = 100}}),
+      kInvalid, "k times the dimension must be at most 4194304, but is 5000000");
 }
 
 TEST_CASE("wrong vectors, collections and parameters are refused by name") {

@@ -84,13 +84,13 @@ TEST_CASE("the balanced score is 0.4 performance, 0.3 queue, 0.2 capability, 0.1
   std::vector<ExecutorChoice> choices = All();
   choices[0].queue_depth = 2;
   const RouteChoice choice = ChooseRoute({}, kBulk, std::nullopt, choices);
-  const Candidate& cpu = choice.candidates[0];
+  const RouteCandidate& cpu = choice.candidates[0];
   CHECK(cpu.score_performance == Approx(0.4 * 0.5));
   CHECK(cpu.score_queue == Approx(0.3 / 3));
   CHECK(cpu.score_capability == Approx(0.2));
   CHECK(cpu.score_residency == Approx(0.1));
   CHECK(cpu.score == Approx(0.6));
-  const Candidate& gpu = choice.candidates[1];
+  const RouteCandidate& gpu = choice.candidates[1];
   CHECK(gpu.score == Approx(0.4 + 0.3 + 0.2 + 0.0));
 }
 

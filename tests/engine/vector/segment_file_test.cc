@@ -68,7 +68,7 @@ TEST_CASE("a segment comes back from its file, its rows dead until revived") {
   const std::shared_ptr<Segment>* const read = &file->segment;
   REQUIRE(Same((*read)->data().ids, segment->data().ids));
   REQUIRE(Same((*read)->data().sequences, segment->data().sequences));
-  REQUIRE(Same((*read)->graph().bytes(), segment->graph().bytes()));
+  REQUIRE(Same((*read)->index().bytes(), segment->index().bytes()));
   REQUIRE(((*read)->data().vectors == nullptr) == whole);
   std::vector<float> vectors(static_cast<size_t>(200 * spec.dimension));
   std::vector<float> vectors_read(vectors.size());

@@ -185,6 +185,21 @@ class FakeDaemon final : public v1::InferenceService::Service,
     return grpc::Status::OK;
   }
 
+  grpc::Status Cluster(grpc::ServerContext*, const v1::ClusterRequest* request,
+                       v1::ClusterResponse* response) override {
+    cluster = *request;
+    for (int64_t points : {3, 5}) {
+      v1::Cluster* added = response->add_clusters();
+      added->set_points(points);
+      for (int j = 0; j < 7; ++j) added->add_centroid(0.5F);
+    }
+    response->set_points(8);
+    response->set_mean_score(0.25);
+    response->add_ids(42);
+    response->add_cluster_of(1);
+    return grpc::Status::OK;
+  }
+
   grpc::Status ListCollections(grpc::ServerContext*, const v1::ListCollectionsRequest*,
                                v1::ListCollectionsResponse* response) override {
     response->add_collections()->mutable_spec()->set_name("notes");
@@ -213,6 +228,7 @@ class FakeDaemon final : public v1::InferenceService::Service,
   v1::EmbedRequest embed;
   v1::SearchRequest search;
   v1::RerankRequest rerank;
+  v1::ClusterRequest cluster;
   std::vector<v1::Document> ingested;
   int ingest_calls = 0;
   int ingest_calls_max = 1000;
@@ -292,6 +308,28 @@ TEST_CASE("Rerank takes a document from each line and names lines in its answer"
   const Outcome missing = Call(daemon.address, {"rerank", "which?", folder.path() + "/none"});
   CHECK(missing.exit_code == kExitUsage);
   CHECK_THAT(missing.err, Catch::Contains("cannot read the documents"));
+}
+
+TEST_CASE("cluster prints the largest first, and points where asked") {
+  FakeDaemon daemon;
+  const Outcome outcome =
+      Call(daemon.address, {"cluster", "-c", "notes", "-k", "2", "--iterations", "3", "--seed", "4",
+                            "--metric", "l2", "--assignment"});
+  INFO(outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(daemon.cluster.collection() == "notes");
+  CHECK(daemon.cluster.k() == 2);
+  CHECK(daemon.cluster.iterations() == 3);
+  CHECK(daemon.cluster.seed() == 4);
+  CHECK(daemon.cluster.metric() == v1::METRIC_L2);
+  CHECK(daemon.cluster.with_assignment());
+  INFO(outcome.out);
+  CHECK_THAT(outcome.out,
+             Catch::Contains("42        1\n") && Catch::Contains("8 points, mean score 0.25"));
+  CHECK(outcome.out.find("1       5  0.5 0.5 0.5 0.5 0.5 0.5 ...\n") <
+        outcome.out.find("0       3  0.5"));
+  CHECK(Call(daemon.address, {"cluster", "-c", "notes"}).exit_code == kExitUsage);
+  CHECK(Call(daemon.address, {"cluster", "-c", "notes", "-k", "0"}).exit_code == kExitUsage);
 }
 
 TEST_CASE("Ask with --json prints one document a line, with the fields' own names") {

@@ -1,0 +1,54 @@
+#include "engine/vector/segment_index.h"
+
+#include "engine/base/status_macros.h"
+
+namespace baton {
+namespace {
+
+IvfParams ParamsOf(const CollectionSpec& spec) {
+  return {.codes = spec.index == IndexKind::kIvfPq ? IvfCodes::kPq : IvfCodes::kBytes,
+          .lists = spec.ivf_lists,
+          .pq_bytes = spec.ivf_pq_bytes};
+}
+
+}  // namespace
+
+absl::StatusOr<SegmentIndex> SegmentIndex::Build(const CollectionSpec& spec, const GraphRows& rows,
+                                                 const GraphSeed& seed,
+                                                 absl::FunctionRef<bool()> stop) {
+  if (spec.index == IndexKind::kHnsw) {
+    ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph, SealedGraph::Build(rows, seed, stop));
+    return SegmentIndex(std::move(graph));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<IvfIndex> ivf, IvfIndex::Build(rows, ParamsOf(spec), stop));
+  return SegmentIndex(std::move(ivf));
+}
+
+absl::StatusOr<SegmentIndex> SegmentIndex::Load(const CollectionSpec& spec, const GraphRows& rows,
+                                                HugeBuffer bytes) {
+  if (spec.index == IndexKind::kHnsw) {
+    ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph, SealedGraph::Load(rows, std::move(bytes)));
+    return SegmentIndex(std::move(graph));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<IvfIndex> ivf, IvfIndex::Load(rows, std::move(bytes)));
+  if (ivf->codes() != ParamsOf(spec).codes) {
+    return absl::DataLossError("index is damaged: it has the other kind of codes");
+  }
+  return SegmentIndex(std::move(ivf));
+}
+
+const SealedGraph* SegmentIndex::graph() const {
+  const auto* const graph = std::get_if<std::unique_ptr<const SealedGraph>>(&index_);
+  return graph == nullptr ? nullptr : graph->get();
+}
+
+const IvfIndex* SegmentIndex::ivf() const {
+  const auto* const ivf = std::get_if<std::unique_ptr<const IvfIndex>>(&index_);
+  return ivf == nullptr ? nullptr : ivf->get();
+}
+
+std::span<const std::byte> SegmentIndex::bytes() const {
+  return graph() != nullptr ? graph()->bytes() : ivf()->bytes();
+}
+
+}  // namespace baton

@@ -1,0 +1,43 @@
+#include "server/translate_cluster.h"
+
+#include <utility>
+
+#include "engine/base/strings.h"
+#include "server/translate.h"
+
+namespace baton {
+
+absl::StatusOr<ClusterRequest> ToCluster(const v1::ClusterRequest& proto, Envelope envelope) {
+  ClusterRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.params.k = proto.k();
+  if (proto.has_iterations()) request.params.iterations = proto.iterations();
+  if (proto.has_seed()) request.params.seed = proto.seed();
+  if (proto.metric() != v1::METRIC_UNSPECIFIED) {
+    if (!v1::Metric_IsValid(proto.metric())) {
+      return absl::InvalidArgumentError(StrCat("metric must be 1 to 3 (cosine, dot, l2), but is ",
+                                               static_cast<int>(proto.metric())));
+    }
+    request.params.metric = static_cast<Metric>(proto.metric() - 1);
+  }
+  request.params.with_assignment = proto.with_assignment();
+  request.vectors.reserve(static_cast<size_t>(proto.vectors_size()));
+  for (const v1::ClusterVector& vector : proto.vectors()) {
+    request.vectors.emplace_back(vector.values().begin(), vector.values().end());
+  }
+  return request;
+}
+
+void ToProto(ClusterResult result, v1::ClusterResponse& proto) {
+  for (const Cluster& cluster : result.clusters) {
+    v1::Cluster& added = *proto.add_clusters();
+    added.mutable_centroid()->Add(cluster.centroid.begin(), cluster.centroid.end());
+    added.set_points(cluster.points);
+  }
+  proto.set_points(result.points);
+  proto.set_mean_score(result.mean_score);
+  proto.mutable_ids()->Add(result.ids.begin(), result.ids.end());
+  proto.mutable_cluster_of()->Add(result.cluster_of.begin(), result.cluster_of.end());
+  ToProto(result.timings, *proto.mutable_timings());
+}
+
+}  // namespace baton
