@@ -43,7 +43,8 @@ void WriteLane::Run() {
         continue;
       }
       Item& item = std::get<Item>(job);
-      const size_t size = item.write.upserts.size() + item.write.deletes.size();
+      size_t size = item.write.upserts.size() + item.write.deletes.size();
+      for (const PayloadPatch& patch : item.write.patches) size += patch.ids.size();
       if (points + size > kGroupPointsMax) flush();
       points += size;
       group.push_back(std::move(item));

@@ -44,6 +44,7 @@ CollectionInfo Collection::Info() const {
                       .points_unindexed = view->points(),
                       .segments = static_cast<int32_t>(view->segments().size()),
                       .embedder = stored_.embedder};
+  if (view->indexes() != nullptr) info.payload_indexes = *view->indexes();
   for (const CollectionView::SegmentPart& part : view->segments()) {
     info.points_unindexed -= part.live;
   }
@@ -70,7 +71,7 @@ void Collection::RecoverRow(PointId id, WriteSequence sequence, const float* vec
       return;
     }
   }
-  AppendLocked(id, sequence, vector);
+  AppendLocked(id, sequence, vector, nullptr);
 }
 
 std::vector<uint64_t> Collection::FinishRecovery(WriteSequence sequence) {
@@ -104,8 +105,11 @@ void Collection::ApplyLocked(const PlacedWrite& placed) {
   }
   for (const Point& point : placed.write->upserts) {
     DeleteLocked(point.id, placed.sequence);
-    AppendLocked(point.id, placed.sequence, point.vector.data());
+    AppendLocked(point.id, placed.sequence, point.vector.data(), &point.payload);
     ++placed.result->upserted;
+  }
+  for (const PatchedPayload& patched : placed.patched) {
+    if (PatchLocked(patched.id, placed.sequence, patched.payload)) ++placed.result->patched;
   }
 }
 
@@ -159,6 +163,7 @@ std::optional<SealJob> Collection::TakeJob() {
 }
 
 bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment) {
+  std::shared_ptr<PayloadSidecar> sidecar = IndexJob(job, segment.get());
   const std::lock_guard lock(mutex_);
   building_ = false;
   if (dropped_) return false;
@@ -169,6 +174,7 @@ bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment)
   std::erase_if(segments_, in_job);
   // The job's buffers are the oldest, and only this takes any away.
   buffers_.erase(buffers_.begin(), buffers_.begin() + static_cast<int64_t>(job.buffers.size()));
+  InstallSidecarLocked(job, segment.get(), std::move(sidecar));
   if (segment != nullptr) {
     int64_t live = segment->rows();
     for (const auto& [id, sequence] : died_) live -= segment->Delete(id, sequence) ? 1 : 0;
@@ -210,11 +216,15 @@ bool Collection::DeleteLocked(PointId id, WriteSequence sequence) {
   return true;
 }
 
-void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* vector) {
+void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* vector,
+                              const Payload* payload) {
   if (spec().metric == Metric::kCosine) {
     scaled_.assign(vector, vector + spec().dimension);
     Normalize(scaled_.data(), spec().dimension);
     vector = scaled_.data();
+  }
+  if (payload != nullptr) {
+    IndexRowLocked(*buffers_.back(), buffers_.back()->rows(), sequence, *payload);
   }
   buffers_.back()->Append(id, vector, sequence);
   ++points_;
@@ -227,16 +237,22 @@ void Collection::PublishLocked(WriteSequence sequence) {
   sequence_ = sequence;
   std::vector<CollectionView::BufferPart> buffers;
   for (const auto& buffer : buffers_) {
-    if (buffer->live() > 0) buffers.push_back({.buffer = buffer, .rows = buffer->rows()});
+    if (buffer->live() == 0) continue;
+    buffers.push_back(
+        {.buffer = buffer, .rows = buffer->rows(), .payloads = SidecarLocked(buffer.get())});
   }
   std::vector<CollectionView::SegmentPart> segments;
   int64_t unindexed = points_;
   for (const SegmentState& state : segments_) {
-    if (state.live > 0) segments.push_back({.segment = state.segment, .live = state.live});
+    if (state.live > 0) {
+      segments.push_back({.segment = state.segment,
+                          .live = state.live,
+                          .payloads = SidecarLocked(state.segment.get())});
+    }
     unindexed -= state.live;
   }
   auto view = std::make_shared<const CollectionView>(spec(), sequence, points_, std::move(buffers),
-                                                     std::move(segments));
+                                                     std::move(segments), indexes_);
   points_gauge_->Set(static_cast<double>(points_));
   unindexed_gauge_->Set(static_cast<double>(unindexed));
   const std::lock_guard lock(view_mutex_);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -34,12 +35,19 @@ struct StoredCollection {
   std::string embedder;
 };
 
+// What a point's payload becomes.
+struct PatchedPayload {
+  PointId id = 0;
+  Payload payload;
+};
+
 // A write with the place and number it gets. Points at the caller's.
 struct PlacedWrite {
   uint32_t collection_id = 0;
   WriteSequence sequence = 0;
   const Write* write = nullptr;
   WriteResult* result = nullptr;
+  std::vector<PatchedPayload> patched = {};  // what the write's patches come to, each id once
 };
 
 // The database of all collections, in RocksDB. Keys, numbers big-endian so that they sort:
@@ -47,6 +55,7 @@ struct PlacedWrite {
 //   N                        the next collection id
 //   S                        the last write sequence
 //   C collection_id          StoredCollection
+//   I collection_id          payload indexes; none where there is no such record
 //   V collection_id point_id u64 sequence, then the vector as the client sent it
 //   P collection_id point_id payload; there for every point
 // Threads: the methods that write exclude each other by the caller's lock; reading is anybody's.
@@ -65,6 +74,14 @@ class PointDb {
       absl::FunctionRef<absl::Status(PointId id, WriteSequence sequence, const float* vector)>;
   // By ascending id. `vector` is [dimension] and valid during the call.
   absl::Status ForEachVector(const StoredCollection& collection, RowVisitor visit) const;
+  // By ascending id.
+  absl::Status ForEachPayload(
+      uint32_t collection_id,
+      absl::FunctionRef<absl::Status(PointId id, const Payload& payload)> visit) const;
+  // Empty where the collection has none.
+  absl::StatusOr<PayloadIndexes> Indexes(uint32_t collection_id) const;
+  // Nothing where there is no such point.
+  absl::StatusOr<std::optional<Payload>> GetPayload(uint32_t collection_id, PointId id) const;
   // As VectorStore::Get.
   absl::StatusOr<std::vector<Point>> Get(uint32_t collection_id, int32_t dimension,
                                          std::span<const PointId> ids, bool with_vectors,
@@ -75,6 +92,7 @@ class PointDb {
   absl::StatusOr<uint32_t> CreateCollection(const CollectionSpec& spec,
                                             const std::string& embedder);
   absl::Status DropCollection(uint32_t collection_id);
+  absl::Status SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes);
   // All writes in one batch. Numbers them from last_sequence() + 1.
   absl::Status Commit(std::span<PlacedWrite> writes);
   // What was committed before survives a crash of the machine, whatever the fsync policy.
