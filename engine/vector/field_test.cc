@@ -203,11 +203,10 @@ bool FieldTest::Matches(const FieldValues& row) const {
       row.values);
 }
 
-absl::StatusOr<FieldTest> MakeFieldTest(const std::string& path, const Condition& condition,
-                                        PayloadIndexKind kind) {
+absl::StatusOr<FieldTest> MakeFieldTest(const Condition& condition, PayloadIndexKind kind) {
   if (!Answers(condition, kind)) {
     return absl::InvalidArgumentError(
-        StrCat(path, ": the payload index of field \"", Escaped(condition.field), "\" is of kind ",
+        StrCat("the payload index of field \"", Escaped(condition.field), "\" is of kind ",
                NameOf(kind), ", this condition needs ", WantedKinds(condition)));
   }
   FieldTest test;
@@ -222,7 +221,7 @@ absl::StatusOr<FieldTest> MakeFieldTest(const std::string& path, const Condition
     std::vector<std::string> words = SplitWords(text->words);
     if (words.empty()) {
       return absl::InvalidArgumentError(
-          StrCat(path, ".contains_words has no word: \"", Escaped(text->words), "\""));
+          StrCat("contains_words has no word: \"", Escaped(text->words), "\""));
     }
     test.values = std::move(words);
   } else {

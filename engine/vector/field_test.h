@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/request/filter.h"
@@ -29,10 +28,8 @@ struct FieldTest {
   bool Matches(const FieldValues& row) const;
 };
 
-// INVALID_ARGUMENT where the index is of a kind that does not answer the condition; `path` names it
-// in the message. Not for HasId.
-absl::StatusOr<FieldTest> MakeFieldTest(const std::string& path, const Condition& condition,
-                                        PayloadIndexKind kind);
+// INVALID_ARGUMENT where the index is of a kind that does not answer the condition. Not for HasId.
+absl::StatusOr<FieldTest> MakeFieldTest(const Condition& condition, PayloadIndexKind kind);
 
 const char* NameOf(PayloadIndexKind kind);
 

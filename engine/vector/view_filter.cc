@@ -32,18 +32,23 @@ absl::StatusOr<ViewFilter> ViewFilter::Make(const CollectionView& view, const Fi
         std::sort(node.ids.begin(), node.ids.end());
         node.ids.erase(std::unique(node.ids.begin(), node.ids.end()), node.ids.end());
       } else {
+        // A node's path takes a look at those before it: only where it is to be told.
+        const auto at = [&] { return filter.PathOf(static_cast<int32_t>(i)); };
         const auto found = std::find_if(
             indexes.begin(), indexes.end(),
             [&condition](const PayloadIndex& index) { return index.field == condition.field; });
-        const std::string path = filter.PathOf(static_cast<int32_t>(i));
         if (found == indexes.end()) {
-          return absl::FailedPreconditionError(StrCat(path, ": field \"", Escaped(condition.field),
+          return absl::FailedPreconditionError(StrCat(at(), ": field \"", Escaped(condition.field),
                                                       "\" of collection \"", view.spec().name,
                                                       "\" has no payload index: create one first"));
         }
+        absl::StatusOr<FieldTest> test = MakeFieldTest(condition, found->kind);
+        if (!test.ok()) {
+          return absl::InvalidArgumentError(StrCat(at(), ": ", test.status().message()));
+        }
         node.kind = Node::Kind::kField;
         node.field = static_cast<size_t>(found - indexes.begin());
-        ASSIGN_OR_RETURN(node.test, MakeFieldTest(path, condition, found->kind));
+        node.test = *std::move(test);
       }
     }
     made.nodes_.push_back(std::move(node));
