@@ -30,6 +30,12 @@ enum class Rpc : uint8_t {
   kSearch,
   kSearchBatch,
   kCount,
+  kSearchGroups,
+  kScroll,
+  kFacet,
+  kPatchPayload,
+  kCreatePayloadIndex,
+  kDropPayloadIndex,
   kIngest,
   kAsk,
   kDevices,
@@ -37,7 +43,7 @@ enum class Rpc : uint8_t {
   kLoadModel,
   kUnloadModel,
 };
-inline constexpr size_t kRpcCount = 23;
+inline constexpr size_t kRpcCount = 29;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

@@ -32,6 +32,13 @@ int RunListCollections(Session& session);
 int RunDescribeCollection(Session& session, const DescribeCollectionOptions& describe);
 int RunDropCollection(Session& session, const DropCollectionOptions& drop);
 int RunCreateCollection(Session& session, const CreateCollectionOptions& create);
+int RunCreateIndex(Session& session, const CreateIndexOptions& create);
+int RunDropIndex(Session& session, const DropIndexOptions& drop);
+int RunCount(Session& session, const CountOptions& count);
+int RunScroll(Session& session, const ScrollOptions& scroll);
+int RunFacet(Session& session, const FacetOptions& facet);
+int RunDeletePoints(Session& session, const DeletePointsOptions& points);
+int RunPatch(Session& session, const PatchOptions& patch);
 
 // A text given on the command line, "-" being standard input. Must be UTF-8: protobuf would refuse
 // it with less to say.

@@ -15,6 +15,10 @@ const std::map<std::string, v1::Fallback> kFallbacks = {
     {"none", v1::FALLBACK_NONE}, {"cpu", v1::FALLBACK_CPU}, {"alternate", v1::FALLBACK_ALTERNATE}};
 const std::map<std::string, v1::Metric> kMetrics = {
     {"cosine", v1::METRIC_COSINE}, {"dot", v1::METRIC_DOT}, {"l2", v1::METRIC_L2}};
+const std::map<std::string, v1::PayloadIndexKind> kIndexKinds = {
+    {"keyword", v1::PAYLOAD_INDEX_KIND_KEYWORD},   {"integer", v1::PAYLOAD_INDEX_KIND_INTEGER},
+    {"number", v1::PAYLOAD_INDEX_KIND_NUMBER},     {"boolean", v1::PAYLOAD_INDEX_KIND_BOOLEAN},
+    {"datetime", v1::PAYLOAD_INDEX_KIND_DATETIME}, {"text", v1::PAYLOAD_INDEX_KIND_TEXT}};
 const std::map<std::string, v1::ExplainRequest::Kind> kKinds = {
     {"generate", v1::ExplainRequest::GENERATE}, {"embed", v1::ExplainRequest::EMBED},
     {"search", v1::ExplainRequest::SEARCH},     {"upsert", v1::ExplainRequest::UPSERT},
@@ -146,6 +150,13 @@ struct Commands {
   IngestOptions ingest;
   AskOptions ask;
   SearchOptions search;
+  CountOptions count;
+  ScrollOptions scroll;
+  FacetOptions facet;
+  DeletePointsOptions delete_points;
+  PatchOptions patch;
+  CreateIndexOptions create_index;
+  DropIndexOptions drop_index;
   RerankOptions rerank;
   GenerateOptions generate;
   LoadOptions load;
@@ -187,6 +198,13 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
   sub->callback([&] { options.command = ask; });
 }
 
+template <class App>
+void AddFilter(App& app, std::string& filter) {
+  app.add_option("--filter", filter,
+                 "Only points that match: a Filter of vector.proto in JSON, e.g. "
+                 "{\"must\": [{\"field\": \"color\", \"match\": {\"text\": \"red\"}}]}");
+}
+
 void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   CLI::App* sub = app.add_subcommand("search", "Find the points nearest to a text or vector");
   Need(*sub, "--collection,-c", search.collection, "Collection");
@@ -201,7 +219,70 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   sub->add_flag("--exact", search.exact, "Compare with every point");
   AddOptional(*sub, "--ef", search.ef, "Candidates the graph walk keeps")
       ->check(CLI::Range(1, 100'000));
+  AddFilter(*sub, search.filter);
+  AddOptional(*sub, "--threshold", search.score_threshold, "Only points with this score or better");
+  AddOptional(*sub, "--offset", search.offset, "Leave out so many of the nearest")
+      ->check(CLI::Range(0, 10'000));
+  sub->add_option("--group-by", search.group_by, "Find k values of this field, and their points");
+  AddOptional(*sub, "--group-size", search.group_size, "Points of each value")
+      ->check(CLI::Range(1, 100));
   sub->callback([&] { options.command = search; });
+}
+
+void AddPoints(CLI::App& app, Options& options, Commands& commands) {
+  CLI::App* count = app.add_subcommand("count", "Count points");
+  Need(*count, "--collection,-c", commands.count.collection, "Collection");
+  AddFilter(*count, commands.count.filter);
+  count->callback([&] { options.command = commands.count; });
+
+  CLI::App* scroll = app.add_subcommand("scroll", "List points by id, page by page");
+  Need(*scroll, "--collection,-c", commands.scroll.collection, "Collection");
+  AddFilter(*scroll, commands.scroll.filter);
+  AddOptional(*scroll, "--limit", commands.scroll.limit, "Points on a page")
+      ->check(CLI::Range(1, 10'000));
+  scroll->add_option("--offset", commands.scroll.offset, "The page before says it");
+  scroll->callback([&] { options.command = commands.scroll; });
+
+  CLI::App* facet = app.add_subcommand("facet", "The most frequent values of an indexed field");
+  Need(*facet, "FIELD", commands.facet.field, "Field of the payload");
+  Need(*facet, "--collection,-c", commands.facet.collection, "Collection");
+  AddFilter(*facet, commands.facet.filter);
+  AddOptional(*facet, "--limit", commands.facet.limit, "Values")->check(CLI::Range(1, 10'000));
+  facet->callback([&] { options.command = commands.facet; });
+
+  CLI::App* remove = app.add_subcommand("delete", "Delete points by id or filter");
+  Need(*remove, "--collection,-c", commands.delete_points.collection, "Collection");
+  auto* which = remove->add_option_group("points");
+  which->add_option("ID", commands.delete_points.ids, "Points");
+  AddFilter(*which, commands.delete_points.filter);
+  which->require_option(1);
+  remove->callback([&] { options.command = commands.delete_points; });
+
+  CLI::App* patch = app.add_subcommand("patch", "Set and delete keys of payloads");
+  Need(*patch, "--collection,-c", commands.patch.collection, "Collection");
+  which = patch->add_option_group("points");
+  which->add_option("ID", commands.patch.ids, "Points");
+  AddFilter(*which, commands.patch.filter);
+  which->require_option(1);
+  patch->add_flag("--clear", commands.patch.clear, "First, delete all keys");
+  patch->add_option("--delete-key", commands.patch.delete_keys, "Then delete these");
+  patch->add_option("--set", commands.patch.set, "Then set these: a JSON object");
+  patch->callback([&] { options.command = commands.patch; });
+
+  CLI::App* index = app.add_subcommand("index", "Create or drop the index of a payload's field");
+  index->require_subcommand(1);
+  index->fallthrough();
+  CLI::App* create = index->add_subcommand("create", "Index a field, which filters on it need");
+  Need(*create, "FIELD", commands.create_index.field, "Field of the payload");
+  Need(*create, "--collection,-c", commands.create_index.collection, "Collection");
+  MaybeEnum(*create, "--kind", "keyword (default), integer, number, boolean, datetime or text",
+            kIndexKinds,
+            [&commands](v1::PayloadIndexKind kind) { commands.create_index.kind = kind; });
+  create->callback([&] { options.command = commands.create_index; });
+  CLI::App* drop = index->add_subcommand("drop", "Drop the index of a field");
+  Need(*drop, "FIELD", commands.drop_index.field, "Field of the payload");
+  Need(*drop, "--collection,-c", commands.drop_index.collection, "Collection");
+  drop->callback([&] { options.command = commands.drop_index; });
 }
 
 void AddRerank(CLI::App& app, Options& options, RerankOptions& rerank) {
@@ -337,6 +418,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   AddIngest(app, options, commands.ingest);
   AddAsk(app, options, commands.ask);
   AddSearch(app, options, commands.search);
+  AddPoints(app, options, commands);
   AddRerank(app, options, commands.rerank);
   AddGenerate(app, options, commands.generate);
   AddModels(app, options, commands);

@@ -50,6 +50,42 @@ struct SearchOptions {
   int32_t k = 10;
   bool exact = false;
   std::optional<int32_t> ef;
+  std::string filter;  // a v1.Filter in JSON; empty: none
+  std::optional<float> score_threshold;
+  std::optional<int32_t> offset;
+  std::string group_by;  // a field; empty: no groups, else k of them
+  std::optional<int32_t> group_size;
+};
+
+struct CountOptions {
+  std::string collection;
+  std::string filter;
+};
+struct ScrollOptions {
+  std::string collection;
+  std::string filter;
+  std::optional<int32_t> limit;
+  std::string offset;
+};
+struct FacetOptions {
+  std::string collection;
+  std::string field;
+  std::string filter;
+  std::optional<int32_t> limit;
+};
+// Of points: which are deleted, or patched.
+struct DeletePointsOptions {
+  std::string collection;
+  std::vector<uint64_t> ids;
+  std::string filter;
+};
+struct PatchOptions {
+  std::string collection;
+  std::vector<uint64_t> ids;
+  std::string filter;
+  bool clear = false;
+  std::vector<std::string> delete_keys;
+  std::string set;  // a JSON object; empty: nothing
 };
 
 struct RerankOptions {
@@ -106,6 +142,15 @@ struct DropCollectionOptions {
 struct CreateCollectionOptions {
   v1::CollectionSpec spec;
 };
+struct CreateIndexOptions {
+  std::string collection;
+  std::string field;
+  v1::PayloadIndexKind kind = v1::PAYLOAD_INDEX_KIND_KEYWORD;
+};
+struct DropIndexOptions {
+  std::string collection;
+  std::string field;
+};
 
 struct Options {
   std::string server = "127.0.0.1:50051";
@@ -115,7 +160,8 @@ struct Options {
   std::variant<IngestOptions, AskOptions, SearchOptions, RerankOptions, GenerateOptions,
                ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions, ExplainOptions,
                ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
-               CreateCollectionOptions>
+               CreateCollectionOptions, CountOptions, ScrollOptions, FacetOptions,
+               DeletePointsOptions, PatchOptions, CreateIndexOptions, DropIndexOptions>
       command;
 };
 

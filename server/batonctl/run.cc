@@ -34,6 +34,13 @@ struct Dispatch {
   int operator()(const DescribeCollectionOptions& o) { return RunDescribeCollection(session, o); }
   int operator()(const DropCollectionOptions& o) { return RunDropCollection(session, o); }
   int operator()(const CreateCollectionOptions& o) { return RunCreateCollection(session, o); }
+  int operator()(const CreateIndexOptions& o) { return RunCreateIndex(session, o); }
+  int operator()(const DropIndexOptions& o) { return RunDropIndex(session, o); }
+  int operator()(const CountOptions& o) { return RunCount(session, o); }
+  int operator()(const ScrollOptions& o) { return RunScroll(session, o); }
+  int operator()(const FacetOptions& o) { return RunFacet(session, o); }
+  int operator()(const DeletePointsOptions& o) { return RunDeletePoints(session, o); }
+  int operator()(const PatchOptions& o) { return RunPatch(session, o); }
 };
 
 absl::StatusOr<std::string> CheckUtf8(std::string text, absl::string_view what) {
