@@ -186,7 +186,7 @@ ColumnTest::ColumnTest(const FieldTest& test, const FieldColumn& column)
   const auto rows_of = [&column](uint32_t first, uint32_t end) {
     return std::ssize(column.Postings(first, end));
   };
-  has_postings_ = kind_ != FieldTest::Kind::kNoneOf;
+  has_postings_ = true;
   if (nothing_) return;
   if (consecutive_) {
     ranges_ = {{low_, high_}};
@@ -207,6 +207,12 @@ ColumnTest::ColumnTest(const FieldTest& test, const FieldColumn& column)
   }
   const int64_t all = rows_of(0, static_cast<uint32_t>(column.value_count()));
   if (kind_ == FieldTest::Kind::kNoneOf) {
+    uint32_t first = 0;  // of the values between those that are not wanted
+    for (const uint32_t value : wanted_) {
+      ranges_.emplace_back(first, value);
+      first = value + 1;
+    }
+    ranges_.emplace_back(first, static_cast<uint32_t>(column.value_count()));
     estimate_ = std::min(all - sum, column.rows());
   } else if (kind_ == FieldTest::Kind::kAllOf) {
     ranges_ = {fewest};

@@ -76,10 +76,9 @@ class ColumnTest {
   ColumnTest(const FieldTest& test, const FieldColumn& column);
 
   bool Matches(int64_t row) const;
-  // About how many rows match, dead ones too; at least as many as do where `postings()` are there.
+  // About how many rows match, dead ones too; at least as many as do where has_postings().
   int64_t Estimate() const { return estimate_; }
-  // Whether ForEachRow yields a superset of the rows that match, or all of them; else nothing is
-  // known but by asking Matches.
+  // Whether ForEachRow yields a superset of the rows that match; else only Matches tells them.
   bool has_postings() const { return has_postings_; }
   // Spans of rows that make up the superset.
   template <class Visit>

@@ -141,7 +141,7 @@ bool Answers(const Condition& condition, PayloadIndexKind kind) {
   using Kind = PayloadIndexKind;
   if (const auto* match = std::get_if<Match>(&condition.test)) {
     constexpr Kind kKinds[] = {Kind::kKeyword, Kind::kInteger, Kind::kBoolean};
-    return kind == kKinds[match->any.front().index()];
+    return match->any.empty() || kind == kKinds[match->any.front().index()];
   }
   if (const auto* range = std::get_if<InRange>(&condition.test)) {
     const bool is_datetime = std::holds_alternative<Bounds<Datetime>>(range->bounds);
@@ -212,7 +212,7 @@ absl::StatusOr<FieldTest> MakeFieldTest(const Condition& condition, PayloadIndex
   FieldTest test;
   if (const auto* match = std::get_if<Match>(&condition.test)) {
     test.kind = match->except ? FieldTest::Kind::kNoneOf : FieldTest::Kind::kAnyOf;
-    test.values = MatchValues(*match);
+    test.values = match->any.empty() ? EmptyValues(kind) : MatchValues(*match);
   } else if (const auto* range = std::get_if<InRange>(&condition.test)) {
     test.kind = FieldTest::Kind::kInterval;
     std::visit([&](const auto& bounds) { SetInterval(bounds, kind, test); }, range->bounds);

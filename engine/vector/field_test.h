@@ -29,6 +29,7 @@ struct FieldTest {
 };
 
 // INVALID_ARGUMENT where the index is of a kind that does not answer the condition. Not for HasId.
+// A Match of no values, which clients may not send, is answered by every kind.
 absl::StatusOr<FieldTest> MakeFieldTest(const Condition& condition, PayloadIndexKind kind);
 
 const char* NameOf(PayloadIndexKind kind);

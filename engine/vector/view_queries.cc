@@ -286,46 +286,65 @@ absl::Status SearchViewGroups(const CollectionView& view, const std::vector<floa
   const ValueLookup lookup(view, index);
   const auto size = static_cast<size_t>(group_by.group_size);
   const auto limit = static_cast<size_t>(params.k);
-  std::vector<std::vector<Neighbor>> found;
-  SearchParams round = params;
-  bool all = false;
-  // Wider and wider, until there are groups enough or no more points.
-  for (int64_t k = int64_t{params.k} * group_by.group_size * 2; !all; k *= 4) {
-    round.k = static_cast<int32_t>(std::min<int64_t>(k, std::max<int64_t>(view.points(), 1)));
+  // The user's filter and one more condition.
+  const auto search = [&](Match match, int64_t k,
+                          std::vector<Neighbor>* neighbors) -> absl::Status {
+    auto filter =
+        std::make_shared<Filter>(Condition{.field = group_by.field, .test = std::move(match)});
+    if (params.filter != nullptr) {
+      filter->Add(Filter::kRoot, Filter::Clause::kMust, *params.filter);
+    }
+    SearchParams round = params;
+    round.filter = std::move(filter);
+    round.k = static_cast<int32_t>(k);
+    std::vector<std::vector<Neighbor>> found;
     RETURN_IF_ERROR(SearchView(view, std::span(&query, 1), round, poll, &found));
-    all = std::ssize(found.front()) < round.k || round.k >= view.points();
-    groups->clear();
+    *neighbors = std::move(found.front());
+    return absl::OkStatus();
+  };
+  std::vector<Neighbor> found;
+  std::vector<FilterValue> values;  // of the groups so far
+  while (groups->size() < limit) {
+    // The nearest points with a value that is new: each brings a group.
+    const auto k = static_cast<int64_t>((limit - groups->size()) * size * 2);
+    RETURN_IF_ERROR(search({.any = values, .except = true}, k, &found));
+    if (found.empty()) break;
+    const size_t known = groups->size();
     absl::flat_hash_map<FilterValue, size_t> places;
-    for (const Neighbor& neighbor : found.front()) {
+    for (size_t i = 0; i < known; ++i) places.emplace(values[i], i);
+    for (const Neighbor& neighbor : found) {
       std::visit(
-          [&](const auto& values) {
-            for (const auto& each : values) {
+          [&](const auto& list) {
+            for (const auto& each : list) {
               const FilterValue value = ToFilterValue(each, kind);
               const auto [place, is_new] = places.try_emplace(value, groups->size());
-              if (is_new) groups->emplace_back().value = value;
+              if (is_new) {
+                groups->emplace_back().value = value;
+                values.push_back(value);
+              }
               auto& neighbors = (*groups)[place->second].neighbors;
-              if (neighbors.size() < size) neighbors.push_back(neighbor);
+              if (place->second >= known && neighbors.size() < size) {
+                neighbors.push_back(neighbor);
+              }
             }
           },
           lookup.Find(neighbor.id).values);
     }
-    if (groups->size() >= limit) break;
+    if (std::ssize(found) < k) continue;
+    // What lies behind the last one found is asked for, group by group.
+    for (size_t i = known; i < std::min(groups->size(), limit); ++i) {
+      NeighborGroup& group = (*groups)[i];
+      if (group.neighbors.size() == size) continue;
+      RETURN_IF_ERROR(search({.any = {group.value}}, group_by.group_size, &found));
+      // A graph walk may miss what another one met.
+      if (found.size() > group.neighbors.size()) group.neighbors = found;
+    }
   }
   if (groups->size() > limit) groups->resize(limit);
-  if (all) return absl::OkStatus();
-  // What lies behind the last one found is asked for, group by group.
-  for (NeighborGroup& group : *groups) {
-    if (group.neighbors.size() == size) continue;
-    auto filter = std::make_shared<Filter>(
-        Condition{.field = group_by.field, .test = Match{.any = {group.value}}});
-    if (params.filter != nullptr) {
-      filter->Add(Filter::kRoot, Filter::Clause::kMust, *params.filter);
-    }
-    round.filter = std::move(filter);
-    round.k = group_by.group_size;
-    RETURN_IF_ERROR(SearchView(view, std::span(&query, 1), round, poll, &found));
-    group.neighbors = std::move(found.front());
-  }
+  std::sort(groups->begin(), groups->end(), [](const NeighborGroup& a, const NeighborGroup& b) {
+    return a.neighbors.front() < b.neighbors.front() ||
+           (a.neighbors.front() == b.neighbors.front() && a.value < b.value);
+  });
   return absl::OkStatus();
 }
 

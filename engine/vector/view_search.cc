@@ -195,14 +195,13 @@ class BlockSearch {
     const auto live = [&](int64_t row) {
       return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
     };
-    const std::optional<int64_t> candidates = filter.candidates();
     const int64_t ef = std::max(params_.ef, params_.k);
     const double rows = static_cast<double>(segment.rows());
     const double share = filter.share() * static_cast<double>(part.live) / rows;
     const bool walk_pays = !params_.exact && MatchingWalkPays(view_.spec(), rows, share, ef);
     std::optional<std::vector<uint32_t>> matches;
     const auto compare_all = [&](size_t begin, size_t end) -> absl::Status {
-      if (!candidates.has_value() || *candidates > segment.rows() / 2) {
+      if (filter.share() > 0.5) {
         return Scan(segment.Block(0, segment.rows()), &segment, begin, end,
                     [&](int64_t row) { return filter.Accepts(row); });
       }

@@ -124,10 +124,12 @@ void CheckQuestions(const CollectionView& view, const PointTwin& twin, std::mt19
 
 void CheckGroups(const CollectionView& view, const PointTwin& twin, std::mt19937& random) {
   const std::vector<float> query = RandomVector(random, kDimension);
-  const GroupBy group_by{.field = "color", .group_size = 2};
+  const GroupBy group_by{.field = "color", .group_size = 1 + static_cast<int32_t>(random() % 4)};
+  const int32_t limit = 1 + static_cast<int32_t>(random() % 8);  // there are six colors
   std::vector<NeighborGroup> groups;
   REQUIRE_OK(SearchViewGroups(
-      view, query, {.k = 3, .exact = true}, group_by, [] { return absl::OkStatus(); }, &groups));
+      view, query, {.k = limit, .exact = true}, group_by, [] { return absl::OkStatus(); },
+      &groups));
   Twin all;
   for (const auto& [id, point] : twin) all[id] = point.vector;
   std::vector<FilterValue> order;
@@ -138,9 +140,9 @@ void CheckGroups(const CollectionView& view, const PointTwin& twin, std::mt19937
     if (color == payload.end()) continue;
     const FilterValue value = std::get<std::string>(color->second);
     if (expected[value].empty()) order.push_back(value);
-    if (expected[value].size() < 2) expected[value].push_back(neighbor);
+    if (std::ssize(expected[value]) < group_by.group_size) expected[value].push_back(neighbor);
   }
-  REQUIRE(groups.size() == std::min<size_t>(order.size(), 3));
+  REQUIRE(groups.size() == std::min<size_t>(order.size(), limit));
   for (size_t i = 0; i < groups.size(); ++i) {
     REQUIRE(groups[i].value == order[i]);
     REQUIRE(groups[i].neighbors == expected[order[i]]);
