@@ -293,7 +293,7 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
   }
   if (auto* search = std::get_if<AskMachine::Search>(&work)) {
     return RunSearch(active, request.collection, {std::move(search->query)},
-                     SearchParams{.k = search->k},
+                     SearchParams{.k = search->k, .filter = request.filter},
                      [this, flow](std::vector<std::vector<ScoredPoint>> found) {
                        AskRerank(flow, std::move(found.front()));
                      });

@@ -135,6 +135,12 @@ CLI::Option* AddOptional(CLI::App& app, const std::string& name, std::optional<T
   return Maybe<T>(app, name, help, [&value](T given) { value = given; });
 }
 
+void AddFilter(CLI::App& app, std::string& filter) {
+  app.add_option("--filter", filter,
+                 "Only points that match: a Filter of vector.proto in JSON, e.g. "
+                 "{\"must\": [{\"field\": \"color\", \"match\": {\"text\": \"red\"}}]}");
+}
+
 void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
   auto* group = app.add_option_group("constraint");
   group->add_option("--grammar", constraint.grammar_file,
@@ -193,16 +199,10 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
       ->check(CLI::Range(1, INT32_MAX));
   sub->add_flag("--retrieval-only", ask.retrieval_only, "Find passages, generate nothing");
   sub->add_flag("--passages", ask.show_passages, "Show the passages that were found");
+  AddFilter(*sub, ask.filter);
   AddConstraint(*sub, ask.constraint);
   AddSampling(*sub, &ask.sampling);
   sub->callback([&] { options.command = ask; });
-}
-
-template <class App>
-void AddFilter(App& app, std::string& filter) {
-  app.add_option("--filter", filter,
-                 "Only points that match: a Filter of vector.proto in JSON, e.g. "
-                 "{\"must\": [{\"field\": \"color\", \"match\": {\"text\": \"red\"}}]}");
 }
 
 void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {

@@ -38,6 +38,7 @@ struct AskOptions {
   std::optional<int32_t> max_tokens;
   bool retrieval_only = false;
   bool show_passages = false;
+  std::string filter;  // of the passages: a v1.Filter in JSON; empty: none
   ConstraintOptions constraint;
   v1::SamplingParams sampling;
 };
