@@ -85,8 +85,8 @@ class ColumnTest {
   void ForEachRow(Visit visit) const {
     for (const auto& [first, end] : ranges_) visit(column_.Postings(first, end));
   }
-  // Any row of that superset comes once.
-  bool yields_once() const { return column_.has_single_values() || single_value_; }
+  // The superset is in order, each row once.
+  bool yields_in_order() const { return single_value_; }
   // The superset is what matches.
   bool yields_exactly() const { return kind_ != FieldTest::Kind::kAllOf || wanted_.size() == 1; }
 

@@ -214,11 +214,11 @@ std::vector<uint32_t> PartFilter::Rows() const {
     return rows;
   }
   const bool plain = single_ && !has_records_ && tests_[1].has_value();
-  if (plain && tests_[1]->yields_once() && tests_[1]->yields_exactly() && *candidates() < 64) {
+  const bool sure = plain && tests_[1]->yields_exactly();
+  if (sure && tests_[1]->yields_in_order()) {
     ForEachCandidate([&rows](std::span<const uint32_t> some) {
       rows.insert(rows.end(), some.begin(), some.end());
     });
-    std::sort(rows.begin(), rows.end());
     return rows;
   }
   // A bit per row brings them in order, once each.
@@ -231,7 +231,6 @@ std::vector<uint32_t> PartFilter::Rows() const {
       bits[row / 64] |= uint64_t{1} << row % 64;
     });
   }
-  const bool sure = plain && tests_[1]->yields_exactly();
   rows.reserve(static_cast<size_t>(*candidates()));
   for (size_t word = 0; word < bits.size(); ++word) {
     for (uint64_t left = bits[word]; left != 0; left &= left - 1) {

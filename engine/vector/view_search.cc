@@ -244,12 +244,17 @@ class BlockSearch {
     }
   }
 
+  // So many rows are compared by their vectors as quickly as by their codes first, since those want
+  // a code of the query and some vectors, too.
+  static constexpr int64_t kCodesFrom = 256;
+
   // One query against the live rows `rows`: by their codes first, unless that is to be exact.
   absl::Status CompareRows(const CollectionView::SegmentPart& part,
                            const std::vector<uint32_t>& rows, size_t query) {
     const Segment& segment = *part.segment;
     const auto row_nodes = RowNodesOf(part);
-    if (!params_.exact && !row_nodes.empty() && std::ssize(rows) > 4 * int64_t{params_.k}) {
+    if (!params_.exact && !row_nodes.empty() &&
+        std::ssize(rows) > kCodesFrom + 16 * int64_t{params_.k}) {
       segment.graph().SearchRows(queries_[query].data(), params_.k, rows, row_nodes, &found_);
       AddFound(segment, query);
       return Worked(std::ssize(rows) * dimension_);
