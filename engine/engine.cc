@@ -76,12 +76,12 @@ absl::Status ValidateGroups(const SearchGroupsRequest& request) {
   return absl::OkStatus();
 }
 
-// A view of a collection, and whether a filter can be asked of it.
+// A view of a collection, for a filter within the limits.
 absl::StatusOr<std::shared_ptr<const CollectionView>> ViewFor(const VectorStore& store,
                                                               const std::string& collection,
                                                               const Filter* filter) {
   ASSIGN_OR_RETURN(std::shared_ptr<const CollectionView> view, store.View(collection));
-  if (filter != nullptr) RETURN_IF_ERROR(store.CheckFilter(*view, *filter));
+  if (filter != nullptr) RETURN_IF_ERROR(store.CheckFilter(*filter));
   return view;
 }
 

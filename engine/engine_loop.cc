@@ -396,7 +396,7 @@ void Engine::Loop::RunSearch(const RequestPtr& active, const std::string& collec
   absl::StatusOr<std::shared_ptr<const CollectionView>> view = parts_.store->View(collection);
   if (!view.ok()) return Fail(active, view.status());
   if (params.filter != nullptr) {
-    const absl::Status status = parts_.store->CheckFilter(**view, *params.filter);
+    const absl::Status status = parts_.store->CheckFilter(*params.filter);
     if (!status.ok()) return Fail(active, status);
   }
   for (size_t i = 0; i < queries.size(); ++i) {
@@ -441,7 +441,7 @@ absl::StatusOr<std::vector<SearchGroup>> Engine::Loop::FindGroups(
     const SearchGroupsRequest& request) const {
   ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection));
   if (request.params.filter != nullptr) {
-    RETURN_IF_ERROR(parts_.store->CheckFilter(*view, *request.params.filter));
+    RETURN_IF_ERROR(parts_.store->CheckFilter(*request.params.filter));
   }
   std::vector<float> query = request.query;
   RETURN_IF_ERROR(PrepareQuery(*view, query));

@@ -262,11 +262,10 @@ absl::Status VectorStore::DropPayloadIndex(const std::string& name, const std::s
   return Reindex(*collection, std::move(indexes));
 }
 
-absl::Status VectorStore::CheckFilter(const CollectionView& view, const Filter& filter) const {
-  RETURN_IF_ERROR(filter.Check({.conditions_max = options_.filter_conditions_max,
-                                .depth_max = options_.filter_depth_max,
-                                .values_max = options_.filter_values_max}));
-  return baton::CheckFilter(view, filter);
+absl::Status VectorStore::CheckFilter(const Filter& filter) const {
+  return filter.Check({.conditions_max = options_.filter_conditions_max,
+                       .depth_max = options_.filter_depth_max,
+                       .values_max = options_.filter_values_max});
 }
 
 std::vector<CollectionInfo> VectorStore::List() const {
@@ -293,7 +292,7 @@ absl::Status VectorStore::CheckWrite(const Write& write) const {
   if (collection == nullptr) return UnknownCollection(write.collection);
   RETURN_IF_ERROR(CheckWrite(write, collection->spec()));
   return write.filter == nullptr ? absl::OkStatus()
-                                 : CheckFilter(*collection->View(), *write.filter);
+                                 : baton::CheckFilter(*collection->View(), *write.filter);
 }
 
 absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& spec) const {
@@ -315,6 +314,7 @@ absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& s
       return absl::InvalidArgumentError("the patch is empty: it needs clear, delete_keys or set");
     }
   }
+  if (write.filter != nullptr) RETURN_IF_ERROR(CheckFilter(*write.filter));
   if (write.filter != nullptr &&
       !(write.upserts.empty() && write.deletes.empty() && write.patches.size() <= 1 &&
         (write.patches.empty() || write.patches.front().ids.empty()))) {
@@ -338,7 +338,6 @@ absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collec
 
 absl::Status VectorStore::ResolveFilter(const Collection& collection, Write& write) const {
   const std::shared_ptr<const CollectionView> view = collection.View();
-  RETURN_IF_ERROR(CheckFilter(*view, *write.filter));
   ASSIGN_OR_RETURN(std::vector<PointId> ids,
                    MatchingIds(*view, *write.filter, options_.filter_write_points_max));
   (write.patches.empty() ? write.deletes : write.patches.front().ids) = std::move(ids);

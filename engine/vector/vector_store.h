@@ -74,8 +74,9 @@ class VectorStore {
   // Includes every write whose Commit returned before this call.
   absl::StatusOr<std::shared_ptr<const CollectionView>> View(const std::string& name) const;
 
-  // INVALID_ARGUMENT or FAILED_PRECONDITION for a filter that searches and writes would refuse.
-  absl::Status CheckFilter(const CollectionView& view, const Filter& filter) const;
+  // Whether a filter is within the limits: INVALID_ARGUMENT. Whether a view's indexes answer it is
+  // told by whatever uses it.
+  absl::Status CheckFilter(const Filter& filter) const;
   // What Commit would refuse without trying: unknown collection, wrong dimension, values, limits.
   absl::Status CheckWrite(const Write& write) const;
   // Makes all valid writes durable together, then applies them in order. One result per write.

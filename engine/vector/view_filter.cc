@@ -205,16 +205,25 @@ void PartFilter::ForEachCandidate(Visit visit) const {
   }
 }
 
-std::vector<uint32_t> PartFilter::Rows() const {
+absl::StatusOr<std::vector<uint32_t>> PartFilter::Rows(
+    absl::FunctionRef<absl::Status()> poll) const {
   std::vector<uint32_t> rows;
+  int64_t unpolled = 0;
+  const auto add_if_accepted = [&](uint32_t row) -> absl::Status {
+    if (Accepts(row)) rows.push_back(row);
+    if (++unpolled < PollRows()) return absl::OkStatus();
+    unpolled = 0;
+    return poll();
+  };
   if (!candidates().has_value()) {
     for (int64_t row = 0; row < rows_; ++row) {
-      if (Accepts(row)) rows.push_back(static_cast<uint32_t>(row));
+      RETURN_IF_ERROR(add_if_accepted(static_cast<uint32_t>(row)));
     }
     return rows;
   }
-  const bool plain = single_ && !has_records_ && tests_[1].has_value();
-  const bool sure = plain && tests_[1]->yields_exactly();
+  const bool sure =
+      single_ && !has_records_ && tests_[1].has_value() && tests_[1]->yields_exactly();
+  rows.reserve(static_cast<size_t>(*candidates()));
   if (sure && tests_[1]->yields_in_order()) {
     ForEachCandidate([&rows](std::span<const uint32_t> some) {
       rows.insert(rows.end(), some.begin(), some.end());
@@ -231,11 +240,14 @@ std::vector<uint32_t> PartFilter::Rows() const {
       bits[row / 64] |= uint64_t{1} << row % 64;
     });
   }
-  rows.reserve(static_cast<size_t>(*candidates()));
   for (size_t word = 0; word < bits.size(); ++word) {
     for (uint64_t left = bits[word]; left != 0; left &= left - 1) {
       const auto row = static_cast<uint32_t>(word * 64 + __builtin_ctzll(left));
-      if (sure || Accepts(row)) rows.push_back(row);
+      if (sure) {
+        rows.push_back(row);
+      } else {
+        RETURN_IF_ERROR(add_if_accepted(row));
+      }
     }
   }
   return rows;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/request/filter.h"
@@ -54,8 +55,9 @@ class PartFilter {
   std::optional<int64_t> candidates() const {
     return drivers_.front() == kUnknown ? std::nullopt : std::optional(drivers_.front());
   }
-  // The rows that match, ascending.
-  std::vector<uint32_t> Rows() const;
+  // The rows that match, ascending. `poll` is asked about once per millisecond of work whether to
+  // go on.
+  absl::StatusOr<std::vector<uint32_t>> Rows(absl::FunctionRef<absl::Status()> poll) const;
   // About so many of them, spread over all. May be fewer, and none.
   std::vector<uint32_t> Sample(int64_t count) const;
 
@@ -64,6 +66,8 @@ class PartFilter {
 
   void Plan();
   bool Matches(size_t node, int64_t row, const IndexedRow* record) const;
+  // Rows whose conditions take about a millisecond.
+  int64_t PollRows() const { return (int64_t{1} << 17) / std::ssize(nodes_) + 1; }
   PointId IdOf(int64_t row) const;
   // Calls back with spans of rows, among which are all that match but have no record.
   template <class Visit>

@@ -49,7 +49,8 @@ void ForEachMatch(const CollectionView& view, const ViewFilter* filter,
   }
   const PartFilter matches(*filter, view, part);
   if (matches.candidates().has_value() && *matches.candidates() < segment.rows() / 16) {
-    for (const uint32_t row : matches.Rows()) {
+    const auto rows = matches.Rows([] { return absl::OkStatus(); });
+    for (const uint32_t row : *rows) {
       if (row >= begin && !take(row)) return;
     }
     return;

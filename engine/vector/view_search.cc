@@ -206,7 +206,7 @@ class BlockSearch {
                     [&](int64_t row) { return filter.Accepts(row); });
       }
       if (!matches.has_value()) {
-        matches = filter.Rows();
+        ASSIGN_OR_RETURN(matches, filter.Rows(poll_));
         std::erase_if(*matches,
                       [&](uint32_t row) { return !segment.LiveAt(view_.sequence(), row); });
       }

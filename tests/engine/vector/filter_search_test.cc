@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/vector/view_filter.h"
 #include "engine/vector/view_queries.h"
 #include "engine/vector/word_split.h"
 #include "tests/engine/vector/filter_harness.h"
@@ -348,7 +349,7 @@ TEST_CASE("filters that no index answers are refused by name") {
                  absl::StatusCode::kResourceExhausted, "vector.payload_indexes_max is 2");
 
   const auto check = [&](const Condition& condition) {
-    return store->CheckFilter(**store->View("c"), Filter(condition));
+    return CheckFilter(**store->View("c"), Filter(condition));
   };
   REQUIRE_STATUS(check({.field = "other", .test = IsEmpty()}),
                  absl::StatusCode::kFailedPrecondition,
