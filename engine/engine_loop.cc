@@ -468,8 +468,10 @@ absl::StatusOr<std::vector<SearchGroup>> Engine::Loop::FindGroups(
 
 void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
                             absl::AnyInvocable<void(WriteResult)> then) {
+  // How many a filter means is not known yet.
   auto items = static_cast<int64_t>(write.upserts.size() + write.deletes.size());
   for (const PayloadPatch& patch : write.patches) items += std::ssize(patch.ids);
+  items = std::max<int64_t>(items, 1);
   const int executor = Route(active, "write", WorkKind::kWrite, items);
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
