@@ -1,11 +1,13 @@
 #include "engine/engine.h"
 
+#include <cmath>
 #include <utility>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/engine_loop.h"
 #include "engine/model_path.h"
+#include "engine/vector/view_queries.h"
 
 namespace baton {
 namespace {
@@ -24,8 +26,7 @@ class SharedDone {
   std::shared_ptr<Done<T>> done_;
 };
 
-absl::Status ValidateParams(const SearchRequest& request) {
-  const SearchParams& params = request.params;
+absl::Status ValidateParams(const SearchParams& params) {
   if (params.k < 1 || params.k > 10'000) {
     return absl::InvalidArgumentError(StrCat("params.k must be 1 to 10000, but is ", params.k));
   }
@@ -36,11 +37,56 @@ absl::Status ValidateParams(const SearchRequest& request) {
     return absl::InvalidArgumentError(
         StrCat("params.nprobe must be 1 to 65536, but is ", *params.nprobe));
   }
+  if (params.offset < 0 || params.offset > 10'000 - params.k) {
+    return absl::InvalidArgumentError(StrCat("params.offset must be 0 to ", 10'000 - params.k,
+                                             " (10000 - params.k), but is ", params.offset));
+  }
+  if (params.score_threshold.has_value() && std::isnan(*params.score_threshold)) {
+    return absl::InvalidArgumentError("params.score_threshold is not a number");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateQueries(const SearchRequest& request) {
   if (request.queries.empty() || request.queries.size() > 10'000) {
     return absl::InvalidArgumentError(
         StrCat("queries must be 1 to 10000, but are ", request.queries.size()));
   }
   return absl::OkStatus();
+}
+
+absl::Status ValidateGroups(const SearchGroupsRequest& request) {
+  constexpr int32_t kGroupsMax = 1000;
+  constexpr int32_t kGroupSizeMax = 100;
+  constexpr int64_t kPointsMax = 10'000;
+  const int32_t groups = request.params.k;
+  const int32_t size = request.group_by.group_size;
+  if (groups > kGroupsMax) {
+    return absl::InvalidArgumentError(
+        StrCat("params.k, the number of groups, must be 1 to ", kGroupsMax, ", but is ", groups));
+  }
+  if (size < 1 || size > kGroupSizeMax) {
+    return absl::InvalidArgumentError(
+        StrCat("group_size must be 1 to ", kGroupSizeMax, ", but is ", size));
+  }
+  if (int64_t{groups} * size > kPointsMax) {
+    return absl::InvalidArgumentError(StrCat("params.k times group_size must be at most ",
+                                             kPointsMax, ", but is ", int64_t{groups} * size));
+  }
+  if (request.params.offset != 0) {
+    return absl::InvalidArgumentError(
+        StrCat("params.offset must be 0 in a search of groups, but is ", request.params.offset));
+  }
+  return absl::OkStatus();
+}
+
+// A view of a collection, for a filter within the limits.
+absl::StatusOr<std::shared_ptr<const CollectionView>> ViewFor(const VectorStore& store,
+                                                              const std::string& collection,
+                                                              const Filter* filter) {
+  ASSIGN_OR_RETURN(std::shared_ptr<const CollectionView> view, store.View(collection));
+  if (filter != nullptr) RETURN_IF_ERROR(store.CheckFilter(*filter));
+  return view;
 }
 
 }  // namespace
@@ -126,7 +172,8 @@ absl::StatusOr<RequestId> Engine::Submit(RerankRequest request, Done<RerankResul
 }
 
 absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResult> done) {
-  RETURN_IF_ERROR(ValidateParams(request));
+  RETURN_IF_ERROR(ValidateParams(request.params));
+  RETURN_IF_ERROR(ValidateQueries(request));
   const SharedDone<SearchResult> shared(std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
@@ -159,13 +206,39 @@ absl::StatusOr<RequestId> Engine::Submit(UpsertRequest request, Done<UpsertResul
 }
 
 absl::StatusOr<RequestId> Engine::Submit(DeleteRequest request, Done<DeleteResult> done) {
-  if (request.ids.empty()) return absl::InvalidArgumentError("ids is empty");
+  if (request.ids.empty() && request.filter == nullptr) {
+    return absl::InvalidArgumentError("ids is empty");
+  }
   const SharedDone<DeleteResult> shared(std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
       [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
         loop_->Delete(active, std::move(request), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(PatchPayloadRequest request,
+                                         Done<PatchPayloadResult> done) {
+  const SharedDone<PatchPayloadResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->PatchPayload(active, std::move(request), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::Submit(SearchGroupsRequest request,
+                                         Done<SearchGroupsResult> done) {
+  RETURN_IF_ERROR(ValidateParams(request.params));
+  RETURN_IF_ERROR(ValidateGroups(request));
+  const SharedDone<SearchGroupsResult> shared(std::move(done));
+  Envelope envelope = request.envelope;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
+        loop_->SearchGroups(active, std::move(request), shared);
       });
 }
 
@@ -221,6 +294,67 @@ absl::StatusOr<RequestId> Engine::Submit(GetRequest request, TimeUs deadline_us,
                                          request.with_payload);
       },
       std::move(done));
+}
+
+absl::StatusOr<RequestId> Engine::Submit(CountRequest request, TimeUs deadline_us,
+                                         Done<int64_t> done) {
+  return SubmitHost<int64_t>(
+      deadline_us,
+      [this, request = std::move(request)]() -> absl::StatusOr<int64_t> {
+        ASSIGN_OR_RETURN(const auto view,
+                         ViewFor(*loop_->parts().store, request.collection, request.filter.get()));
+        return CountView(*view, request.filter.get());
+      },
+      std::move(done));
+}
+
+absl::StatusOr<RequestId> Engine::Submit(ScrollRequest request, TimeUs deadline_us,
+                                         Done<ScrollResult> done) {
+  return SubmitHost<ScrollResult>(
+      deadline_us,
+      [this, request = std::move(request)]() -> absl::StatusOr<ScrollResult> {
+        const VectorStore& store = *loop_->parts().store;
+        ASSIGN_OR_RETURN(const auto view, ViewFor(store, request.collection, request.filter.get()));
+        ASSIGN_OR_RETURN(const IdPage page,
+                         ScrollView(*view, request.filter.get(), request.first, request.limit));
+        ScrollResult result{.points = {}, .next = page.next};
+        ASSIGN_OR_RETURN(result.points, store.Get(request.collection, page.ids,
+                                                  request.with_vectors, request.with_payload));
+        return result;
+      },
+      std::move(done));
+}
+
+absl::StatusOr<RequestId> Engine::Submit(FacetRequest request, TimeUs deadline_us,
+                                         Done<std::vector<FacetHit>> done) {
+  return SubmitHost<std::vector<FacetHit>>(
+      deadline_us,
+      [this, request = std::move(request)]() -> absl::StatusOr<std::vector<FacetHit>> {
+        ASSIGN_OR_RETURN(const auto view,
+                         ViewFor(*loop_->parts().store, request.collection, request.filter.get()));
+        return FacetView(*view, request.field, request.filter.get(), request.limit);
+      },
+      std::move(done));
+}
+
+absl::StatusOr<RequestId> Engine::SubmitCreateIndex(std::string collection, PayloadIndex index,
+                                                    Done<CollectionInfo> done) {
+  const SharedDone<CollectionInfo> shared(std::move(done));
+  return loop_->Admit({}, shared.OnFailure(),
+                      [this, shared, collection = std::move(collection),
+                       index = std::move(index)](const RequestPtr& active) mutable {
+                        loop_->CreateIndex(active, std::move(collection), std::move(index), shared);
+                      });
+}
+
+absl::StatusOr<RequestId> Engine::SubmitDropIndex(std::string collection, std::string field,
+                                                  Done<CollectionInfo> done) {
+  const SharedDone<CollectionInfo> shared(std::move(done));
+  return loop_->Admit({}, shared.OnFailure(),
+                      [this, shared, collection = std::move(collection),
+                       field = std::move(field)](const RequestPtr& active) mutable {
+                        loop_->DropIndex(active, std::move(collection), std::move(field), shared);
+                      });
 }
 
 absl::StatusOr<RequestId> Engine::SubmitCreate(CollectionSpec spec, Done<CollectionInfo> done) {

@@ -74,9 +74,21 @@ class Engine {
   absl::StatusOr<RequestId> Submit(ClusterRequest request, Done<ClusterResult> done);
   absl::StatusOr<RequestId> Submit(UpsertRequest request, Done<UpsertResult> done);
   absl::StatusOr<RequestId> Submit(DeleteRequest request, Done<DeleteResult> done);
+  absl::StatusOr<RequestId> Submit(PatchPayloadRequest request, Done<PatchPayloadResult> done);
+  absl::StatusOr<RequestId> Submit(SearchGroupsRequest request, Done<SearchGroupsResult> done);
   absl::StatusOr<RequestId> Submit(IngestRequest request, Done<IngestResult> done);
   absl::StatusOr<RequestId> Submit(GetRequest request, TimeUs deadline_us,
                                    Done<std::vector<Point>> done);
+  absl::StatusOr<RequestId> Submit(CountRequest request, TimeUs deadline_us, Done<int64_t> done);
+  absl::StatusOr<RequestId> Submit(ScrollRequest request, TimeUs deadline_us,
+                                   Done<ScrollResult> done);
+  absl::StatusOr<RequestId> Submit(FacetRequest request, TimeUs deadline_us,
+                                   Done<std::vector<FacetHit>> done);
+  // Answered when the index is filled.
+  absl::StatusOr<RequestId> SubmitCreateIndex(std::string collection, PayloadIndex index,
+                                              Done<CollectionInfo> done);
+  absl::StatusOr<RequestId> SubmitDropIndex(std::string collection, std::string field,
+                                            Done<CollectionInfo> done);
   absl::StatusOr<RequestId> SubmitCreate(CollectionSpec spec, Done<CollectionInfo> done);
   absl::StatusOr<RequestId> SubmitDrop(std::string collection, Done<bool> done);
   absl::StatusOr<RequestId> SubmitTokenize(std::string model, std::string text,

@@ -11,6 +11,7 @@
 #include "engine/base/memory_limit.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/vector/view_queries.h"
 
 namespace baton {
 namespace {
@@ -399,6 +400,10 @@ void Engine::Loop::RunSearch(const RequestPtr& active, const std::string& collec
                              absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> then) {
   absl::StatusOr<std::shared_ptr<const CollectionView>> view = parts_.store->View(collection);
   if (!view.ok()) return Fail(active, view.status());
+  if (params.filter != nullptr) {
+    const absl::Status status = parts_.store->CheckFilter(*params.filter);
+    if (!status.ok()) return Fail(active, status);
+  }
   for (size_t i = 0; i < queries.size(); ++i) {
     const absl::Status status = PrepareQuery(**view, queries[i]);
     if (!status.ok()) {
@@ -437,9 +442,41 @@ void Engine::Loop::RunSearch(const RequestPtr& active, const std::string& collec
       });
 }
 
+absl::StatusOr<std::vector<SearchGroup>> Engine::Loop::FindGroups(
+    const SearchGroupsRequest& request) const {
+  ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection));
+  if (request.params.filter != nullptr) {
+    RETURN_IF_ERROR(parts_.store->CheckFilter(*request.params.filter));
+  }
+  std::vector<float> query = request.query;
+  RETURN_IF_ERROR(PrepareQuery(*view, query));
+  const auto poll = [&]() -> absl::Status {
+    if (stopping_) return absl::CancelledError("the engine is shutting down");
+    if (clock_.NowUs() < request.envelope.deadline_us) return absl::OkStatus();
+    return absl::DeadlineExceededError(StrCat("the search of groups over ", view->points(),
+                                              " points did not end before its deadline"));
+  };
+  std::vector<NeighborGroup> found;
+  RETURN_IF_ERROR(SearchViewGroups(*view, query, request.params, request.group_by, poll, &found));
+  std::vector<std::vector<Neighbor>> neighbors;
+  for (NeighborGroup& group : found) neighbors.push_back(std::move(group.neighbors));
+  ASSIGN_OR_RETURN(std::vector<std::vector<ScoredPoint>> points,
+                   FetchPoints(*parts_.store, request.collection, request.params,
+                               view->spec().metric, neighbors));
+  std::vector<SearchGroup> groups(found.size());
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i].value = std::move(found[i].value);
+    groups[i].points = std::move(points[i]);
+  }
+  return groups;
+}
+
 void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
                             absl::AnyInvocable<void(WriteResult)> then) {
-  const auto items = static_cast<int64_t>(write.upserts.size() + write.deletes.size());
+  // How many a filter means is not known yet.
+  auto items = static_cast<int64_t>(write.upserts.size() + write.deletes.size());
+  for (const PayloadPatch& patch : write.patches) items += std::ssize(patch.ids);
+  items = std::max<int64_t>(items, 1);
   const int executor = Route(active, "write", WorkKind::kWrite, items);
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;

@@ -82,9 +82,17 @@ class Engine::Loop {
   void Cluster(const RequestPtr& active, ClusterRequest request, Done<ClusterResult> done);
   void Upsert(const RequestPtr& active, UpsertRequest request, Done<UpsertResult> done);
   void Delete(const RequestPtr& active, DeleteRequest request, Done<DeleteResult> done);
+  void PatchPayload(const RequestPtr& active, PatchPayloadRequest request,
+                    Done<PatchPayloadResult> done);
+  void SearchGroups(const RequestPtr& active, SearchGroupsRequest request,
+                    Done<SearchGroupsResult> done);
   void Ingest(const RequestPtr& active, IngestMachine machine, Done<IngestResult> done);
   void Create(const RequestPtr& active, CollectionSpec spec, Done<CollectionInfo> done);
   void Drop(const RequestPtr& active, std::string collection, Done<bool> done);
+  void CreateIndex(const RequestPtr& active, std::string collection, PayloadIndex index,
+                   Done<CollectionInfo> done);
+  void DropIndex(const RequestPtr& active, std::string collection, std::string field,
+                 Done<CollectionInfo> done);
   void LoadModel(const RequestPtr& active, LoadModelRequest request, Done<ModelReport> done);
   void UnloadModel(const RequestPtr& active, UnloadModelRequest request, Done<ModelReport> done);
 
@@ -154,6 +162,8 @@ class Engine::Loop {
                  std::vector<std::vector<float>> queries, const SearchParams& params,
                  absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> then);
   void RunWrite(const RequestPtr& active, Write write, absl::AnyInvocable<void(WriteResult)> then);
+  // The groups of a search, with their points' payloads and vectors. On the host lane.
+  absl::StatusOr<std::vector<SearchGroup>> FindGroups(const SearchGroupsRequest& request) const;
   void Change(const RequestPtr& active, absl::AnyInvocable<absl::Status()> change,
               absl::AnyInvocable<void()> then);
   // Generates by all `jobs`, by the same executors. `then` is called as each ends, with its

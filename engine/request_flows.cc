@@ -293,7 +293,7 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
   }
   if (auto* search = std::get_if<AskMachine::Search>(&work)) {
     return RunSearch(active, request.collection, {std::move(search->query)},
-                     SearchParams{.k = search->k},
+                     SearchParams{.k = search->k, .filter = request.filter},
                      [this, flow](std::vector<std::vector<ScoredPoint>> found) {
                        AskRerank(flow, std::move(found.front()));
                      });
@@ -499,6 +499,30 @@ void Engine::Loop::Drop(const RequestPtr& active, std::string collection, Done<b
       });
 }
 
+void Engine::Loop::CreateIndex(const RequestPtr& active, std::string collection, PayloadIndex index,
+                               Done<CollectionInfo> done) {
+  Change(
+      active,
+      [this, collection, index = std::move(index)] {
+        return parts_.store->CreatePayloadIndex(collection, index);
+      },
+      [this, active, collection, done = std::move(done)]() mutable {
+        if (Finish(active)) done(parts_.store->Describe(collection));
+      });
+}
+
+void Engine::Loop::DropIndex(const RequestPtr& active, std::string collection, std::string field,
+                             Done<CollectionInfo> done) {
+  Change(
+      active,
+      [this, collection, field = std::move(field)] {
+        return parts_.store->DropPayloadIndex(collection, field);
+      },
+      [this, active, collection, done = std::move(done)]() mutable {
+        if (Finish(active)) done(parts_.store->Describe(collection));
+      });
+}
+
 // ---- Single-stage requests
 
 void Engine::Loop::Embed(const RequestPtr& active, EmbedRequest request, Done<EmbedResult> done) {
@@ -606,10 +630,31 @@ void Engine::Loop::Delete(const RequestPtr& active, DeleteRequest request,
   RunWrite(active,
            {.collection = std::move(request.collection),
             .upserts = {},
-            .deletes = std::move(request.ids)},
+            .deletes = std::move(request.ids),
+            .filter = std::move(request.filter)},
            [this, active, done = std::move(done)](WriteResult written) mutable {
              if (Finish(active)) done(DeleteResult{.deleted = written.deleted});
            });
+}
+
+void Engine::Loop::PatchPayload(const RequestPtr& active, PatchPayloadRequest request,
+                                Done<PatchPayloadResult> done) {
+  Write write{.collection = std::move(request.collection), .filter = std::move(request.filter)};
+  write.patches.push_back(std::move(request.patch));
+  RunWrite(active, std::move(write),
+           [this, active, done = std::move(done)](WriteResult written) mutable {
+             if (Finish(active)) done(PatchPayloadResult{.points = written.patched});
+           });
+}
+
+void Engine::Loop::SearchGroups(const RequestPtr& active, SearchGroupsRequest request,
+                                Done<SearchGroupsResult> done) {
+  RunHost<std::vector<SearchGroup>>(
+      active, [this, request = std::move(request)] { return FindGroups(request); },
+      [this, active, done = std::move(done)](std::vector<SearchGroup> groups) mutable {
+        SearchGroupsResult result{.groups = std::move(groups), .timings = MakeTimings(*active)};
+        if (Finish(active)) done(std::move(result));
+      });
 }
 
 }  // namespace baton

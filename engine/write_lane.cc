@@ -17,7 +17,11 @@ constexpr TimeUs kHeldWaitUs = 5'000;
 // So long before its deadline a write is refused: the answer still gets there.
 constexpr TimeUs kAnswerUs = 50'000;
 
-size_t PointsOf(const Write& write) { return write.upserts.size() + write.deletes.size(); }
+size_t PointsOf(const Write& write) {
+  size_t points = write.upserts.size() + write.deletes.size();
+  for (const PayloadPatch& patch : write.patches) points += patch.ids.size();
+  return points;
+}
 
 }  // namespace
 

@@ -31,6 +31,12 @@ enum class Rpc : uint8_t {
   kSearchBatch,
   kCount,
   kCluster,
+  kSearchGroups,
+  kScroll,
+  kFacet,
+  kPatchPayload,
+  kCreatePayloadIndex,
+  kDropPayloadIndex,
   kIngest,
   kAsk,
   kDevices,
@@ -42,7 +48,7 @@ enum class Rpc : uint8_t {
   kDeleteSnapshot,
   kVerifySnapshot,
 };
-inline constexpr size_t kRpcCount = 28;
+inline constexpr size_t kRpcCount = 34;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

@@ -261,9 +261,19 @@ absl::StatusOr<Payload> ToPayload(const PayloadMap& proto, std::string_view fiel
       case v1::PayloadValue::kBoolean:
         payload.emplace(key, value.boolean());
         break;
+      case v1::PayloadValue::kTexts: {
+        const auto& texts = value.texts().values();
+        payload.emplace(key, std::vector<std::string>(texts.begin(), texts.end()));
+        break;
+      }
+      case v1::PayloadValue::kIntegers: {
+        const auto& integers = value.integers().values();
+        payload.emplace(key, std::vector<int64_t>(integers.begin(), integers.end()));
+        break;
+      }
       case v1::PayloadValue::KIND_NOT_SET:
-        return absl::InvalidArgumentError(
-            StrCat(field, "[\"", Escaped(key), "\"] must have a text, integer, number or boolean"));
+        return absl::InvalidArgumentError(StrCat(
+            field, "[\"", Escaped(key), "\"] must have a text, integer, number, boolean or list"));
     }
   }
   return payload;
@@ -278,8 +288,14 @@ void ToProto(Payload payload, PayloadMap& proto) {
       added.set_integer(*integer);
     } else if (const auto* number = std::get_if<double>(&value)) {
       added.set_number(*number);
+    } else if (const auto* boolean = std::get_if<bool>(&value)) {
+      added.set_boolean(*boolean);
+    } else if (auto* texts = std::get_if<std::vector<std::string>>(&value)) {
+      for (std::string& each : *texts) added.mutable_texts()->add_values(std::move(each));
+      added.mutable_texts();  // there, even where it is empty
     } else {
-      added.set_boolean(std::get<bool>(value));
+      const auto& integers = std::get<std::vector<int64_t>>(value);
+      added.mutable_integers()->mutable_values()->Add(integers.begin(), integers.end());
     }
   }
 }

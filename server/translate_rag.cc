@@ -6,6 +6,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "server/translate.h"
+#include "server/translate_filter.h"
 #include "server/translate_inference.h"
 
 namespace baton {
@@ -52,6 +53,9 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
                      .retrieval_only = proto.retrieval_only()};
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
   ASSIGN_OR_RETURN(request.constraint, ToConstraint(proto));
+  if (proto.has_filter()) {
+    ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
+  }
   if (proto.has_k()) request.k = proto.k();
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();
   return request;

@@ -1,11 +1,14 @@
 #include "server/translate_vector.h"
 
+#include <charconv>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "server/translate.h"
+#include "server/translate_filter.h"
 
 namespace baton {
 namespace {
@@ -20,7 +23,7 @@ static_assert(v1::INDEX_KIND_HNSW == static_cast<int>(IndexKind::kHnsw) + 1);
 static_assert(v1::INDEX_KIND_IVF_SQ == static_cast<int>(IndexKind::kIvfSq) + 1);
 static_assert(v1::METRIC_L2 == static_cast<int>(Metric::kL2) + 1);
 
-SearchParams ToParams(const v1::SearchParams& proto) {
+absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
   SearchParams params;
   params.k = proto.k();
   params.exact = proto.exact();
@@ -28,7 +31,44 @@ SearchParams ToParams(const v1::SearchParams& proto) {
   if (proto.has_with_payload()) params.with_payload = proto.with_payload();
   params.with_vectors = proto.with_vectors();
   if (proto.has_nprobe()) params.nprobe = proto.nprobe();
+  if (proto.has_filter()) {
+    ASSIGN_OR_RETURN(params.filter, ToFilter(proto.filter()));
+  }
+  if (proto.has_score_threshold()) params.score_threshold = proto.score_threshold();
+  params.offset = proto.offset();
   return params;
+}
+
+// Either ids or a filter.
+template <class Request>
+absl::Status CheckChoice(const Request& proto) {
+  if (!proto.has_filter()) {
+    return CheckCount("ids", proto.ids_size(), {.min = 1, .max = kPointsMax});
+  }
+  if (proto.ids_size() == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError("there are both ids and a filter, allowed is one of them");
+}
+
+// A page's offset is the first id on it, in hexadecimal.
+constexpr std::string_view kOffsetPrefix = "id-";
+
+absl::StatusOr<PointId> ToFirstId(std::string_view offset) {
+  if (offset.empty()) return PointId{0};
+  PointId id = 0;
+  if (offset.substr(0, kOffsetPrefix.size()) == kOffsetPrefix) {
+    const std::string_view digits = offset.substr(kOffsetPrefix.size());
+    const char* const end = digits.data() + digits.size();
+    const auto read = std::from_chars(digits.data(), end, id, 16);
+    if (read.ec == std::errc() && read.ptr == end) return id;
+  }
+  return absl::InvalidArgumentError(
+      StrCat("offset must be the next_offset of another page, but is \"", Escaped(offset), "\""));
+}
+
+void SetPoint(Point point, v1::Point& proto) {
+  proto.set_id(point.id);
+  proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
+  ToProto(std::move(point.payload), *proto.mutable_payload());
 }
 
 void SetScored(ScoredPoint point, v1::ScoredPoint& proto) {
@@ -83,10 +123,14 @@ absl::StatusOr<UpsertRequest> ToUpsert(const v1::UpsertRequest& proto, Envelope 
 
 absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope envelope) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
-  RETURN_IF_ERROR(CheckCount("ids", proto.ids_size(), {.min = 1, .max = kPointsMax}));
-  return DeleteRequest{.envelope = std::move(envelope),
-                       .collection = proto.collection(),
-                       .ids = {proto.ids().begin(), proto.ids().end()}};
+  RETURN_IF_ERROR(CheckChoice(proto));
+  DeleteRequest request{.envelope = std::move(envelope),
+                        .collection = proto.collection(),
+                        .ids = {proto.ids().begin(), proto.ids().end()}};
+  if (proto.has_filter()) {
+    ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
+  }
+  return request;
 }
 
 absl::StatusOr<GetRequest> ToGet(const v1::GetRequest& proto) {
@@ -103,7 +147,7 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRequest& proto, Envelope 
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   SearchRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
   request.queries.emplace_back(proto.vector().begin(), proto.vector().end());
-  request.params = ToParams(proto.params());
+  ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
   return request;
 }
 
@@ -120,7 +164,68 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchBatchRequest& proto, Enve
   for (const v1::SearchBatchQuery& query : proto.queries()) {
     request.queries.emplace_back(query.vector().begin(), query.vector().end());
   }
-  request.params = ToParams(proto.params());
+  ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
+  return request;
+}
+
+absl::StatusOr<SearchGroupsRequest> ToSearchGroups(const v1::SearchGroupsRequest& proto,
+                                                   Envelope envelope) {
+  RETURN_IF_ERROR(CheckCollection(proto.collection()));
+  SearchGroupsRequest request{.envelope = std::move(envelope),
+                              .collection = proto.collection(),
+                              .query = {proto.vector().begin(), proto.vector().end()}};
+  ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
+  request.group_by.field = proto.group_by();
+  if (proto.has_group_size()) request.group_by.group_size = proto.group_size();
+  return request;
+}
+
+absl::StatusOr<CountRequest> ToCount(const v1::CountRequest& proto) {
+  RETURN_IF_ERROR(CheckCollection(proto.collection()));
+  CountRequest request{.collection = proto.collection()};
+  if (proto.has_filter()) {
+    ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
+  }
+  return request;
+}
+
+absl::StatusOr<ScrollRequest> ToScroll(const v1::ScrollRequest& proto) {
+  RETURN_IF_ERROR(CheckCollection(proto.collection()));
+  ScrollRequest request{.collection = proto.collection()};
+  if (proto.has_filter()) {
+    ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
+  }
+  if (proto.has_limit()) request.limit = proto.limit();
+  RETURN_IF_ERROR(CheckCount("limit", request.limit, {.min = 1, .max = kPointsMax}));
+  ASSIGN_OR_RETURN(request.first, ToFirstId(proto.offset()));
+  if (proto.has_with_payload()) request.with_payload = proto.with_payload();
+  request.with_vectors = proto.with_vectors();
+  return request;
+}
+
+absl::StatusOr<FacetRequest> ToFacet(const v1::FacetRequest& proto) {
+  RETURN_IF_ERROR(CheckCollection(proto.collection()));
+  FacetRequest request{.collection = proto.collection(), .field = proto.field()};
+  if (proto.has_filter()) {
+    ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
+  }
+  if (proto.has_limit()) request.limit = proto.limit();
+  RETURN_IF_ERROR(CheckCount("limit", request.limit, {.min = 1, .max = kPointsMax}));
+  return request;
+}
+
+absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto,
+                                            Envelope envelope) {
+  RETURN_IF_ERROR(CheckCollection(proto.collection()));
+  RETURN_IF_ERROR(CheckChoice(proto));
+  PatchPayloadRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.patch.ids = {proto.ids().begin(), proto.ids().end()};
+  request.patch.clear = proto.clear();
+  request.patch.delete_keys = {proto.delete_keys().begin(), proto.delete_keys().end()};
+  ASSIGN_OR_RETURN(request.patch.set, ToPayload(proto.set(), "set"));
+  if (proto.has_filter()) {
+    ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
+  }
   return request;
 }
 
@@ -138,6 +243,11 @@ void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
   proto.set_points_unindexed(info.points_unindexed);
   proto.set_segments(info.segments);
   proto.set_embedder(info.embedder);
+  for (const PayloadIndex& index : info.payload_indexes) {
+    v1::PayloadIndex& added = *proto.add_payload_indexes();
+    added.set_field(index.field);
+    added.set_kind(ToProto(index.kind));
+  }
 }
 
 void ToProto(const UpsertResult& result, v1::UpsertResponse& proto) {
@@ -150,12 +260,7 @@ void ToProto(const DeleteResult& result, v1::DeleteResponse& proto) {
 }
 
 void ToProto(std::vector<Point> points, v1::GetResponse& proto) {
-  for (Point& point : points) {
-    v1::Point& added = *proto.add_points();
-    added.set_id(point.id);
-    added.mutable_vector()->Add(point.vector.begin(), point.vector.end());
-    ToProto(std::move(point.payload), *added.mutable_payload());
-  }
+  for (Point& point : points) SetPoint(std::move(point), *proto.add_points());
 }
 
 void ToProto(SearchResult result, v1::SearchResponse& proto) {
@@ -173,6 +278,32 @@ void ToProto(SearchResult result, v1::SearchBatchResponse& proto) {
     for (ScoredPoint& point : points) SetScored(std::move(point), *added.add_points());
   }
   ToProto(result.timings, *proto.mutable_timings());
+}
+
+void ToProto(SearchGroupsResult result, v1::SearchGroupsResponse& proto) {
+  for (SearchGroup& group : result.groups) {
+    v1::SearchGroup& added = *proto.add_groups();
+    ToProto(group.value, *added.mutable_value());
+    for (ScoredPoint& point : group.points) SetScored(std::move(point), *added.add_points());
+  }
+  ToProto(result.timings, *proto.mutable_timings());
+}
+
+void ToProto(ScrollResult result, v1::ScrollResponse& proto) {
+  for (Point& point : result.points) SetPoint(std::move(point), *proto.add_points());
+  if (!result.next.has_value()) return;
+  char digits[16];
+  const auto written = std::to_chars(digits, digits + sizeof(digits), *result.next, 16);
+  proto.set_next_offset(
+      StrCat(kOffsetPrefix, std::string_view(digits, static_cast<size_t>(written.ptr - digits))));
+}
+
+void ToProto(const std::vector<FacetHit>& hits, v1::FacetResponse& proto) {
+  for (const FacetHit& hit : hits) {
+    v1::FacetHit& added = *proto.add_hits();
+    ToProto(hit.value, *added.mutable_value());
+    added.set_points(hit.points);
+  }
 }
 
 }  // namespace baton

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "baton/v1/vector.pb.h"
 #include "engine/base/clock.h"
@@ -15,6 +17,13 @@ absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope 
 absl::StatusOr<GetRequest> ToGet(const v1::GetRequest& proto);
 absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRequest& proto, Envelope envelope);
 absl::StatusOr<SearchRequest> ToSearch(const v1::SearchBatchRequest& proto, Envelope envelope);
+absl::StatusOr<SearchGroupsRequest> ToSearchGroups(const v1::SearchGroupsRequest& proto,
+                                                   Envelope envelope);
+absl::StatusOr<CountRequest> ToCount(const v1::CountRequest& proto);
+absl::StatusOr<ScrollRequest> ToScroll(const v1::ScrollRequest& proto);
+absl::StatusOr<FacetRequest> ToFacet(const v1::FacetRequest& proto);
+absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto,
+                                            Envelope envelope);
 
 void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto);
 void ToProto(const UpsertResult& result, v1::UpsertResponse& proto);
@@ -23,5 +32,8 @@ void ToProto(std::vector<Point> points, v1::GetResponse& proto);
 // `result` holds one query's points.
 void ToProto(SearchResult result, v1::SearchResponse& proto);
 void ToProto(SearchResult result, v1::SearchBatchResponse& proto);
+void ToProto(SearchGroupsResult result, v1::SearchGroupsResponse& proto);
+void ToProto(ScrollResult result, v1::ScrollResponse& proto);
+void ToProto(const std::vector<FacetHit>& hits, v1::FacetResponse& proto);
 
 }  // namespace baton

@@ -5,6 +5,7 @@
 
 #include "engine/base/status_macros.h"
 #include "server/translate_cluster.h"
+#include "server/translate_filter.h"
 #include "server/translate_vector.h"
 #include "server/upsert_stream.h"
 
@@ -134,12 +135,103 @@ grpc::ServerUnaryReactor* VectorService::Count(grpc::CallbackServerContext* cont
                                                const v1::CountRequest* request,
                                                v1::CountResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kCount, context);
-  return call->Answered([&]() -> absl::Status {
+  if (!request->has_filter()) {  // is in memory
+    return call->Answered([&]() -> absl::Status {
+      RETURN_IF_ERROR(CheckCollection(request->collection()));
+      ASSIGN_OR_RETURN(const CollectionInfo info,
+                       parts_.engine.DescribeCollection(request->collection()));
+      response->set_points(info.points);
+      return absl::OkStatus();
+    }());
+  }
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(CountRequest count, ToCount(*request));
+    return parts_.engine.Submit(
+        std::move(count), call->DeadlineUs(),
+        call->Then<int64_t>([response](int64_t points) { response->set_points(points); }));
+  }());
+}
+
+grpc::ServerUnaryReactor* VectorService::SearchGroups(grpc::CallbackServerContext* context,
+                                                      const v1::SearchGroupsRequest* request,
+                                                      v1::SearchGroupsResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kSearchGroups, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
+    ASSIGN_OR_RETURN(SearchGroupsRequest search, ToSearchGroups(*request, std::move(envelope)));
+    return parts_.engine.Submit(
+        std::move(search), call->Then<SearchGroupsResult>([response](SearchGroupsResult result) {
+          ToProto(std::move(result), *response);
+        }));
+  }());
+}
+
+grpc::ServerUnaryReactor* VectorService::Scroll(grpc::CallbackServerContext* context,
+                                                const v1::ScrollRequest* request,
+                                                v1::ScrollResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kScroll, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(ScrollRequest scroll, ToScroll(*request));
+    return parts_.engine.Submit(std::move(scroll), call->DeadlineUs(),
+                                call->Then<ScrollResult>([response](ScrollResult result) {
+                                  ToProto(std::move(result), *response);
+                                }));
+  }());
+}
+
+grpc::ServerUnaryReactor* VectorService::Facet(grpc::CallbackServerContext* context,
+                                               const v1::FacetRequest* request,
+                                               v1::FacetResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kFacet, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(FacetRequest facet, ToFacet(*request));
+    return parts_.engine.Submit(
+        std::move(facet), call->DeadlineUs(),
+        call->Then<std::vector<FacetHit>>(
+            [response](const std::vector<FacetHit>& hits) { ToProto(hits, *response); }));
+  }());
+}
+
+grpc::ServerUnaryReactor* VectorService::PatchPayload(grpc::CallbackServerContext* context,
+                                                      const v1::PatchPayloadRequest* request,
+                                                      v1::PatchPayloadResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kPatchPayload, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
+    ASSIGN_OR_RETURN(PatchPayloadRequest patch, ToPatch(*request, std::move(envelope)));
+    return parts_.engine.Submit(std::move(patch), call->Then<PatchPayloadResult>(
+                                                      [response](const PatchPayloadResult& result) {
+                                                        response->set_points(result.points);
+                                                      }));
+  }());
+}
+
+grpc::ServerUnaryReactor* VectorService::CreatePayloadIndex(
+    grpc::CallbackServerContext* context, const v1::CreatePayloadIndexRequest* request,
+    v1::CreatePayloadIndexResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kCreatePayloadIndex, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     RETURN_IF_ERROR(CheckCollection(request->collection()));
-    ASSIGN_OR_RETURN(const CollectionInfo info,
-                     parts_.engine.DescribeCollection(request->collection()));
-    response->set_points(info.points);
-    return absl::OkStatus();
+    ASSIGN_OR_RETURN(const PayloadIndexKind kind, ToKind(request->kind()));
+    return parts_.engine.SubmitCreateIndex(
+        request->collection(), {.field = request->field(), .kind = kind},
+        call->Then<CollectionInfo>([response](const CollectionInfo& info) {
+          ToProto(info, *response->mutable_collection());
+        }));
+  }());
+}
+
+grpc::ServerUnaryReactor* VectorService::DropPayloadIndex(
+    grpc::CallbackServerContext* context, const v1::DropPayloadIndexRequest* request,
+    v1::DropPayloadIndexResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kDropPayloadIndex, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    RETURN_IF_ERROR(CheckCollection(request->collection()));
+    return parts_.engine.SubmitDropIndex(
+        request->collection(), request->field(),
+        call->Then<CollectionInfo>([response](const CollectionInfo& info) {
+          ToProto(info, *response->mutable_collection());
+        }));
   }());
 }
 

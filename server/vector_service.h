@@ -5,6 +5,12 @@
 
 namespace baton {
 
+using VectorQueryMethods = v1::VectorService::WithCallbackMethod_SearchGroups<
+    v1::VectorService::WithCallbackMethod_Scroll<v1::VectorService::WithCallbackMethod_Facet<
+        v1::VectorService::WithCallbackMethod_PatchPayload<
+            v1::VectorService::WithCallbackMethod_CreatePayloadIndex<
+                v1::VectorService::WithCallbackMethod_DropPayloadIndex<
+                    v1::VectorService::Service>>>>>>;
 // All methods through the callback API; UpsertStream gets its messages as bytes, see there.
 using VectorCallbackService = v1::VectorService::WithCallbackMethod_CreateCollection<
     v1::VectorService::WithCallbackMethod_DropCollection<
@@ -18,7 +24,7 @@ using VectorCallbackService = v1::VectorService::WithCallbackMethod_CreateCollec
                                     v1::VectorService::WithCallbackMethod_SearchBatch<
                                         v1::VectorService::WithCallbackMethod_Count<
                                             v1::VectorService::WithCallbackMethod_Cluster<
-                                                v1::VectorService::Service>>>>>>>>>>>>;
+                                                VectorQueryMethods>>>>>>>>>>>>;
 
 // baton.v1.VectorService. Thread safe; no method blocks.
 class VectorService final : public VectorCallbackService {
@@ -59,6 +65,24 @@ class VectorService final : public VectorCallbackService {
   grpc::ServerUnaryReactor* Cluster(grpc::CallbackServerContext* context,
                                     const v1::ClusterRequest* request,
                                     v1::ClusterResponse* response) override;
+  grpc::ServerUnaryReactor* SearchGroups(grpc::CallbackServerContext* context,
+                                         const v1::SearchGroupsRequest* request,
+                                         v1::SearchGroupsResponse* response) override;
+  grpc::ServerUnaryReactor* Scroll(grpc::CallbackServerContext* context,
+                                   const v1::ScrollRequest* request,
+                                   v1::ScrollResponse* response) override;
+  grpc::ServerUnaryReactor* Facet(grpc::CallbackServerContext* context,
+                                  const v1::FacetRequest* request,
+                                  v1::FacetResponse* response) override;
+  grpc::ServerUnaryReactor* PatchPayload(grpc::CallbackServerContext* context,
+                                         const v1::PatchPayloadRequest* request,
+                                         v1::PatchPayloadResponse* response) override;
+  grpc::ServerUnaryReactor* CreatePayloadIndex(grpc::CallbackServerContext* context,
+                                               const v1::CreatePayloadIndexRequest* request,
+                                               v1::CreatePayloadIndexResponse* response) override;
+  grpc::ServerUnaryReactor* DropPayloadIndex(grpc::CallbackServerContext* context,
+                                             const v1::DropPayloadIndexRequest* request,
+                                             v1::DropPayloadIndexResponse* response) override;
 
  private:
   const RpcParts parts_;

@@ -42,6 +42,7 @@ struct AskRequest {
   std::optional<int32_t> max_tokens;
   TextConstraint constraint = {};  // of the answer
   bool retrieval_only = false;
+  FilterPtr filter = nullptr;  // of the passages
 };
 
 // A stored piece of a document.

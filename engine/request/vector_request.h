@@ -2,18 +2,21 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "engine/base/ids.h"
+#include "engine/request/filter.h"
 #include "engine/request/hints.h"
 #include "engine/request/route.h"
 
 namespace baton {
 
-using PayloadValue = std::variant<std::string, int64_t, double, bool>;
+using PayloadValue = std::variant<std::string, int64_t, double, bool, std::vector<std::string>,
+                                  std::vector<int64_t>>;
 using Payload = std::map<std::string, PayloadValue>;
 
 struct Point {
@@ -44,8 +47,12 @@ struct CollectionInfo {
   int64_t points = 0;
   int64_t points_unindexed = 0;
   int32_t segments = 0;
-  std::string embedder;  // empty: points came by Upsert alone
+  std::string embedder;                            // empty: points came by Upsert alone
+  std::vector<PayloadIndex> payload_indexes = {};  // by field
 };
+
+// Of a client that names no points: those that match. Null: it names them.
+using FilterPtr = std::shared_ptr<const Filter>;
 
 struct UpsertRequest {
   Envelope envelope;
@@ -61,9 +68,27 @@ struct DeleteRequest {
   Envelope envelope;
   std::string collection;
   std::vector<PointId> ids;
+  FilterPtr filter = nullptr;  // instead of ids
 };
 struct DeleteResult {
   int64_t deleted = 0;
+};
+
+// Changes of payloads, in this order.
+struct PayloadPatch {
+  std::vector<PointId> ids;  // those that do not exist are ignored
+  bool clear = false;        // delete all keys
+  std::vector<std::string> delete_keys = {};
+  Payload set = {};
+};
+struct PatchPayloadRequest {
+  Envelope envelope;
+  std::string collection;
+  PayloadPatch patch;
+  FilterPtr filter = nullptr;  // instead of patch.ids
+};
+struct PatchPayloadResult {
+  int64_t points = 0;
 };
 
 struct GetRequest {
@@ -81,6 +106,9 @@ struct SearchParams {
   bool with_vectors = false;
   // Lists of an inverted file to look at, 1 to 65,536; absent: by how many there are.
   std::optional<int32_t> nprobe = {};
+  FilterPtr filter = nullptr;                 // null: all points
+  std::optional<float> score_threshold = {};  // only this score or a better one
+  int32_t offset = 0;                         // of the nearest, so many are left out
 };
 
 struct SearchRequest {
@@ -99,6 +127,57 @@ struct ScoredPoint {
 struct SearchResult {
   std::vector<std::vector<ScoredPoint>> results;  // one per query, nearest first
   Timings timings;
+};
+
+// Of the k nearest values of a field, the nearest points.
+struct GroupBy {
+  std::string field;
+  int32_t group_size = 1;  // 1 to 100
+};
+struct SearchGroupsRequest {
+  Envelope envelope;
+  std::string collection;
+  std::vector<float> query;
+  SearchParams params;  // k: groups
+  GroupBy group_by;
+};
+struct SearchGroup {
+  FilterValue value;
+  std::vector<ScoredPoint> points;
+};
+struct SearchGroupsResult {
+  std::vector<SearchGroup> groups;  // by their nearest point
+  Timings timings;
+};
+
+struct CountRequest {
+  std::string collection;
+  FilterPtr filter = nullptr;
+};
+
+struct ScrollRequest {
+  std::string collection;
+  FilterPtr filter = nullptr;
+  int32_t limit = 100;  // 1 to 10,000
+  PointId first = 0;    // no id below it
+  bool with_payload = true;
+  bool with_vectors = false;
+};
+struct ScrollResult {
+  std::vector<Point> points;
+  std::optional<PointId> next;  // `first` of the next page; nothing after the last
+};
+
+struct FacetRequest {
+  std::string collection;
+  std::string field;
+  FilterPtr filter = nullptr;
+  int32_t limit = 10;  // 1 to 10,000
+};
+struct FacetHit {
+  FilterValue value;
+  int64_t points = 0;
+  friend bool operator==(const FacetHit&, const FacetHit&) = default;
 };
 
 }  // namespace baton

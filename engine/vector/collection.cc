@@ -48,6 +48,7 @@ CollectionInfo Collection::Info() const {
                       .points_unindexed = view->points(),
                       .segments = static_cast<int32_t>(view->segments().size()),
                       .embedder = stored_.embedder};
+  if (view->indexes() != nullptr) info.payload_indexes = *view->indexes();
   for (const CollectionView::SegmentPart& part : view->segments()) {
     info.points_unindexed -= part.live;
   }
@@ -88,7 +89,7 @@ void Collection::RecoverRow(PointId id, WriteSequence sequence, const float* vec
       return;
     }
   }
-  AppendLocked(id, sequence, vector);
+  AppendLocked(id, sequence, vector, nullptr);
 }
 
 ManifestChange Collection::WholeManifest(std::vector<PendingWrite>* pending) const {
@@ -136,8 +137,11 @@ void Collection::ApplyLocked(const PlacedWrite& placed) {
   }
   for (const Point& point : placed.write->upserts) {
     DeleteLocked(point.id, placed.sequence);
-    AppendLocked(point.id, placed.sequence, point.vector.data());
+    AppendLocked(point.id, placed.sequence, point.vector.data(), &point.payload);
     ++placed.result->upserted;
+  }
+  for (const PatchedPayload& patched : placed.patched) {
+    if (PatchLocked(patched.id, placed.sequence, patched.payload)) ++placed.result->patched;
   }
 }
 
@@ -302,6 +306,7 @@ ManifestChange Collection::PrepareFinish(const SealJob& job,
 }
 
 bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment) {
+  std::shared_ptr<PayloadSidecar> sidecar = IndexJob(job, segment.get());
   const std::lock_guard lock(mutex_);
   const ActiveJob active = EndJobLocked(job);
   if (dropped_) return false;
@@ -313,6 +318,7 @@ bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment)
     return std::any_of(job.buffers.begin(), job.buffers.end(),
                        [&buffer](const auto& part) { return part.buffer == buffer; });
   });
+  InstallSidecarLocked(job, segment.get(), std::move(sidecar));
   if (segment != nullptr) {
     for (const auto& [id, sequence] : active.died) segment->Delete(id, sequence);
     int64_t live = 0;
@@ -363,11 +369,15 @@ bool Collection::DeleteLocked(PointId id, WriteSequence sequence) {
   return true;
 }
 
-void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* vector) {
+void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* vector,
+                              const Payload* payload) {
   if (spec().metric == Metric::kCosine) {
     scaled_.assign(vector, vector + spec().dimension);
     Normalize(scaled_.data(), spec().dimension);
     vector = scaled_.data();
+  }
+  if (payload != nullptr) {
+    IndexRowLocked(*buffers_.back(), buffers_.back()->rows(), sequence, *payload);
   }
   buffers_.back()->Append(id, vector, sequence);
   buffer_of_.emplace(id, buffers_.back().get());
@@ -381,16 +391,22 @@ void Collection::PublishLocked(WriteSequence sequence) {
   sequence_ = sequence;
   std::vector<CollectionView::BufferPart> buffers;
   for (const auto& buffer : buffers_) {
-    if (buffer->live() > 0) buffers.push_back({.buffer = buffer, .rows = buffer->rows()});
+    if (buffer->live() == 0) continue;
+    buffers.push_back(
+        {.buffer = buffer, .rows = buffer->rows(), .payloads = SidecarLocked(buffer.get())});
   }
   std::vector<CollectionView::SegmentPart> segments;
   int64_t unindexed = points_;
   for (const SegmentState& state : segments_) {
-    if (state.live > 0) segments.push_back({.segment = state.segment, .live = state.live});
+    if (state.live > 0) {
+      segments.push_back({.segment = state.segment,
+                          .live = state.live,
+                          .payloads = SidecarLocked(state.segment.get())});
+    }
     unindexed -= state.live;
   }
   auto view = std::make_shared<const CollectionView>(spec(), sequence, points_, std::move(buffers),
-                                                     std::move(segments));
+                                                     std::move(segments), indexes_);
   points_gauge_->Set(static_cast<double>(points_));
   unindexed_gauge_->Set(static_cast<double>(unindexed));
   unindexed_.store(unindexed, std::memory_order_relaxed);

@@ -11,10 +11,13 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "engine/base/metrics.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
 #include "engine/vector/growing_buffer.h"
+#include "engine/vector/payload_sidecar.h"
 #include "engine/vector/point_db.h"
 #include "engine/vector/segment.h"
 #include "engine/vector/vector_options.h"
@@ -77,6 +80,12 @@ class Collection {
   // and has each id once. Fills the counts of their results. True where there is something
   // to seal or merge now.
   bool Apply(std::span<const PlacedWrite> writes);
+  // The payload indexes from now on; null: none. Fills them from `source`, which hands out the
+  // stored payload of every live point, and publishes a view that has them. Blocks writing, not
+  // searching.
+  using PayloadVisitor = absl::FunctionRef<absl::Status(PointId id, const Payload& payload)>;
+  using PayloadSource = absl::FunctionRef<absl::Status(PayloadVisitor visit)>;
+  absl::Status Reindex(std::shared_ptr<const PayloadIndexes> indexes, PayloadSource source);
   // No job is taken or finished from now on. Views stay valid.
   void Drop();
 
@@ -112,7 +121,8 @@ class Collection {
   void ApplyLocked(const PlacedWrite& placed);
   bool ContainsLocked(PointId id) const;
   bool DeleteLocked(PointId id, WriteSequence sequence);
-  void AppendLocked(PointId id, WriteSequence sequence, const float* vector);
+  void AppendLocked(PointId id, WriteSequence sequence, const float* vector,
+                    const Payload* payload);
   void PublishLocked(WriteSequence sequence);
   bool HasJobLocked() const;
   bool NeedsVacuum(const SegmentState& state) const;
@@ -121,6 +131,35 @@ class Collection {
   bool IsInJobLocked(const GrowingBuffer& buffer) const;
   // What is left of the job's marks; it is over.
   ActiveJob EndJobLocked(const SealJob& job);
+
+  // ---- Payload indexes: collection_payloads.cc
+
+  // Of the row where the point is live.
+  struct Place {
+    const void* part = nullptr;  // a GrowingBuffer or Segment
+    int64_t row = 0;
+  };
+  std::optional<Place> FindLocked(PointId id) const;
+  std::shared_ptr<const PayloadSidecar> SidecarLocked(const void* part) const;
+  // A row that was just appended.
+  void IndexRowLocked(const GrowingBuffer& buffer, int64_t row, WriteSequence sequence,
+                      const Payload& payload);
+  // False where there is no such point.
+  bool PatchLocked(PointId id, WriteSequence sequence, const Payload& payload);
+  // Makes columns of what a part has in records, where those are too many.
+  void FoldLocked(const void* part);
+  // The sidecar of a job's new segment, as of now; patches of its rows are kept from here on, until
+  // InstallSidecarLocked. Takes the lock for a moment. Null without payload indexes.
+  struct JobSidecars {
+    std::shared_ptr<const PayloadIndexes> indexes;
+    WriteSequence sequence = 0;
+    std::vector<std::shared_ptr<const PayloadSidecar>> sidecars;  // buffers, then segments
+  };
+  JobSidecars SidecarsOfLocked(const SealJob& job) const;
+  std::shared_ptr<PayloadSidecar> IndexJob(const SealJob& job, const Segment* segment);
+  // Puts it in the place of the job's parts.
+  void InstallSidecarLocked(const SealJob& job, const Segment* segment,
+                            std::shared_ptr<PayloadSidecar> sidecar);
 
   const StoredCollection stored_;
   const VectorOptions options_;
@@ -137,7 +176,17 @@ class Collection {
   std::vector<ActiveJob> jobs_;  // those that are out
   bool resting_ = false;         // a job failed; the next write tries again
   bool dropped_ = false;
-  std::vector<float> scaled_;  // scratch of AppendLocked
+  std::vector<float> scaled_;                      // scratch of AppendLocked
+  std::shared_ptr<const PayloadIndexes> indexes_;  // null: none; then there are no sidecars
+  absl::flat_hash_map<const void*, std::shared_ptr<PayloadSidecar>> sidecars_;  // by part
+  // While a job is indexed, one at a time: what was patched since.
+  struct LoggedPatch {
+    PointId id = 0;
+    WriteSequence sequence = 0;
+    IndexedRow values;
+  };
+  bool log_patches_ = false;
+  std::vector<LoggedPatch> patched_;
   prometheus::Gauge* points_gauge_ = nullptr;
   prometheus::Gauge* unindexed_gauge_ = nullptr;
 

@@ -15,6 +15,7 @@
 namespace baton {
 
 class GrowingBuffer;
+class PayloadSidecar;
 class Segment;
 
 // A candidate. Distance is smaller for nearer points whatever the metric: cosine and dot hold the
@@ -60,20 +61,24 @@ class CollectionView {
  public:
   struct BufferPart {
     std::shared_ptr<const GrowingBuffer> buffer;
-    int64_t rows = 0;  // those the view includes
+    int64_t rows = 0;                                          // those the view includes
+    std::shared_ptr<const PayloadSidecar> payloads = nullptr;  // null without payload indexes
   };
   struct SegmentPart {
     std::shared_ptr<const Segment> segment;
     int64_t live = 0;  // rows of it that are live in the view
+    std::shared_ptr<const PayloadSidecar> payloads = nullptr;
   };
 
   CollectionView(CollectionSpec spec, WriteSequence sequence, int64_t points,
-                 std::vector<BufferPart> buffers, std::vector<SegmentPart> segments)
+                 std::vector<BufferPart> buffers, std::vector<SegmentPart> segments,
+                 std::shared_ptr<const PayloadIndexes> indexes = nullptr)
       : spec_(std::move(spec)),
         sequence_(sequence),
         points_(points),
         buffers_(std::move(buffers)),
-        segments_(std::move(segments)) {}
+        segments_(std::move(segments)),
+        indexes_(std::move(indexes)) {}
 
   const CollectionSpec& spec() const { return spec_; }
   // The last write the view includes.
@@ -83,6 +88,8 @@ class CollectionView {
   // Rows without a graph, searched exactly.
   std::span<const BufferPart> buffers() const { return buffers_; }
   std::span<const SegmentPart> segments() const { return segments_; }
+  // Of the payloads; null: there are none.
+  const std::shared_ptr<const PayloadIndexes>& indexes() const { return indexes_; }
 
  private:
   const CollectionSpec spec_;
@@ -90,6 +97,7 @@ class CollectionView {
   const int64_t points_;
   const std::vector<BufferPart> buffers_;
   const std::vector<SegmentPart> segments_;
+  const std::shared_ptr<const PayloadIndexes> indexes_;
 };
 
 // Checks a query against the collection (length, every value finite and not too large, not zero

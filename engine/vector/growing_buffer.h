@@ -30,6 +30,11 @@ class GrowingBuffer {
   WriteSequence first_sequence() const { return first_sequence_; }
   int64_t live() const { return static_cast<int64_t>(live_rows_.size()); }
   bool Contains(PointId id) const { return live_rows_.contains(id); }
+  // The live row of `id`.
+  std::optional<int64_t> Find(PointId id) const {
+    const auto found = live_rows_.find(id);
+    return found == live_rows_.end() ? std::nullopt : std::optional(found->second);
+  }
   // Not when full or when `id` is live here. `vector`: [dimension].
   void Append(PointId id, const float* vector, WriteSequence sequence);
   // False where no live row has this id.

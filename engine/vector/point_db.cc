@@ -410,6 +410,69 @@ absl::Status PointDb::ForEachVector(const StoredCollection& collection, RowVisit
   return ToStatus(it->status(), "cannot read the points");
 }
 
+absl::Status PointDb::ForEachPayload(
+    uint32_t collection_id,
+    absl::FunctionRef<absl::Status(PointId id, const Payload& payload)> visit) const {
+  const std::string prefix = CollectionKey('P', collection_id);
+  rocksdb::ReadOptions read;
+  read.fill_cache = false;
+  read.readahead_size = 4 << 20;
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+    std::string_view key = it->key().ToStringView();
+    key.remove_prefix(prefix.size());
+    ByteReader reader(key);
+    const std::optional<uint64_t> id = reader.Take<uint64_t>();
+    if (!id.has_value() || !reader.at_end()) return absl::DataLossError("a point's key is damaged");
+    const PointId point_id = __builtin_bswap64(*id);
+    const absl::StatusOr<Payload> payload = DecodePayload(it->value().ToStringView());
+    if (!payload.ok()) return DamagedPoint(point_id, "payload");
+    RETURN_IF_ERROR(visit(point_id, *payload));
+  }
+  return ToStatus(it->status(), "cannot read the payloads");
+}
+
+absl::StatusOr<std::optional<Payload>> PointDb::GetPayload(uint32_t collection_id,
+                                                           PointId id) const {
+  std::string value;
+  const rocksdb::Status status = db_->Get({}, PointKey('P', collection_id, id), &value);
+  if (status.IsNotFound()) return std::optional<Payload>();
+  RETURN_IF_ERROR(ToStatus(status, "cannot read a payload"));
+  absl::StatusOr<Payload> payload = DecodePayload(value);
+  if (!payload.ok()) return DamagedPoint(id, "payload");
+  return std::optional<Payload>(*std::move(payload));
+}
+
+absl::StatusOr<PayloadIndexes> PointDb::Indexes(uint32_t collection_id) const {
+  std::string value;
+  const rocksdb::Status status = db_->Get({}, CollectionKey('I', collection_id), &value);
+  if (status.IsNotFound()) return PayloadIndexes();
+  RETURN_IF_ERROR(ToStatus(status, "cannot read the payload indexes"));
+  PayloadIndexes indexes;
+  for (ByteReader reader(value); !reader.at_end();) {
+    const std::optional<uint8_t> kind = reader.Take<uint8_t>();
+    std::optional<std::string> field = reader.TakeText();
+    if (!kind.has_value() || *kind > static_cast<uint8_t>(PayloadIndexKind::kText) ||
+        !field.has_value()) {
+      return absl::DataLossError("the record of a collection's payload indexes is damaged");
+    }
+    indexes.push_back({.field = *std::move(field), .kind = static_cast<PayloadIndexKind>(*kind)});
+  }
+  return indexes;
+}
+
+absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes) {
+  std::string value;
+  for (const PayloadIndex& index : indexes) {
+    AppendNumber(value, static_cast<uint8_t>(index.kind));
+    AppendText(value, index.field);
+  }
+  rocksdb::WriteBatch batch;
+  batch.Put(CollectionKey('I', collection_id), value);
+  RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
+  return Apply(batch);
+}
+
 absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, int32_t dimension,
                                                 std::span<const PointId> ids, bool with_vectors,
                                                 bool with_payload) const {
@@ -465,6 +528,7 @@ absl::StatusOr<uint32_t> PointDb::CreateCollection(const CollectionSpec& spec,
 absl::Status PointDb::DropCollection(uint32_t collection_id) {
   rocksdb::WriteBatch batch;
   batch.Delete(CollectionKey('C', collection_id));
+  batch.Delete(CollectionKey('I', collection_id));
   for (const char kind : kCollectionKinds) {
     batch.DeleteRange(CollectionKey(kind, collection_id), CollectionKey(kind, collection_id + 1));
   }
@@ -487,6 +551,10 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
     }
     for (const Point& point : placed.write->upserts) {
       batch.Put(PointKey('P', placed.collection_id, point.id), EncodePayload(point.payload));
+      grows = true;
+    }
+    for (const PatchedPayload& patched : placed.patched) {
+      batch.Put(PointKey('P', placed.collection_id, patched.id), EncodePayload(patched.payload));
       grows = true;
     }
     if (!options_.graph_files) continue;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -38,12 +39,19 @@ struct StoredCollection {
   std::string embedder;
 };
 
+// What a point's payload becomes.
+struct PatchedPayload {
+  PointId id = 0;
+  Payload payload;
+};
+
 // A write with the place and number it gets. Points at the caller's.
 struct PlacedWrite {
   uint32_t collection_id = 0;
   WriteSequence sequence = 0;
   const Write* write = nullptr;
   WriteResult* result = nullptr;
+  std::vector<PatchedPayload> patched = {};  // what the write's patches come to, each id once
 };
 
 // A segment as the manifest has it: with it, the segment's file is part of the truth.
@@ -76,6 +84,7 @@ struct PendingWrite {
 //   R                        something, for HaveSomethingToFlush
 //   F                        there while G and U do not tell all: points are to be looked through
 //   C collection_id          StoredCollection
+//   I collection_id          payload indexes; none where there is no such record
 //   V collection_id point_id u64 sequence, then the vector as the client sent it
 //   P collection_id point_id payload; there for every point
 //   G collection_id number   the manifest: a segment, without its dead rows
@@ -118,6 +127,14 @@ class PointDb {
   // The vectors of these points, as stored; visited in the order asked, missing ones left out.
   absl::Status ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
                            RowVisitor visit) const;
+  // By ascending id.
+  absl::Status ForEachPayload(
+      uint32_t collection_id,
+      absl::FunctionRef<absl::Status(PointId id, const Payload& payload)> visit) const;
+  // Empty where the collection has none.
+  absl::StatusOr<PayloadIndexes> Indexes(uint32_t collection_id) const;
+  // Nothing where there is no such point.
+  absl::StatusOr<std::optional<Payload>> GetPayload(uint32_t collection_id, PointId id) const;
   // As VectorStore::Get.
   absl::StatusOr<std::vector<Point>> Get(uint32_t collection_id, int32_t dimension,
                                          std::span<const PointId> ids, bool with_vectors,
@@ -128,6 +145,7 @@ class PointDb {
   absl::StatusOr<uint32_t> CreateCollection(const CollectionSpec& spec,
                                             const std::string& embedder);
   absl::Status DropCollection(uint32_t collection_id);
+  absl::Status SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes);
   // All writes in one batch. Numbers them from last_sequence() + 1.
   absl::Status Commit(std::span<PlacedWrite> writes);
   // Durable on return, all or nothing, and with it every write before. NOT_FOUND where the

@@ -167,17 +167,14 @@ void SealedGraph::ForEachRow(absl::FunctionRef<void(uint32_t node, int64_t row)>
 
 // ---- Searching
 
-template <class Scorer, class Pool>
-std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
-                                               Scratch& scratch) const {
+template <class Scorer>
+Candidate SealedGraph::Descend(const Scorer& scorer, Scratch& scratch) const {
   const Header& h = header();
   uint32_t* const nodes = scratch.nodes.data();
   float* const keys = scratch.keys.data();
   const auto score = [&](size_t count) {
     scorer.Score({nodes, count}, keys, scratch.products.data(), scratch.squares.data());
   };
-
-  // Down the upper levels, always to the nearest.
   uint32_t at = 0;
   nodes[0] = at;
   score(1);
@@ -204,7 +201,19 @@ std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
       }
     }
   }
+  return {.key = at_key, .node = at};
+}
 
+template <class Scorer, class Pool>
+std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
+                                               Scratch& scratch) const {
+  const Header& h = header();
+  uint32_t* const nodes = scratch.nodes.data();
+  float* const keys = scratch.keys.data();
+  const auto score = [&](size_t count) {
+    scorer.Score({nodes, count}, keys, scratch.products.data(), scratch.squares.data());
+  };
+  const auto [at_key, at] = Descend(scorer, scratch);
   const int64_t degree = 2 * int64_t{h.m};
   const auto* const all_links = Array<uint32_t>(layout_.links);
   scratch.visited.assign((h.nodes + 63) / 64, 0);
@@ -228,14 +237,98 @@ std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
   return pool.Finish();
 }
 
+bool SealedGraph::HasLiveRow(uint32_t node, LiveRow live) const {
+  const uint32_t row = Array<uint32_t>(layout_.rows)[node];
+  if (live(row & ~kHasCopies)) return true;
+  if ((row & kHasCopies) == 0) return false;
+  const std::span copies(Array<std::pair<uint32_t, uint32_t>>(layout_.copies), header().copies);
+  for (auto copy = std::lower_bound(copies.begin(), copies.end(), std::pair(node, 0u));
+       copy != copies.end() && copy->first == node; ++copy) {
+    if (live(copy->second)) return true;
+  }
+  return false;
+}
+
+template <class Scorer, class Pool>
+std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Pool& pool,
+                                                       LiveRow live,
+                                                       std::span<const uint32_t> seeds,
+                                                       Scratch& scratch) const {
+  const Header& h = header();
+  const size_t degree = 2 * size_t{h.m};
+  const auto* const all_links = Array<uint32_t>(layout_.links);
+  const auto* const rows = Array<uint32_t>(layout_.rows);
+  const uint32_t at = Descend(scorer, scratch).node;
+  uint32_t* const nodes = scratch.nodes.data();
+  float* const keys = scratch.keys.data();
+  scratch.visited.assign((h.nodes + 63) / 64, 0);
+  size_t count = 0;
+  const auto take = [&](uint32_t node) {
+    nodes[count++] = node;
+    scorer.Want(node);
+  };
+  // Of the nodes that were not visited, matches are taken, and others kept in scratch.passed.
+  const auto look_at = [&](uint32_t from) {
+    const uint32_t* const links = all_links + from * degree;
+    for (size_t i = 0; i < degree && links[i] != kNoLink; ++i) __builtin_prefetch(rows + links[i]);
+    for (size_t i = 0; i < degree && links[i] != kNoLink; ++i) {
+      if (!scratch.Visit(links[i])) continue;
+      if (HasLiveRow(links[i], live)) {
+        take(links[i]);
+      } else {
+        scratch.passed.push_back(links[i]);
+      }
+    }
+  };
+  // A match among their links is as good as a link, until there are as many as a node has links.
+  const auto look_past = [&] {
+    for (const uint32_t node : scratch.passed) Prefetch(all_links + node * degree, kLineBytes);
+    for (const uint32_t node : scratch.passed) {
+      if (count >= degree) break;
+      const uint32_t* const links = all_links + node * degree;
+      for (size_t i = 0; i < degree && links[i] != kNoLink && count < degree; ++i) {
+        if (scratch.Visit(links[i]) && HasLiveRow(links[i], live)) take(links[i]);
+      }
+    }
+    scratch.passed.clear();
+  };
+  const auto keep = [&] {
+    scorer.Score({nodes, count}, keys, scratch.products.data(), scratch.squares.data());
+    for (size_t i = 0; i < count; ++i) {
+      if (!pool.Wants(keys[i])) continue;
+      pool.Add(keys[i], nodes[i]);
+      Prefetch(all_links + nodes[i] * degree, static_cast<int64_t>(degree) * 4);
+    }
+    count = 0;
+  };
+
+  for (const uint32_t seed : seeds) {
+    if (count == degree) keep();
+    if (scratch.Visit(seed)) take(seed);
+  }
+  keep();
+  scratch.passed.clear();
+  if (scratch.Visit(at)) {
+    if (HasLiveRow(at, live)) {
+      take(at);
+    } else {
+      look_at(at);
+      look_past();
+    }
+    keep();
+  }
+  while (const std::optional<uint32_t> from = pool.Next()) {
+    look_at(*from);
+    look_past();
+    keep();
+  }
+  return pool.Finish();
+}
+
 template <class Scorer>
 std::span<const Candidate> SealedGraph::WalkWith(const Scorer& scorer, int64_t ef,
                                                  Scratch& scratch) const {
-  const size_t degree = 2 * size_t{header().m};
-  scratch.nodes.resize(std::max(scratch.nodes.size(), degree));
-  scratch.keys.resize(scratch.nodes.size());
-  scratch.products.resize(scratch.nodes.size());
-  scratch.squares.resize(scratch.nodes.size());
+  scratch.Resize(2 * size_t{header().m});
   ef = std::min<int64_t>(ef, header().nodes);
   if (ef <= kLinearPoolMax) {
     LinearPool pool(ef, scratch.candidates);
@@ -256,19 +349,32 @@ std::span<const Candidate> SealedGraph::WalkVectors(const float* query, int64_t 
                   ef, scratch);
 }
 
-std::span<const Candidate> SealedGraph::Walk(const float* query, int64_t ef,
-                                             Scratch& scratch) const {
-  if (!has_codes()) return WalkVectors(query, ef, scratch);
+template <class Use>
+std::span<const Candidate> SealedGraph::WithScorer(const float* query, Scratch& scratch,
+                                                   Use use) const {
+  if (!has_codes()) {
+    return use(VectorScorer{.distance = DistanceFor(rows_.metric),
+                            .query = query,
+                            .vectors = rows_.vectors,
+                            .rows = Array<uint32_t>(layout_.rows),
+                            .row_mask = ~kHasCopies,
+                            .dimension = rows_.dimension});
+  }
   const CodeBook book = code_book();
   scratch.query.Encode(book, rows_.metric, query);
-  return WalkWith(CodeScorer{.products = CodeProductsFor(),
-                             .query = scratch.query.code(),
-                             .codes = Array<uint8_t>(layout_.codes),
-                             .stride = header().stride,
-                             .norms = header().norms != 0 ? Array<float>(layout_.norms) : nullptr,
-                             .square_factor = book.square_factor,
-                             .factor = scratch.query.factor()},
-                  ef, scratch);
+  return use(CodeScorer{.products = CodeProductsFor(),
+                        .query = scratch.query.code(),
+                        .codes = Array<uint8_t>(layout_.codes),
+                        .stride = header().stride,
+                        .norms = header().norms != 0 ? Array<float>(layout_.norms) : nullptr,
+                        .square_factor = book.square_factor,
+                        .factor = scratch.query.factor()});
+}
+
+std::span<const Candidate> SealedGraph::Walk(const float* query, int64_t ef,
+                                             Scratch& scratch) const {
+  return WithScorer(query, scratch,
+                    [&](const auto& scorer) { return WalkWith(scorer, ef, scratch); });
 }
 
 void SealedGraph::SelectRows(std::span<const Candidate> candidates, int64_t limit, LiveRow live,
@@ -298,6 +404,96 @@ void SealedGraph::Search(const float* query, int64_t ef, int64_t wanted, LiveRow
   std::vector<uint32_t>& selected = scratch.selected;
   selected.clear();
   SelectRows(candidates, RescoredRows(wanted), live, &selected);
+  Rescore(query, scratch, found);
+}
+
+std::vector<uint32_t> SealedGraph::RowNodes() const {
+  std::vector<uint32_t> row_nodes(header().rows);
+  const auto* const rows = Array<uint32_t>(layout_.rows);
+  for (uint32_t node = 0; node < header().nodes; ++node) {
+    row_nodes[rows[node] & ~kHasCopies] = node;
+  }
+  const std::span copies(Array<std::pair<uint32_t, uint32_t>>(layout_.copies), header().copies);
+  for (const auto& [node, row] : copies) row_nodes[row] = node;
+  return row_nodes;
+}
+
+void SealedGraph::SearchMatching(const float* query, int64_t ef, int64_t wanted, LiveRow live,
+                                 std::span<const uint32_t> seeds,
+                                 std::span<const uint32_t> row_nodes,
+                                 std::vector<GraphNeighbor>* found) const {
+  Scratch& scratch = Scratch::OfThread();
+  scratch.Resize(2 * 2 * size_t{header().m});
+  ef = std::min<int64_t>(ef, header().nodes);
+  std::vector<uint32_t> nodes;
+  for (const uint32_t row : seeds) nodes.push_back(row_nodes[row]);
+  const auto candidates =
+      WithScorer(query, scratch, [&](const auto& scorer) -> std::span<const Candidate> {
+        if (ef <= kLinearPoolMax) {
+          LinearPool pool(ef, scratch.candidates);
+          return FollowMatching(scorer, pool, live, nodes, scratch);
+        }
+        HeapPool pool(ef, scratch.candidates);
+        return FollowMatching(scorer, pool, live, nodes, scratch);
+      });
+  scratch.selected.clear();
+  SelectRows(candidates, RescoredRows(wanted), live, &scratch.selected);
+  Rescore(query, scratch, found);
+}
+
+void SealedGraph::SearchRows(const float* query, int64_t wanted, std::span<const uint32_t> rows,
+                             std::span<const uint32_t> row_nodes,
+                             std::vector<GraphNeighbor>* found) const {
+  Scratch& scratch = Scratch::OfThread();
+  const int64_t kept = RescoredRows(wanted);
+  if (std::ssize(rows) <= kept) {
+    scratch.selected.assign(rows.begin(), rows.end());
+    return Rescore(query, scratch, found);
+  }
+  constexpr size_t kAtOnce = 32;  // the codes of so many are on their way from memory
+  const auto score_all = [&](const auto& scorer, auto& pool) {
+    uint32_t nodes[kAtOnce];
+    uint32_t next_nodes[kAtOnce];
+    float keys[kAtOnce];
+    int32_t products[kAtOnce];
+    int32_t squares[kAtOnce];
+    const auto want = [&](size_t first) {
+      const size_t count = std::min(kAtOnce, rows.size() - std::min(first, rows.size()));
+      for (size_t i = 0; i < count; ++i) {
+        next_nodes[i] = row_nodes[rows[first + i]];
+        scorer.Want(next_nodes[i]);
+      }
+      return count;
+    };
+    size_t next_count = want(0);
+    for (size_t first = 0; first < rows.size(); first += kAtOnce) {
+      const size_t count = next_count;
+      std::copy_n(next_nodes, count, nodes);
+      next_count = want(first + kAtOnce);
+      scorer.Score({nodes, count}, keys, products, squares);
+      for (size_t i = 0; i < count; ++i) {
+        if (pool.Wants(keys[i])) pool.Add(keys[i], static_cast<uint32_t>(first + i));
+      }
+    }
+    return pool.Finish();
+  };
+  const auto candidates =
+      WithScorer(query, scratch, [&](const auto& scorer) -> std::span<const Candidate> {
+        if (kept <= kLinearPoolMax) {
+          LinearPool pool(kept, scratch.candidates);
+          return score_all(scorer, pool);
+        }
+        HeapPool pool(kept, scratch.candidates);
+        return score_all(scorer, pool);
+      });
+  scratch.selected.clear();
+  for (const Candidate& candidate : candidates) scratch.selected.push_back(rows[candidate.node]);
+  Rescore(query, scratch, found);
+}
+
+void SealedGraph::Rescore(const float* query, Scratch& scratch,
+                          std::vector<GraphNeighbor>* found) const {
+  const std::vector<uint32_t>& selected = scratch.selected;
   const DistanceFn distance = DistanceFor(rows_.metric);
   found->resize(selected.size());
   if (codes_are_exact()) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -79,6 +80,18 @@ class SealedGraph {
   void Search(const float* query, int64_t ef, int64_t wanted, LiveRow live,
               std::vector<GraphNeighbor>* found) const;
 
+  // The node of each row, [rows]: how those two know rows.
+  std::vector<uint32_t> RowNodes() const;
+  // A walk of which the `ef` nearest nodes all have a live row: it goes past others to what is
+  // behind them (the two-hop expansion of ACORN-1, Patel et al. 2024). Begins near the query and at
+  // the rows `seeds`. `live` is asked about many more rows than are compared.
+  void SearchMatching(const float* query, int64_t ef, int64_t wanted, LiveRow live,
+                      std::span<const uint32_t> seeds, std::span<const uint32_t> row_nodes,
+                      std::vector<GraphNeighbor>* found) const;
+  // Of `rows`, at least the `wanted` nearest by code, if there are so many; in no order.
+  void SearchRows(const float* query, int64_t wanted, std::span<const uint32_t> rows,
+                  std::span<const uint32_t> row_nodes, std::vector<GraphNeighbor>* found) const;
+
  private:
   // As it lies in front of bytes(). The arrays follow, in this order, each aligned to 64 bytes:
   //   f32 low, step, origin [dimension] each   the code book, if there are codes
@@ -119,7 +132,16 @@ class SealedGraph {
     std::vector<int32_t> products;  // [2 m]
     std::vector<int32_t> squares;   // [2 m]
     std::vector<uint32_t> selected;
-    std::vector<float> vector;  // [dimension]
+    std::vector<uint32_t> passed;  // of FollowMatching
+    std::vector<float> vector;     // [dimension]
+
+    // Room for so many nodes to be scored at once.
+    void Resize(size_t count) {
+      nodes.resize(std::max(nodes.size(), count));
+      keys.resize(nodes.size());
+      products.resize(nodes.size());
+      squares.resize(nodes.size());
+    }
 
     // False where it was visited before.
     bool Visit(uint32_t node) {
@@ -152,6 +174,19 @@ class SealedGraph {
   std::span<const Candidate> WalkWith(const Scorer& scorer, int64_t ef, Scratch& scratch) const;
   template <class Scorer, class Pool>
   std::span<const Candidate> Follow(const Scorer& scorer, Pool& pool, Scratch& scratch) const;
+  // Down the upper levels, always to the nearest.
+  template <class Scorer>
+  Candidate Descend(const Scorer& scorer, Scratch& scratch) const;
+  template <class Scorer, class Pool>
+  std::span<const Candidate> FollowMatching(const Scorer& scorer, Pool& pool, LiveRow live,
+                                            std::span<const uint32_t> seeds,
+                                            Scratch& scratch) const;
+  // What `use` makes of the scorer that walks compare with.
+  template <class Use>
+  std::span<const Candidate> WithScorer(const float* query, Scratch& scratch, Use use) const;
+  bool HasLiveRow(uint32_t node, LiveRow live) const;
+  // Distances of scratch.selected, from the vectors.
+  void Rescore(const float* query, Scratch& scratch, std::vector<GraphNeighbor>* found) const;
 
   template <class T>
   const T* Array(int64_t offset) const {

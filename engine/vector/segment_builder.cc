@@ -208,8 +208,9 @@ bool SegmentBuilder::SealOne(Collection& collection) {
     GiveBack(bytes);
     return true;
   }
+  if (!finishing.owns_lock()) finishing.lock();
   const bool finished = collection.FinishJob(*job, segment);
-  if (finishing.owns_lock()) finishing.unlock();
+  finishing.unlock();
   GiveBack(bytes);
   (job->segments.empty() ? seals_ : merges_).Increment();
   if (!finished && segment != nullptr) RemoveFile(collection, segment->number());

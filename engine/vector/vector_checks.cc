@@ -110,6 +110,18 @@ absl::Status CheckPayload(const VectorOptions& options, const std::string& field
   return absl::OkStatus();
 }
 
+absl::Status CheckPayloadIndex(const PayloadIndex& index) {
+  if (index.field.empty() || index.field.size() > kPayloadKeyBytesMax) {
+    return absl::InvalidArgumentError(
+        StrCat("field has ", index.field.size(), " bytes, allowed is 1 to ", kPayloadKeyBytesMax));
+  }
+  if (index.kind > PayloadIndexKind::kText) {
+    return absl::InvalidArgumentError(
+        StrCat("kind ", static_cast<int>(index.kind), " is not known"));
+  }
+  return absl::OkStatus();
+}
+
 void Normalize(float* vector, int64_t dimension) {
   double sum = 0;
   for (int64_t i = 0; i < dimension; ++i) sum += double{vector[i]} * vector[i];

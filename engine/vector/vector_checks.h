@@ -18,6 +18,7 @@ absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
                          const std::vector<float>& vector);
 absl::Status CheckPayload(const VectorOptions& options, const std::string& field,
                           const Payload& payload);
+absl::Status CheckPayloadIndex(const PayloadIndex& index);
 
 // Scales `vector` to unit length in double precision; it is not zero.
 void Normalize(float* vector, int64_t dimension);

@@ -16,6 +16,11 @@ struct VectorOptions {
   int64_t write_points_max = 10'000;
   int64_t payload_bytes_max = 1 << 20;
   int64_t payload_keys_max = 256;
+  int64_t filter_conditions_max = 1024;
+  int64_t filter_depth_max = 16;
+  int64_t filter_values_max = 10'000;
+  int64_t filter_write_points_max = 1'000'000;
+  int64_t payload_indexes_max = 32;
   int64_t seal_points = 8192;
   int64_t segment_points_max = 1 << 20;
   int64_t unindexed_points_max = 1 << 20;
@@ -41,6 +46,15 @@ struct VectorOptions {
       "points upserted and ids deleted by one write at most");
     v("payload_bytes_max", payload_bytes_max, Range{0, 1 << 24}, "one point's payload at most");
     v("payload_keys_max", payload_keys_max, Range{0, 65'536}, "keys in one payload at most");
+    v("filter_conditions_max", filter_conditions_max, Range{1, 100'000},
+      "conditions and groups of them in one filter at most");
+    v("filter_depth_max", filter_depth_max, Range{1, 48}, "groups within groups in one filter");
+    v("filter_values_max", filter_values_max, Range{1, 1'000'000},
+      "values or ids in one condition of a filter at most");
+    v("filter_write_points_max", filter_write_points_max, Range{1, 1e9},
+      "points deleted or patched by one write with a filter at most");
+    v("payload_indexes_max", payload_indexes_max, Range{0, 256},
+      "payload indexes of one collection at most");
     v("seal_points", seal_points, Range{16, 1 << 20},
       "points in the growing buffer of a collection when it is sealed into a segment");
     v("segment_points_max", segment_points_max, Range{16, 1 << 28},

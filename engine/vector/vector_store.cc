@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -18,6 +19,8 @@
 #include "engine/vector/segment_file.h"
 #include "engine/vector/snapshot.h"
 #include "engine/vector/vector_checks.h"
+#include "engine/vector/view_filter.h"
+#include "engine/vector/view_queries.h"
 
 namespace baton {
 namespace {
@@ -123,6 +126,8 @@ absl::Status VectorStore::Recover() {
       if (keep_manifest) RETURN_IF_ERROR(StoreManifest(record, *collection));
     }
     collection->FinishRecovery(db_->last_sequence());
+    ASSIGN_OR_RETURN(PayloadIndexes indexes, db_->Indexes(record.id));
+    if (!indexes.empty()) RETURN_IF_ERROR(Reindex(*collection, std::move(indexes)));
     const CollectionInfo info = collection->Info();
     points_ += info.points;
     Log().info("collection {}: {} points, {} of them without a graph, {} segments",
@@ -286,6 +291,60 @@ absl::Status VectorStore::DropCollection(const std::string& name) {
   return absl::OkStatus();
 }
 
+absl::Status VectorStore::Reindex(Collection& collection, PayloadIndexes indexes) const {
+  const auto source = [this, id = collection.id()](Collection::PayloadVisitor visit) {
+    return db_->ForEachPayload(id, visit);
+  };
+  if (indexes.empty()) return collection.Reindex(nullptr, source);
+  return collection.Reindex(std::make_shared<const PayloadIndexes>(std::move(indexes)), source);
+}
+
+absl::Status VectorStore::CreatePayloadIndex(const std::string& name, const PayloadIndex& index) {
+  RETURN_IF_ERROR(CheckPayloadIndex(index));
+  const std::lock_guard commit_lock(commit_mutex_);
+  const std::shared_ptr<Collection> collection = Find(name);
+  if (collection == nullptr) return UnknownCollection(name);
+  PayloadIndexes indexes = collection->Info().payload_indexes;
+  const auto place =
+      std::lower_bound(indexes.begin(), indexes.end(), index.field,
+                       [](const PayloadIndex& a, const std::string& b) { return a.field < b; });
+  if (place != indexes.end() && place->field == index.field) {
+    return absl::AlreadyExistsError(StrCat("field \"", Escaped(index.field), "\" of collection \"",
+                                           name, "\" has a payload index of kind ",
+                                           NameOf(place->kind), " already"));
+  }
+  if (std::ssize(indexes) >= options_.payload_indexes_max) {
+    return absl::ResourceExhaustedError(StrCat("collection \"", name, "\" has ", indexes.size(),
+                                               " payload indexes, vector.payload_indexes_max is ",
+                                               options_.payload_indexes_max));
+  }
+  indexes.insert(place, index);
+  // Stored first: after a crash it is filled at the next start.
+  RETURN_IF_ERROR(db_->SetIndexes(collection->id(), indexes));
+  return Reindex(*collection, std::move(indexes));
+}
+
+absl::Status VectorStore::DropPayloadIndex(const std::string& name, const std::string& field) {
+  const std::lock_guard commit_lock(commit_mutex_);
+  const std::shared_ptr<Collection> collection = Find(name);
+  if (collection == nullptr) return UnknownCollection(name);
+  PayloadIndexes indexes = collection->Info().payload_indexes;
+  const size_t dropped =
+      std::erase_if(indexes, [&field](const PayloadIndex& index) { return index.field == field; });
+  if (dropped == 0) {
+    return absl::NotFoundError(
+        StrCat("field \"", Escaped(field), "\" of collection \"", name, "\" has no payload index"));
+  }
+  RETURN_IF_ERROR(db_->SetIndexes(collection->id(), indexes));
+  return Reindex(*collection, std::move(indexes));
+}
+
+absl::Status VectorStore::CheckFilter(const Filter& filter) const {
+  return filter.Check({.conditions_max = options_.filter_conditions_max,
+                       .depth_max = options_.filter_depth_max,
+                       .values_max = options_.filter_values_max});
+}
+
 std::vector<CollectionInfo> VectorStore::List() const {
   std::vector<CollectionInfo> infos;
   for (const auto& collection : Collections()) infos.push_back(collection->Info());
@@ -308,11 +367,14 @@ absl::StatusOr<std::shared_ptr<const CollectionView>> VectorStore::View(
 absl::Status VectorStore::CheckWrite(const Write& write) const {
   const std::shared_ptr<Collection> collection = Find(write.collection);
   if (collection == nullptr) return UnknownCollection(write.collection);
-  return CheckWrite(write, collection->spec());
+  RETURN_IF_ERROR(CheckWrite(write, collection->spec()));
+  return write.filter == nullptr ? absl::OkStatus()
+                                 : baton::CheckFilter(*collection->View(), *write.filter);
 }
 
 absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& spec) const {
-  if (write.upserts.empty() && write.deletes.empty()) {
+  if (write.upserts.empty() && write.deletes.empty() && write.patches.empty() &&
+      write.filter == nullptr) {
     return absl::InvalidArgumentError("points is empty: there is nothing to write");
   }
   RETURN_IF_ERROR(CheckCount("points", write.upserts.size(), options_.write_points_max));
@@ -321,6 +383,19 @@ absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& s
     const Point& point = write.upserts[i];
     RETURN_IF_ERROR(CheckVector(spec, StrCat("points[", i, "].vector"), point.vector));
     RETURN_IF_ERROR(CheckPayload(options_, StrCat("points[", i, "].payload"), point.payload));
+  }
+  for (const PayloadPatch& patch : write.patches) {
+    RETURN_IF_ERROR(CheckCount("ids", patch.ids.size(), options_.write_points_max));
+    RETURN_IF_ERROR(CheckPayload(options_, "set", patch.set));
+    if (!patch.clear && patch.delete_keys.empty() && patch.set.empty()) {
+      return absl::InvalidArgumentError("the patch is empty: it needs clear, delete_keys or set");
+    }
+  }
+  if (write.filter != nullptr) RETURN_IF_ERROR(CheckFilter(*write.filter));
+  if (write.filter != nullptr &&
+      !(write.upserts.empty() && write.deletes.empty() && write.patches.size() <= 1 &&
+        (write.patches.empty() || write.patches.front().ids.empty()))) {
+    return absl::InvalidArgumentError("a write has either ids or a filter, not both");
   }
   return absl::OkStatus();
 }
@@ -373,23 +448,116 @@ std::vector<WriteResult> VectorStore::Commit(std::vector<Write> writes) {
   return CommitLocked(std::move(writes));
 }
 
+absl::Status VectorStore::ResolveFilter(const Collection& collection, Write& write) const {
+  const std::shared_ptr<const CollectionView> view = collection.View();
+  ASSIGN_OR_RETURN(std::vector<PointId> ids,
+                   MatchingIds(*view, *write.filter, options_.filter_write_points_max));
+  (write.patches.empty() ? write.deletes : write.patches.front().ids) = std::move(ids);
+  return absl::OkStatus();
+}
+
+// Follows the payloads of a group of writes, of which nothing is stored yet.
+class VectorStore::PatchResolver {
+ public:
+  PatchResolver(const PointDb& db, const VectorOptions& options) : db_(db), options_(options) {}
+
+  // In the order of the writes. On an error the write is as if it had never come.
+  absl::StatusOr<std::vector<PatchedPayload>> Resolve(uint32_t collection_id, const Write& write) {
+    absl::flat_hash_map<Key, std::optional<Payload>> changed;
+    for (const PointId id : write.deletes) changed[{collection_id, id}] = std::nullopt;
+    for (const Point& point : write.upserts) changed[{collection_id, point.id}] = point.payload;
+    absl::flat_hash_set<PointId> ids;
+    for (const PayloadPatch& patch : write.patches) {
+      for (const PointId id : patch.ids) {
+        const Key key = {collection_id, id};
+        auto found = changed.find(key);
+        if (found == changed.end()) {
+          ASSIGN_OR_RETURN(std::optional<Payload> before, Before(key));
+          found = changed.emplace(key, std::move(before)).first;
+        }
+        if (!found->second.has_value()) continue;
+        Apply(patch, *found->second);
+        RETURN_IF_ERROR(
+            CheckPayload(options_, StrCat("the patched payload of point ", id), *found->second));
+        ids.insert(id);
+      }
+    }
+    std::vector<PatchedPayload> patched;
+    patched.reserve(ids.size());
+    for (const PointId id : ids) {
+      patched.push_back({.id = id, .payload = *changed.at({collection_id, id})});
+    }
+    for (auto& [key, payload] : changed) changed_[key] = std::move(payload);
+    return patched;
+  }
+
+ private:
+  using Key = std::pair<uint32_t, PointId>;
+
+  absl::StatusOr<std::optional<Payload>> Before(const Key& key) const {
+    const auto found = changed_.find(key);
+    if (found != changed_.end()) return found->second;
+    return db_.GetPayload(key.first, key.second);
+  }
+
+  static void Apply(const PayloadPatch& patch, Payload& payload) {
+    if (patch.clear) payload.clear();
+    for (const std::string& key : patch.delete_keys) payload.erase(key);
+    for (const auto& [key, value] : patch.set) payload.insert_or_assign(key, value);
+  }
+
+  const PointDb& db_;
+  const VectorOptions& options_;
+  absl::flat_hash_map<Key, std::optional<Payload>> changed_;  // nothing: deleted
+};
+
 std::vector<WriteResult> VectorStore::CommitLocked(std::vector<Write> writes) {
+  std::vector<WriteResult> results;
+  results.reserve(writes.size());
+  // A filter looks at what was written before it: such a write is a group of its own.
+  for (size_t first = 0; first < writes.size();) {
+    size_t end = first + 1;
+    if (writes[first].filter == nullptr) {
+      while (end < writes.size() && writes[end].filter == nullptr) ++end;
+    }
+    for (WriteResult& result : CommitGroup(std::span(writes).subspan(first, end - first))) {
+      results.push_back(std::move(result));
+    }
+    first = end;
+  }
+  return results;
+}
+
+std::vector<WriteResult> VectorStore::CommitGroup(std::span<Write> writes) {
   std::vector<WriteResult> results(writes.size());
   std::vector<std::shared_ptr<Collection>> collections(writes.size());  // null where refused
   std::vector<PlacedWrite> placed;
   int64_t points = points_;  // at most, once those placed so far are applied
+  const bool patches = std::any_of(writes.begin(), writes.end(),
+                                   [](const Write& write) { return !write.patches.empty(); });
+  PatchResolver resolver(*db_, options_);
   for (size_t i = 0; i < writes.size(); ++i) {
     std::shared_ptr<Collection> collection = Find(writes[i].collection);
     absl::Status& status = results[i].status;
     status = collection == nullptr ? UnknownCollection(writes[i].collection)
                                    : CheckWrite(writes[i], collection->spec());
+    if (status.ok() && writes[i].filter != nullptr) status = ResolveFilter(*collection, writes[i]);
     if (!status.ok()) continue;
     DropSuperseded(writes[i]);
     status = CheckRoom(writes[i], *collection, points);
     if (!status.ok()) continue;
+    std::vector<PatchedPayload> patched;
+    if (patches) {
+      auto resolved = resolver.Resolve(collection->id(), writes[i]);
+      status = resolved.status();
+      if (!status.ok()) continue;
+      patched = *std::move(resolved);
+    }
     points += static_cast<int64_t>(writes[i].upserts.size());
-    placed.push_back(
-        {.collection_id = collection->id(), .write = &writes[i], .result = &results[i]});
+    placed.push_back({.collection_id = collection->id(),
+                      .write = &writes[i],
+                      .result = &results[i],
+                      .patched = std::move(patched)});
     collections[i] = std::move(collection);
   }
   if (placed.empty()) return results;

@@ -30,17 +30,23 @@ struct SnapshotInfo;
 struct VerifyReport;
 struct StoredCollection;
 
-// One acknowledged unit of writing: all of it or nothing. Deletes come before upserts.
+// One acknowledged unit of writing: all of it or nothing. Deletes come before upserts, and those
+// before patches.
 struct Write {
   std::string collection;
-  std::vector<Point> upserts;    // the last of several with one id wins
-  std::vector<PointId> deletes;  // ids that do not exist are ignored
+  std::vector<Point> upserts = {};         // the last of several with one id wins
+  std::vector<PointId> deletes = {};       // ids that do not exist are ignored
+  std::vector<PayloadPatch> patches = {};  // after the upserts, in their order
+  // The points that match before the write are deleted, or, where there is a patch, patched by it:
+  // there are no upserts and no ids then, and one patch at most.
+  FilterPtr filter = nullptr;
 };
 
 struct WriteResult {
   absl::Status status;
   int64_t upserted = 0;  // points written: distinct ids
   int64_t deleted = 0;   // points that existed and that no upsert of the same write brought back
+  int64_t patched = 0;   // points whose payload was patched
 };
 
 // Owns everything under VectorOptions::data_dir: a RocksDB with collections, points and payloads,
@@ -71,11 +77,20 @@ class VectorStore {
   // Its points are gone when this returns; views taken before stay valid.
   absl::Status DropCollection(const std::string& name);
 
+  // Filters need an index of each field they ask about. Fills it from the points that are stored:
+  // blocks writing (about a second per million points), not searching. ALREADY_EXISTS, NOT_FOUND:
+  // the field has one, or has none; RESOURCE_EXHAUSTED: vector.payload_indexes_max.
+  absl::Status CreatePayloadIndex(const std::string& collection, const PayloadIndex& index);
+  absl::Status DropPayloadIndex(const std::string& collection, const std::string& field);
+
   std::vector<CollectionInfo> List() const;  // by name
   absl::StatusOr<CollectionInfo> Describe(const std::string& name) const;
   // Includes every write whose Commit returned before this call.
   absl::StatusOr<std::shared_ptr<const CollectionView>> View(const std::string& name) const;
 
+  // Whether a filter is within the limits: INVALID_ARGUMENT. Whether a view's indexes answer it is
+  // told by whatever uses it.
+  absl::Status CheckFilter(const Filter& filter) const;
   // What Commit would refuse without trying: unknown collection, wrong dimension, values, limits.
   absl::Status CheckWrite(const Write& write) const;
   // RESOURCE_EXHAUSTED with a hint when to try again where so many points of the collection have no
@@ -126,6 +141,12 @@ class VectorStore {
   std::shared_ptr<Collection> Find(const std::string& name) const;  // null where there is none
   std::vector<std::shared_ptr<Collection>> Collections() const;     // by name
   absl::Status CheckWrite(const Write& write, const CollectionSpec& spec) const;
+  absl::Status Reindex(Collection& collection, PayloadIndexes indexes) const;
+  // Puts the points that a write's filter means in its place.
+  absl::Status ResolveFilter(const Collection& collection, Write& write) const;
+  // What the patches of a group's writes come to.
+  class PatchResolver;
+  std::vector<WriteResult> CommitGroup(std::span<Write> writes);
   // `points`: how many there are at most before the write.
   absl::Status CheckRoom(const Write& write, const Collection& collection, int64_t points) const;
 

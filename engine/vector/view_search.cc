@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/distance.h"
 #include "engine/vector/growing_buffer.h"
+#include "engine/vector/payload_sidecar.h"
 #include "engine/vector/segment.h"
+#include "engine/vector/view_filter.h"
 
 namespace baton {
 namespace {
@@ -54,14 +57,32 @@ class TopK {
   std::vector<Neighbor> heap_;  // the farthest in front
 };
 
+// Whether a walk along rows that match is quicker than comparing with all of them: `share` of the
+// rows do.
+bool MatchingWalkPays(const CollectionSpec& spec, double rows, double share, int64_t ef) {
+  const double matches = rows * share;
+  if (matches < 8 * static_cast<double>(ef)) return false;
+  const double links = 2.0 * spec.hnsw_m;
+  // To find so many rows as a node has links, it looks at so many more; where those are more than
+  // the links of links, the walk finds fewer and gets lost. Looking at a row costs about as much as
+  // kLook multiplications (measured), comparing it what WalkPays says.
+  constexpr double kLook = 40;
+  constexpr double kMatchesPastLinks = 16;
+  if (links * links * share < kMatchesPastLinks) return false;
+  const double walk = static_cast<double>(ef) * links * (spec.dimension + 64 + kLook / share);
+  return walk < matches * (spec.dimension + 64);
+}
+
 // A block of queries over one view.
 class BlockSearch {
  public:
+  // `filter`: null for all points.
   BlockSearch(const CollectionView& view, std::span<const std::vector<float>> queries,
-              const SearchParams& params, SearchPoll poll)
+              const SearchParams& params, const ViewFilter* filter, SearchPoll poll)
       : view_(view),
         queries_(queries),
         params_(params),
+        filter_(filter),
         poll_(poll),
         dimension_(view.spec().dimension),
         distance_(DistanceFor(view.spec().metric)),
@@ -71,28 +92,37 @@ class BlockSearch {
 
   absl::Status Run() {
     for (const CollectionView::BufferPart& part : view_.buffers()) {
+      std::optional<PartFilter> filter;
+      if (filter_ != nullptr) filter.emplace(*filter_, view_, part);
       for (int64_t first = 0; first < part.rows;) {
         const RowBlock block = part.buffer->Block(first, part.rows);
-        RETURN_IF_ERROR(Scan(block, nullptr, 0, queries_.size()));
+        RETURN_IF_ERROR(Scan(block, nullptr, 0, queries_.size(), [&](int64_t row) {
+          return !filter.has_value() || filter->Accepts(first + row);
+        }));
         first += block.count;
       }
     }
     for (const CollectionView::SegmentPart& part : view_.segments()) {
+      if (filter_ != nullptr) {
+        RETURN_IF_ERROR(SearchMatching(part));
+        continue;
+      }
       if (part.segment->index().ivf() != nullptr && !params_.exact) {
+        const auto live = [&](int64_t row) { return part.segment->LiveAt(view_.sequence(), row); };
         for (size_t query = 0; query < queries_.size(); ++query) {
-          RETURN_IF_ERROR(Probe(part, query));
+          RETURN_IF_ERROR(Probe(part, query, live));
         }
         continue;
       }
       const RowBlock all = part.segment->Block(0, part.segment->rows());
       int64_t ef = FirstEf(part);
       if (ef == 0) {
-        RETURN_IF_ERROR(Scan(all, part.segment.get(), 0, queries_.size()));
+        RETURN_IF_ERROR(Scan(all, part.segment.get(), 0, queries_.size(), AllRows));
         continue;
       }
       for (size_t query = 0; query < queries_.size(); ++query) {
         ASSIGN_OR_RETURN(const bool enough, Walk(part, ef, query));
-        if (!enough) RETURN_IF_ERROR(Scan(all, part.segment.get(), query, query + 1));
+        if (!enough) RETURN_IF_ERROR(Scan(all, part.segment.get(), query, query + 1, AllRows));
       }
     }
     return absl::OkStatus();
@@ -116,8 +146,13 @@ class BlockSearch {
   }
 
  private:
-  // Queries [begin, end) against all rows of a block, which are those of `segment`, if not null.
-  absl::Status Scan(const RowBlock& block, const Segment* segment, size_t begin, size_t end) {
+  static bool AllRows(int64_t) { return true; }
+
+  // Queries [begin, end) against the rows of a block that `matches`, by their place in it. The rows
+  // are those of `segment`, if not null.
+  template <class Matches>
+  absl::Status Scan(const RowBlock& block, const Segment* segment, size_t begin, size_t end,
+                    Matches matches) {
     float distances[kTileRowsMax];
     if (block.vectors == nullptr) tile_.resize(static_cast<size_t>(tile_rows_ * dimension_));
     for (int64_t first = 0; first < block.count; first += tile_rows_) {
@@ -125,7 +160,7 @@ class BlockSearch {
       const float* vectors = tile_.data();
       if (block.vectors != nullptr) {
         vectors = block.vectors + first * dimension_;
-      } else {
+      } else if (segment != nullptr) {
         segment->ReadVectors(first, count, tile_.data());
       }
       for (size_t query = begin; query < end; ++query) {
@@ -133,7 +168,10 @@ class BlockSearch {
         TopK& top = tops_[query];
         for (int64_t i = 0; i < count; ++i) {
           const Neighbor neighbor{distances[i], block.ids[first + i]};
-          if (top.Wants(neighbor) && block.LiveAt(view_.sequence(), first + i)) top.Add(neighbor);
+          if (top.Wants(neighbor) && block.LiveAt(view_.sequence(), first + i) &&
+              matches(first + i)) {
+            top.Add(neighbor);
+          }
         }
       }
       RETURN_IF_ERROR(Worked(count * dimension_ * static_cast<int64_t>(end - begin)));
@@ -164,16 +202,15 @@ class BlockSearch {
           [&](int64_t row) { return segment.LiveAt(view_.sequence(), row); }, &found_);
       RETURN_IF_ERROR(Worked(ef * 2 * view_.spec().hnsw_m * dimension_));
       if (std::ssize(found_) < wanted) continue;
-      for (const GraphNeighbor& neighbor : found_) {
-        tops_[query].Add({neighbor.distance, segment.data().ids[neighbor.row]});
-      }
+      AddFound(segment, query);
       return true;
     }
     return false;
   }
 
-  // The nearest rows of an inverted file.
-  absl::Status Probe(const CollectionView::SegmentPart& part, size_t query) {
+  // The nearest rows of an inverted file that `accepts` takes.
+  absl::Status Probe(const CollectionView::SegmentPart& part, size_t query,
+                     absl::FunctionRef<bool(int64_t row)> accepts) {
     const Segment& segment = *part.segment;
     const IvfIndex& ivf = *segment.index().ivf();
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
@@ -181,12 +218,119 @@ class BlockSearch {
                          .nprobe = params_.nprobe.value_or(0),
                          .candidates = std::max<int64_t>(params_.ef, IvfCandidates(params_.k)),
                          .wanted = wanted};
-    ivf.Search(
-        probe, [&](int64_t row) { return segment.LiveAt(view_.sequence(), row); }, &found_);
+    ivf.Search(probe, accepts, &found_);
+    AddFound(segment, query);
+    return Worked((ivf.lists() + std::ssize(found_)) * dimension_ + ivf.ProbedRows(probe.nprobe));
+  }
+
+  // ---- With a filter
+
+  // By the cheapest of three ways: comparing with every row that matches, if the indexes can tell
+  // them and they are few; walking the graph along rows that match; where neither is possible,
+  // scanning all.
+  absl::Status SearchMatching(const CollectionView::SegmentPart& part) {
+    const Segment& segment = *part.segment;
+    const PartFilter filter(*filter_, view_, part);
+    const auto live = [&](int64_t row) {
+      return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
+    };
+    const bool is_ivf = segment.index().ivf() != nullptr;
+    const int64_t ef = std::max(params_.ef, params_.k);
+    const double rows = static_cast<double>(segment.rows());
+    const double share = filter.share() * static_cast<double>(part.live) / rows;
+    // Lists are worth looking at where they hold more than would be rescored anyway.
+    const bool walk_pays =
+        !params_.exact && (is_ivf ? rows * share > 8.0 * static_cast<double>(ef)
+                                  : MatchingWalkPays(view_.spec(), rows, share, ef));
+    std::optional<std::vector<uint32_t>> matches;
+    const auto compare_all = [&](size_t begin, size_t end) -> absl::Status {
+      if (filter.share() > 0.5) {
+        return Scan(segment.Block(0, segment.rows()), &segment, begin, end,
+                    [&](int64_t row) { return filter.Accepts(row); });
+      }
+      if (!matches.has_value()) {
+        ASSIGN_OR_RETURN(matches, filter.Rows(poll_));
+        std::erase_if(*matches,
+                      [&](uint32_t row) { return !segment.LiveAt(view_.sequence(), row); });
+      }
+      for (size_t query = begin; query < end; ++query) {
+        RETURN_IF_ERROR(CompareRows(part, *matches, query));
+      }
+      return absl::OkStatus();
+    };
+    if (!walk_pays) return compare_all(0, queries_.size());
+    if (is_ivf) {
+      for (size_t query = 0; query < queries_.size(); ++query) {
+        RETURN_IF_ERROR(Probe(part, query, live));
+      }
+      return absl::OkStatus();
+    }
+    constexpr int64_t kSeeds = 32;
+    const std::vector<uint32_t> seeds = filter.Sample(kSeeds);
+    const auto row_nodes = RowNodesOf(part);
+    const int64_t wanted = std::min<int64_t>(params_.k, part.live);
+    for (size_t query = 0; query < queries_.size(); ++query) {
+      segment.index().graph()->SearchMatching(queries_[query].data(), ef, wanted, live, seeds,
+                                              row_nodes, &found_);
+      RETURN_IF_ERROR(Worked(ef * 4 * view_.spec().hnsw_m * dimension_));
+      if (std::ssize(found_) < wanted) {
+        RETURN_IF_ERROR(compare_all(query, query + 1));
+      } else {
+        AddFound(segment, query);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  static std::span<const uint32_t> RowNodesOf(const CollectionView::SegmentPart& part) {
+    if (part.payloads == nullptr) return {};
+    return part.payloads->row_nodes();
+  }
+
+  void AddFound(const Segment& segment, size_t query) {
     for (const GraphNeighbor& neighbor : found_) {
       tops_[query].Add({neighbor.distance, segment.data().ids[neighbor.row]});
     }
-    return Worked((ivf.lists() + std::ssize(found_)) * dimension_ + ivf.ProbedRows(probe.nprobe));
+  }
+
+  // So many rows are compared by their vectors as quickly as by their codes first, since those want
+  // a code of the query and some vectors, too.
+  static constexpr int64_t kCodesFrom = 256;
+
+  // One query against the live rows `rows`: by their codes first, unless that is to be exact.
+  absl::Status CompareRows(const CollectionView::SegmentPart& part,
+                           const std::vector<uint32_t>& rows, size_t query) {
+    const Segment& segment = *part.segment;
+    const auto row_nodes = RowNodesOf(part);
+    if (!params_.exact && !row_nodes.empty() &&
+        std::ssize(rows) > kCodesFrom + 16 * int64_t{params_.k}) {
+      segment.index().graph()->SearchRows(queries_[query].data(), params_.k, rows, row_nodes,
+                                          &found_);
+      AddFound(segment, query);
+      return Worked(std::ssize(rows) * dimension_);
+    }
+    tile_.resize(std::max(tile_.size(), static_cast<size_t>(dimension_)));
+    const float* const vectors = segment.data().vectors;
+    constexpr size_t kAhead = 4;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const float* vector = tile_.data();
+      if (vectors != nullptr) {
+        if (i + kAhead < rows.size()) {
+          const float* const next = vectors + int64_t{rows[i + kAhead]} * dimension_;
+          for (int64_t value = 0; value < dimension_; value += 16) {
+            __builtin_prefetch(next + value);
+          }
+        }
+        vector = vectors + int64_t{rows[i]} * dimension_;
+      } else {
+        segment.ReadVectors(rows[i], 1, tile_.data());
+      }
+      float distance;
+      distance_(queries_[query].data(), vector, 1, dimension_, &distance);
+      tops_[query].Add({distance, segment.data().ids[rows[i]]});
+      RETURN_IF_ERROR(Worked(dimension_));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Worked(int64_t multiplications) {
@@ -199,6 +343,7 @@ class BlockSearch {
   const CollectionView& view_;
   const std::span<const std::vector<float>> queries_;
   const SearchParams& params_;
+  const ViewFilter* const filter_;
   const SearchPoll poll_;
   const int64_t dimension_;
   const DistanceFn distance_;
@@ -208,6 +353,38 @@ class BlockSearch {
   std::vector<GraphNeighbor> found_;  // scratch of Walk
   int64_t unpolled_ = 0;
 };
+
+// All of params but offset and threshold. The filter was made of that of params.
+absl::Status SearchAll(const CollectionView& view, std::span<const std::vector<float>> queries,
+                       const SearchParams& params, const ViewFilter* filter, SearchPoll poll,
+                       std::vector<std::vector<Neighbor>>* neighbors) {
+  neighbors->clear();
+  neighbors->reserve(queries.size());
+  for (size_t first = 0; first < queries.size(); first += kQueryBlock) {
+    RETURN_IF_ERROR(poll());
+    const size_t count = std::min(kQueryBlock, queries.size() - first);
+    BlockSearch block(view, queries.subspan(first, count), params, filter, poll);
+    RETURN_IF_ERROR(block.Run());
+    RETURN_IF_ERROR(block.CheckReadable());
+    for (std::vector<Neighbor>& found : block.Take()) neighbors->push_back(std::move(found));
+  }
+  return absl::OkStatus();
+}
+
+// Leaves those within the threshold, without params.offset of them.
+void Cut(const CollectionView& view, const SearchParams& params, std::vector<Neighbor>& found) {
+  if (params.score_threshold.has_value()) {
+    // A score is the distance or its negative, so the threshold is exact.
+    const float limit =
+        view.spec().metric == Metric::kL2 ? *params.score_threshold : -*params.score_threshold;
+    const auto end = std::find_if(found.begin(), found.end(), [limit](const Neighbor& neighbor) {
+      return neighbor.distance > limit;
+    });
+    found.erase(end, found.end());
+  }
+  const auto offset = std::min<int64_t>(params.offset, std::ssize(found));
+  found.erase(found.begin(), found.begin() + offset);
+}
 
 }  // namespace
 
@@ -221,15 +398,30 @@ bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef) {
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
                         std::vector<std::vector<Neighbor>>* neighbors) {
-  neighbors->clear();
-  neighbors->reserve(queries.size());
-  for (size_t first = 0; first < queries.size(); first += kQueryBlock) {
-    RETURN_IF_ERROR(poll());
-    const size_t count = std::min(kQueryBlock, queries.size() - first);
-    BlockSearch block(view, queries.subspan(first, count), params, poll);
-    RETURN_IF_ERROR(block.Run());
-    RETURN_IF_ERROR(block.CheckReadable());
-    for (std::vector<Neighbor>& found : block.Take()) neighbors->push_back(std::move(found));
+  std::optional<ViewFilter> filter;
+  if (params.filter != nullptr) {
+    ASSIGN_OR_RETURN(filter, ViewFilter::Make(view, *params.filter));
+  }
+  const ViewFilter* const made = filter.has_value() ? &*filter : nullptr;
+  SearchParams all = params;
+  all.k += params.offset;
+  // Where a threshold may end it early, few are looked for first.
+  const int32_t k = all.k;
+  if (params.score_threshold.has_value()) all.k = std::min(k, std::max(params.ef, int32_t{64}));
+  RETURN_IF_ERROR(SearchAll(view, queries, all, made, poll, neighbors));
+  for (size_t query = 0; query < queries.size(); ++query) {
+    std::vector<Neighbor>& found = (*neighbors)[query];
+    SearchParams more = all;
+    while (more.k < k && std::ssize(found) == more.k) {
+      std::vector<Neighbor> within = found;
+      Cut(view, params, within);
+      if (std::ssize(within) + params.offset < more.k) break;
+      more.k = static_cast<int32_t>(std::min<int64_t>(k, int64_t{more.k} * 4));
+      std::vector<std::vector<Neighbor>> one;
+      RETURN_IF_ERROR(SearchAll(view, queries.subspan(query, 1), more, made, poll, &one));
+      found = std::move(one.front());
+    }
+    Cut(view, params, found);
   }
   return absl::OkStatus();
 }

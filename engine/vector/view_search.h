@@ -17,10 +17,12 @@ using SearchPoll = absl::FunctionRef<absl::Status()>;
 // Whether a graph walk that keeps `ef` candidates is quicker than scanning all `rows` of a segment.
 bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef);
 
-// The k nearest live points of a view, for each query: by distance, then id. All of them where
+// The k nearest live points of a view that match params.filter, for each query: by distance, then
+// id, behind params.offset of them, as far as params.score_threshold allows. All of them where
 // there are no more than k. `queries` are prepared (PrepareQuery). With params.exact, exactly the
 // nearest; else segments are searched by their graphs where that pays. Either way distances are
-// those of DistanceFor, bit for bit. Runs on the caller's thread; thread safe.
+// those of DistanceFor, bit for bit. Errors: those of `poll`, and of a filter that the view's
+// payload indexes cannot answer (CheckFilter). Runs on the caller's thread; thread safe.
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
                         std::vector<std::vector<Neighbor>>* neighbors);

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/batonctl/commands.h"
+#include "server/batonctl/payload_text.h"
 #include "server/batonctl/stages.h"
 #include "server/batonctl/text.h"
 
@@ -104,6 +105,12 @@ int RunAsk(Session& session, const AskOptions& ask) {
   request.set_retrieval_only(ask.retrieval_only);
   if (ask.k) {
     request.set_k(*ask.k);
+  }
+  if (!ask.filter.empty()) {
+    const absl::Status read = ParseFilter(ask.filter, *request.mutable_filter());
+    if (!read.ok()) {
+      return FailUsage(session.terminal, read);
+    }
   }
   if (ask.max_tokens) {
     request.set_max_tokens(*ask.max_tokens);

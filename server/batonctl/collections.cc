@@ -20,16 +20,25 @@ std::string IndexText(const v1::CollectionSpec& spec) {
   }
 }
 
+std::string IndexesText(const v1::CollectionInfo& info) {
+  std::string text;
+  for (const v1::PayloadIndex& index : info.payload_indexes()) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", index.field(), ":",
+                    EnumWord(v1::PayloadIndexKind_Name(index.kind()), "PAYLOAD_INDEX_KIND_"));
+  }
+  return text.empty() ? "-" : text;
+}
+
 template <class Infos>
 void PrintCollections(std::ostream& out, const Infos& infos) {
   Table table({"collection", ">points", ">unindexed", ">segments", ">dimension", "metric", "index",
-               "embedder"});
+               "embedder", "payload indexes"});
   for (const v1::CollectionInfo& info : infos) {
     const v1::CollectionSpec& spec = info.spec();
     table.AddRow({spec.name(), absl::StrCat(info.points()), absl::StrCat(info.points_unindexed()),
                   absl::StrCat(info.segments()), absl::StrCat(spec.dimension()),
                   EnumWord(v1::Metric_Name(spec.metric()), "METRIC_"), IndexText(spec),
-                  info.embedder().empty() ? "-" : info.embedder()});
+                  info.embedder().empty() ? "-" : info.embedder(), IndexesText(info)});
   }
   table.Print(out);
 }
@@ -100,6 +109,35 @@ int RunCreateCollection(Session& session, const CreateCollectionOptions& create)
       session.client.NewContext().get(), request, &response);
   if (!status.ok()) {
     return session.client.Fail(session.terminal, status);
+  }
+  PrintCollection(session, response, response.collection());
+  return kExitOk;
+}
+
+int RunCreateIndex(Session& session, const CreateIndexOptions& create) {
+  v1::CreatePayloadIndexRequest request;
+  request.set_collection(create.collection);
+  request.set_field(create.field);
+  request.set_kind(create.kind);
+  v1::CreatePayloadIndexResponse response;
+  const grpc::Status status = session.client.vectors().CreatePayloadIndex(
+      session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status, {create.collection, ""});
+  }
+  PrintCollection(session, response, response.collection());
+  return kExitOk;
+}
+
+int RunDropIndex(Session& session, const DropIndexOptions& drop) {
+  v1::DropPayloadIndexRequest request;
+  request.set_collection(drop.collection);
+  request.set_field(drop.field);
+  v1::DropPayloadIndexResponse response;
+  const grpc::Status status = session.client.vectors().DropPayloadIndex(
+      session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status, {drop.collection, ""});
   }
   PrintCollection(session, response, response.collection());
   return kExitOk;

@@ -38,6 +38,13 @@ int RunListSnapshots(Session& session);
 int RunCreateSnapshot(Session& session, const CreateSnapshotOptions& create);
 int RunDeleteSnapshot(Session& session, const DeleteSnapshotOptions& deletion);
 int RunVerifySnapshot(Session& session, const VerifySnapshotOptions& verify);
+int RunCreateIndex(Session& session, const CreateIndexOptions& create);
+int RunDropIndex(Session& session, const DropIndexOptions& drop);
+int RunCount(Session& session, const CountOptions& count);
+int RunScroll(Session& session, const ScrollOptions& scroll);
+int RunFacet(Session& session, const FacetOptions& facet);
+int RunDeletePoints(Session& session, const DeletePointsOptions& points);
+int RunPatch(Session& session, const PatchOptions& patch);
 
 // A text given on the command line, "-" being standard input. Must be UTF-8: protobuf would refuse
 // it with less to say.

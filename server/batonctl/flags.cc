@@ -18,6 +18,10 @@ const std::map<std::string, v1::Metric> kMetrics = {
 const std::map<std::string, v1::IndexKind> kIndexKinds = {{"hnsw", v1::INDEX_KIND_HNSW},
                                                           {"ivf_pq", v1::INDEX_KIND_IVF_PQ},
                                                           {"ivf_sq", v1::INDEX_KIND_IVF_SQ}};
+const std::map<std::string, v1::PayloadIndexKind> kPayloadIndexKinds = {
+    {"keyword", v1::PAYLOAD_INDEX_KIND_KEYWORD},   {"integer", v1::PAYLOAD_INDEX_KIND_INTEGER},
+    {"number", v1::PAYLOAD_INDEX_KIND_NUMBER},     {"boolean", v1::PAYLOAD_INDEX_KIND_BOOLEAN},
+    {"datetime", v1::PAYLOAD_INDEX_KIND_DATETIME}, {"text", v1::PAYLOAD_INDEX_KIND_TEXT}};
 const std::map<std::string, v1::ExplainRequest::Kind> kKinds = {
     {"generate", v1::ExplainRequest::GENERATE}, {"embed", v1::ExplainRequest::EMBED},
     {"search", v1::ExplainRequest::SEARCH},     {"upsert", v1::ExplainRequest::UPSERT},
@@ -135,6 +139,12 @@ CLI::Option* AddOptional(CLI::App& app, const std::string& name, std::optional<T
   return Maybe<T>(app, name, help, [&value](T given) { value = given; });
 }
 
+void AddFilter(CLI::App& app, std::string& filter) {
+  app.add_option("--filter", filter,
+                 "Only points that match: a Filter of vector.proto in JSON, e.g. "
+                 "{\"must\": [{\"field\": \"color\", \"match\": {\"text\": \"red\"}}]}");
+}
+
 void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
   auto* group = app.add_option_group("constraint");
   group->add_option("--grammar", constraint.grammar_file,
@@ -152,6 +162,13 @@ struct Commands {
   AskOptions ask;
   SearchOptions search;
   ClusterOptions cluster;
+  CountOptions count;
+  ScrollOptions scroll;
+  FacetOptions facet;
+  DeletePointsOptions delete_points;
+  PatchOptions patch;
+  CreateIndexOptions create_index;
+  DropIndexOptions drop_index;
   RerankOptions rerank;
   GenerateOptions generate;
   LoadOptions load;
@@ -202,6 +219,7 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
       ->check(CLI::Range(1, INT32_MAX));
   sub->add_flag("--retrieval-only", ask.retrieval_only, "Find passages, generate nothing");
   sub->add_flag("--passages", ask.show_passages, "Show the passages that were found");
+  AddFilter(*sub, ask.filter);
   AddConstraint(*sub, ask.constraint);
   AddSampling(*sub, &ask.sampling);
   sub->callback([&] { options.command = ask; });
@@ -223,7 +241,70 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
       ->check(CLI::Range(1, 100'000));
   AddOptional(*sub, "--nprobe", search.nprobe, "Lists of an inverted file to look at")
       ->check(CLI::Range(1, 65'536));
+  AddFilter(*sub, search.filter);
+  AddOptional(*sub, "--threshold", search.score_threshold, "Only points with this score or better");
+  AddOptional(*sub, "--offset", search.offset, "Leave out so many of the nearest")
+      ->check(CLI::Range(0, 10'000));
+  sub->add_option("--group-by", search.group_by, "Find k values of this field, and their points");
+  AddOptional(*sub, "--group-size", search.group_size, "Points of each value")
+      ->check(CLI::Range(1, 100));
   sub->callback([&] { options.command = search; });
+}
+
+void AddPoints(CLI::App& app, Options& options, Commands& commands) {
+  CLI::App* count = app.add_subcommand("count", "Count points");
+  Need(*count, "--collection,-c", commands.count.collection, "Collection");
+  AddFilter(*count, commands.count.filter);
+  count->callback([&] { options.command = commands.count; });
+
+  CLI::App* scroll = app.add_subcommand("scroll", "List points by id, page by page");
+  Need(*scroll, "--collection,-c", commands.scroll.collection, "Collection");
+  AddFilter(*scroll, commands.scroll.filter);
+  AddOptional(*scroll, "--limit", commands.scroll.limit, "Points on a page")
+      ->check(CLI::Range(1, 10'000));
+  scroll->add_option("--offset", commands.scroll.offset, "The page before says it");
+  scroll->callback([&] { options.command = commands.scroll; });
+
+  CLI::App* facet = app.add_subcommand("facet", "The most frequent values of an indexed field");
+  Need(*facet, "FIELD", commands.facet.field, "Field of the payload");
+  Need(*facet, "--collection,-c", commands.facet.collection, "Collection");
+  AddFilter(*facet, commands.facet.filter);
+  AddOptional(*facet, "--limit", commands.facet.limit, "Values")->check(CLI::Range(1, 10'000));
+  facet->callback([&] { options.command = commands.facet; });
+
+  CLI::App* remove = app.add_subcommand("delete", "Delete points by id or filter");
+  Need(*remove, "--collection,-c", commands.delete_points.collection, "Collection");
+  auto* which = remove->add_option_group("points");
+  which->add_option("ID", commands.delete_points.ids, "Points");
+  AddFilter(*which, commands.delete_points.filter);
+  which->require_option(1);
+  remove->callback([&] { options.command = commands.delete_points; });
+
+  CLI::App* patch = app.add_subcommand("patch", "Set and delete keys of payloads");
+  Need(*patch, "--collection,-c", commands.patch.collection, "Collection");
+  which = patch->add_option_group("points");
+  which->add_option("ID", commands.patch.ids, "Points");
+  AddFilter(*which, commands.patch.filter);
+  which->require_option(1);
+  patch->add_flag("--clear", commands.patch.clear, "First, delete all keys");
+  patch->add_option("--delete-key", commands.patch.delete_keys, "Then delete these");
+  patch->add_option("--set", commands.patch.set, "Then set these: a JSON object");
+  patch->callback([&] { options.command = commands.patch; });
+
+  CLI::App* index = app.add_subcommand("index", "Create or drop the index of a payload's field");
+  index->require_subcommand(1);
+  index->fallthrough();
+  CLI::App* create = index->add_subcommand("create", "Index a field, which filters on it need");
+  Need(*create, "FIELD", commands.create_index.field, "Field of the payload");
+  Need(*create, "--collection,-c", commands.create_index.collection, "Collection");
+  MaybeEnum(*create, "--kind", "keyword (default), integer, number, boolean, datetime or text",
+            kPayloadIndexKinds,
+            [&commands](v1::PayloadIndexKind kind) { commands.create_index.kind = kind; });
+  create->callback([&] { options.command = commands.create_index; });
+  CLI::App* drop = index->add_subcommand("drop", "Drop the index of a field");
+  Need(*drop, "FIELD", commands.drop_index.field, "Field of the payload");
+  Need(*drop, "--collection,-c", commands.drop_index.collection, "Collection");
+  drop->callback([&] { options.command = commands.drop_index; });
 }
 
 void AddCluster(CLI::App& app, Options& options, ClusterOptions& cluster) {
@@ -410,6 +491,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   AddAsk(app, options, commands.ask);
   AddSearch(app, options, commands.search);
   AddCluster(app, options, commands.cluster);
+  AddPoints(app, options, commands);
   AddRerank(app, options, commands.rerank);
   AddGenerate(app, options, commands.generate);
   AddModels(app, options, commands);

@@ -45,6 +45,7 @@ struct AskOptions {
   std::optional<int32_t> max_tokens;
   bool retrieval_only = false;
   bool show_passages = false;
+  std::string filter;  // of the passages: a v1.Filter in JSON; empty: none
   ConstraintOptions constraint;
   v1::SamplingParams sampling;
 };
@@ -58,6 +59,42 @@ struct SearchOptions {
   bool exact = false;
   std::optional<int32_t> ef;
   std::optional<int32_t> nprobe;
+  std::string filter;  // a v1.Filter in JSON; empty: none
+  std::optional<float> score_threshold;
+  std::optional<int32_t> offset;
+  std::string group_by;  // a field; empty: no groups, else k of them
+  std::optional<int32_t> group_size;
+};
+
+struct CountOptions {
+  std::string collection;
+  std::string filter;
+};
+struct ScrollOptions {
+  std::string collection;
+  std::string filter;
+  std::optional<int32_t> limit;
+  std::string offset;
+};
+struct FacetOptions {
+  std::string collection;
+  std::string field;
+  std::string filter;
+  std::optional<int32_t> limit;
+};
+// Of points: which are deleted, or patched.
+struct DeletePointsOptions {
+  std::string collection;
+  std::vector<uint64_t> ids;
+  std::string filter;
+};
+struct PatchOptions {
+  std::string collection;
+  std::vector<uint64_t> ids;
+  std::string filter;
+  bool clear = false;
+  std::vector<std::string> delete_keys;
+  std::string set;  // a JSON object; empty: nothing
 };
 
 struct ClusterOptions {
@@ -123,6 +160,15 @@ struct DropCollectionOptions {
 struct CreateCollectionOptions {
   v1::CollectionSpec spec;
 };
+struct CreateIndexOptions {
+  std::string collection;
+  std::string field;
+  v1::PayloadIndexKind kind = v1::PAYLOAD_INDEX_KIND_KEYWORD;
+};
+struct DropIndexOptions {
+  std::string collection;
+  std::string field;
+};
 
 struct ListSnapshotsOptions {};
 struct CreateSnapshotOptions {
@@ -143,8 +189,10 @@ struct Options {
   std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions,
                RerankOptions, GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
                DevicesOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
-               DropCollectionOptions, CreateCollectionOptions, ListSnapshotsOptions,
-               CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
+               DropCollectionOptions, CreateCollectionOptions, CountOptions, ScrollOptions,
+               FacetOptions, DeletePointsOptions, PatchOptions, CreateIndexOptions,
+               DropIndexOptions, ListSnapshotsOptions, CreateSnapshotOptions, DeleteSnapshotOptions,
+               VerifySnapshotOptions>
       command;
 };
 

@@ -40,6 +40,13 @@ struct Dispatch {
   int operator()(const CreateSnapshotOptions& o) { return RunCreateSnapshot(session, o); }
   int operator()(const DeleteSnapshotOptions& o) { return RunDeleteSnapshot(session, o); }
   int operator()(const VerifySnapshotOptions& o) { return RunVerifySnapshot(session, o); }
+  int operator()(const CreateIndexOptions& o) { return RunCreateIndex(session, o); }
+  int operator()(const DropIndexOptions& o) { return RunDropIndex(session, o); }
+  int operator()(const CountOptions& o) { return RunCount(session, o); }
+  int operator()(const ScrollOptions& o) { return RunScroll(session, o); }
+  int operator()(const FacetOptions& o) { return RunFacet(session, o); }
+  int operator()(const DeletePointsOptions& o) { return RunDeletePoints(session, o); }
+  int operator()(const PatchOptions& o) { return RunPatch(session, o); }
 };
 
 absl::StatusOr<std::string> CheckUtf8(std::string text, absl::string_view what) {

@@ -1,9 +1,7 @@
-#include <map>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "server/batonctl/commands.h"
+#include "server/batonctl/payload_text.h"
 #include "server/batonctl/stages.h"
 #include "server/batonctl/table.h"
 #include "server/batonctl/text.h"
@@ -11,32 +9,6 @@
 
 namespace baton::ctl {
 namespace {
-
-constexpr size_t kPayloadChars = 100;
-
-std::string ValueText(const v1::PayloadValue& value) {
-  switch (value.kind_case()) {
-    case v1::PayloadValue::kText:
-      return value.text();
-    case v1::PayloadValue::kInteger:
-      return absl::StrCat(value.integer());
-    case v1::PayloadValue::kNumber:
-      return absl::StrCat(value.number());
-    case v1::PayloadValue::kBoolean:
-      return value.boolean() ? "true" : "false";
-    case v1::PayloadValue::KIND_NOT_SET:
-      break;
-  }
-  return "";
-}
-
-std::string PayloadText(const v1::ScoredPoint& point) {
-  std::map<std::string, std::string> sorted;  // protobuf's maps have no order
-  for (const auto& [key, value] : point.payload()) {
-    sorted[key] = ValueText(value);
-  }
-  return OneLine(absl::StrJoin(sorted, ", ", absl::PairFormatter("=")), kPayloadChars);
-}
 
 // The query vector of --text, by the collection's own embedder unless another is named.
 grpc::Status Embed(Session& session, const SearchOptions& search, const std::string& text,
@@ -70,7 +42,7 @@ void PrintResult(std::ostream& out, const v1::SearchResponse& response) {
   int rank = 0;
   for (const v1::ScoredPoint& point : response.points()) {
     table.AddRow({absl::StrCat(++rank), absl::StrCat(point.id()),
-                  absl::StrFormat("%.4f", point.score()), PayloadText(point)});
+                  absl::StrFormat("%.4f", point.score()), PayloadText(point.payload())});
   }
   if (table.empty()) {
     out << "no points\n";
@@ -78,6 +50,47 @@ void PrintResult(std::ostream& out, const v1::SearchResponse& response) {
     table.Print(out);
   }
   out << "\n";
+}
+
+void PrintGroups(std::ostream& out, const v1::SearchGroupsResponse& response) {
+  Table table({"group", ">id", ">score", "payload"});
+  for (const v1::SearchGroup& group : response.groups()) {
+    for (const v1::ScoredPoint& point : group.points()) {
+      table.AddRow({MatchText(group.value()), absl::StrCat(point.id()),
+                    absl::StrFormat("%.4f", point.score()), PayloadText(point.payload())});
+    }
+  }
+  if (table.empty()) {
+    out << "no points\n";
+  } else {
+    table.Print(out);
+  }
+  out << "\n";
+}
+
+int SearchGroups(Session& session, const SearchOptions& search, const v1::SearchRequest& single) {
+  v1::SearchGroupsRequest request;
+  request.set_collection(single.collection());
+  *request.mutable_vector() = single.vector();
+  *request.mutable_params() = single.params();
+  *request.mutable_options() = single.options();
+  request.set_group_by(search.group_by);
+  if (search.group_size) {
+    request.set_group_size(*search.group_size);
+  }
+  v1::SearchGroupsResponse response;
+  const grpc::Status status =
+      session.client.vectors().SearchGroups(session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status, {search.collection, search.model});
+  }
+  if (session.options.json) {
+    PrintJson(session.terminal.out, response);
+  } else {
+    PrintGroups(session.terminal.out, response);
+    PrintStages(session.terminal.out, response.timings());
+  }
+  return kExitOk;
 }
 
 }  // namespace
@@ -113,7 +126,23 @@ int RunSearch(Session& session, const SearchOptions& search) {
   if (search.nprobe) {
     request.mutable_params()->set_nprobe(*search.nprobe);
   }
+  if (!search.filter.empty()) {
+    const absl::Status read =
+        ParseFilter(search.filter, *request.mutable_params()->mutable_filter());
+    if (!read.ok()) {
+      return FailUsage(session.terminal, read);
+    }
+  }
+  if (search.score_threshold) {
+    request.mutable_params()->set_score_threshold(*search.score_threshold);
+  }
+  if (search.offset) {
+    request.mutable_params()->set_offset(*search.offset);
+  }
   *request.mutable_options() = session.options.request;
+  if (!search.group_by.empty()) {
+    return SearchGroups(session, search, request);
+  }
 
   v1::SearchResponse response;
   const grpc::Status status =

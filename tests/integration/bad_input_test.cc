@@ -299,6 +299,31 @@ TEST_CASE("requests that are wrong are refused with field, limit and value") {
     CHECK_RPC_ERROR(send("/baton.v1.VectorService/Count", "\x0a\x02\xc3\x28"), kInvalid,
                     "VectorService/Count cannot be decoded");
   }
+  SECTION("filters nested 10,000 deep") {
+    // From the inside: a filter is field 12 of a condition, which is field 1 (must) of a filter.
+    const auto field = [](char tag, const std::string& bytes) {
+      std::string message(1, tag);
+      for (size_t size = bytes.size(); true; size >>= 7) {
+        message += static_cast<char>((size & 127) | (size > 127 ? 128 : 0));
+        if (size <= 127) break;
+      }
+      return message + bytes;
+    };
+    for (const int depth : {60, 10'000}) {
+      std::string filter;
+      for (int i = 0; i < depth; ++i) filter = field('\x0a', field('\x62', filter));
+      grpc::GenericStub stub(daemon.channel());
+      grpc::Slice slice(field('\x0a', "pts") + field('\x12', filter));
+      const grpc::ByteBuffer request(&slice, 1);
+      grpc::ByteBuffer response;
+      CallContext context;
+      std::promise<grpc::Status> done;
+      stub.UnaryCall(&context, "/baton.v1.VectorService/Count", grpc::StubOptions(), &request,
+                     &response,
+                     [&done](grpc::Status status) { done.set_value(std::move(status)); });
+      CHECK_RPC_ERROR(done.get_future().get(), kInvalid, "VectorService/Count cannot be decoded");
+    }
+  }
   SECTION("connections that speak something else") {
     for (const std::string& address : {daemon.grpc_address(), daemon.http_address()}) {
       const size_t colon = address.rfind(':');

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch2/catch.hpp"
+#include "tests/integration/client.h"
 #include "tests/support/daemon.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/shared_data.h"
@@ -183,6 +184,41 @@ TEST_CASE("batonctl loads and unloads models") {
   CHECK(Ctl(daemon, {"unload", "tiny"}).exit_code == 1);
   CHECK(Ctl(daemon, {"unload"}).exit_code == 2);
   CHECK(Ctl(daemon, {"unload", "tiny", "--drain", "-1"}).exit_code == 2);
+}
+
+TEST_CASE("batonctl indexes, filters, patches and deletes") {
+  Daemon daemon;
+  CHECK(Ctl(daemon, {"collections", "create", "pts", "--dim", "2", "--metric", "l2"}).exit_code ==
+        0);
+  const Client client(daemon);
+  v1::UpsertRequest upsert;
+  upsert.set_collection("pts");
+  for (uint64_t id = 0; id < 10; ++id) {
+    AddPoint(upsert, id, {static_cast<float>(id), 0}, id % 2 == 0 ? "even" : "odd");
+  }
+  Must(client.vectors, &v1::VectorService::Stub::Upsert, upsert);
+  const std::string even = R"({"must": [{"field": "note", "match": {"text": "even"}}]})";
+  const ProgramResult unindexed = Ctl(daemon, {"count", "-c", "pts", "--filter", even});
+  CHECK(unindexed.exit_code == 1);
+  CHECK_THAT(unindexed.err, Catch::Contains("\"note\""));
+  CHECK_THAT(Ctl(daemon, {"index", "create", "note", "-c", "pts", "--kind", "keyword"}).out,
+             Catch::Contains("note:keyword"));
+  CHECK(Ctl(daemon, {"count", "-c", "pts", "--filter", even}).out == "5\n");
+  CHECK(Ctl(daemon, {"count", "-c", "pts", "--filter", "{must"}).exit_code == 2);
+  const json found = JsonOf(Ctl(
+      daemon, {"search", "-c", "pts", "--vector", "9,0", "-k", "2", "--filter", even, "--json"}));
+  CHECK(found.at("points").at(0).at("id") == "8");
+  CHECK_THAT(Ctl(daemon, {"search", "-c", "pts", "--vector", "9,0", "--group-by", "note"}).out,
+             Catch::Contains("odd") && Catch::Contains("even"));
+  CHECK_THAT(Ctl(daemon, {"scroll", "-c", "pts", "--limit", "2", "--filter", even}).out,
+             Catch::Contains("more: --offset"));
+  CHECK_THAT(Ctl(daemon, {"facet", "note", "-c", "pts"}).out, Catch::Contains("even"));
+  CHECK(Ctl(daemon, {"patch", "-c", "pts", "1", "3", "--set", R"({"note": "even", "n": [1, 2]})"})
+            .out == "patched 2\n");
+  CHECK(Ctl(daemon, {"delete", "-c", "pts", "--filter", even}).out == "deleted 7\n");
+  CHECK(Ctl(daemon, {"delete", "-c", "pts"}).exit_code == 2);
+  CHECK(Ctl(daemon, {"delete", "-c", "pts", "5", "6"}).out == "deleted 1\n");
+  CHECK(Ctl(daemon, {"index", "drop", "note", "-c", "pts"}).exit_code == 0);
 }
 
 TEST_CASE("batonctl says what went wrong and what to do") {

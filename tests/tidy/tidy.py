@@ -51,7 +51,8 @@ LIBRARY_HOMES = {
     r"yaml-cpp/": r"config/",
     r"CLI/": r"config/|server/|loadtest/",
     r"rocksdb/|hnswlib/|faiss/": r"engine/vector/",  # one source file each
-    r"pcre2|utf8proc": r"engine/model/",
+    r"pcre2": r"engine/model/",
+    r"utf8proc": r"engine/model/|engine/vector/word_split\.cc",
     r"nlohmann/": r"engine/model/grammar/json_schema\.cc|server/|loadtest/",
     r"spdlog/|prometheus/": r"engine/base/|server/",
     r"cuda|cublas": r"cuda_kernels/|engine/exec/gpu/",

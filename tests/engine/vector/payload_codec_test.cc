@@ -4,6 +4,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "tests/support/status_matchers.h"
 
@@ -15,7 +16,10 @@ const Payload kPayload = {{"text", std::string("caf\xC3\xA9\0!", 7)},
                           {"count", std::numeric_limits<int64_t>::min()},
                           {"weight", -0.5},
                           {"yes", true},
-                          {"no", false}};
+                          {"no", false},
+                          {"texts", std::vector<std::string>{"a", "", "b"}},
+                          {"none", std::vector<std::string>()},
+                          {"integers", std::vector<int64_t>{-1, 0, 1}}};
 
 TEST_CASE("payloads come back as they were") {
   for (const Payload& payload : {Payload(), kPayload}) {
@@ -33,6 +37,8 @@ TEST_CASE("damaged payload bytes are refused or harmless") {
   REQUIRE_STATUS(DecodePayload(key_only), absl::StatusCode::kDataLoss, "damaged");
   REQUIRE_STATUS(DecodePayload(key_only + "\x09"), absl::StatusCode::kDataLoss, "damaged");
   REQUIRE_STATUS(DecodePayload(key_only + "\x03\x02"), absl::StatusCode::kDataLoss, "damaged");
+  REQUIRE_STATUS(DecodePayload(key_only + "\x04\xFF\xFF\xFF\xFF"), absl::StatusCode::kDataLoss,
+                 "damaged");  // a list of more than there is
   REQUIRE_STATUS(DecodePayload("\xFF\xFF\xFF\xFF"), absl::StatusCode::kDataLoss, "damaged");
   std::mt19937 random(1);
   for (int round = 0; round < 20'000; ++round) {

@@ -1,0 +1,228 @@
+// What a collection does about payload indexes: the sidecars of its buffers and segments.
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/vector/collection.h"
+
+namespace baton {
+namespace {
+
+// Records that a part has beside its rows before columns are made of them: a filtered search looks
+// at each of a segment, and folding them costs some hundred nanoseconds per row.
+int64_t RecordsMax(const PayloadSidecar& sidecar) {
+  return 1024 + (sidecar.columns().empty() ? 4 * sidecar.rows() : sidecar.rows() / 32);
+}
+
+// The node of each row, where the segment has a graph.
+std::vector<uint32_t> RowNodesOf(const Segment& segment) {
+  const SealedGraph* const graph = segment.index().graph();
+  return graph == nullptr ? std::vector<uint32_t>() : graph->RowNodes();
+}
+
+// The columns of `rows` rows, the fields of each from `values_of(row, field)`.
+template <class ValuesOf>
+std::vector<FieldColumn> MakeColumns(const PayloadIndexes& indexes, int64_t rows,
+                                     ValuesOf values_of) {
+  std::vector<FieldColumn> columns;
+  for (size_t field = 0; field < indexes.size(); ++field) {
+    FieldColumn::Builder builder(indexes[field].kind, rows);
+    for (int64_t row = 0; row < rows; ++row) builder.Add(row, values_of(row, field));
+    columns.push_back(std::move(builder).Finish());
+  }
+  return columns;
+}
+
+// Each row of a segment has its fields from the same version of the point in a part of its job.
+std::shared_ptr<PayloadSidecar> MakeSidecar(
+    const std::shared_ptr<const PayloadIndexes>& indexes, WriteSequence sequence,
+    const SealJob& job, const std::vector<std::shared_ptr<const PayloadSidecar>>& sidecars,
+    const Segment& segment) {
+  struct Source {
+    const PayloadSidecar* sidecar = nullptr;
+    int64_t row = 0;
+  };
+  std::vector<Source> sources(static_cast<size_t>(segment.rows()));
+  const auto add = [&](PointId id, WriteSequence written, const PayloadSidecar* sidecar,
+                       int64_t row) {
+    const std::optional<int64_t> found = segment.Find(id);
+    if (!found.has_value() || segment.data().sequences[*found] != written) return;
+    sources[*found] = {.sidecar = sidecar, .row = row};
+  };
+  size_t part = 0;
+  for (const CollectionView::BufferPart& buffer : job.buffers) {
+    const PayloadSidecar* const sidecar = sidecars[part++].get();
+    for (int64_t first = 0; first < buffer.rows;) {
+      const RowBlock block = buffer.buffer->Block(first, buffer.rows);
+      for (int64_t i = 0; i < block.count; ++i) {
+        add(block.ids[i], buffer.buffer->SequenceOf(first + i), sidecar, first + i);
+      }
+      first += block.count;
+    }
+  }
+  for (const auto& merged : job.segments) {
+    const PayloadSidecar* const sidecar = sidecars[part++].get();
+    for (int64_t row = 0; row < merged->rows(); ++row) {
+      add(merged->data().ids[row], merged->data().sequences[row], sidecar, row);
+    }
+  }
+  std::vector<FieldColumn> columns =
+      MakeColumns(*indexes, segment.rows(), [&](int64_t row, size_t field) -> FieldValues {
+        const Source& source = sources[row];
+        if (source.sidecar == nullptr) {
+          return {.count = 0, .values = EmptyValues((*indexes)[field].kind)};
+        }
+        return source.sidecar->ValuesOf(source.row, field, sequence);
+      });
+  return std::make_shared<PayloadSidecar>(indexes, segment.rows(), std::move(columns),
+                                          RowNodesOf(segment));
+}
+
+}  // namespace
+
+std::shared_ptr<const PayloadSidecar> Collection::SidecarLocked(const void* part) const {
+  const auto found = sidecars_.find(part);
+  return found == sidecars_.end() ? nullptr : found->second;
+}
+
+std::optional<Collection::Place> Collection::FindLocked(PointId id) const {
+  for (const auto& buffer : buffers_) {
+    if (const auto row = buffer->Find(id)) return Place{.part = buffer.get(), .row = *row};
+  }
+  for (const SegmentState& state : segments_) {
+    if (!state.segment->Contains(id)) continue;
+    return Place{.part = state.segment.get(), .row = *state.segment->Find(id)};
+  }
+  return std::nullopt;
+}
+
+void Collection::IndexRowLocked(const GrowingBuffer& buffer, int64_t row, WriteSequence sequence,
+                                const Payload& payload) {
+  if (indexes_ == nullptr) return;
+  std::shared_ptr<PayloadSidecar>& sidecar = sidecars_[&buffer];
+  if (sidecar == nullptr) {
+    sidecar = std::make_shared<PayloadSidecar>(indexes_, options_.seal_points);
+  }
+  sidecar->records().Add(row, sequence, TakeValues(*indexes_, payload));
+}
+
+bool Collection::PatchLocked(PointId id, WriteSequence sequence, const Payload& payload) {
+  const std::optional<Place> place = FindLocked(id);
+  if (!place.has_value()) return false;
+  if (indexes_ == nullptr) return true;
+  PayloadSidecar& sidecar = *sidecars_.at(place->part);
+  IndexedRow values = TakeValues(*indexes_, payload);
+  if (log_patches_) patched_.push_back({.id = id, .sequence = sequence, .values = values});
+  sidecar.records().Add(place->row, sequence, std::move(values));
+  if (sidecar.records().count() > RecordsMax(sidecar)) FoldLocked(place->part);
+  return true;
+}
+
+void Collection::FoldLocked(const void* part) {
+  const std::shared_ptr<PayloadSidecar> old = sidecars_.at(part);
+  const auto values_of = [&old](int64_t row, size_t field) {
+    return old->ValuesOf(row, field, kNeverDeleted);
+  };
+  if (!old->columns().empty()) {
+    const auto nodes = old->row_nodes();
+    sidecars_[part] = std::make_shared<PayloadSidecar>(
+        indexes_, old->rows(), MakeColumns(*indexes_, old->rows(), values_of),
+        std::vector<uint32_t>(nodes.begin(), nodes.end()));
+    return;
+  }
+  auto folded = std::make_shared<PayloadSidecar>(indexes_, old->rows());
+  for (int64_t row = 0; row < old->rows(); ++row) {
+    const IndexedRow* const values = old->records().Find(row, kNeverDeleted);
+    if (values != nullptr) folded->records().Add(row, 0, *values);
+  }
+  sidecars_[part] = std::move(folded);
+}
+
+Collection::JobSidecars Collection::SidecarsOfLocked(const SealJob& job) const {
+  JobSidecars found{.indexes = indexes_, .sequence = sequence_, .sidecars = {}};
+  for (const CollectionView::BufferPart& part : job.buffers) {
+    found.sidecars.push_back(SidecarLocked(part.buffer.get()));
+  }
+  for (const auto& segment : job.segments) found.sidecars.push_back(SidecarLocked(segment.get()));
+  return found;
+}
+
+std::shared_ptr<PayloadSidecar> Collection::IndexJob(const SealJob& job, const Segment* segment) {
+  JobSidecars sources;
+  {
+    const std::lock_guard lock(mutex_);
+    if (segment == nullptr || indexes_ == nullptr || dropped_) return nullptr;
+    sources = SidecarsOfLocked(job);
+    log_patches_ = true;
+  }
+  return MakeSidecar(sources.indexes, sources.sequence, job, sources.sidecars, *segment);
+}
+
+void Collection::InstallSidecarLocked(const SealJob& job, const Segment* segment,
+                                      std::shared_ptr<PayloadSidecar> sidecar) {
+  if (segment != nullptr && indexes_ != nullptr) {
+    if (sidecar == nullptr || sidecar->indexes() != indexes_) {  // they were changed meanwhile
+      const JobSidecars sources = SidecarsOfLocked(job);
+      sidecar = MakeSidecar(indexes_, sources.sequence, job, sources.sidecars, *segment);
+    } else {
+      for (LoggedPatch& patch : patched_) {
+        const std::optional<int64_t> row = segment->Find(patch.id);
+        if (!row.has_value()) continue;
+        sidecar->records().Add(*row, patch.sequence, std::move(patch.values));
+      }
+    }
+    sidecars_[segment] = std::move(sidecar);
+  }
+  log_patches_ = false;
+  patched_ = {};
+  for (const CollectionView::BufferPart& part : job.buffers) sidecars_.erase(part.buffer.get());
+  for (const auto& merged : job.segments) sidecars_.erase(merged.get());
+}
+
+absl::Status Collection::Reindex(std::shared_ptr<const PayloadIndexes> indexes,
+                                 PayloadSource source) {
+  const std::lock_guard lock(mutex_);
+  absl::flat_hash_map<const void*, std::shared_ptr<PayloadSidecar>> sidecars;
+  if (indexes != nullptr) {
+    // Rows of a segment come in their order, since both are by id.
+    absl::flat_hash_map<const void*, std::vector<FieldColumn::Builder>> builders;
+    for (const SegmentState& state : segments_) {
+      for (const PayloadIndex& index : *indexes) {
+        builders[state.segment.get()].emplace_back(index.kind, state.segment->rows());
+      }
+    }
+    for (const auto& buffer : buffers_) {
+      sidecars[buffer.get()] = std::make_shared<PayloadSidecar>(indexes, options_.seal_points);
+    }
+    RETURN_IF_ERROR(source([&](PointId id, const Payload& payload) {
+      const std::optional<Place> place = FindLocked(id);
+      if (!place.has_value()) return absl::OkStatus();
+      IndexedRow values = TakeValues(*indexes, payload);
+      const auto found = builders.find(place->part);
+      if (found == builders.end()) {
+        sidecars[place->part]->records().Add(place->row, 0, std::move(values));
+        return absl::OkStatus();
+      }
+      for (size_t field = 0; field < values.size(); ++field) {
+        found->second[field].Add(place->row, values[field]);
+      }
+      return absl::OkStatus();
+    }));
+    for (const SegmentState& state : segments_) {
+      std::vector<FieldColumn> columns;
+      for (FieldColumn::Builder& builder : builders[state.segment.get()]) {
+        columns.push_back(std::move(builder).Finish());
+      }
+      sidecars[state.segment.get()] = std::make_shared<PayloadSidecar>(
+          indexes, state.segment->rows(), std::move(columns), RowNodesOf(*state.segment));
+    }
+  }
+  indexes_ = std::move(indexes);
+  sidecars_ = std::move(sidecars);
+  PublishLocked(sequence_);
+  return absl::OkStatus();
+}
+
+}  // namespace baton

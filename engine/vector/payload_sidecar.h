@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "engine/vector/field_column.h"
+#include "engine/vector/row_records.h"
+
+namespace baton {
+
+// The indexed fields of one part of a collection, by row: of a segment in columns, with a record
+// for each row that was patched since; of a growing buffer in records alone. What a patch changes
+// is beside the rows: it touches no vector and no graph. Threads: as RowRecords.
+class PayloadSidecar {
+ public:
+  // Of a growing buffer of at most so many rows.
+  PayloadSidecar(std::shared_ptr<const PayloadIndexes> indexes, int64_t rows)
+      : indexes_(std::move(indexes)), rows_(rows), records_(rows) {}
+  // Of a segment.
+  //   columns: one per index; row_nodes: [rows], as SealedGraph::RowNodes
+  PayloadSidecar(std::shared_ptr<const PayloadIndexes> indexes, int64_t rows,
+                 std::vector<FieldColumn> columns, std::vector<uint32_t> row_nodes)
+      : indexes_(std::move(indexes)),
+        rows_(rows),
+        columns_(std::move(columns)),
+        row_nodes_(std::move(row_nodes)),
+        records_(rows) {}
+
+  const std::shared_ptr<const PayloadIndexes>& indexes() const { return indexes_; }
+  int64_t rows() const { return rows_; }
+  // Empty: a growing buffer's.
+  std::span<const FieldColumn> columns() const { return columns_; }
+  std::span<const uint32_t> row_nodes() const { return row_nodes_; }
+  const RowRecords& records() const { return records_; }
+  // The writer's.
+  RowRecords& records() { return records_; }
+
+  // One field of a row that a view of that time includes.
+  FieldValues ValuesOf(int64_t row, size_t field, WriteSequence sequence) const {
+    const IndexedRow* const record = records_.Find(row, sequence);
+    if (record != nullptr) return (*record)[field];
+    if (columns_.empty()) return {.count = 0, .values = EmptyValues((*indexes_)[field].kind)};
+    return columns_[field].Get(row);
+  }
+
+ private:
+  const std::shared_ptr<const PayloadIndexes> indexes_;
+  const int64_t rows_;
+  const std::vector<FieldColumn> columns_;
+  const std::vector<uint32_t> row_nodes_;
+  RowRecords records_;
+};
+
+}  // namespace baton

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/request/filter.h"
+#include "engine/vector/collection_view.h"
+#include "engine/vector/field_column.h"
+#include "engine/vector/field_test.h"
+
+namespace baton {
+
+// A filter in terms of a view's payload indexes.
+class ViewFilter {
+ public:
+  struct Node {
+    int32_t parent = 0;
+    Filter::Clause clause = Filter::Clause::kMust;
+    enum class Kind : uint8_t { kGroup, kField, kIds } kind = Kind::kGroup;
+    size_t field = 0;               // kField: which index
+    FieldTest test = {};            // kField
+    std::vector<PointId> ids = {};  // kIds: ascending
+  };
+
+  // FAILED_PRECONDITION where a field has no payload index, INVALID_ARGUMENT where that is of
+  // another kind. The filter was checked (Filter::Check).
+  static absl::StatusOr<ViewFilter> Make(const CollectionView& view, const Filter& filter);
+
+  const std::vector<Node>& nodes() const { return nodes_; }  // parents before children
+
+ private:
+  std::vector<Node> nodes_;
+};
+
+// The same, to see that it can be made.
+absl::Status CheckFilter(const CollectionView& view, const Filter& filter);
+
+// A filter over the rows of one part of a view. Says nothing about which of them are live. One
+// thread; the filter and the view outlive it.
+class PartFilter {
+ public:
+  PartFilter(const ViewFilter& filter, const CollectionView& view,
+             const CollectionView::BufferPart& part);
+  PartFilter(const ViewFilter& filter, const CollectionView& view,
+             const CollectionView::SegmentPart& part);
+
+  bool Accepts(int64_t row) const;
+  // The part of the rows that match, as estimated; 0 to 1.
+  double share() const { return share_; }
+  // How many rows Rows() looks at; nothing where it would be all of them.
+  std::optional<int64_t> candidates() const {
+    return drivers_.front() == kUnknown ? std::nullopt : std::optional(drivers_.front());
+  }
+  // The rows that match, ascending. `poll` is asked about once per millisecond of work whether to
+  // go on.
+  absl::StatusOr<std::vector<uint32_t>> Rows(absl::FunctionRef<absl::Status()> poll) const;
+  // About so many of them, spread over all. May be fewer, and none.
+  std::vector<uint32_t> Sample(int64_t count) const;
+
+ private:
+  static constexpr int64_t kUnknown = INT64_MAX;
+
+  void Plan();
+  bool Matches(size_t node, int64_t row, const IndexedRow* record) const;
+  // Rows whose conditions take about a millisecond.
+  int64_t PollRows() const { return (int64_t{1} << 17) / std::ssize(nodes_) + 1; }
+  PointId IdOf(int64_t row) const;
+  // Calls back with spans of rows, among which are all that match but have no record.
+  template <class Visit>
+  void ForEachCandidate(Visit visit) const;
+
+  const std::vector<ViewFilter::Node>& nodes_;
+  const WriteSequence sequence_;
+  const PayloadSidecar* const sidecar_;          // null without payload indexes
+  const GrowingBuffer* const buffer_ = nullptr;  // one of the two
+  const Segment* const segment_ = nullptr;
+  const int64_t rows_;
+  bool has_records_ = false;
+  std::vector<std::optional<ColumnTest>> tests_;  // [nodes]; nothing in a buffer
+  std::vector<int64_t> drivers_;                  // [nodes]: candidates at most
+  std::vector<int32_t> driver_children_;          // [nodes]: a group's; kAllShould: those
+  static constexpr int32_t kAllShould = -1;
+  double share_ = 1;
+  bool single_ = false;  // one condition in the root's `must`: node 1
+  struct GroupState {
+    bool failed = false;
+    bool has_should = false;
+    bool should_matched = false;
+  };
+  mutable std::vector<GroupState> states_;  // [nodes]
+};
+
+}  // namespace baton

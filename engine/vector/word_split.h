@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace baton {
+
+// The distinct words of a text, sorted, in the form in which they are compared: runs of Unicode
+// letters, digits and marks, composed (NFKC) and with their case folded. Bytes that are not UTF-8
+// part words.
+std::vector<std::string> SplitWords(std::string_view text);
+
+}  // namespace baton
