@@ -217,8 +217,9 @@ class BlockSearch {
     };
     if (!walk_pays) return compare_all(0, queries_.size());
     constexpr int64_t kSeeds = 32;
-    const std::vector<uint32_t> seeds = filter.Sample(kSeeds);
     const auto row_nodes = RowNodesOf(part);
+    std::vector<uint32_t> seeds;
+    if (!row_nodes.empty()) seeds = filter.Sample(kSeeds);
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
     for (size_t query = 0; query < queries_.size(); ++query) {
       segment.graph().SearchMatching(queries_[query].data(), ef, wanted, live, seeds, row_nodes,
