@@ -266,8 +266,9 @@ class BlockSearch {
       return absl::OkStatus();
     }
     constexpr int64_t kSeeds = 32;
-    const std::vector<uint32_t> seeds = filter.Sample(kSeeds);
     const auto row_nodes = RowNodesOf(part);
+    std::vector<uint32_t> seeds;
+    if (!row_nodes.empty()) seeds = filter.Sample(kSeeds);
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
     for (size_t query = 0; query < queries_.size(); ++query) {
       segment.index().graph()->SearchMatching(queries_[query].data(), ef, wanted, live, seeds,

@@ -294,6 +294,35 @@ TEST_CASE("a filtered walk finds the nearest that match, near the query or far f
   }
 }
 
+TEST_CASE("ids are filtered without any index") {
+  const TempDir dir;
+  Metrics metrics;
+  VectorOptions options = TestOptions(dir.path());
+  options.seal_points = 4000;
+  auto store = OpenStore(options, metrics);
+  REQUIRE_OK(store->CreateCollection(Spec("c", 8), ""));
+  std::mt19937 random(4);
+  std::vector<Point> points;
+  for (PointId id = 0; id < 4000; ++id) points.push_back(MakePoint(id, RandomVector(random, 8)));
+  REQUIRE_OK(CommitOne(*store, "c", points).status);
+  store->WaitUntilIdle();
+  const auto view = *store->View("c");
+  REQUIRE(view->segments().size() == 1);
+  for (const PointId count : {1, 40, 400, 2000, 3999}) {
+    HasId ids;
+    Twin matching;
+    for (PointId id = 0; id < count; ++id) {
+      ids.ids.push_back(id * 7 % 4000);
+      matching[ids.ids.back()] = points[ids.ids.back()].vector;
+    }
+    const auto filter = std::make_shared<Filter>(Condition{.field = "", .test = ids});
+    const std::vector<float> query = RandomVector(random, 8);
+    const auto expected = NaiveSearch(matching, Metric::kL2, query, 10);
+    REQUIRE(Search(*view, query, {.k = 10, .exact = true, .filter = filter}) == expected);
+    REQUIRE(Search(*view, query, {.k = 10, .ef = 32, .filter = filter}).size() == expected.size());
+  }
+}
+
 TEST_CASE("a threshold and an offset cut what is found") {
   const TempDir dir;
   Metrics metrics;
