@@ -1,26 +1,36 @@
 #include "engine/write_lane.h"
 
+#include <catch2/catch.hpp>
 #include <future>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
-#include "tests/engine/vector/vector_harness.h"
 #include "tests/support/eventually.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace baton {
 namespace {
 
 struct Fixture {
   explicit Fixture(int64_t build_threads, int64_t write_wait_ms) {
-    VectorOptions options = TestOptions(dir.path());
+    VectorOptions options;
+    options.data_dir = dir.path();
+    options.fsync = "interval";
+    options.seal_points = 64;
+    options.disk_reserve_mb = 0;
     options.unindexed_points_max = 100;
     options.build_threads = build_threads;
     options.write_wait_ms = write_wait_ms;
     auto opened = VectorStore::Open(options, metrics);
     REQUIRE_OK(opened);
     store = *std::move(opened);
-    REQUIRE_OK(store->CreateCollection(Spec("c", 4), ""));
-    REQUIRE_OK(store->CreateCollection(Spec("d", 4), ""));
+    for (const char* const name : {"c", "d"}) {
+      REQUIRE_OK(
+          store->CreateCollection({.name = name, .dimension = 4, .metric = Metric::kL2}, ""));
+    }
     lane = std::make_unique<WriteLane>(*store, SystemClock(), metrics, 100);
   }
 
@@ -29,8 +39,10 @@ struct Fixture {
     Write write{.collection = collection, .upserts = {}, .deletes = {}};
     for (int i = 0; i < count; ++i) {
       const auto value = static_cast<float>(first + static_cast<PointId>(i));
-      write.upserts.push_back(
-          MakePoint(first + static_cast<PointId>(i), {value, 1, value * 0.5f, value * value}));
+      Point point;
+      point.id = first + static_cast<PointId>(i);
+      point.vector = {value, 1, value * 0.5f, value * value};
+      write.upserts.push_back(std::move(point));
     }
     return Push(std::move(write), deadline_us);
   }

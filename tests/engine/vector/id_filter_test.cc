@@ -7,7 +7,7 @@ namespace baton {
 namespace {
 
 TEST_CASE("an id filter passes all of its ids and few others") {
-  const uint64_t step = GENERATE(1, 1000, uint64_t{1} << 40);
+  const uint64_t step = GENERATE(as<uint64_t>{}, 1, 1000, uint64_t{1} << 40);
   for (const size_t count : {0, 1, 5, 1000, 20'000}) {
     std::vector<PointId> ids;
     for (size_t i = 0; i < count; ++i) ids.push_back(i * 2 * step);

@@ -162,7 +162,7 @@ TEST_CASE("What is wrong with a file is said with its place") {
            Case{VectorFormat::kNpy, Npy("<f8", "(1, 1)", "........"), "of type \"<f8\""},
            Case{VectorFormat::kNpy, Npy("<f4", "(1, 1)", "....", "True"), "Fortran order"},
            Case{VectorFormat::kNpy, Npy("<f4", "(1, 1)", "....", "Maybe"),
-                "has \"Maybe, 'shape': (1, 1\" where a value of fortran_order is expected"},
+                "has \"Maybe, 'shape': (1, \" where a value of fortran_order is expected"},
            Case{VectorFormat::kNpy, Npy("<f4", "(1,)", "...."), "has 1 dimensions"},
            Case{VectorFormat::kNpy, Npy("<f4", "(1, 1), 'x': (", "...."), "unknown key x"},
            Case{VectorFormat::kNpy, Npy("<f4", "(2, 1)", "...."), "its shape says 2 rows"},
