@@ -276,6 +276,7 @@ absl::Status PointDb::OpenDatabase(const std::string& damaged_directory) {
     uint64_t oldest_needed = 0;
     db_->GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &oldest_needed);
     const bool needed = damage->number >= oldest_needed;
+    log_is_damaged_ = needed;
     if (needed && !options_.repair) {
       writable_ = absl::FailedPreconditionError(
           StrCat("the store is read-only: the write-ahead log ", damage->path,
@@ -343,7 +344,8 @@ absl::Status PointDb::Load() {
   }
   uint64_t incomplete = 0;
   RETURN_IF_ERROR(read_number(kIncompleteKey, &incomplete));
-  manifest_is_complete_ = incomplete == 0 && format == kFormatVersion;
+  // Segments may have points that a damaged log does not tell any more.
+  manifest_is_complete_ = incomplete == 0 && format == kFormatVersion && !log_is_damaged_;
   if (format == kFormatWithoutManifest) {
     Log().info("vector store: bringing the database in {} from format {} to {}", directory_, format,
                kFormatVersion);
@@ -566,8 +568,20 @@ void PointDb::AddToBatch(uint32_t collection_id, const ManifestChange& change,
   for (const StoredSegment& segment : change.dead) {
     batch.Put(PointKey('D', collection_id, segment.number), segment.dead);
   }
-  batch.DeleteRange(CollectionKey('U', collection_id),
-                    PointKey('U', collection_id, change.pending_from));
+  DropPending(collection_id, change.pending_from, batch);
+}
+
+void PointDb::DropPending(uint32_t collection_id, WriteSequence before,
+                          rocksdb::WriteBatch& batch) const {
+  // One by one: a memtable with a deleted range ends the process, by RocksDB's own checks, where
+  // writing is resumed twice.
+  const std::string prefix = CollectionKey('U', collection_id);
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+    const std::optional<uint64_t> sequence = NumberInKey(it->key().ToStringView());
+    if (sequence.has_value() && *sequence >= before) return;
+    batch.Delete(it->key());
+  }
 }
 
 absl::Status PointDb::ChangeManifest(uint32_t collection_id, const ManifestChange& change) {
@@ -582,7 +596,7 @@ absl::Status PointDb::ReplaceManifest(uint32_t collection_id, const ManifestChan
                                       std::span<const PendingWrite> pending) {
   rocksdb::WriteBatch batch;
   AddToBatch(collection_id, change, batch);
-  batch.DeleteRange(CollectionKey('U', collection_id), CollectionKey('U', collection_id + 1));
+  DropPending(collection_id, UINT64_MAX, batch);
   for (const PendingWrite& write : pending) {
     batch.Put(PointKey('U', collection_id, write.sequence),
               EncodePending(write.upserts, write.deletes));

@@ -151,6 +151,7 @@ class PointDb {
   absl::Status Load();
   void AddToBatch(uint32_t collection_id, const ManifestChange& change,
                   rocksdb::WriteBatch& batch) const;
+  void DropPending(uint32_t collection_id, WriteSequence before, rocksdb::WriteBatch& batch) const;
   absl::Status CheckExists(uint32_t collection_id) const;
   absl::Status CheckFreeSpace(size_t batch_bytes) const;
   absl::Status Apply(rocksdb::WriteBatch& batch, bool sync = false);
@@ -172,6 +173,7 @@ class PointDb {
   WriteSequence last_sequence_ = 0;
   uint32_t next_collection_id_ = 1;
   absl::Status writable_;
+  bool log_is_damaged_ = false;
   bool manifest_is_complete_ = true;
   std::mutex write_mutex_;              // one batch at a time
   absl::Status failure_;                // of the last write that failed; guarded by write_mutex_
