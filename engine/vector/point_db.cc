@@ -38,7 +38,10 @@ constexpr char kResumedKey[] = "R";
 absl::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message = StrCat(what, ": ", status.ToString());
-  if (status.IsNoSpace()) return absl::ResourceExhaustedError(StrCat("disk full: ", message));
+  // ResumableFiles leaves of that kind of error its words.
+  const bool full = message.find("No space left on device") != std::string::npos;
+  if (status.IsNoSpace() || full)
+    return absl::ResourceExhaustedError(StrCat("disk full: ", message));
   if (status.IsCorruption() || status.IsPathNotFound()) return absl::DataLossError(message);
   if (status.IsBusy() || status.IsTryAgain()) return absl::UnavailableError(message);
   return absl::InternalError(message);
@@ -671,19 +674,20 @@ absl::Status PointDb::Resume() {
     *number = log->LogNumber();
     return absl::OkStatus();
   };
-  uint64_t failed_log = 0;
   uint64_t log = 0;
-  RETURN_IF_ERROR(log_number(&failed_log));
+  // A first attempt may have replaced the log and failed after that.
+  if (failed_log_ == 0) RETURN_IF_ERROR(log_number(&failed_log_));
   // A failed write leaves RocksDB read-only until it is resumed, which needs room on the disk: what
   // is in memory is written to a table, and a new log is begun.
   RETURN_IF_ERROR(ToStatus(db_->Resume(), "the database does not take writes"));
   RETURN_IF_ERROR(log_number(&log));
   // One that failed must not be written to again: RocksDB's own checks would end the process.
-  if (log == failed_log && listener_->log_failed) {
+  if (log == failed_log_ && listener_->log_failed) {
     return absl::UnavailableError(
         "the database does not take writes: its log cannot be replaced while batond runs");
   }
   listener_->log_failed = false;
+  failed_log_ = 0;
   failed_ = false;
   Log().info("vector store: writing resumed");
   return absl::OkStatus();

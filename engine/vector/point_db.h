@@ -176,6 +176,7 @@ class PointDb {
   bool log_is_damaged_ = false;
   bool manifest_is_complete_ = true;
   std::mutex write_mutex_;              // one batch at a time
+  uint64_t failed_log_ = 0;             // that failed and is to be replaced; 0: none
   absl::Status failure_;                // of the last write that failed; guarded by write_mutex_
   std::atomic<bool> failed_ = false;    // a write failed: RocksDB may want to be resumed first
   std::atomic<bool> unsynced_ = false;  // something was written since the last sync
