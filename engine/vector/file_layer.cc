@@ -14,9 +14,11 @@ using rocksdb::IOOptions;
 using rocksdb::IOStatus;
 using rocksdb::Slice;
 
-// A full disk has its own rules in RocksDB, which resume as well.
+// RocksDB has other rules for a full disk, by which some failures are final.
 IOStatus Marked(IOStatus status) {
-  if (!status.ok() && !status.IsNoSpace()) status.SetRetryable(true);
+  if (status.ok()) return status;
+  if (status.IsNoSpace()) status = IOStatus::IOError(status.ToString());
+  status.SetRetryable(true);
   return status;
 }
 

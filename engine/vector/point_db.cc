@@ -38,7 +38,10 @@ constexpr char kResumedKey[] = "R";
 absl::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message = StrCat(what, ": ", status.ToString());
-  if (status.IsNoSpace()) return absl::ResourceExhaustedError(StrCat("disk full: ", message));
+  // ResumableFiles leaves of that kind of error its words.
+  const bool full = message.find("No space left on device") != std::string::npos;
+  if (status.IsNoSpace() || full)
+    return absl::ResourceExhaustedError(StrCat("disk full: ", message));
   if (status.IsCorruption() || status.IsPathNotFound()) return absl::DataLossError(message);
   if (status.IsBusy() || status.IsTryAgain()) return absl::UnavailableError(message);
   return absl::InternalError(message);
@@ -294,6 +297,7 @@ absl::Status PointDb::OpenDatabase(const std::string& damaged_directory) {
     uint64_t oldest_needed = 0;
     db_->GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &oldest_needed);
     const bool needed = damage->number >= oldest_needed;
+    log_is_damaged_ = needed;
     if (needed && !options_.repair) {
       writable_ = absl::FailedPreconditionError(
           StrCat("the store is read-only: the write-ahead log ", damage->path,
@@ -361,7 +365,8 @@ absl::Status PointDb::Load() {
   }
   uint64_t incomplete = 0;
   RETURN_IF_ERROR(read_number(kIncompleteKey, &incomplete));
-  manifest_is_complete_ = incomplete == 0 && format == kFormatVersion;
+  // Segments may have points that a damaged log does not tell any more.
+  manifest_is_complete_ = incomplete == 0 && format == kFormatVersion && !log_is_damaged_;
   if (format == kFormatWithoutManifest) {
     Log().info("vector store: bringing the database in {} from format {} to {}", directory_, format,
                kFormatVersion);
@@ -654,8 +659,20 @@ void PointDb::AddToBatch(uint32_t collection_id, const ManifestChange& change,
   for (const StoredSegment& segment : change.dead) {
     batch.Put(PointKey('D', collection_id, segment.number), segment.dead);
   }
-  batch.DeleteRange(CollectionKey('U', collection_id),
-                    PointKey('U', collection_id, change.pending_from));
+  DropPending(collection_id, change.pending_from, batch);
+}
+
+void PointDb::DropPending(uint32_t collection_id, WriteSequence before,
+                          rocksdb::WriteBatch& batch) const {
+  // One by one: a memtable with a deleted range ends the process, by RocksDB's own checks, where
+  // writing is resumed twice.
+  const std::string prefix = CollectionKey('U', collection_id);
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+    const std::optional<uint64_t> sequence = NumberInKey(it->key().ToStringView());
+    if (sequence.has_value() && *sequence >= before) return;
+    batch.Delete(it->key());
+  }
 }
 
 absl::Status PointDb::ChangeManifest(uint32_t collection_id, const ManifestChange& change) {
@@ -670,7 +687,7 @@ absl::Status PointDb::ReplaceManifest(uint32_t collection_id, const ManifestChan
                                       std::span<const PendingWrite> pending) {
   rocksdb::WriteBatch batch;
   AddToBatch(collection_id, change, batch);
-  batch.DeleteRange(CollectionKey('U', collection_id), CollectionKey('U', collection_id + 1));
+  DropPending(collection_id, UINT64_MAX, batch);
   for (const PendingWrite& write : pending) {
     batch.Put(PointKey('U', collection_id, write.sequence),
               EncodePending(write.upserts, write.deletes));
@@ -745,19 +762,20 @@ absl::Status PointDb::Resume() {
     *number = log->LogNumber();
     return absl::OkStatus();
   };
-  uint64_t failed_log = 0;
   uint64_t log = 0;
-  RETURN_IF_ERROR(log_number(&failed_log));
+  // A first attempt may have replaced the log and failed after that.
+  if (failed_log_ == 0) RETURN_IF_ERROR(log_number(&failed_log_));
   // A failed write leaves RocksDB read-only until it is resumed, which needs room on the disk: what
   // is in memory is written to a table, and a new log is begun.
   RETURN_IF_ERROR(ToStatus(db_->Resume(), "the database does not take writes"));
   RETURN_IF_ERROR(log_number(&log));
   // One that failed must not be written to again: RocksDB's own checks would end the process.
-  if (log == failed_log && listener_->log_failed) {
+  if (log == failed_log_ && listener_->log_failed) {
     return absl::UnavailableError(
         "the database does not take writes: its log cannot be replaced while batond runs");
   }
   listener_->log_failed = false;
+  failed_log_ = 0;
   failed_ = false;
   Log().info("vector store: writing resumed");
   return absl::OkStatus();

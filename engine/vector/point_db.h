@@ -169,6 +169,7 @@ class PointDb {
   absl::Status Load();
   void AddToBatch(uint32_t collection_id, const ManifestChange& change,
                   rocksdb::WriteBatch& batch) const;
+  void DropPending(uint32_t collection_id, WriteSequence before, rocksdb::WriteBatch& batch) const;
   absl::Status CheckExists(uint32_t collection_id) const;
   absl::Status CheckFreeSpace(size_t batch_bytes) const;
   absl::Status Apply(rocksdb::WriteBatch& batch, bool sync = false);
@@ -190,8 +191,10 @@ class PointDb {
   WriteSequence last_sequence_ = 0;
   uint32_t next_collection_id_ = 1;
   absl::Status writable_;
+  bool log_is_damaged_ = false;
   bool manifest_is_complete_ = true;
   std::mutex write_mutex_;              // one batch at a time
+  uint64_t failed_log_ = 0;             // that failed and is to be replaced; 0: none
   absl::Status failure_;                // of the last write that failed; guarded by write_mutex_
   std::atomic<bool> failed_ = false;    // a write failed: RocksDB may want to be resumed first
   std::atomic<bool> unsynced_ = false;  // something was written since the last sync
