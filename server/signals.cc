@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "engine/base/log.h"
@@ -10,21 +11,40 @@ namespace baton {
 namespace {
 
 constexpr int kWake = SIGUSR1;  // ends the waiting thread; ignored when it comes from outside
+constexpr int kSignals[] = {SIGTERM, SIGINT, kWake};
+
+// The waiting thread.
+std::atomic<pthread_t> watcher;
+
+// Threads that a library starts while the program is loaded, as OpenBLAS does, block nothing: a
+// signal that one of them gets goes on to the thread that waits.
+void Forward(int number) {
+  const int error = errno;
+  pthread_kill(watcher, number);
+  errno = error;
+}
 
 }  // namespace
 
 SignalWatcher::SignalWatcher() {
   signal(SIGPIPE, SIG_IGN);  // a peer that hangs up is an error of that write alone
   sigemptyset(&signals_);
-  for (const int number : {SIGTERM, SIGINT, kWake}) sigaddset(&signals_, number);
+  for (const int number : kSignals) sigaddset(&signals_, number);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   thread_ = std::thread([this] { Watch(); });
+  watcher = thread_.native_handle();
+  struct sigaction action = {};
+  action.sa_handler = &Forward;
+  action.sa_flags = SA_RESTART;
+  for (const int number : kSignals) sigaction(number, &action, nullptr);
 }
 
 SignalWatcher::~SignalWatcher() {
   ending_ = true;
+  for (const int number : {SIGTERM, SIGINT}) signal(number, SIG_DFL);
   pthread_kill(thread_.native_handle(), kWake);
   thread_.join();
+  signal(kWake, SIG_IGN);
 }
 
 bool SignalWatcher::WaitForStop(std::chrono::milliseconds wait) {

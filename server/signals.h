@@ -13,8 +13,9 @@ namespace baton {
 
 // SIGTERM and SIGINT as a request to stop. Make it before any other thread starts: the signals are
 // blocked in the calling thread and in all that it starts, and one thread of this class waits for
-// them. The first signal while the daemon starts ends the process at once (nothing is lost: what
-// was acknowledged is durable); while it serves, it asks to stop; a second one ends it at once.
+// them; threads that were there before hand theirs on to it. One of these at a time. The first
+// signal while the daemon starts ends the process at once (nothing is lost: what was acknowledged
+// is durable); while it serves, it asks to stop; a second one ends it at once.
 class SignalWatcher {
  public:
   SignalWatcher();

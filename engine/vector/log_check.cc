@@ -50,11 +50,18 @@ std::optional<Record> RecordAt(std::string_view log, size_t at) {
 bool AtBlockEnd(size_t at) { return at % kBlockBytes + kHeaderBytes > kBlockBytes; }
 size_t NextBlock(size_t at) { return at / kBlockBytes * kBlockBytes + kBlockBytes; }
 
+struct Writes {
+  int64_t all = 0;
+  int64_t empty = 0;
+};
+Writes operator+(const Writes& a, const Writes& b) { return {a.all + b.all, a.empty + b.empty}; }
+
 struct LogState {
   std::optional<int64_t> damaged_at;
-  // Behind the damage; all of them where there is none.
-  int64_t writes = 0;
-  int64_t empty_writes = 0;
+  Writes before;  // the damage; all of them where there is none
+  Writes behind;
+  // What RocksDB writes when it has read the logs before, and has not said so in the MANIFEST yet.
+  bool begins_empty = false;
 };
 
 // Zeros to the end are room that was never written to.
@@ -62,10 +69,10 @@ bool OnlyZeros(std::string_view bytes) { return bytes.find_first_not_of('\0') ==
 
 LogState Look(std::string_view log) {
   LogState state;
-  const auto count = [&state](const Record& record) {
+  const auto count = [](const Record& record, Writes& writes) {
     if (record.type != kFull && record.type != kFirst) return;
-    ++state.writes;
-    if (record.bytes == kHeaderBytes + kEmptyWriteBytes) ++state.empty_writes;
+    ++writes.all;
+    if (record.bytes == kHeaderBytes + kEmptyWriteBytes) ++writes.empty;
   };
   bool within = false;  // a write in pieces
   for (size_t at = 0; at < log.size();) {
@@ -78,20 +85,21 @@ LogState Look(std::string_view log) {
         record.has_value() && (record->type == kMiddle || record->type == kLast) == within;
     if (!fits) {
       if (OnlyZeros(log.substr(at)) && !within) break;
-      state = {.damaged_at = static_cast<int64_t>(at)};
+      state.damaged_at = static_cast<int64_t>(at);
       // The sizes of records lead no further: any place may begin one.
       for (size_t next = at + 1; next < log.size();) {
         const std::optional<Record> later = AtBlockEnd(next) ? std::nullopt : RecordAt(log, next);
-        if (later.has_value()) count(*later);
+        if (later.has_value()) count(*later, state.behind);
         next += later.has_value() ? later->bytes : 1;
       }
       return state;
     }
-    count(*record);
+    count(*record, state.before);
+    if (at == 0) state.begins_empty = state.before.empty == 1;
     within = record->type == kFirst || record->type == kMiddle;
     at += record->bytes;
   }
-  if (within) state = {.damaged_at = static_cast<int64_t>(log.size())};
+  if (within) state.damaged_at = static_cast<int64_t>(log.size());
   return state;
 }
 
@@ -108,22 +116,22 @@ absl::StatusOr<std::optional<LogDamage>> FindLogDamage(FileLayer& files,
   }
   std::sort(logs.begin(), logs.end());
   std::optional<LogDamage> found;
-  int64_t writes = 0;  // behind it
-  int64_t empty_writes = 0;
+  Writes behind;
   for (const auto& [number, path] : logs) {
     std::string log;
     if (const auto status = rocksdb::ReadFileToString(&files, path, &log); !status.ok()) {
       return absl::DataLossError(StrCat("cannot read ", path, ": ", status.ToString()));
     }
     const LogState state = Look(log);
-    if (!found.has_value() && state.damaged_at.has_value()) {
+    if (found.has_value()) {
+      behind = behind + state.before + state.behind;
+      if (state.begins_empty) behind = behind + Writes{-1, -1};
+    } else if (state.damaged_at.has_value()) {
       found = LogDamage{.path = path, .number = number, .offset = *state.damaged_at};
+      behind = state.behind;
     }
-    if (!found.has_value()) continue;
-    writes += state.writes;
-    empty_writes += state.empty_writes;
   }
-  if (!(all_synced ? writes > 0 : empty_writes > 1)) found.reset();
+  if (!(all_synced ? behind.all > 0 : behind.empty > 1)) found.reset();
   return found;
 }
 

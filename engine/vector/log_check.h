@@ -24,7 +24,8 @@ struct LogDamage {
 // `all_synced`: each write was synced before the next was made, so that any record behind the
 // damage shows that what is damaged was acknowledged. Else that takes two records of an empty
 // write, which a sync leaves (PointDb::Sync): the second was written after the first, and all
-// before it, were synced.
+// before it, were synced. The empty write that RocksDB itself begins a log with shows nothing: it
+// is synced before the MANIFEST says that the torn log before it was read and is no longer needed.
 absl::StatusOr<std::optional<LogDamage>> FindLogDamage(FileLayer& files,
                                                        const std::string& directory,
                                                        bool all_synced);

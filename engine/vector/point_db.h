@@ -145,6 +145,8 @@ class PointDb {
   absl::StatusOr<uint32_t> CreateCollection(const CollectionSpec& spec,
                                             const std::string& embedder);
   absl::Status DropCollection(uint32_t collection_id);
+  // Deletes what dropped collections left; `collections` are those that are there.
+  absl::Status PurgeDropped(std::span<const StoredCollection> collections);
   absl::Status SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes);
   // All writes in one batch. Numbers them from last_sequence() + 1.
   absl::Status Commit(std::span<PlacedWrite> writes);
@@ -171,6 +173,7 @@ class PointDb {
                   rocksdb::WriteBatch& batch) const;
   void DropPending(uint32_t collection_id, WriteSequence before, rocksdb::WriteBatch& batch) const;
   absl::Status CheckExists(uint32_t collection_id) const;
+  absl::Status Purge(uint32_t collection_id);
   absl::Status CheckFreeSpace(size_t batch_bytes) const;
   absl::Status Apply(rocksdb::WriteBatch& batch, bool sync = false);
   absl::Status ApplyLocked(rocksdb::WriteBatch& batch, bool sync);

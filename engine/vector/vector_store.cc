@@ -112,6 +112,7 @@ absl::Status VectorStore::Recover() {
   }
   absl::flat_hash_set<std::string> used;
   ASSIGN_OR_RETURN(const std::vector<StoredCollection> stored, db_->Collections());
+  RETURN_IF_ERROR(db_->PurgeDropped(stored));
   for (const StoredCollection& record : stored) {
     auto collection = std::make_shared<Collection>(record, options_, metrics_);
     ASSIGN_OR_RETURN(const bool whole, RecoverSegments(record, *collection, used));

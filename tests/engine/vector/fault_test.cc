@@ -39,7 +39,6 @@ TEST_CASE("while a disk fails writes are refused and all else goes on; then writ
   CAPTURE(full);
   const TempDir dir;
   CrashWorkload work(seed);
-  work.KeepCollections();
   std::mt19937& random = work.random();
   const auto files = std::make_shared<PowerCutFiles>(dir.path());
   VectorOptions options = TestOptions(dir.path() + "/data");

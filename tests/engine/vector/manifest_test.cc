@@ -106,6 +106,10 @@ TEST_CASE("a database of the format without a manifest is brought to this one") 
     REQUIRE(f.work.Settle(*f.store) == "");
     f.Work(20);
   }
+  f.work.KeepCollections();
+  f.Open();
+  f.Work(200);
+  f.store->WaitUntilIdle();
   f.store.reset();
   REQUIRE(Records(f.dir.path()).at("M") == std::string("\2\0\0\0\0\0\0\0", 8));
   REQUIRE(Count(Records(f.dir.path()), 'G') > 0);
