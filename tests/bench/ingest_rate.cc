@@ -138,7 +138,7 @@ void RunClient(BenchDaemon& daemon, Work& work) {
     const grpc::Status status = stream->Finish();
     if (status.ok()) return;
     if (status.error_code() != grpc::StatusCode::RESOURCE_EXHAUSTED) Die(status.error_message());
-    if (over && work.params.seconds > 0) return;
+    if (work.params.seconds > 0 && work.Over(0)) return;
   }
 }
 

@@ -81,10 +81,11 @@ void BenchIngest(const BenchArgs& args, int64_t points, double seconds, int roun
   report.Add("ingest.acknowledged_per_s", bursts[bursts.size() / 2], "points/s, builder paused");
   report.Add("ingest.probe_ratio", ratios[ratios.size() / 2], "of plain RocksDB's");
   const double run_s = args.tiny ? 0.5 : seconds;
-  const IngestRun sustained = MeasureIngest(set, {.build_threads = 1,
-                                                  .unindexed_points_max = args.tiny ? 1000 : 65'536,
-                                                  .seconds = run_s,
-                                                  .warm_seconds = run_s / 4});
+  const IngestRun sustained =
+      MeasureIngest(set, {.build_threads = 1,
+                          .unindexed_points_max = args.tiny ? 20'000 : 65'536,
+                          .seconds = run_s,
+                          .warm_seconds = run_s / 4});
   report.Add("sustained.acknowledged_per_s", sustained.acknowledged_per_s,
              "points/s while one thread builds");
   report.Add("sustained.unindexed_max", sustained.unindexed_max, "points without a graph");
