@@ -115,7 +115,7 @@ TEST_CASE("a log damaged before its end makes the store read-only until it is re
       REQUIRE_OK(store);
       readable = IdsOf(**store);
       REQUIRE(readable.size() >= 400);  // a wrong size costs the rest of its block
-      REQUIRE(readable.size() < 800);
+      REQUIRE(readable.size() <= 800);  // all, where it was a change of the manifest
       for (const absl::Status& status :
            {(*store)->writable(), CommitOne(**store, "c", {MakePoint(1, VectorOf(1))}).status,
             (*store)->CreateCollection(Spec("d", 3), ""), (*store)->DropCollection("c")}) {
