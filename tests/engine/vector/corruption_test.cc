@@ -44,13 +44,15 @@ void Overwrite(const std::string& path, int64_t at, const std::string& bytes) {
 
 std::vector<float> VectorOf(PointId id) { return {static_cast<float>(id), 1, 2}; }
 
-// Points from 0, a write each, so that each is one record of the log.
+// Points from 0, a write each, so that each is one record of the log. The last 20 are the end of
+// it: nothing is sealed after them.
 void Write(const std::string& data_dir, PointId points) {
   Metrics metrics;
   auto store = VectorStore::Open(Options(data_dir), metrics);
   REQUIRE_OK(store);
   REQUIRE_OK((*store)->CreateCollection(Spec("c", 3), ""));
   for (PointId id = 0; id < points; ++id) {
+    if (id + 20 == points) (*store)->WaitUntilIdle();
     REQUIRE_OK(CommitOne(**store, "c", {MakePoint(id, VectorOf(id))}).status);
   }
 }
