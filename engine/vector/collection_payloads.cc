@@ -88,12 +88,14 @@ std::shared_ptr<const PayloadSidecar> Collection::SidecarLocked(const void* part
 }
 
 std::optional<Collection::Place> Collection::FindLocked(PointId id) const {
-  for (const auto& buffer : buffers_) {
-    if (const auto row = buffer->Find(id)) return Place{.part = buffer.get(), .row = *row};
+  if (const auto found = buffer_of_.find(id); found != buffer_of_.end()) {
+    return Place{.part = found->second, .row = *found->second->Find(id)};
   }
   for (const SegmentState& state : segments_) {
-    if (!state.segment->Contains(id)) continue;
-    return Place{.part = state.segment.get(), .row = *state.segment->Find(id)};
+    const std::optional<int64_t> row = state.segment->Find(id);
+    if (row.has_value() && state.segment->IsLive(*row)) {
+      return Place{.part = state.segment.get(), .row = *row};
+    }
   }
   return std::nullopt;
 }
