@@ -394,49 +394,44 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::Collections() const {
   return collections;
 }
 
-absl::Status PointDb::ForEachVector(const StoredCollection& collection, RowVisitor visit) const {
-  const std::string prefix = CollectionKey('V', collection.id);
+absl::Status PointDb::ForEachPoint(
+    char kind, uint32_t collection_id,
+    absl::FunctionRef<absl::Status(PointId id, std::string_view value)> visit) const {
+  const std::string prefix = CollectionKey(kind, collection_id);
   rocksdb::ReadOptions read;
   read.fill_cache = false;
   read.readahead_size = 4 << 20;
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
-  std::vector<float> vector;
   for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
     std::string_view key = it->key().ToStringView();
     key.remove_prefix(prefix.size());
     ByteReader reader(key);
     const std::optional<uint64_t> id = reader.Take<uint64_t>();
     if (!id.has_value() || !reader.at_end()) return absl::DataLossError("a point's key is damaged");
-    const PointId point_id = __builtin_bswap64(*id);
-    WriteSequence sequence = 0;
-    if (!DecodeVector(it->value().ToStringView(), collection.spec.dimension, &sequence, vector)) {
-      return DamagedPoint(point_id, "vector");
-    }
-    RETURN_IF_ERROR(visit(point_id, sequence, vector.data()));
+    RETURN_IF_ERROR(visit(__builtin_bswap64(*id), it->value().ToStringView()));
   }
   return ToStatus(it->status(), "cannot read the points");
+}
+
+absl::Status PointDb::ForEachVector(const StoredCollection& collection, RowVisitor visit) const {
+  std::vector<float> vector;
+  return ForEachPoint('V', collection.id, [&](PointId id, std::string_view value) {
+    WriteSequence sequence = 0;
+    if (!DecodeVector(value, collection.spec.dimension, &sequence, vector)) {
+      return DamagedPoint(id, "vector");
+    }
+    return visit(id, sequence, vector.data());
+  });
 }
 
 absl::Status PointDb::ForEachPayload(
     uint32_t collection_id,
     absl::FunctionRef<absl::Status(PointId id, const Payload& payload)> visit) const {
-  const std::string prefix = CollectionKey('P', collection_id);
-  rocksdb::ReadOptions read;
-  read.fill_cache = false;
-  read.readahead_size = 4 << 20;
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
-  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
-    std::string_view key = it->key().ToStringView();
-    key.remove_prefix(prefix.size());
-    ByteReader reader(key);
-    const std::optional<uint64_t> id = reader.Take<uint64_t>();
-    if (!id.has_value() || !reader.at_end()) return absl::DataLossError("a point's key is damaged");
-    const PointId point_id = __builtin_bswap64(*id);
-    const absl::StatusOr<Payload> payload = DecodePayload(it->value().ToStringView());
-    if (!payload.ok()) return DamagedPoint(point_id, "payload");
-    RETURN_IF_ERROR(visit(point_id, *payload));
-  }
-  return ToStatus(it->status(), "cannot read the payloads");
+  return ForEachPoint('P', collection_id, [&](PointId id, std::string_view value) {
+    const absl::StatusOr<Payload> payload = DecodePayload(value);
+    if (!payload.ok()) return DamagedPoint(id, "payload");
+    return visit(id, *payload);
+  });
 }
 
 absl::StatusOr<std::optional<Payload>> PointDb::GetPayload(uint32_t collection_id,

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -169,6 +170,10 @@ class PointDb {
  private:
   PointDb(const VectorOptions& options, std::string directory, std::shared_ptr<FileLayer> files);
   absl::Status Load();
+  // The values of one kind of key, by ascending id.
+  absl::Status ForEachPoint(
+      char kind, uint32_t collection_id,
+      absl::FunctionRef<absl::Status(PointId id, std::string_view value)> visit) const;
   void AddToBatch(uint32_t collection_id, const ManifestChange& change,
                   rocksdb::WriteBatch& batch) const;
   void DropPending(uint32_t collection_id, WriteSequence before, rocksdb::WriteBatch& batch) const;
