@@ -195,8 +195,11 @@ bool SegmentBuilder::SealOne(Collection& collection) {
     GiveBack(bytes);
     return true;
   }
-  std::unique_lock finishing(finish_mutex_, std::defer_lock);
-  if (const absl::Status status = Store(collection, *job, &segment, &finishing); !status.ok()) {
+  const absl::StatusOr<uint32_t> file_sum = TakeToFile(collection, &segment);
+  const absl::StatusOr<bool> finished = file_sum.ok() ? Finish(collection, *job, segment, *file_sum)
+                                                      : absl::StatusOr<bool>(file_sum.status());
+  if (!finished.ok()) {
+    const absl::Status& status = finished.status();
     if (!absl::IsNotFound(status)) {
       Log().warn(
           "collection {}: cannot store a segment, what it would hold is searched exactly: {}",
@@ -208,33 +211,36 @@ bool SegmentBuilder::SealOne(Collection& collection) {
     GiveBack(bytes);
     return true;
   }
-  if (!finishing.owns_lock()) finishing.lock();
-  const bool finished = collection.FinishJob(*job, segment);
-  finishing.unlock();
   GiveBack(bytes);
   (job->segments.empty() ? seals_ : merges_).Increment();
-  if (!finished && segment != nullptr) RemoveFile(collection, segment->number());
+  if (!*finished && segment != nullptr) RemoveFile(collection, segment->number());
   for (const auto& merged : job->segments) RemoveFile(collection, merged->number());
   // Other threads may have found no memory, or nothing to merge.
   if (threads_.size() > 1) Wake();
   return true;
 }
 
-absl::Status SegmentBuilder::Store(Collection& collection, const SealJob& job,
-                                   std::shared_ptr<Segment>* segment,
-                                   std::unique_lock<std::mutex>* finishing) const {
-  if (directory_.empty()) return absl::OkStatus();
-  uint32_t sum = 0;
-  if (*segment != nullptr) {
-    const SegmentFileName name{.collection_id = collection.id(), .number = (*segment)->number()};
-    ASSIGN_OR_RETURN(
-        sum, WriteSegmentFile(*files_, directory_, collection.id(), collection.spec(), **segment));
-    ASSIGN_OR_RETURN(SegmentFile file, ReadSegmentFile(directory_, name, collection.spec(), true));
-    *segment = std::move(file.segment);
+absl::StatusOr<uint32_t> SegmentBuilder::TakeToFile(const Collection& collection,
+                                                    std::shared_ptr<Segment>* segment) const {
+  if (directory_.empty() || *segment == nullptr) return 0;
+  const SegmentFileName name{.collection_id = collection.id(), .number = (*segment)->number()};
+  ASSIGN_OR_RETURN(const uint32_t sum, WriteSegmentFile(*files_, directory_, collection.id(),
+                                                        collection.spec(), **segment));
+  ASSIGN_OR_RETURN(SegmentFile file, ReadSegmentFile(directory_, name, collection.spec(), true));
+  *segment = std::move(file.segment);
+  return sum;
+}
+
+absl::StatusOr<bool> SegmentBuilder::Finish(Collection& collection, const SealJob& job,
+                                            const std::shared_ptr<Segment>& segment,
+                                            uint32_t file_sum) {
+  const std::lock_guard lock(finish_mutex_);
+  if (!directory_.empty()) {
+    // The file and its name are on the disk: now the manifest may name it.
+    RETURN_IF_ERROR(
+        db_.ChangeManifest(collection.id(), collection.PrepareFinish(job, segment, file_sum)));
   }
-  // The file and its name are on the disk: now the manifest may name it.
-  finishing->lock();
-  return db_.ChangeManifest(collection.id(), collection.PrepareFinish(job, *segment, sum));
+  return collection.FinishJob(job, segment);
 }
 
 absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const SealJob& job,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/base/metrics.h"
 #include "engine/vector/collection.h"
 #include "engine/vector/file_layer.h"
@@ -53,10 +54,13 @@ class SegmentBuilder {
   void GiveBack(int64_t bytes);
   absl::Status BuildSegment(const Collection& collection, const SealJob& job,
                             std::shared_ptr<Segment>* segment) const;
-  // Writes the segment's file and has the manifest name it; the segment is then read from there,
-  // which leaves its vectors to the page cache. `finishing` locks finish_mutex_ before that.
-  absl::Status Store(Collection& collection, const SealJob& job, std::shared_ptr<Segment>* segment,
-                     std::unique_lock<std::mutex>* finishing) const;
+  // Writes the segment's file, if there is a segment and are to be files; the segment is then read
+  // from there, which leaves its vectors to the page cache. SegmentFile::sum.
+  absl::StatusOr<uint32_t> TakeToFile(const Collection& collection,
+                                      std::shared_ptr<Segment>* segment) const;
+  // Has the manifest name the file and the collection search the segment. Collection::FinishJob.
+  absl::StatusOr<bool> Finish(Collection& collection, const SealJob& job,
+                              const std::shared_ptr<Segment>& segment, uint32_t file_sum);
   void RemoveFile(const Collection& collection, uint64_t number) const;
 
   const VectorOptions options_;
@@ -66,8 +70,7 @@ class SegmentBuilder {
   const Lister collections_;
   std::atomic<bool> stopping_ = false;
 
-  // Held from what the manifest is told of a job until that is finished.
-  mutable std::mutex finish_mutex_;
+  std::mutex finish_mutex_;  // held from what the manifest is told of a job until it is finished
   mutable std::mutex files_mutex_;  // held to remove files; no other is taken under it
 
   prometheus::Counter& seals_;
