@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -10,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "engine/vector/checksum.h"
+#include "engine/vector/log_check.h"
 #include "engine/vector/vector_store.h"
 #include "tests/engine/vector/vector_harness.h"
 
@@ -92,6 +95,37 @@ TEST_CASE("what a crash tore off the end of the log is forgotten") {
     REQUIRE_OK(CommitOne(**store, "c", {MakePoint(19, VectorOf(19))}).status);
     REQUIRE(IdsOf(**store).size() == 20);
   }
+}
+
+TEST_CASE("the empty write that a log begins with is no sign of damage before it") {
+  const TempDir dir;
+  Write(dir.path(), 20);
+  const std::string directory = dir.path() + "/points";
+  const std::string log = DatabaseFiles(dir.path(), ".log").at(0);
+  std::filesystem::resize_file(log, std::filesystem::file_size(log) - 15);
+  // As RocksDB writes it: a checksum, masked, of type and data, the data's size, the type, the
+  // data.
+  const auto record = [](const std::string& data) {
+    const std::string summed = '\1' + data;
+    const uint32_t crc = Crc32c(summed);
+    const uint32_t masked = ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
+    const auto size = static_cast<uint16_t>(data.size());
+    std::string bytes(6, '\0');
+    std::memcpy(bytes.data(), &masked, sizeof(masked));
+    std::memcpy(bytes.data() + 4, &size, sizeof(size));
+    return bytes + summed;
+  };
+  const std::string nothing = record(std::string(12, '\0'));
+  const auto damage_before = [&](const std::string& bytes) {
+    std::ofstream(directory + "/999999.log", std::ios::binary) << bytes;
+    const auto damage = FindLogDamage(*SystemFiles(), directory, /*all_synced=*/true);
+    REQUIRE_OK(damage);
+    return damage->has_value();
+  };
+  REQUIRE_FALSE(damage_before(""));
+  REQUIRE_FALSE(damage_before(nothing));
+  REQUIRE(damage_before(nothing + nothing));
+  REQUIRE(damage_before(record(std::string(20, 'x'))));
 }
 
 TEST_CASE("a log damaged before its end makes the store read-only until it is repaired") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
@@ -48,6 +49,46 @@ int Hits(const CollectionView& view, const Twin& twin, const std::vector<float>&
     hits += static_cast<int>(std::count(found.begin(), found.end(), neighbor));
   }
   return hits;
+}
+
+TEST_CASE("inverted files are searched with a filter") {
+  const IndexKind index = GENERATE(IndexKind::kIvfPq, IndexKind::kIvfSq);
+  CAPTURE(static_cast<int>(index));
+  TempDir dir;
+  Metrics metrics;
+  auto store = Open(dir, metrics);
+  REQUIRE_OK(store->CreateCollection(IvfSpec(index, Metric::kL2), ""));
+  REQUIRE_OK(store->CreatePayloadIndex("c", {"n", PayloadIndexKind::kInteger}));
+  std::mt19937 random(92);
+  constexpr int64_t kPoints = 900;
+  std::map<int64_t, Twin> twins;  // of the points with n below the key
+  std::vector<Point> points;
+  for (int64_t i = 0; i < kPoints; ++i) {
+    points.push_back(MakePoint(static_cast<PointId>(i + 1), RandomVector(random, kDimension)));
+    points.back().payload = {{"n", i % 100}};
+    for (const int64_t below : {1, 5, 80, 100}) {
+      if (i % 100 < below) twins[below][points.back().id] = points.back().vector;
+    }
+  }
+  REQUIRE_OK(CommitOne(*store, "c", std::move(points)).status);
+  const auto view = SealedView(*store);
+  REQUIRE(!view->segments().empty());
+  for (const auto& [below, twin] : twins) {
+    CAPTURE(below);
+    const auto filter = std::make_shared<const Filter>(
+        Condition{.field = "n", .test = InRange{Bounds<int64_t>{.lt = below}}});
+    for (int i = 0; i < 10; ++i) {
+      const std::vector<float> query = RandomVector(random, kDimension);
+      CHECK(Hits(*view, twin, query, {.k = 10, .exact = true, .filter = filter}) ==
+            std::min<int>(10, static_cast<int>(twin.size())));
+      // Of the right ones, and as many as there are, whatever is looked at.
+      for (const int32_t k : {3, 10, 2000}) {
+        const auto found = Search(*view, query, {.k = k, .ef = 1, .nprobe = 1, .filter = filter});
+        CHECK(found.size() == std::min(static_cast<size_t>(k), twin.size()));
+        for (const Neighbor& neighbor : found) CHECK(twin.contains(neighbor.id));
+      }
+    }
+  }
 }
 
 TEST_CASE("a collection of inverted files finds its points, also when it is opened again") {

@@ -118,6 +118,29 @@ TEST_CASE("a database of the format without a manifest is brought to this one") 
                  "has format 3, this daemon reads format 2");
 }
 
+TEST_CASE("nothing is left of a dropped collection, nor of one whose drop was cut short") {
+  Fixture f;
+  f.Open();
+  REQUIRE_OK(f.store->CreateCollection(Spec("dropped", 3), ""));
+  REQUIRE_OK(f.store->CreateCollection(Spec("kept", 3), ""));
+  for (const char* const name : {"dropped", "kept"}) {
+    REQUIRE_OK(CommitOne(*f.store, name, {MakePoint(1, {1, 2, 3})}).status);
+  }
+  REQUIRE_OK(f.store->DropCollection("dropped"));
+  f.store.reset();
+  REQUIRE(Count(Records(f.dir.path()), 'V') == 1);
+  REQUIRE(Count(Records(f.dir.path()), 'P') == 1);
+  const std::string left = std::string("\0\0\0\x63", 4) + std::string("\0\0\0\0\0\0\0\1", 8);
+  for (const char* const kind : {"V", "P", "U"}) Change(f.dir.path(), kind + left, "leftover");
+  f.Open();
+  REQUIRE(f.store->Describe("kept")->points == 1);
+  f.store.reset();
+  const auto records = Records(f.dir.path());
+  REQUIRE(Count(records, 'V') == 1);
+  REQUIRE(Count(records, 'P') == 1);
+  for (const auto& [key, value] : records) REQUIRE(value != "leftover");
+}
+
 TEST_CASE("files may be left out for a while: then all points are looked through once") {
   Fixture f;
   for (int round = 0; round < 6; ++round) {
