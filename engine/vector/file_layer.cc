@@ -1,5 +1,6 @@
 #include "engine/vector/file_layer.h"
 
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -91,7 +92,12 @@ class Resumable : public rocksdb::FileSystemWrapper {
   }
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                       IODebugContext* debug) override {
-    return Marked(FileSystemWrapper::RenameFile(from, to, options, debug));
+    const std::string parent = std::filesystem::path(to).parent_path().string();
+    std::unique_ptr<rocksdb::FSDirectory> directory;
+    IOStatus status = FileSystemWrapper::NewDirectory(parent, options, &directory, debug);
+    if (status.ok()) status = directory->Fsync(options, debug);
+    if (status.ok()) status = FileSystemWrapper::RenameFile(from, to, options, debug);
+    return Marked(std::move(status));
   }
 
  private:

@@ -16,9 +16,11 @@ using FileLayer = rocksdb::FileSystem;
 // The operating system's files.
 std::shared_ptr<FileLayer> SystemFiles();
 
-// The same files for RocksDB, to which every failure of writing is final unless it is marked as one
-// that may pass. All are marked: a full disk gets room, a cable is plugged in again, and
-// DB::Resume, which writes all that is in doubt to new files, decides.
+// The same files for RocksDB, with two things that it leaves open. Before a file is renamed, the
+// names that are there are synced: CURRENT must not name a MANIFEST whose own name a power cut
+// still takes, and RocksDB syncs both names only afterwards. And every failure of writing is final
+// to it unless it is marked as one that may pass. All are marked: a full disk gets room, a cable is
+// plugged in again, and DB::Resume, which writes all that is in doubt to new files, decides.
 std::shared_ptr<FileLayer> ResumableFiles(std::shared_ptr<FileLayer> files);
 
 }  // namespace baton
