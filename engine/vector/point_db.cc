@@ -1,7 +1,10 @@
 #include "engine/vector/point_db.h"
 
+#include <array>
 #include <bit>
 #include <chrono>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -190,8 +193,23 @@ absl::Status DamagedPoint(PointId id, const char* what) {
   return absl::DataLossError(StrCat("the stored ", what, " of point ", id, " is damaged"));
 }
 
+// What RocksDB has to say goes where all else does. Its own log file, of a disk that failed once,
+// ends the process when it is written to again.
+class ForwardingLogger : public rocksdb::Logger {
+ public:
+  ForwardingLogger() : Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
+  using Logger::Logv;
+  void LogHeader(const char*, va_list) override {}
+  void Logv(const char* format, va_list arguments) override {
+    std::array<char, 1024> text;
+    const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
+    if (length > 0) Log().warn("rocksdb: {}", text.data());
+  }
+};
+
 rocksdb::Options DbOptions() {
   rocksdb::Options db;
+  db.info_log = std::make_shared<ForwardingLogger>();
   db.create_if_missing = true;
   db.paranoid_checks = true;
   // Up to the first tear: FindLogDamage has seen to it that nothing acknowledged is behind it.
@@ -201,8 +219,6 @@ rocksdb::Options DbOptions() {
   db.max_total_wal_size = 128 << 20;
   db.max_background_jobs = 2;
   db.max_open_files = 512;
-  db.keep_log_file_num = 2;
-  db.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   // Apply resumes, so that what failed is over when the next write is tried.
   db.max_bgerror_resume_count = 0;
   db.avoid_flush_during_shutdown = true;  // the log has all that counts
