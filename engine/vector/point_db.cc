@@ -337,7 +337,17 @@ absl::Status PointDb::OpenDatabase(const std::string& damaged_directory) {
   }
   RETURN_IF_ERROR(ToStatus(rocksdb::DB::Open(db_options, directory_, &raw), what));
   db_.reset(raw);
-  return absl::OkStatus();
+  return LeaveOldLogs();
+}
+
+absl::Status PointDb::LeaveOldLogs() {
+  uint64_t oldest_needed = 0;
+  db_->GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &oldest_needed);
+  std::unique_ptr<rocksdb::LogFile> log;
+  RETURN_IF_ERROR(ToStatus(db_->GetCurrentWalFile(&log), "cannot look at the log"));
+  if (oldest_needed >= log->LogNumber()) return absl::OkStatus();
+  RETURN_IF_ERROR(ToStatus(HaveSomethingToFlush(), "cannot write to the database"));
+  return ToStatus(db_->Flush({}), "cannot write to the database");
 }
 
 absl::Status PointDb::KeepDamagedLogs(const std::string& damaged_directory) const {

@@ -188,6 +188,10 @@ class PointDb {
   void SyncPeriodically();
   absl::Status OpenDatabase(const std::string& damaged_directory);
   absl::Status KeepDamagedLogs(const std::string& damaged_directory) const;
+  // Has the MANIFEST say that only the newest log is needed. RocksDB does so itself where it read
+  // writes from the others; one that a power cut took all of would stay, and FindLogDamage take it
+  // for damage as soon as the newest log has writes.
+  absl::Status LeaveOldLogs();
 
   const VectorOptions options_;
   const std::string directory_;

@@ -97,6 +97,28 @@ TEST_CASE("what a crash tore off the end of the log is forgotten") {
   }
 }
 
+TEST_CASE("a log that was torn from its beginning is no damage once others were written") {
+  const TempDir dir;
+  Write(dir.path(), 20);
+  Metrics metrics;
+  const auto write = [&](PointId id) {
+    auto store = VectorStore::Open(Options(dir.path()), metrics);
+    REQUIRE_OK(store);
+    REQUIRE_OK((*store)->writable());
+    REQUIRE_OK(CommitOne(**store, "c", {MakePoint(id, VectorOf(id))}).status);
+  };
+  write(20);  // alone in a log
+  const std::string log = DatabaseFiles(dir.path(), ".log").at(0);
+  REQUIRE(std::filesystem::file_size(log) < 150);
+  Overwrite(log, 0, "\xff\xff\xff\xff\xff\xff\xff\xff");
+  write(21);
+  write(22);
+  auto store = VectorStore::Open(Options(dir.path()), metrics);
+  REQUIRE_OK(store);
+  REQUIRE_OK((*store)->writable());
+  REQUIRE(IdsOf(**store).size() == 22);
+}
+
 TEST_CASE("the empty write that a log begins with is no sign of damage before it") {
   const TempDir dir;
   Write(dir.path(), 20);
