@@ -25,8 +25,6 @@ int64_t ModelsBytesMax(const MemoryOptions& options) {
   return options.models_bytes_max > 0 ? options.models_bytes_max : MemoryLimitBytes() / 5 * 4;
 }
 
-double Seconds(TimeUs us) { return static_cast<double>(us) * 1e-6; }
-
 // Why an executor cannot take work of this class; empty where it can.
 std::string Ineligible(Executor& executor, WorkClass work_class) {
   const ExecutorInfo& info = executor.Describe();

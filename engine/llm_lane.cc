@@ -13,8 +13,6 @@ namespace {
 
 constexpr TimeUs kHandoffPollUs = 200;
 
-double Seconds(TimeUs us) { return static_cast<double>(us) * 1e-6; }
-
 // Keys and values of prefill and decode live in host memory until an executor brings its own pool.
 constexpr MemorySpace kPoolSpace{.kind = MemorySpace::Kind::kHost};
 
