@@ -7,6 +7,7 @@
 #include "engine/base/strings.h"
 #include "engine/engine_loop.h"
 #include "engine/model_path.h"
+#include "engine/text_search.h"
 #include "engine/vector/view_queries.h"
 
 namespace baton {
@@ -174,6 +175,7 @@ absl::StatusOr<RequestId> Engine::Submit(RerankRequest request, Done<RerankResul
 absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResult> done) {
   RETURN_IF_ERROR(ValidateParams(request.params));
   RETURN_IF_ERROR(ValidateQueries(request));
+  RETURN_IF_ERROR(ValidateTexts(request));
   const SharedDone<SearchResult> shared(std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(

@@ -21,6 +21,7 @@ constexpr int64_t kAnswerPointsMax = 1'000'000;
 static_assert(v1::METRIC_COSINE == static_cast<int>(Metric::kCosine) + 1);
 static_assert(v1::INDEX_KIND_HNSW == static_cast<int>(IndexKind::kHnsw) + 1);
 static_assert(v1::INDEX_KIND_IVF_SQ == static_cast<int>(IndexKind::kIvfSq) + 1);
+static_assert(v1::FUSION_KIND_WEIGHTED == static_cast<int>(FusionKind::kWeighted) + 1);
 static_assert(v1::METRIC_L2 == static_cast<int>(Metric::kL2) + 1);
 
 absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
@@ -37,6 +38,30 @@ absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
   if (proto.has_score_threshold()) params.score_threshold = proto.score_threshold();
   params.offset = proto.offset();
   return params;
+}
+
+TextQuery ToText(const v1::TextQuery& proto) {
+  TextQuery text{.text = proto.text(), .field = proto.field()};
+  if (proto.has_k1()) text.k1 = proto.k1();
+  if (proto.has_b()) text.b = proto.b();
+  return text;
+}
+
+absl::StatusOr<FusionParams> ToFusion(const v1::Fusion& proto) {
+  FusionParams fusion;
+  if (proto.kind() != v1::FUSION_KIND_UNSPECIFIED) {
+    if (!v1::FusionKind_IsValid(proto.kind())) {
+      return absl::InvalidArgumentError(
+          StrCat("fusion.kind must be 1 or 2 (reciprocal rank, weighted), but is ",
+                 static_cast<int>(proto.kind())));
+    }
+    fusion.kind = static_cast<FusionKind>(proto.kind() - 1);
+  }
+  if (proto.has_rank_constant()) fusion.rank_constant = proto.rank_constant();
+  if (proto.has_dense_weight()) fusion.dense_weight = proto.dense_weight();
+  if (proto.has_text_weight()) fusion.text_weight = proto.text_weight();
+  if (proto.has_candidates()) fusion.candidates = proto.candidates();
+  return fusion;
 }
 
 // Either ids or a filter.
@@ -76,6 +101,16 @@ void SetScored(ScoredPoint point, v1::ScoredPoint& proto) {
   proto.set_score(point.score);
   ToProto(std::move(point.payload), *proto.mutable_payload());
   proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
+  if (!point.parts.has_value()) return;
+  v1::ScoreParts& parts = *proto.mutable_parts();
+  if (point.parts->dense_rank > 0) {
+    parts.set_dense_score(point.parts->dense_score);
+    parts.set_dense_rank(point.parts->dense_rank);
+  }
+  if (point.parts->text_rank > 0) {
+    parts.set_text_score(point.parts->text_score);
+    parts.set_text_rank(point.parts->text_rank);
+  }
 }
 
 }  // namespace
@@ -148,6 +183,8 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRequest& proto, Envelope 
   SearchRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
   request.queries.emplace_back(proto.vector().begin(), proto.vector().end());
   ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
+  if (proto.has_text()) request.texts.push_back(ToText(proto.text()));
+  ASSIGN_OR_RETURN(request.fusion, ToFusion(proto.fusion()));
   return request;
 }
 
@@ -163,7 +200,9 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchBatchRequest& proto, Enve
   request.queries.reserve(static_cast<size_t>(proto.queries_size()));
   for (const v1::SearchBatchQuery& query : proto.queries()) {
     request.queries.emplace_back(query.vector().begin(), query.vector().end());
+    if (query.has_text()) request.texts.push_back(ToText(query.text()));
   }
+  ASSIGN_OR_RETURN(request.fusion, ToFusion(proto.fusion()));
   ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
   return request;
 }

@@ -11,6 +11,7 @@
 #include "engine/vector/growing_buffer.h"
 #include "engine/vector/payload_sidecar.h"
 #include "engine/vector/segment.h"
+#include "engine/vector/top_k.h"
 #include "engine/vector/view_filter.h"
 
 namespace baton {
@@ -25,37 +26,6 @@ constexpr size_t kQueryBlock = 32;
 
 // At some 4 multiplications per nanosecond, about a millisecond.
 constexpr int64_t kPollMultiplications = 4 << 20;
-
-// The k smallest neighbors seen.
-class TopK {
- public:
-  TopK(int32_t k, int64_t points) : k_(static_cast<size_t>(std::min<int64_t>(k, points))) {
-    heap_.reserve(k_);
-  }
-
-  bool Wants(const Neighbor& neighbor) const {
-    return heap_.size() < k_ || (k_ > 0 && neighbor < heap_.front());
-  }
-
-  void Add(const Neighbor& neighbor) {
-    if (!Wants(neighbor)) return;
-    if (heap_.size() == k_) {
-      std::pop_heap(heap_.begin(), heap_.end());
-      heap_.pop_back();
-    }
-    heap_.push_back(neighbor);
-    std::push_heap(heap_.begin(), heap_.end());
-  }
-
-  std::vector<Neighbor> Take() {
-    std::sort_heap(heap_.begin(), heap_.end());
-    return std::move(heap_);
-  }
-
- private:
-  const size_t k_;
-  std::vector<Neighbor> heap_;  // the farthest in front
-};
 
 // Whether a walk along rows that match is quicker than comparing with all of them: `share` of the
 // rows do.

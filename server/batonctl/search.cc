@@ -37,6 +37,27 @@ grpc::Status Embed(Session& session, const SearchOptions& search, const std::str
   return status;
 }
 
+// "0.8123 (#2)", or "-" where a hit was not found by that part.
+std::string PartText(bool has, float score, int rank) {
+  return has ? absl::StrFormat("%.4f (#%d)", score, rank) : "-";
+}
+
+// Of a search by vector and words: how each hit was found.
+void PrintParts(std::ostream& out, const v1::SearchResponse& response) {
+  Table table({">rank", ">id", ">score", ">by vector", ">by words", "payload"});
+  int rank = 0;
+  for (const v1::ScoredPoint& point : response.points()) {
+    const v1::ScoreParts& parts = point.parts();
+    table.AddRow({absl::StrCat(++rank), absl::StrCat(point.id()),
+                  absl::StrFormat("%.4f", point.score()),
+                  PartText(parts.has_dense_rank(), parts.dense_score(), parts.dense_rank()),
+                  PartText(parts.has_text_rank(), parts.text_score(), parts.text_rank()),
+                  PayloadText(point.payload())});
+  }
+  table.Print(out);
+  out << "\n";
+}
+
 void PrintResult(std::ostream& out, const v1::SearchResponse& response) {
   Table table({">rank", ">id", ">score", "payload"});
   int rank = 0;
@@ -107,7 +128,7 @@ int RunSearch(Session& session, const SearchOptions& search) {
                                              "--vector: ", vector.status().message())));
     }
     request.mutable_vector()->Add(vector->begin(), vector->end());
-  } else {
+  } else if (!search.text.empty()) {
     const auto text = ReadText(search.text, "text");
     if (!text.ok()) {
       return FailUsage(session.terminal, text.status());
@@ -117,6 +138,11 @@ int RunSearch(Session& session, const SearchOptions& search) {
       return session.client.Fail(session.terminal, status, subject);
     }
     *request.mutable_vector() = embedded.embeddings(0).values();
+  }
+  if (!search.words.empty()) {
+    *request.mutable_text() = search.word_query;
+    request.mutable_text()->set_text(search.words);
+    *request.mutable_fusion() = search.fusion;
   }
   request.mutable_params()->set_k(search.k);
   request.mutable_params()->set_exact(search.exact);
@@ -141,6 +167,10 @@ int RunSearch(Session& session, const SearchOptions& search) {
   }
   *request.mutable_options() = session.options.request;
   if (!search.group_by.empty()) {
+    if (request.has_text()) {
+      return FailUsage(session.terminal,
+                       absl::InvalidArgumentError("--group-by: groups are not found by --words"));
+    }
     return SearchGroups(session, search, request);
   }
 
@@ -155,7 +185,11 @@ int RunSearch(Session& session, const SearchOptions& search) {
     PrintJson(out, response);
     return kExitOk;
   }
-  PrintResult(out, response);
+  if (request.vector_size() > 0 && request.has_text() && response.points_size() > 0) {
+    PrintParts(out, response);
+  } else {
+    PrintResult(out, response);
+  }
   if (embedded.has_timings()) {
     PrintStages(out, embedded.timings());
   }
