@@ -48,6 +48,22 @@ absl::Status ValidateParams(const SearchParams& params) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateRange(const SearchRequest& request) {
+  constexpr int32_t kLimitMax = 100'000;
+  const SearchParams& params = request.params;
+  if (params.k < 1 || params.k > kLimitMax) {
+    return absl::InvalidArgumentError(
+        StrCat("limit must be 1 to ", kLimitMax, ", but is ", params.k));
+  }
+  if (!params.score_threshold.has_value()) {
+    return absl::InvalidArgumentError("score_threshold is missing: a range needs one");
+  }
+  if (request.queries.size() != 1 || !request.texts.empty()) {
+    return absl::InvalidArgumentError("a search of a range is by one vector");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidateQueries(const SearchRequest& request) {
   if (request.queries.empty() || request.queries.size() > 10'000) {
     return absl::InvalidArgumentError(
@@ -173,7 +189,14 @@ absl::StatusOr<RequestId> Engine::Submit(RerankRequest request, Done<RerankResul
 }
 
 absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResult> done) {
-  RETURN_IF_ERROR(ValidateParams(request.params));
+  if (request.is_range) {
+    RETURN_IF_ERROR(ValidateRange(request));
+    SearchParams others = request.params;
+    others.k = 1;  // is the limit
+    RETURN_IF_ERROR(ValidateParams(others));
+  } else {
+    RETURN_IF_ERROR(ValidateParams(request.params));
+  }
   RETURN_IF_ERROR(ValidateQueries(request));
   RETURN_IF_ERROR(ValidateTexts(request));
   const SharedDone<SearchResult> shared(std::move(done));

@@ -439,14 +439,19 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
     RunHost<SearchResult>(
         active,
         [this, request, metric, deadline_us, view = std::move(view),
-         found = std::move(found)]() -> absl::StatusOr<SearchResult> {
+         found = std::move(found)]() mutable -> absl::StatusOr<SearchResult> {
+          SearchResult result{.unsearched_points = found.unsearched_points};
+          if (request->is_range) {
+            result.more = std::ssize(found.neighbors.front()) > request->params.k;
+            if (result.more) found.neighbors.front().pop_back();
+          }
           TextHits hits{.neighbors = found.neighbors, .parts = {}};
           if (!request->texts.empty()) {
             const auto poll = [&] { return MayGoOn("search by text", *view, deadline_us); };
             ASSIGN_OR_RETURN(hits, SearchTexts(*view, *request, found.neighbors, poll));
           }
-          ASSIGN_OR_RETURN(auto results, FetchPoints(*parts_.store, *request, metric, hits));
-          return SearchResult{.results = std::move(results), .timings = {}};
+          ASSIGN_OR_RETURN(result.results, FetchPoints(*parts_.store, *request, metric, hits));
+          return result;
         },
         std::move(then));
   };
@@ -475,7 +480,7 @@ absl::Status Engine::Loop::MayGoOn(const char* what, const CollectionView& view,
       StrCat("the ", what, " over ", view.points(), " points did not end before its deadline"));
 }
 
-absl::StatusOr<std::vector<SearchGroup>> Engine::Loop::FindGroups(
+absl::StatusOr<SearchGroupsResult> Engine::Loop::FindGroups(
     const SearchGroupsRequest& request) const {
   ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection));
   if (request.params.filter != nullptr) {
@@ -487,19 +492,19 @@ absl::StatusOr<std::vector<SearchGroup>> Engine::Loop::FindGroups(
     return MayGoOn("search of groups", *view, request.envelope.deadline_us);
   };
   std::vector<NeighborGroup> found;
-  RETURN_IF_ERROR(SearchViewGroups(*view, query, request.params, request.group_by, poll, &found));
+  SearchGroupsResult result;
+  RETURN_IF_ERROR(SearchViewGroups(*view, query, request.params, request.group_by, poll, &found,
+                                   &result.unsearched_points));
   std::vector<std::vector<Neighbor>> neighbors;
   for (NeighborGroup& group : found) neighbors.push_back(std::move(group.neighbors));
   ASSIGN_OR_RETURN(
       std::vector<std::vector<ScoredPoint>> points,
       FetchPoints(*parts_.store, {.collection = request.collection, .params = request.params},
                   view->spec().metric, {.neighbors = neighbors, .parts = {}}));
-  std::vector<SearchGroup> groups(found.size());
-  for (size_t i = 0; i < groups.size(); ++i) {
-    groups[i].value = std::move(found[i].value);
-    groups[i].points = std::move(points[i]);
+  for (size_t i = 0; i < found.size(); ++i) {
+    result.groups.push_back({.value = std::move(found[i].value), .points = std::move(points[i])});
   }
-  return groups;
+  return result;
 }
 
 void Engine::Loop::RunWrite(const RequestPtr& active, Write write,

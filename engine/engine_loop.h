@@ -163,7 +163,7 @@ class Engine::Loop {
                  absl::AnyInvocable<void(SearchResult)> then);
   void RunWrite(const RequestPtr& active, Write write, absl::AnyInvocable<void(WriteResult)> then);
   // The groups of a search, with their points' payloads and vectors. On the host lane.
-  absl::StatusOr<std::vector<SearchGroup>> FindGroups(const SearchGroupsRequest& request) const;
+  absl::StatusOr<SearchGroupsResult> FindGroups(const SearchGroupsRequest& request) const;
   // Whether a search on the host lane may go on.
   absl::Status MayGoOn(const char* what, const CollectionView& view, TimeUs deadline_us) const;
   void Change(const RequestPtr& active, absl::AnyInvocable<absl::Status()> change,

@@ -675,10 +675,10 @@ void Engine::Loop::PatchPayload(const RequestPtr& active, PatchPayloadRequest re
 
 void Engine::Loop::SearchGroups(const RequestPtr& active, SearchGroupsRequest request,
                                 Done<SearchGroupsResult> done) {
-  RunHost<std::vector<SearchGroup>>(
+  RunHost<SearchGroupsResult>(
       active, [this, request = std::move(request)] { return FindGroups(request); },
-      [this, active, done = std::move(done)](std::vector<SearchGroup> groups) mutable {
-        SearchGroupsResult result{.groups = std::move(groups), .timings = MakeTimings(*active)};
+      [this, active, done = std::move(done)](SearchGroupsResult result) mutable {
+        result.timings = MakeTimings(*active);
         if (Finish(active)) done(std::move(result));
       });
 }

@@ -84,6 +84,7 @@ bool IsTextOnly(const SearchRequest& request) {
 
 SearchParams DenseParams(const SearchRequest& request) {
   SearchParams params = request.params;
+  if (request.is_range) ++params.k;  // which tells whether there are more
   if (request.texts.empty()) return params;
   params.k = Candidates(request);
   params.offset = 0;

@@ -20,7 +20,7 @@ absl::Status ValidateTexts(const SearchRequest& request);
 bool IsTextOnly(const SearchRequest& request);
 
 // What the search by vector is to find: where its hits are fused with those by text, the
-// candidates.
+// candidates; of a range, one more than are asked for.
 SearchParams DenseParams(const SearchRequest& request);
 
 struct TextHits {

@@ -37,6 +37,7 @@ absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
   }
   if (proto.has_score_threshold()) params.score_threshold = proto.score_threshold();
   params.offset = proto.offset();
+  params.allow_partial = proto.allow_partial();
   return params;
 }
 
@@ -207,6 +208,24 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchBatchRequest& proto, Enve
   return request;
 }
 
+absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRangeRequest& proto, Envelope envelope) {
+  constexpr int32_t kLimit = 10'000;
+  RETURN_IF_ERROR(CheckCollection(proto.collection()));
+  const v1::SearchParams& params = proto.params();
+  if (params.k() != 0 || params.has_offset() || params.has_score_threshold()) {
+    return absl::InvalidArgumentError(
+        "params.k, params.offset and params.score_threshold must be left out: a search of a range "
+        "has limit and score_threshold");
+  }
+  SearchRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.queries.emplace_back(proto.vector().begin(), proto.vector().end());
+  ASSIGN_OR_RETURN(request.params, ToParams(params));
+  request.params.k = proto.has_limit() ? proto.limit() : kLimit;
+  if (proto.has_score_threshold()) request.params.score_threshold = proto.score_threshold();
+  request.is_range = true;
+  return request;
+}
+
 absl::StatusOr<SearchGroupsRequest> ToSearchGroups(const v1::SearchGroupsRequest& proto,
                                                    Envelope envelope) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
@@ -308,6 +327,18 @@ void ToProto(SearchResult result, v1::SearchResponse& proto) {
       SetScored(std::move(point), *proto.add_points());
     }
   }
+  proto.set_unsearched_points(result.unsearched_points);
+  ToProto(result.timings, *proto.mutable_timings());
+}
+
+void ToProto(SearchResult result, v1::SearchRangeResponse& proto) {
+  if (!result.results.empty()) {
+    for (ScoredPoint& point : result.results.front()) {
+      SetScored(std::move(point), *proto.add_points());
+    }
+  }
+  proto.set_more(result.more);
+  proto.set_unsearched_points(result.unsearched_points);
   ToProto(result.timings, *proto.mutable_timings());
 }
 
@@ -316,6 +347,7 @@ void ToProto(SearchResult result, v1::SearchBatchResponse& proto) {
     v1::SearchBatchResult& added = *proto.add_results();
     for (ScoredPoint& point : points) SetScored(std::move(point), *added.add_points());
   }
+  proto.set_unsearched_points(result.unsearched_points);
   ToProto(result.timings, *proto.mutable_timings());
 }
 
@@ -325,6 +357,7 @@ void ToProto(SearchGroupsResult result, v1::SearchGroupsResponse& proto) {
     ToProto(group.value, *added.mutable_value());
     for (ScoredPoint& point : group.points) SetScored(std::move(point), *added.add_points());
   }
+  proto.set_unsearched_points(result.unsearched_points);
   ToProto(result.timings, *proto.mutable_timings());
 }
 

@@ -109,6 +109,7 @@ struct SearchParams {
   FilterPtr filter = nullptr;                 // null: all points
   std::optional<float> score_threshold = {};  // only this score or a better one
   int32_t offset = 0;                         // of the nearest, so many are left out
+  bool allow_partial = false;  // what cannot be read is left out and counted, no error
 };
 
 // Words to look for, in a field with a text index; how they are scored: view_text.h.
@@ -138,6 +139,7 @@ struct SearchRequest {
   SearchParams params;
   std::vector<TextQuery> texts = {};  // [queries], or empty: there are none
   FusionParams fusion = {};           // where there are both
+  bool is_range = false;  // one query, all within params.score_threshold, at most params.k
 };
 
 // What the score of a hit by vector and text was made of. A rank is from 1, of the candidates by
@@ -161,6 +163,8 @@ struct ScoredPoint {
 struct SearchResult {
   std::vector<std::vector<ScoredPoint>> results;  // one per query, nearest first
   Timings timings;
+  int64_t unsearched_points = 0;  // under SearchParams::allow_partial
+  bool more = false;              // of a range: there are others behind these
 };
 
 // Of the k nearest values of a field, the nearest points.
@@ -182,6 +186,7 @@ struct SearchGroup {
 struct SearchGroupsResult {
   std::vector<SearchGroup> groups;  // by their nearest point
   Timings timings;
+  int64_t unsearched_points = 0;  // as of SearchResult
 };
 
 struct CountRequest {

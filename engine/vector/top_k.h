@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -10,14 +11,14 @@
 
 namespace baton {
 
-// The k smallest neighbors seen, of `points` at most.
+// The k smallest neighbors seen, of `points` at most, that are not farther than `farthest`.
 class TopK {
  public:
-  TopK(int32_t k, int64_t points) : k_(static_cast<size_t>(std::min<int64_t>(k, points))) {
-    heap_.reserve(k_);
-  }
+  TopK(int32_t k, int64_t points, float farthest = std::numeric_limits<float>::infinity())
+      : k_(static_cast<size_t>(std::min<int64_t>(k, points))), farthest_(farthest) {}
 
   bool Wants(const Neighbor& neighbor) const {
+    if (neighbor.distance > farthest_) return false;
     return heap_.size() < k_ || (k_ > 0 && neighbor < heap_.front());
   }
 
@@ -41,6 +42,7 @@ class TopK {
 
  private:
   const size_t k_;
+  const float farthest_;
   std::vector<Neighbor> heap_;  // the farthest in front
 };
 

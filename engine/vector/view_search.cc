@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/distance.h"
@@ -43,22 +45,33 @@ bool MatchingWalkPays(const CollectionSpec& spec, double rows, double share, int
   return walk < matches * (spec.dimension + 64);
 }
 
+// Segments that are not looked at.
+using Skipped = absl::flat_hash_set<const Segment*>;
+
+// The farthest that a threshold allows: a score is the distance or its negative, so it is exact.
+float Farthest(const CollectionView& view, const SearchParams& params) {
+  if (!params.score_threshold.has_value()) return std::numeric_limits<float>::infinity();
+  return view.spec().metric == Metric::kL2 ? *params.score_threshold : -*params.score_threshold;
+}
+
 // A block of queries over one view.
 class BlockSearch {
  public:
   // `filter`: null for all points.
   BlockSearch(const CollectionView& view, std::span<const std::vector<float>> queries,
-              const SearchParams& params, const ViewFilter* filter, SearchPoll poll)
+              const SearchParams& params, const ViewFilter* filter, const Skipped& skipped,
+              SearchPoll poll)
       : view_(view),
         queries_(queries),
         params_(params),
         filter_(filter),
+        skipped_(skipped),
         poll_(poll),
         dimension_(view.spec().dimension),
         distance_(DistanceFor(view.spec().metric)),
         tile_rows_(std::clamp<int64_t>(
             kTileBytes / (dimension_ * static_cast<int64_t>(sizeof(float))), 1, kTileRowsMax)),
-        tops_(queries.size(), TopK(params.k, view.points())) {}
+        tops_(queries.size(), TopK(params.k, view.points(), Farthest(view, params))) {}
 
   absl::Status Run() {
     for (const CollectionView::BufferPart& part : view_.buffers()) {
@@ -73,6 +86,7 @@ class BlockSearch {
       }
     }
     for (const CollectionView::SegmentPart& part : view_.segments()) {
+      if (skipped_.contains(part.segment.get())) continue;
       if (filter_ != nullptr) {
         RETURN_IF_ERROR(SearchMatching(part));
         continue;
@@ -98,15 +112,14 @@ class BlockSearch {
     return absl::OkStatus();
   }
 
-  // What a file did not give was taken for zeros.
-  absl::Status CheckReadable() const {
+  // A segment that was looked at although its file cannot be read: what it did not give was taken
+  // for zeros. Null: there is none.
+  const Segment* FindUnreadable() const {
     for (const CollectionView::SegmentPart& part : view_.segments()) {
-      if (!part.segment->unreadable()) continue;
-      return absl::UnavailableError(
-          StrCat("a file of collection \"", view_.spec().name,
-                 "\" cannot be read; its points are being taken from the database: try again"));
+      const Segment* const segment = part.segment.get();
+      if (segment->unreadable() && !skipped_.contains(segment)) return segment;
     }
-    return absl::OkStatus();
+    return nullptr;
   }
 
   std::vector<std::vector<Neighbor>> Take() {
@@ -315,6 +328,7 @@ class BlockSearch {
   const std::span<const std::vector<float>> queries_;
   const SearchParams& params_;
   const ViewFilter* const filter_;
+  const Skipped& skipped_;
   const SearchPoll poll_;
   const int64_t dimension_;
   const DistanceFn distance_;
@@ -325,19 +339,30 @@ class BlockSearch {
   int64_t unpolled_ = 0;
 };
 
-// All of params but offset and threshold. The filter was made of that of params.
+// All of params but offset. The filter was made of that of params. Segments that cannot be read are
+// added to those that are skipped, if params allows that.
 absl::Status SearchAll(const CollectionView& view, std::span<const std::vector<float>> queries,
-                       const SearchParams& params, const ViewFilter* filter, SearchPoll poll,
-                       std::vector<std::vector<Neighbor>>* neighbors) {
+                       const SearchParams& params, const ViewFilter* filter, Skipped& skipped,
+                       SearchPoll poll, std::vector<std::vector<Neighbor>>* neighbors) {
   neighbors->clear();
   neighbors->reserve(queries.size());
-  for (size_t first = 0; first < queries.size(); first += kQueryBlock) {
+  for (size_t first = 0; first < queries.size();) {
     RETURN_IF_ERROR(poll());
     const size_t count = std::min(kQueryBlock, queries.size() - first);
-    BlockSearch block(view, queries.subspan(first, count), params, filter, poll);
+    BlockSearch block(view, queries.subspan(first, count), params, filter, skipped, poll);
     RETURN_IF_ERROR(block.Run());
-    RETURN_IF_ERROR(block.CheckReadable());
+    if (const Segment* const unreadable = block.FindUnreadable(); unreadable != nullptr) {
+      if (!params.allow_partial) {
+        return absl::UnavailableError(
+            StrCat("a file of collection \"", view.spec().name,
+                   "\" cannot be read; its points are being taken from the database: try again, or "
+                   "set params.allow_partial"));
+      }
+      skipped.insert(unreadable);
+      continue;  // once more, without it
+    }
     for (std::vector<Neighbor>& found : block.Take()) neighbors->push_back(std::move(found));
+    first += count;
   }
   return absl::OkStatus();
 }
@@ -345,9 +370,7 @@ absl::Status SearchAll(const CollectionView& view, std::span<const std::vector<f
 // Leaves those within the threshold, without params.offset of them.
 void Cut(const CollectionView& view, const SearchParams& params, std::vector<Neighbor>& found) {
   if (params.score_threshold.has_value()) {
-    // A score is the distance or its negative, so the threshold is exact.
-    const float limit =
-        view.spec().metric == Metric::kL2 ? *params.score_threshold : -*params.score_threshold;
+    const float limit = Farthest(view, params);
     const auto end = std::find_if(found.begin(), found.end(), [limit](const Neighbor& neighbor) {
       return neighbor.distance > limit;
     });
@@ -368,7 +391,7 @@ bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef) {
 
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
-                        std::vector<std::vector<Neighbor>>* neighbors) {
+                        std::vector<std::vector<Neighbor>>* neighbors, int64_t* unsearched_points) {
   std::optional<ViewFilter> filter;
   if (params.filter != nullptr) {
     ASSIGN_OR_RETURN(filter, ViewFilter::Make(view, *params.filter));
@@ -378,8 +401,11 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
   all.k += params.offset;
   // Where a threshold may end it early, few are looked for first.
   const int32_t k = all.k;
-  if (params.score_threshold.has_value()) all.k = std::min(k, std::max(params.ef, int32_t{64}));
-  RETURN_IF_ERROR(SearchAll(view, queries, all, made, poll, neighbors));
+  if (params.score_threshold.has_value() && !params.exact) {
+    all.k = std::min(k, std::max(params.ef, int32_t{64}));
+  }
+  Skipped skipped;
+  RETURN_IF_ERROR(SearchAll(view, queries, all, made, skipped, poll, neighbors));
   for (size_t query = 0; query < queries.size(); ++query) {
     std::vector<Neighbor>& found = (*neighbors)[query];
     SearchParams more = all;
@@ -389,10 +415,15 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
       if (std::ssize(within) + params.offset < more.k) break;
       more.k = static_cast<int32_t>(std::min<int64_t>(k, int64_t{more.k} * 4));
       std::vector<std::vector<Neighbor>> one;
-      RETURN_IF_ERROR(SearchAll(view, queries.subspan(query, 1), more, made, poll, &one));
+      RETURN_IF_ERROR(SearchAll(view, queries.subspan(query, 1), more, made, skipped, poll, &one));
       found = std::move(one.front());
     }
     Cut(view, params, found);
+  }
+  if (unsearched_points == nullptr) return absl::OkStatus();
+  *unsearched_points = 0;
+  for (const CollectionView::SegmentPart& part : view.segments()) {
+    if (skipped.contains(part.segment.get())) *unsearched_points += part.live;
   }
   return absl::OkStatus();
 }

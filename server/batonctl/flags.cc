@@ -273,6 +273,13 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   AddOptional(*sub, "--threshold", search.score_threshold, "Only points with this score or better");
   AddOptional(*sub, "--offset", search.offset, "Leave out so many of the nearest")
       ->check(CLI::Range(0, 10'000));
+  auto* range = sub->add_flag("--range", search.range, "All points within --threshold, not k");
+  range->needs("--threshold")->excludes("--words")->excludes("--offset")->excludes("--k");
+  AddOptional(*sub, "--limit", search.limit, "Of these, at most so many")
+      ->check(CLI::Range(1, 100'000))
+      ->needs(range);
+  sub->add_flag("--allow-partial", search.allow_partial,
+                "Leave out what a damaged file keeps from being searched, and say how much");
   sub->add_option("--group-by", search.group_by, "Find k values of this field, and their points");
   AddOptional(*sub, "--group-size", search.group_size, "Points of each value")
       ->check(CLI::Range(1, 100));

@@ -67,6 +67,9 @@ struct SearchOptions {
   std::string filter;  // a v1.Filter in JSON; empty: none
   std::optional<float> score_threshold;
   std::optional<int32_t> offset;
+  bool allow_partial = false;
+  bool range = false;  // all within score_threshold
+  std::optional<int32_t> limit;
   std::string group_by;  // a field; empty: no groups, else k of them
   std::optional<int32_t> group_size;
 };

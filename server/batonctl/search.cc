@@ -58,10 +58,11 @@ void PrintParts(std::ostream& out, const v1::SearchResponse& response) {
   out << "\n";
 }
 
-void PrintResult(std::ostream& out, const v1::SearchResponse& response) {
+template <class Points>
+void PrintPoints(std::ostream& out, const Points& points) {
   Table table({">rank", ">id", ">score", "payload"});
   int rank = 0;
-  for (const v1::ScoredPoint& point : response.points()) {
+  for (const v1::ScoredPoint& point : points) {
     table.AddRow({absl::StrCat(++rank), absl::StrCat(point.id()),
                   absl::StrFormat("%.4f", point.score()), PayloadText(point.payload())});
   }
@@ -89,6 +90,44 @@ void PrintGroups(std::ostream& out, const v1::SearchGroupsResponse& response) {
   out << "\n";
 }
 
+void PrintUnsearched(std::ostream& out, int64_t points) {
+  if (points > 0) {
+    out << points << " points could not be searched\n\n";
+  }
+}
+
+int SearchRange(Session& session, const SearchOptions& search, const v1::SearchRequest& single) {
+  v1::SearchRangeRequest request;
+  request.set_collection(single.collection());
+  *request.mutable_vector() = single.vector();
+  request.set_score_threshold(single.params().score_threshold());
+  if (search.limit) {
+    request.set_limit(*search.limit);
+  }
+  *request.mutable_params() = single.params();
+  request.mutable_params()->clear_k();
+  request.mutable_params()->clear_score_threshold();
+  *request.mutable_options() = single.options();
+  v1::SearchRangeResponse response;
+  const grpc::Status status =
+      session.client.vectors().SearchRange(session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status, {search.collection, search.model});
+  }
+  std::ostream& out = session.terminal.out;
+  if (session.options.json) {
+    PrintJson(out, response);
+    return kExitOk;
+  }
+  PrintPoints(out, response.points());
+  if (response.more()) {
+    out << "there are more within the threshold\n\n";
+  }
+  PrintUnsearched(out, response.unsearched_points());
+  PrintStages(out, response.timings());
+  return kExitOk;
+}
+
 int SearchGroups(Session& session, const SearchOptions& search, const v1::SearchRequest& single) {
   v1::SearchGroupsRequest request;
   request.set_collection(single.collection());
@@ -109,6 +148,7 @@ int SearchGroups(Session& session, const SearchOptions& search, const v1::Search
     PrintJson(session.terminal.out, response);
   } else {
     PrintGroups(session.terminal.out, response);
+    PrintUnsearched(session.terminal.out, response.unsearched_points());
     PrintStages(session.terminal.out, response.timings());
   }
   return kExitOk;
@@ -165,7 +205,11 @@ int RunSearch(Session& session, const SearchOptions& search) {
   if (search.offset) {
     request.mutable_params()->set_offset(*search.offset);
   }
+  request.mutable_params()->set_allow_partial(search.allow_partial);
   *request.mutable_options() = session.options.request;
+  if (search.range) {
+    return SearchRange(session, search, request);
+  }
   if (!search.group_by.empty()) {
     if (request.has_text()) {
       return FailUsage(session.terminal,
@@ -188,8 +232,9 @@ int RunSearch(Session& session, const SearchOptions& search) {
   if (request.vector_size() > 0 && request.has_text() && response.points_size() > 0) {
     PrintParts(out, response);
   } else {
-    PrintResult(out, response);
+    PrintPoints(out, response.points());
   }
+  PrintUnsearched(out, response.unsearched_points());
   if (embedded.has_timings()) {
     PrintStages(out, embedded.timings());
   }

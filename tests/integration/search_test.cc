@@ -143,5 +143,40 @@ TEST_CASE("a search by text that means nothing says what is wrong with it") {
   fails(request, "fusion.kind must be 1 or 2");
 }
 
+TEST_CASE("all points within a score are found, as far as the limit goes") {
+  Daemon daemon;
+  const Client client(daemon);
+  FillCollection(client);
+  v1::SearchRangeRequest request;
+  request.set_collection("pts");
+  request.mutable_vector()->Add(2.1f);
+  request.mutable_vector()->Add(0);
+  request.set_score_threshold(1.3f);
+  auto found = Must(client.vectors, &Stub::SearchRange, request);
+  REQUIRE(IdsOf(found.points()) == Ids{2, 3, 1});
+  REQUIRE(!found.more());
+  REQUIRE(found.unsearched_points() == 0);
+  REQUIRE(found.points(0).payload().count("line") == 1);
+  request.set_limit(2);
+  request.mutable_params()->set_exact(true);
+  found = Must(client.vectors, &Stub::SearchRange, request);
+  REQUIRE(IdsOf(found.points()) == Ids{2, 3});
+  REQUIRE(found.more());
+  request.set_limit(3);
+  REQUIRE(!Must(client.vectors, &Stub::SearchRange, request).more());
+  request.set_score_threshold(-1);
+  REQUIRE(Must(client.vectors, &Stub::SearchRange, request).points_size() == 0);
+  const auto fails = [&](const std::string& words) {
+    CHECK_RPC_ERROR(Try(client.vectors, &Stub::SearchRange, request).status, kInvalid, words);
+  };
+  request.set_limit(100'001);
+  fails("limit must be 1 to 100000, but is 100001");
+  request.set_limit(100'000);
+  request.clear_score_threshold();
+  fails("score_threshold is missing");
+  request.mutable_params()->set_k(3);
+  fails("params.k");
+}
+
 }  // namespace
 }  // namespace baton

@@ -1,8 +1,10 @@
 #include "engine/vector/view_search.h"
 
+#include <algorithm>
 #include <random>
 #include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "tests/engine/vector/vector_harness.h"
@@ -147,6 +149,55 @@ TEST_CASE("graph search on clustered data: recall, with and without dead rows") 
   REQUIRE((*store)->Describe("c")->points == kPoints - static_cast<int64_t>(ids.size()));
   REQUIRE(WalkPays(spec, kPoints, 128 * 5 / 4));  // more candidates, for those that are dead
   REQUIRE(recall() >= 0.95);
+}
+
+TEST_CASE("a range is all within a score, exactly where that is asked") {
+  const TempDir dir;
+  Metrics metrics;
+  VectorOptions options = TestOptions(dir.path());
+  options.seal_points = 1000;
+  auto store = *VectorStore::Open(options, metrics);
+  const Metric metric = GENERATE(Metric::kL2, Metric::kCosine, Metric::kDot);
+  CAPTURE(static_cast<int>(metric));
+  constexpr int kDimension = 8;
+  CollectionSpec spec = Spec("c", kDimension, metric);
+  spec.hnsw_m = 4;
+  REQUIRE_OK(store->CreateCollection(spec, ""));
+  std::mt19937 random(15);
+  Twin twin;
+  std::vector<Point> points;
+  for (PointId id = 0; id < 3500; ++id) {
+    twin[id] = RandomVector(random, kDimension);
+    points.push_back(MakePoint(id, twin[id]));
+  }
+  REQUIRE_OK(CommitOne(*store, "c", points).status);
+  store->WaitUntilIdle();
+  const auto view = *store->View("c");
+  int64_t hits = 0;
+  int64_t all_within = 0;
+  for (int i = 0; i < 20; ++i) {
+    const std::vector<float> query = RandomVector(random, kDimension);
+    const auto all = NaiveSearch(twin, metric, query, 3500);
+    const size_t count = random() % 800;
+    // The score of a point is within.
+    const SearchParams params{
+        .k = 1000, .exact = true, .score_threshold = ScoreOf(metric, all[count].distance)};
+    const std::vector<Neighbor> within(all.begin(), all.begin() + static_cast<int64_t>(count) + 1);
+    REQUIRE(Search(*view, query, params) == within);
+    SearchParams few = params;
+    few.k = 100;
+    const size_t left = std::min<size_t>(within.size(), 100);
+    REQUIRE(Search(*view, query, few) ==
+            std::vector<Neighbor>(within.begin(), within.begin() + static_cast<int64_t>(left)));
+    SearchParams walked = params;
+    walked.exact = false;
+    for (const Neighbor& neighbor : Search(*view, query, walked)) {
+      REQUIRE(std::count(within.begin(), within.end(), neighbor) == 1);
+      ++hits;
+    }
+    all_within += std::ssize(within);
+  }
+  REQUIRE(hits >= all_within * 98 / 100);
 }
 
 TEST_CASE("a view of mostly dead rows still yields every live point") {
