@@ -34,6 +34,12 @@ absl::Status ValidateParams(const SearchParams& params) {
   if (params.ef < 1 || params.ef > 100'000) {
     return absl::InvalidArgumentError(StrCat("params.ef must be 1 to 100000, but is ", params.ef));
   }
+  // Not a number is neither.
+  if (params.recall_target.has_value() &&
+      !(*params.recall_target >= 0.5 && *params.recall_target <= 0.999)) {
+    return absl::InvalidArgumentError(
+        StrCat("params.recall_target must be 0.5 to 0.999, but is ", *params.recall_target));
+  }
   if (params.nprobe.has_value() && (*params.nprobe < 1 || *params.nprobe > 65'536)) {
     return absl::InvalidArgumentError(
         StrCat("params.nprobe must be 1 to 65536, but is ", *params.nprobe));

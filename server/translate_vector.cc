@@ -29,6 +29,13 @@ absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
   params.k = proto.k();
   params.exact = proto.exact();
   if (proto.has_ef()) params.ef = proto.ef();
+  if (proto.has_recall_target()) {
+    if (proto.has_ef()) {
+      return absl::InvalidArgumentError(
+          "there are both params.ef and params.recall_target, allowed is one of them");
+    }
+    params.recall_target = proto.recall_target();
+  }
   if (proto.has_with_payload()) params.with_payload = proto.with_payload();
   params.with_vectors = proto.with_vectors();
   if (proto.has_nprobe()) params.nprobe = proto.nprobe();

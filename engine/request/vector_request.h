@@ -102,6 +102,8 @@ struct SearchParams {
   int32_t k = 0;  // 1 to 10,000
   bool exact = false;
   int32_t ef = 64;  // 1 to 100,000
+  // 0.5 to 0.999: instead of ef, of each segment's graph so many as find this share of the nearest.
+  std::optional<double> recall_target = {};
   bool with_payload = true;
   bool with_vectors = false;
   // Lists of an inverted file to look at, 1 to 65,536; absent: by how many there are.

@@ -306,6 +306,7 @@ ManifestChange Collection::PrepareFinish(const SealJob& job,
     change.added.push_back({.number = segment->number(),
                             .rows = segment->rows(),
                             .file_sum = file_sum,
+                            .recall = segment->recall().Encode(),
                             .dead = EncodeDeadRows(*segment)});
   }
   return change;

@@ -248,6 +248,7 @@ absl::StatusOr<uint32_t> SegmentBuilder::TakeToFile(const Collection& collection
   ASSIGN_OR_RETURN(const uint32_t sum, WriteSegmentFile(*files_, directory_, collection.id(),
                                                         collection.spec(), **segment));
   ASSIGN_OR_RETURN(SegmentFile file, ReadSegmentFile(directory_, name, collection.spec(), true));
+  file.segment->set_recall((*segment)->recall());
   *segment = std::move(file.segment);
   return sum;
 }
@@ -286,6 +287,9 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
                                        [this] { return stopping_.load(); }));
   *segment =
       std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(index));
+  ASSIGN_OR_RETURN(const RecallCurve recall,
+                   RecallCurve::Measure(spec, **segment, [this] { return stopping_.load(); }));
+  (*segment)->set_recall(recall);
   return absl::OkStatus();
 }
 

@@ -173,6 +173,11 @@ absl::StatusOr<bool> VectorStore::RecoverSegments(const StoredCollection& record
     }
     if (status.ok()) {
       ASSIGN_OR_RETURN(std::vector<int64_t> dead, DecodeDeadRows(stored.dead, stored.rows));
+      const std::optional<RecallCurve> recall = RecallCurve::Decode(stored.recall);
+      if (!recall.has_value()) {
+        return absl::DataLossError("the manifest's recall of a segment is damaged");
+      }
+      file->segment->set_recall(*recall);
       used.insert(name.ToString());
       read.push_back({.segment = std::move(file->segment), .dead = std::move(dead)});
       continue;

@@ -162,13 +162,19 @@ class BlockSearch {
     return absl::OkStatus();
   }
 
+  // Candidates to keep as the request says; 0: recall_target takes comparing with all.
+  int64_t EfOf(const CollectionView::SegmentPart& part) const {
+    if (!params_.recall_target.has_value()) return std::max(params_.ef, params_.k);
+    return part.segment->recall().EfFor(*params_.recall_target, params_.k);
+  }
+
   // Candidates to keep so that the k nearest live ones are found as surely as if none were deleted;
   // 0: better scan. Those are among the nearest k * rows / live, and what surely finds 10 is not
   // far from finding 20: more candidates by what comes between, twice, keep the recall. Measured on
   // vectors of 128 values, half of them deleted.
   int64_t FirstEf(const CollectionView::SegmentPart& part) const {
-    if (params_.exact) return 0;
-    const int64_t wanted = std::max(params_.ef, params_.k);
+    const int64_t wanted = EfOf(part);
+    if (params_.exact || wanted == 0) return 0;
     const int64_t rows = part.segment->rows();
     const int64_t between = params_.k * (rows - part.live) / part.live;
     const int64_t ef = std::min(wanted * rows / part.live, wanted + 2 * between);
@@ -218,13 +224,13 @@ class BlockSearch {
       return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
     };
     const bool is_ivf = segment.index().ivf() != nullptr;
-    const int64_t ef = std::max(params_.ef, params_.k);
+    const int64_t ef = is_ivf ? std::max(params_.ef, params_.k) : EfOf(part);
     const double rows = static_cast<double>(segment.rows());
     const double share = filter.share() * static_cast<double>(part.live) / rows;
     // Lists are worth looking at where they hold more than would be rescored anyway.
-    const bool walk_pays =
-        !params_.exact && (is_ivf ? rows * share > 8.0 * static_cast<double>(ef)
-                                  : MatchingWalkPays(view_.spec(), rows, share, ef));
+    const bool walk_pays = !params_.exact && ef > 0 &&
+                           (is_ivf ? rows * share > 8.0 * static_cast<double>(ef)
+                                   : MatchingWalkPays(view_.spec(), rows, share, ef));
     std::optional<std::vector<uint32_t>> matches;
     const auto compare_all = [&](size_t begin, size_t end) -> absl::Status {
       if (filter.share() > 0.5) {
@@ -392,6 +398,11 @@ bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef) {
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
                         std::vector<std::vector<Neighbor>>* neighbors, int64_t* unsearched_points) {
+  if (params.recall_target.has_value() && view.spec().index != IndexKind::kHnsw) {
+    return absl::InvalidArgumentError(
+        StrCat("params.recall_target is for graphs, but the index of collection \"",
+               view.spec().name, "\" is an inverted file: set params.nprobe and params.ef"));
+  }
   std::optional<ViewFilter> filter;
   if (params.filter != nullptr) {
     ASSIGN_OR_RETURN(filter, ViewFilter::Make(view, *params.filter));

@@ -267,6 +267,9 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   sub->add_flag("--exact", search.exact, "Compare with every point");
   AddOptional(*sub, "--ef", search.ef, "Candidates the graph walk keeps")
       ->check(CLI::Range(1, 100'000));
+  AddOptional(*sub, "--recall", search.recall_target, "Instead: share of the nearest to find")
+      ->check(CLI::Range(0.5, 0.999))
+      ->excludes("--ef");
   AddOptional(*sub, "--nprobe", search.nprobe, "Lists of an inverted file to look at")
       ->check(CLI::Range(1, 65'536));
   AddFilter(*sub, search.filter);

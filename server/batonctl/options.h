@@ -63,6 +63,7 @@ struct SearchOptions {
   int32_t k = 10;
   bool exact = false;
   std::optional<int32_t> ef;
+  std::optional<double> recall_target;
   std::optional<int32_t> nprobe;
   std::string filter;  // a v1.Filter in JSON; empty: none
   std::optional<float> score_threshold;

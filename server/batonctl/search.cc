@@ -189,6 +189,9 @@ int RunSearch(Session& session, const SearchOptions& search) {
   if (search.ef) {
     request.mutable_params()->set_ef(*search.ef);
   }
+  if (search.recall_target) {
+    request.mutable_params()->set_recall_target(*search.recall_target);
+  }
   if (search.nprobe) {
     request.mutable_params()->set_nprobe(*search.nprobe);
   }
