@@ -7,6 +7,7 @@
 #include "engine/base/strings.h"
 #include "engine/engine_loop.h"
 #include "engine/model_path.h"
+#include "engine/text_search.h"
 #include "engine/vector/view_queries.h"
 
 namespace baton {
@@ -33,6 +34,12 @@ absl::Status ValidateParams(const SearchParams& params) {
   if (params.ef < 1 || params.ef > 100'000) {
     return absl::InvalidArgumentError(StrCat("params.ef must be 1 to 100000, but is ", params.ef));
   }
+  // Not a number is neither.
+  if (params.recall_target.has_value() &&
+      !(*params.recall_target >= 0.5 && *params.recall_target <= 0.999)) {
+    return absl::InvalidArgumentError(
+        StrCat("params.recall_target must be 0.5 to 0.999, but is ", *params.recall_target));
+  }
   if (params.nprobe.has_value() && (*params.nprobe < 1 || *params.nprobe > 65'536)) {
     return absl::InvalidArgumentError(
         StrCat("params.nprobe must be 1 to 65536, but is ", *params.nprobe));
@@ -43,6 +50,22 @@ absl::Status ValidateParams(const SearchParams& params) {
   }
   if (params.score_threshold.has_value() && std::isnan(*params.score_threshold)) {
     return absl::InvalidArgumentError("params.score_threshold is not a number");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateRange(const SearchRequest& request) {
+  constexpr int32_t kLimitMax = 100'000;
+  const SearchParams& params = request.params;
+  if (params.k < 1 || params.k > kLimitMax) {
+    return absl::InvalidArgumentError(
+        StrCat("limit must be 1 to ", kLimitMax, ", but is ", params.k));
+  }
+  if (!params.score_threshold.has_value()) {
+    return absl::InvalidArgumentError("score_threshold is missing: a range needs one");
+  }
+  if (request.queries.size() != 1 || !request.texts.empty()) {
+    return absl::InvalidArgumentError("a search of a range is by one vector");
   }
   return absl::OkStatus();
 }
@@ -172,8 +195,16 @@ absl::StatusOr<RequestId> Engine::Submit(RerankRequest request, Done<RerankResul
 }
 
 absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResult> done) {
-  RETURN_IF_ERROR(ValidateParams(request.params));
+  if (request.is_range) {
+    RETURN_IF_ERROR(ValidateRange(request));
+    SearchParams others = request.params;
+    others.k = 1;  // is the limit
+    RETURN_IF_ERROR(ValidateParams(others));
+  } else {
+    RETURN_IF_ERROR(ValidateParams(request.params));
+  }
   RETURN_IF_ERROR(ValidateQueries(request));
+  RETURN_IF_ERROR(ValidateTexts(request));
   const SharedDone<SearchResult> shared(std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(

@@ -11,7 +11,9 @@
 #include "engine/base/memory_limit.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/text_search.h"
 #include "engine/vector/view_queries.h"
+#include "engine/vector/view_text.h"
 
 namespace baton {
 namespace {
@@ -56,10 +58,13 @@ std::string Ineligible(Executor& executor, WorkClass work_class) {
 }
 
 // The neighbours as points: their scores, and what the request wants of their stored data. A point
-// that was deleted since the search is left out.
-absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(
-    const VectorStore& store, const std::string& collection, const SearchParams& params,
-    Metric metric, const std::vector<std::vector<Neighbor>>& neighbors) {
+// that was deleted since the search is left out. `hits` has no parts where there was no text.
+absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorStore& store,
+                                                                  const SearchRequest& request,
+                                                                  Metric metric,
+                                                                  const TextHits& hits) {
+  const SearchParams& params = request.params;
+  const auto& neighbors = hits.neighbors;
   std::unordered_map<PointId, Point> stored;
   const bool fetch = params.with_payload || params.with_vectors;
   if (fetch) {
@@ -70,17 +75,22 @@ absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(
       }
     }
     ASSIGN_OR_RETURN(std::vector<Point> points,
-                     store.Get(collection, ids, params.with_vectors, params.with_payload));
+                     store.Get(request.collection, ids, params.with_vectors, params.with_payload));
     stored.clear();
     for (Point& point : points) stored.emplace(point.id, std::move(point));
   }
   std::vector<std::vector<ScoredPoint>> results(neighbors.size());
   for (size_t i = 0; i < neighbors.size(); ++i) {
-    for (const Neighbor& neighbor : neighbors[i]) {
+    for (size_t j = 0; j < neighbors[i].size(); ++j) {
+      const Neighbor& neighbor = neighbors[i][j];
       ScoredPoint scored{.id = neighbor.id,
                          .score = ScoreOf(metric, neighbor.distance),
                          .payload = {},
                          .vector = {}};
+      if (!hits.parts.empty()) {
+        scored.score = -neighbor.distance;
+        scored.parts = hits.parts[i][j];
+      }
       if (fetch) {
         const auto it = stored.find(neighbor.id);
         if (it == stored.end()) continue;
@@ -393,54 +403,82 @@ void Engine::Loop::RunRerank(const RequestPtr& active, const EmbedderPart& model
            });
 }
 
-void Engine::Loop::RunSearch(const RequestPtr& active, const std::string& collection,
-                             std::vector<std::vector<float>> queries, const SearchParams& params,
-                             absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> then) {
-  absl::StatusOr<std::shared_ptr<const CollectionView>> view = parts_.store->View(collection);
+void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
+                             absl::AnyInvocable<void(SearchResult)> then) {
+  absl::StatusOr<std::shared_ptr<const CollectionView>> view =
+      parts_.store->View(request.collection);
   if (!view.ok()) return Fail(active, view.status());
-  if (params.filter != nullptr) {
-    const absl::Status status = parts_.store->CheckFilter(*params.filter);
+  if (request.params.filter != nullptr) {
+    const absl::Status status = parts_.store->CheckFilter(*request.params.filter);
     if (!status.ok()) return Fail(active, status);
   }
-  for (size_t i = 0; i < queries.size(); ++i) {
-    const absl::Status status = PrepareQuery(**view, queries[i]);
+  const bool text_only = IsTextOnly(request);
+  for (size_t i = 0; i < request.queries.size(); ++i) {
+    absl::Status status;
+    if (!request.texts.empty()) status = CheckTextQuery(**view, request.texts[i]);
+    if (status.ok() && !text_only) status = PrepareQuery(**view, request.queries[i]);
     if (!status.ok()) {
       return Fail(
           active,
           absl::Status(status.code(), StrCat("queries[", i, "]: ", std::string(status.message()))));
     }
   }
-  const int executor = Route(active, "search", WorkKind::kSearch, std::ssize(queries));
+  SearchBatch batch{.view = *view,
+                    .queries = std::move(request.queries),
+                    .params = DenseParams(request),
+                    .deadline_us = active->envelope.deadline_us};
+  const Metric metric = (*view)->spec().metric;
+  const TimeUs deadline_us = active->envelope.deadline_us;
+  // Only texts need the view once more.
+  if (request.texts.empty()) view->reset();
+  auto answer = [this, active, metric, deadline_us, view = *std::move(view),
+                 request = std::make_shared<SearchRequest>(std::move(request)),
+                 then = std::move(then)](SearchBatchResult found) mutable {
+    RunHost<SearchResult>(
+        active,
+        [this, request, metric, deadline_us, view = std::move(view),
+         found = std::move(found)]() mutable -> absl::StatusOr<SearchResult> {
+          SearchResult result{.unsearched_points = found.unsearched_points};
+          if (request->is_range) {
+            result.more = std::ssize(found.neighbors.front()) > request->params.k;
+            if (result.more) found.neighbors.front().pop_back();
+          }
+          TextHits hits{.neighbors = found.neighbors, .parts = {}};
+          if (!request->texts.empty()) {
+            const auto poll = [&] { return MayGoOn("search by text", *view, deadline_us); };
+            ASSIGN_OR_RETURN(hits, SearchTexts(*view, *request, found.neighbors, poll));
+          }
+          ASSIGN_OR_RETURN(result.results, FetchPoints(*parts_.store, *request, metric, hits));
+          return result;
+        },
+        std::move(then));
+  };
+  if (text_only) return answer({});
+  const int executor = Route(active, "search", WorkKind::kSearch, std::ssize(batch.queries));
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
-  const Metric metric = (*view)->spec().metric;
-  const auto fetch = [this, active, collection, params, metric](
-                         std::vector<std::vector<Neighbor>> neighbors,
-                         absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> next) {
-    RunHost<std::vector<std::vector<ScoredPoint>>>(
-        active,
-        [this, collection, params, metric, neighbors = std::move(neighbors)] {
-          return FetchPoints(*parts_.store, collection, params, metric, neighbors);
-        },
-        std::move(next));
-  };
   parts_.executors[static_cast<size_t>(executor)]->search()->Execute(
-      {.view = *std::move(view),
-       .queries = std::move(queries),
-       .params = params,
-       .deadline_us = active->envelope.deadline_us},
-      [this, active, stage, fetch, then = std::move(then)](SearchBatchResult result) mutable {
-        mailbox_.Post([this, active, stage, fetch, then = std::move(then),
+      std::move(batch),
+      [this, active, stage, answer = std::move(answer)](SearchBatchResult result) mutable {
+        mailbox_.Post([this, active, stage, answer = std::move(answer),
                        result = std::move(result)]() mutable {
           if (active->ended) return;
           EndStage(active->stages[stage], result.times);
           if (!result.status.ok()) return Fail(active, std::move(result.status));
-          fetch(std::move(result.neighbors), std::move(then));
+          answer(std::move(result));
         });
       });
 }
 
-absl::StatusOr<std::vector<SearchGroup>> Engine::Loop::FindGroups(
+absl::Status Engine::Loop::MayGoOn(const char* what, const CollectionView& view,
+                                   TimeUs deadline_us) const {
+  if (stopping_) return absl::CancelledError("the engine is shutting down");
+  if (clock_.NowUs() < deadline_us) return absl::OkStatus();
+  return absl::DeadlineExceededError(
+      StrCat("the ", what, " over ", view.points(), " points did not end before its deadline"));
+}
+
+absl::StatusOr<SearchGroupsResult> Engine::Loop::FindGroups(
     const SearchGroupsRequest& request) const {
   ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection));
   if (request.params.filter != nullptr) {
@@ -448,25 +486,23 @@ absl::StatusOr<std::vector<SearchGroup>> Engine::Loop::FindGroups(
   }
   std::vector<float> query = request.query;
   RETURN_IF_ERROR(PrepareQuery(*view, query));
-  const auto poll = [&]() -> absl::Status {
-    if (stopping_) return absl::CancelledError("the engine is shutting down");
-    if (clock_.NowUs() < request.envelope.deadline_us) return absl::OkStatus();
-    return absl::DeadlineExceededError(StrCat("the search of groups over ", view->points(),
-                                              " points did not end before its deadline"));
+  const auto poll = [&] {
+    return MayGoOn("search of groups", *view, request.envelope.deadline_us);
   };
   std::vector<NeighborGroup> found;
-  RETURN_IF_ERROR(SearchViewGroups(*view, query, request.params, request.group_by, poll, &found));
+  SearchGroupsResult result;
+  RETURN_IF_ERROR(SearchViewGroups(*view, query, request.params, request.group_by, poll, &found,
+                                   &result.unsearched_points));
   std::vector<std::vector<Neighbor>> neighbors;
   for (NeighborGroup& group : found) neighbors.push_back(std::move(group.neighbors));
-  ASSIGN_OR_RETURN(std::vector<std::vector<ScoredPoint>> points,
-                   FetchPoints(*parts_.store, request.collection, request.params,
-                               view->spec().metric, neighbors));
-  std::vector<SearchGroup> groups(found.size());
-  for (size_t i = 0; i < groups.size(); ++i) {
-    groups[i].value = std::move(found[i].value);
-    groups[i].points = std::move(points[i]);
+  ASSIGN_OR_RETURN(
+      std::vector<std::vector<ScoredPoint>> points,
+      FetchPoints(*parts_.store, {.collection = request.collection, .params = request.params},
+                  view->spec().metric, {.neighbors = neighbors, .parts = {}}));
+  for (size_t i = 0; i < found.size(); ++i) {
+    result.groups.push_back({.value = std::move(found[i].value), .points = std::move(points[i])});
   }
-  return groups;
+  return result;
 }
 
 void Engine::Loop::RunWrite(const RequestPtr& active, Write write,

@@ -158,12 +158,14 @@ class Engine::Loop {
   };
   void RunRerank(const RequestPtr& active, const EmbedderPart& model, std::string query,
                  std::vector<std::string> documents, absl::AnyInvocable<void(Scores)> then);
-  void RunSearch(const RequestPtr& active, const std::string& collection,
-                 std::vector<std::vector<float>> queries, const SearchParams& params,
-                 absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> then);
+  // By vectors, by texts or by both; what is found comes without timings.
+  void RunSearch(const RequestPtr& active, SearchRequest request,
+                 absl::AnyInvocable<void(SearchResult)> then);
   void RunWrite(const RequestPtr& active, Write write, absl::AnyInvocable<void(WriteResult)> then);
   // The groups of a search, with their points' payloads and vectors. On the host lane.
-  absl::StatusOr<std::vector<SearchGroup>> FindGroups(const SearchGroupsRequest& request) const;
+  absl::StatusOr<SearchGroupsResult> FindGroups(const SearchGroupsRequest& request) const;
+  // Whether a search on the host lane may go on.
+  absl::Status MayGoOn(const char* what, const CollectionView& view, TimeUs deadline_us) const;
   void Change(const RequestPtr& active, absl::AnyInvocable<absl::Status()> change,
               absl::AnyInvocable<void()> then);
   // Generates by all `jobs`, by the same executors. `then` is called as each ends, with its

@@ -8,6 +8,7 @@
 #include <memory>
 #include <random>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -16,11 +17,19 @@
 #include "engine/engine_loop.h"
 #include "engine/rag/ask_machine.h"
 #include "engine/rag/ingest_machine.h"
+#include "engine/rag/passage.h"
+#include "engine/text_search.h"
+#include "engine/vector/view_text.h"
 
 namespace baton {
 namespace {
 
 constexpr int32_t kDefaultMaxTokens = 256;
+
+bool HasIndex(const CollectionInfo& collection, std::string_view field) {
+  return std::any_of(collection.payload_indexes.begin(), collection.payload_indexes.end(),
+                     [field](const PayloadIndex& index) { return index.field == field; });
+}
 
 // For templates that write the date.
 int64_t NowS() {
@@ -292,11 +301,19 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                     });
   }
   if (auto* search = std::get_if<AskMachine::Search>(&work)) {
-    return RunSearch(active, request.collection, {std::move(search->query)},
-                     SearchParams{.k = search->k, .filter = request.filter},
-                     [this, flow](std::vector<std::vector<ScoredPoint>> found) {
-                       AskRerank(flow, std::move(found.front()));
-                     });
+    SearchRequest wanted{.envelope = {},
+                         .collection = request.collection,
+                         .queries = {std::move(search->query)},
+                         .params = {.k = search->k, .filter = request.filter}};
+    if (!search->text.empty()) {
+      wanted.texts.push_back({.text = FirstWords(search->text), .field = kPassageTextField});
+      wanted.fusion.candidates = search->k;
+      // Signs alone are not looked for; what they are like may be.
+      if (wanted.texts.front().text.empty() && !IsTextOnly(wanted)) wanted.texts.clear();
+    }
+    return RunSearch(active, std::move(wanted), [this, flow](SearchResult found) {
+      AskRerank(flow, std::move(found.results.front()));
+    });
   }
   if (auto* generate = std::get_if<AskMachine::Generate>(&work)) {
     absl::StatusOr<LlmJob> job =
@@ -409,6 +426,16 @@ void Engine::Loop::EnsureCollection(const std::shared_ptr<IngestFlow>& flow) {
   if (collection.ok()) {
     const auto embedder = EmbedderOf(active, *collection);
     if (!embedder.ok()) return Fail(active, embedder.status());
+    if (options_.rag.retrieval != "dense" && !HasIndex(*collection, kPassageTextField)) {
+      return Change(
+          active,
+          [this, name] {
+            const absl::Status status = parts_.store->CreatePayloadIndex(
+                name, {.field = kPassageTextField, .kind = PayloadIndexKind::kText});
+            return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
+          },
+          [this, flow] { EnsureCollection(flow); });
+    }
     flow->embedder = *embedder;
     return IngestStep(flow, flow->machine.Start());
   }
@@ -567,10 +594,9 @@ void Engine::Loop::Rerank(const RequestPtr& active, RerankRequest request,
 
 void Engine::Loop::Search(const RequestPtr& active, SearchRequest request,
                           Done<SearchResult> done) {
-  RunSearch(active, request.collection, std::move(request.queries), request.params,
-            [this, active,
-             done = std::move(done)](std::vector<std::vector<ScoredPoint>> results) mutable {
-              SearchResult result{.results = std::move(results), .timings = MakeTimings(*active)};
+  RunSearch(active, std::move(request),
+            [this, active, done = std::move(done)](SearchResult result) mutable {
+              result.timings = MakeTimings(*active);
               if (Finish(active)) done(std::move(result));
             });
 }
@@ -649,10 +675,10 @@ void Engine::Loop::PatchPayload(const RequestPtr& active, PatchPayloadRequest re
 
 void Engine::Loop::SearchGroups(const RequestPtr& active, SearchGroupsRequest request,
                                 Done<SearchGroupsResult> done) {
-  RunHost<std::vector<SearchGroup>>(
+  RunHost<SearchGroupsResult>(
       active, [this, request = std::move(request)] { return FindGroups(request); },
-      [this, active, done = std::move(done)](std::vector<SearchGroup> groups) mutable {
-        SearchGroupsResult result{.groups = std::move(groups), .timings = MakeTimings(*active)};
+      [this, active, done = std::move(done)](SearchGroupsResult result) mutable {
+        result.timings = MakeTimings(*active);
         if (Finish(active)) done(std::move(result));
       });
 }

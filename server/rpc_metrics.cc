@@ -23,6 +23,7 @@ constexpr std::array<std::string_view, kRpcCount> kNames = {
     "VectorService/Count",
     "VectorService/Cluster",
     "VectorService/SearchGroups",
+    "VectorService/SearchRange",
     "VectorService/Scroll",
     "VectorService/Facet",
     "VectorService/PatchPayload",

@@ -32,6 +32,7 @@ enum class Rpc : uint8_t {
   kCount,
   kCluster,
   kSearchGroups,
+  kSearchRange,
   kScroll,
   kFacet,
   kPatchPayload,
@@ -48,7 +49,7 @@ enum class Rpc : uint8_t {
   kDeleteSnapshot,
   kVerifySnapshot,
 };
-inline constexpr size_t kRpcCount = 34;
+inline constexpr size_t kRpcCount = 35;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kQuestionBytesMax = 16 << 10;
 
 static_assert(v1::AskFinished::GENERATED == static_cast<int>(AskMode::kGenerated) + 1);
+static_assert(v1::RETRIEVAL_HYBRID == static_cast<int>(Retrieval::kHybrid) + 1);
 static_assert(v1::AskFinished::NOTHING_FOUND == static_cast<int>(AskMode::kNothingFound) + 1);
 
 }  // namespace
@@ -55,6 +56,14 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
   ASSIGN_OR_RETURN(request.constraint, ToConstraint(proto));
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
+  }
+  if (proto.retrieval() != v1::RETRIEVAL_UNSPECIFIED) {
+    if (!v1::Retrieval_IsValid(proto.retrieval())) {
+      return absl::InvalidArgumentError(
+          StrCat("retrieval must be 1 to 3 (dense, text, hybrid), but is ",
+                 static_cast<int>(proto.retrieval())));
+    }
+    request.retrieval = static_cast<Retrieval>(proto.retrieval() - 1);
   }
   if (proto.has_k()) request.k = proto.k();
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();

@@ -21,6 +21,7 @@ constexpr int64_t kAnswerPointsMax = 1'000'000;
 static_assert(v1::METRIC_COSINE == static_cast<int>(Metric::kCosine) + 1);
 static_assert(v1::INDEX_KIND_HNSW == static_cast<int>(IndexKind::kHnsw) + 1);
 static_assert(v1::INDEX_KIND_IVF_SQ == static_cast<int>(IndexKind::kIvfSq) + 1);
+static_assert(v1::FUSION_KIND_WEIGHTED == static_cast<int>(FusionKind::kWeighted) + 1);
 static_assert(v1::METRIC_L2 == static_cast<int>(Metric::kL2) + 1);
 
 absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
@@ -28,6 +29,13 @@ absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
   params.k = proto.k();
   params.exact = proto.exact();
   if (proto.has_ef()) params.ef = proto.ef();
+  if (proto.has_recall_target()) {
+    if (proto.has_ef()) {
+      return absl::InvalidArgumentError(
+          "there are both params.ef and params.recall_target, allowed is one of them");
+    }
+    params.recall_target = proto.recall_target();
+  }
   if (proto.has_with_payload()) params.with_payload = proto.with_payload();
   params.with_vectors = proto.with_vectors();
   if (proto.has_nprobe()) params.nprobe = proto.nprobe();
@@ -36,7 +44,32 @@ absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
   }
   if (proto.has_score_threshold()) params.score_threshold = proto.score_threshold();
   params.offset = proto.offset();
+  params.allow_partial = proto.allow_partial();
   return params;
+}
+
+TextQuery ToText(const v1::TextQuery& proto) {
+  TextQuery text{.text = proto.text(), .field = proto.field()};
+  if (proto.has_k1()) text.k1 = proto.k1();
+  if (proto.has_b()) text.b = proto.b();
+  return text;
+}
+
+absl::StatusOr<FusionParams> ToFusion(const v1::Fusion& proto) {
+  FusionParams fusion;
+  if (proto.kind() != v1::FUSION_KIND_UNSPECIFIED) {
+    if (!v1::FusionKind_IsValid(proto.kind())) {
+      return absl::InvalidArgumentError(
+          StrCat("fusion.kind must be 1 or 2 (reciprocal rank, weighted), but is ",
+                 static_cast<int>(proto.kind())));
+    }
+    fusion.kind = static_cast<FusionKind>(proto.kind() - 1);
+  }
+  if (proto.has_rank_constant()) fusion.rank_constant = proto.rank_constant();
+  if (proto.has_dense_weight()) fusion.dense_weight = proto.dense_weight();
+  if (proto.has_text_weight()) fusion.text_weight = proto.text_weight();
+  if (proto.has_candidates()) fusion.candidates = proto.candidates();
+  return fusion;
 }
 
 // Either ids or a filter.
@@ -76,6 +109,16 @@ void SetScored(ScoredPoint point, v1::ScoredPoint& proto) {
   proto.set_score(point.score);
   ToProto(std::move(point.payload), *proto.mutable_payload());
   proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
+  if (!point.parts.has_value()) return;
+  v1::ScoreParts& parts = *proto.mutable_parts();
+  if (point.parts->dense_rank > 0) {
+    parts.set_dense_score(point.parts->dense_score);
+    parts.set_dense_rank(point.parts->dense_rank);
+  }
+  if (point.parts->text_rank > 0) {
+    parts.set_text_score(point.parts->text_score);
+    parts.set_text_rank(point.parts->text_rank);
+  }
 }
 
 }  // namespace
@@ -148,6 +191,8 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRequest& proto, Envelope 
   SearchRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
   request.queries.emplace_back(proto.vector().begin(), proto.vector().end());
   ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
+  if (proto.has_text()) request.texts.push_back(ToText(proto.text()));
+  ASSIGN_OR_RETURN(request.fusion, ToFusion(proto.fusion()));
   return request;
 }
 
@@ -163,8 +208,28 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchBatchRequest& proto, Enve
   request.queries.reserve(static_cast<size_t>(proto.queries_size()));
   for (const v1::SearchBatchQuery& query : proto.queries()) {
     request.queries.emplace_back(query.vector().begin(), query.vector().end());
+    if (query.has_text()) request.texts.push_back(ToText(query.text()));
   }
+  ASSIGN_OR_RETURN(request.fusion, ToFusion(proto.fusion()));
   ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
+  return request;
+}
+
+absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRangeRequest& proto, Envelope envelope) {
+  constexpr int32_t kLimit = 10'000;
+  RETURN_IF_ERROR(CheckCollection(proto.collection()));
+  const v1::SearchParams& params = proto.params();
+  if (params.k() != 0 || params.has_offset() || params.has_score_threshold()) {
+    return absl::InvalidArgumentError(
+        "params.k, params.offset and params.score_threshold must be left out: a search of a range "
+        "has limit and score_threshold");
+  }
+  SearchRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.queries.emplace_back(proto.vector().begin(), proto.vector().end());
+  ASSIGN_OR_RETURN(request.params, ToParams(params));
+  request.params.k = proto.has_limit() ? proto.limit() : kLimit;
+  if (proto.has_score_threshold()) request.params.score_threshold = proto.score_threshold();
+  request.is_range = true;
   return request;
 }
 
@@ -269,6 +334,18 @@ void ToProto(SearchResult result, v1::SearchResponse& proto) {
       SetScored(std::move(point), *proto.add_points());
     }
   }
+  proto.set_unsearched_points(result.unsearched_points);
+  ToProto(result.timings, *proto.mutable_timings());
+}
+
+void ToProto(SearchResult result, v1::SearchRangeResponse& proto) {
+  if (!result.results.empty()) {
+    for (ScoredPoint& point : result.results.front()) {
+      SetScored(std::move(point), *proto.add_points());
+    }
+  }
+  proto.set_more(result.more);
+  proto.set_unsearched_points(result.unsearched_points);
   ToProto(result.timings, *proto.mutable_timings());
 }
 
@@ -277,6 +354,7 @@ void ToProto(SearchResult result, v1::SearchBatchResponse& proto) {
     v1::SearchBatchResult& added = *proto.add_results();
     for (ScoredPoint& point : points) SetScored(std::move(point), *added.add_points());
   }
+  proto.set_unsearched_points(result.unsearched_points);
   ToProto(result.timings, *proto.mutable_timings());
 }
 
@@ -286,6 +364,7 @@ void ToProto(SearchGroupsResult result, v1::SearchGroupsResponse& proto) {
     ToProto(group.value, *added.mutable_value());
     for (ScoredPoint& point : group.points) SetScored(std::move(point), *added.add_points());
   }
+  proto.set_unsearched_points(result.unsearched_points);
   ToProto(result.timings, *proto.mutable_timings());
 }
 

@@ -17,6 +17,7 @@ absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope 
 absl::StatusOr<GetRequest> ToGet(const v1::GetRequest& proto);
 absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRequest& proto, Envelope envelope);
 absl::StatusOr<SearchRequest> ToSearch(const v1::SearchBatchRequest& proto, Envelope envelope);
+absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRangeRequest& proto, Envelope envelope);
 absl::StatusOr<SearchGroupsRequest> ToSearchGroups(const v1::SearchGroupsRequest& proto,
                                                    Envelope envelope);
 absl::StatusOr<CountRequest> ToCount(const v1::CountRequest& proto);
@@ -31,6 +32,7 @@ void ToProto(const DeleteResult& result, v1::DeleteResponse& proto);
 void ToProto(std::vector<Point> points, v1::GetResponse& proto);
 // `result` holds one query's points.
 void ToProto(SearchResult result, v1::SearchResponse& proto);
+void ToProto(SearchResult result, v1::SearchRangeResponse& proto);
 void ToProto(SearchResult result, v1::SearchBatchResponse& proto);
 void ToProto(SearchGroupsResult result, v1::SearchGroupsResponse& proto);
 void ToProto(ScrollResult result, v1::ScrollResponse& proto);

@@ -152,6 +152,20 @@ grpc::ServerUnaryReactor* VectorService::Count(grpc::CallbackServerContext* cont
   }());
 }
 
+grpc::ServerUnaryReactor* VectorService::SearchRange(grpc::CallbackServerContext* context,
+                                                     const v1::SearchRangeRequest* request,
+                                                     v1::SearchRangeResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kSearchRange, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
+    ASSIGN_OR_RETURN(SearchRequest search, ToSearch(*request, std::move(envelope)));
+    return parts_.engine.Submit(std::move(search),
+                                call->Then<SearchResult>([response](SearchResult result) {
+                                  ToProto(std::move(result), *response);
+                                }));
+  }());
+}
+
 grpc::ServerUnaryReactor* VectorService::SearchGroups(grpc::CallbackServerContext* context,
                                                       const v1::SearchGroupsRequest* request,
                                                       v1::SearchGroupsResponse* response) {

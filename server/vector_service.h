@@ -6,11 +6,12 @@
 namespace baton {
 
 using VectorQueryMethods = v1::VectorService::WithCallbackMethod_SearchGroups<
-    v1::VectorService::WithCallbackMethod_Scroll<v1::VectorService::WithCallbackMethod_Facet<
-        v1::VectorService::WithCallbackMethod_PatchPayload<
-            v1::VectorService::WithCallbackMethod_CreatePayloadIndex<
-                v1::VectorService::WithCallbackMethod_DropPayloadIndex<
-                    v1::VectorService::Service>>>>>>;
+    v1::VectorService::WithCallbackMethod_SearchRange<
+        v1::VectorService::WithCallbackMethod_Scroll<v1::VectorService::WithCallbackMethod_Facet<
+            v1::VectorService::WithCallbackMethod_PatchPayload<
+                v1::VectorService::WithCallbackMethod_CreatePayloadIndex<
+                    v1::VectorService::WithCallbackMethod_DropPayloadIndex<
+                        v1::VectorService::Service>>>>>>>;
 // All methods through the callback API; UpsertStream gets its messages as bytes, see there.
 using VectorCallbackService = v1::VectorService::WithCallbackMethod_CreateCollection<
     v1::VectorService::WithCallbackMethod_DropCollection<
@@ -65,6 +66,9 @@ class VectorService final : public VectorCallbackService {
   grpc::ServerUnaryReactor* Cluster(grpc::CallbackServerContext* context,
                                     const v1::ClusterRequest* request,
                                     v1::ClusterResponse* response) override;
+  grpc::ServerUnaryReactor* SearchRange(grpc::CallbackServerContext* context,
+                                        const v1::SearchRangeRequest* request,
+                                        v1::SearchRangeResponse* response) override;
   grpc::ServerUnaryReactor* SearchGroups(grpc::CallbackServerContext* context,
                                          const v1::SearchGroupsRequest* request,
                                          v1::SearchGroupsResponse* response) override;

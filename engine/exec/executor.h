@@ -121,6 +121,7 @@ struct SearchBatchResult {
   absl::Status status;
   // One per query: distance ascending, then id ascending; all live points where fewer than k exist.
   std::vector<std::vector<Neighbor>> neighbors;
+  int64_t unsearched_points = 0;  // SearchView
   BatchTimes times;
 };
 

@@ -25,15 +25,45 @@ Citation Cite(const Passage& passage, int32_t number, std::string_view question)
                   .end = passage.begin + quote.end};
 }
 
+// How near the embeddings of passages are to the question's. What was found by its words alone is
+// no nearer than the farthest one that was found by its embedding: it is taken to be as near. 0
+// where nothing was.
+std::vector<float> Similarities(const std::vector<ScoredPoint>& found) {
+  std::optional<float> farthest;
+  for (const ScoredPoint& point : found) {
+    if (!point.parts.has_value() || point.parts->dense_rank == 0) continue;
+    farthest = std::min(farthest.value_or(point.parts->dense_score), point.parts->dense_score);
+  }
+  std::vector<float> similarities;
+  for (const ScoredPoint& point : found) {
+    const bool is_fused = point.parts.has_value();
+    const bool by_vector = is_fused && point.parts->dense_rank > 0;
+    const float other = is_fused ? farthest.value_or(0) : point.score;
+    similarities.push_back(by_vector ? point.parts->dense_score : other);
+  }
+  return similarities;
+}
+
 }  // namespace
 
 AskMachine::AskMachine(AskRequest request, const RagOptions& options, Writer writer)
     : request_(std::move(request)), options_(options), writer_(std::move(writer)) {}
 
-AskMachine::Work AskMachine::Start() const { return Embed{.text = request_.question}; }
+Retrieval AskMachine::retrieval() const {
+  if (request_.retrieval.has_value()) return *request_.retrieval;
+  if (options_.retrieval == "text") return Retrieval::kText;
+  return options_.retrieval == "hybrid" ? Retrieval::kHybrid : Retrieval::kDense;
+}
+
+AskMachine::Work AskMachine::Start() const {
+  if (retrieval() != Retrieval::kText) return Embed{.text = request_.question};
+  return Search{.query = {}, .text = request_.question, .k = Candidates()};
+}
 
 AskMachine::Work AskMachine::OnEmbedded(std::vector<float> query) const {
-  return Search{.query = std::move(query), .k = std::max(request_.k, options_.rerank_candidates)};
+  return Search{.query = std::move(query),
+                .text = retrieval() == Retrieval::kHybrid ? request_.question : "",
+                .k = Candidates()};
 }
 
 int32_t AskMachine::AnswerTokensMax() const {
@@ -62,15 +92,17 @@ PromptEncoder AskMachine::Encoder() const {
 absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
     const std::vector<ScoredPoint>& found, const std::optional<std::vector<float>>& scores) const {
   Context context;
-  for (const ScoredPoint& point : found) {
-    ASSIGN_OR_RETURN(Passage passage, PassageFromPayload(point.id, point.score, point.payload));
+  const std::vector<float> similarities = Similarities(found);
+  for (size_t i = 0; i < found.size(); ++i) {
+    ASSIGN_OR_RETURN(Passage passage,
+                     PassageFromPayload(found[i].id, similarities[i], found[i].payload));
     context.passages.push_back(std::move(passage));
   }
   if (scores.has_value()) {
     for (size_t i = 0; i < scores->size(); ++i) context.passages[i].score = (*scores)[i];
     SortByScore(context.passages);
   } else {
-    Rerank(request_.question, context.passages);
+    Rerank(request_.question, context.passages, retrieval() != Retrieval::kText);
   }
   if (context.passages.size() > static_cast<size_t>(request_.k)) {
     context.passages.resize(static_cast<size_t>(request_.k));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,7 +16,8 @@
 
 namespace baton {
 
-// An Ask as a pure state machine: embed -> search -> prepare -> generate -> finish. It asks for one
+// An Ask as a pure state machine: embed -> search -> prepare -> generate -> finish; without embed
+// where passages are found by their words alone. It asks for one
 // piece of work at a time; the engine's loop has it done and feeds the outcome back. No thread, no
 // clock, no executor. Errors of a stage end the request in the loop and never come here.
 class AskMachine {
@@ -33,8 +35,9 @@ class AskMachine {
     std::string text;
   };
   struct Search {
-    std::vector<float> query;
-    int32_t k = 0;  // more than the request's: the best of them are kept
+    std::vector<float> query;  // empty: by text alone
+    std::string text;          // empty: by vector alone
+    int32_t k = 0;             // more than the request's: the best of them are kept
   };
   // Call Prepare() with the points that were found, on a thread that may take milliseconds.
   struct PrepareContext {};
@@ -78,6 +81,8 @@ class AskMachine {
   const AskRequest& request() const { return request_; }
 
  private:
+  Retrieval retrieval() const;
+  int32_t Candidates() const { return std::max(request_.k, options_.rerank_candidates); }
   bool Generates() const { return writer_.tokenizer != nullptr && !request_.retrieval_only; }
   int32_t AnswerTokensMax() const;
   PromptEncoder Encoder() const;

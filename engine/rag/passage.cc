@@ -14,13 +14,12 @@ namespace {
 constexpr size_t kMetadataKeysMax = 64;
 constexpr char kDocumentId[] = "document_id";
 constexpr char kTitle[] = "title";
-constexpr char kText[] = "text";
 constexpr char kPassage[] = "passage";
 constexpr char kPassages[] = "passages";
 constexpr char kBegin[] = "begin";
 constexpr char kEnd[] = "end";
-constexpr std::array<std::string_view, 7> kOwnKeys = {kDocumentId, kTitle, kText, kPassage,
-                                                      kPassages,   kBegin, kEnd};
+constexpr std::array<std::string_view, 7> kOwnKeys = {
+    kDocumentId, kTitle, kPassageTextField, kPassage, kPassages, kBegin, kEnd};
 
 template <class T>
 absl::StatusOr<T> GetValue(const Payload& payload, const char* key) {
@@ -85,7 +84,7 @@ Payload MakePassagePayload(const Document& document, TextRange range, PassageNum
   Payload payload = document.metadata;
   payload[kDocumentId] = document.id;
   payload[kTitle] = document.title;
-  payload[kText] = std::string(Slice(document.text, range));
+  payload[kPassageTextField] = std::string(Slice(document.text, range));
   payload[kPassage] = int64_t{number.passage};
   payload[kPassages] = int64_t{number.passages};
   payload[kBegin] = range.begin;
@@ -99,7 +98,7 @@ absl::StatusOr<Passage> PassageFromPayload(PointId id, float score, const Payloa
   passage.score = score;
   ASSIGN_OR_RETURN(passage.document_id, GetValue<std::string>(payload, kDocumentId));
   ASSIGN_OR_RETURN(passage.title, GetValue<std::string>(payload, kTitle));
-  ASSIGN_OR_RETURN(passage.text, GetValue<std::string>(payload, kText));
+  ASSIGN_OR_RETURN(passage.text, GetValue<std::string>(payload, kPassageTextField));
   ASSIGN_OR_RETURN(const int64_t number,
                    GetInteger(payload, kPassage, {.max = kDocumentPassagesMax - 1}));
   passage.passage = static_cast<int32_t>(number);

@@ -13,6 +13,9 @@ namespace baton {
 // How a passage is stored as a point: its id, and its payload under the keys document_id, title,
 // text, passage, passages, begin and end, beside the document's metadata.
 
+// The key of a passage's text, which has a text index where passages are found by their words.
+inline constexpr char kPassageTextField[] = "text";
+
 // Stable across versions and machines: stored data depends on it.
 PointId PassageId(std::string_view document_id, int32_t passage);
 

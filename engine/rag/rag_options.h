@@ -10,6 +10,7 @@ namespace baton {
 struct RagOptions {
   int32_t passage_chars_max = 600;
   int32_t passage_overlap_chars = 100;
+  std::string retrieval = "dense";
   int32_t rerank_candidates = 32;
   std::string rerank_model;
   int32_t context_passages_max = 5;
@@ -24,6 +25,9 @@ struct RagOptions {
       "longest passage of an ingested document, characters");
     v("passage_overlap_chars", passage_overlap_chars, Range{0, 4095},
       "characters that consecutive passages may share, less than half of passage_chars_max");
+    v("retrieval", retrieval, OneOf{"dense", "text", "hybrid"},
+      "how an Ask that does not say finds passages: dense: by their embeddings; text: by their "
+      "words; hybrid: by both. With the latter two, Ingest has the text of passages indexed");
     v("rerank_candidates", rerank_candidates, Range{1, 1000},
       "passages that an Ask searches for, to keep the best by the question's words, or by "
       "rerank_model");

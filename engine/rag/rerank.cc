@@ -19,7 +19,7 @@ constexpr double kSimilarityShare = 2.0 / 3;
 
 }  // namespace
 
-void Rerank(std::string_view question, std::vector<Passage>& passages) {
+void Rerank(std::string_view question, std::vector<Passage>& passages, bool has_similarities) {
   struct Wanted {
     size_t index = 0;
     double weight = 0;
@@ -56,8 +56,9 @@ void Rerank(std::string_view question, std::vector<Passage>& passages) {
       if (count > 0) covered += weights[w] * count / (count + kSaturation);
     }
     const double coverage = whole > 0 ? covered / whole : 0;
-    passages[i].score = static_cast<float>(kSimilarityShare * double{passages[i].score} +
-                                           (1 - kSimilarityShare) * coverage);
+    const double share = has_similarities ? kSimilarityShare : 0;
+    passages[i].score =
+        static_cast<float>(share * double{passages[i].score} + (1 - share) * coverage);
   }
   SortByScore(passages);
 }

@@ -32,6 +32,9 @@ struct IngestResult {
   Timings timings;
 };
 
+// How passages are found: by their embeddings, by their words, or by both.
+enum class Retrieval : uint8_t { kDense, kText, kHybrid };
+
 struct AskRequest {
   Envelope envelope;
   std::string collection;
@@ -43,6 +46,7 @@ struct AskRequest {
   TextConstraint constraint = {};  // of the answer
   bool retrieval_only = false;
   FilterPtr filter = nullptr;  // of the passages
+  std::optional<Retrieval> retrieval = {};
 };
 
 // A stored piece of a document.

@@ -102,6 +102,8 @@ struct SearchParams {
   int32_t k = 0;  // 1 to 10,000
   bool exact = false;
   int32_t ef = 64;  // 1 to 100,000
+  // 0.5 to 0.999: instead of ef, of each segment's graph so many as find this share of the nearest.
+  std::optional<double> recall_target = {};
   bool with_payload = true;
   bool with_vectors = false;
   // Lists of an inverted file to look at, 1 to 65,536; absent: by how many there are.
@@ -109,24 +111,62 @@ struct SearchParams {
   FilterPtr filter = nullptr;                 // null: all points
   std::optional<float> score_threshold = {};  // only this score or a better one
   int32_t offset = 0;                         // of the nearest, so many are left out
+  bool allow_partial = false;  // what cannot be read is left out and counted, no error
+};
+
+// Words to look for, in a field with a text index; how they are scored: view_text.h.
+struct TextQuery {
+  std::string text;
+  std::string field = {};  // empty: the only one that has a text index
+  double k1 = 1.2;         // 0 to 100
+  double b = 0.75;         // 0 to 1
+};
+
+// How what is near by vector and what is near by text become one list: fusion.h.
+enum class FusionKind : uint8_t { kReciprocalRank, kWeighted };
+struct FusionParams {
+  FusionKind kind = FusionKind::kReciprocalRank;
+  int32_t rank_constant = 60;  // of kReciprocalRank, 1 to 10,000
+  double dense_weight = 1;     // 0 to 1,000,000, as the other; not both 0
+  double text_weight = 1;
+  // Of each list, so many of the best; absent: 100, or k + offset where that is more.
+  std::optional<int32_t> candidates = {};
 };
 
 struct SearchRequest {
   Envelope envelope;
   std::string collection;
-  std::vector<std::vector<float>> queries;  // [queries][dimension]
+  // [queries][dimension]; or each empty, where there are texts: then those alone are looked for.
+  std::vector<std::vector<float>> queries;
   SearchParams params;
+  std::vector<TextQuery> texts = {};  // [queries], or empty: there are none
+  FusionParams fusion = {};           // where there are both
+  bool is_range = false;  // one query, all within params.score_threshold, at most params.k
+};
+
+// What the score of a hit by vector and text was made of. A rank is from 1, of the candidates by
+// that part alone; 0: it is not one of them, and has no score.
+struct ScoreParts {
+  float dense_score = 0;
+  int32_t dense_rank = 0;
+  float text_score = 0;
+  int32_t text_rank = 0;
+  friend bool operator==(const ScoreParts&, const ScoreParts&) = default;
 };
 
 struct ScoredPoint {
   PointId id = 0;
-  float score = 0;  // by the metric: cosine, inner product, or squared L2 distance
+  // By the metric: cosine, inner product, or squared L2 distance; by text: BM25; by both: as fused.
+  float score = 0;
   Payload payload;
   std::vector<float> vector;
+  std::optional<ScoreParts> parts = {};  // of a search by text, or by both
 };
 struct SearchResult {
   std::vector<std::vector<ScoredPoint>> results;  // one per query, nearest first
   Timings timings;
+  int64_t unsearched_points = 0;  // under SearchParams::allow_partial
+  bool more = false;              // of a range: there are others behind these
 };
 
 // Of the k nearest values of a field, the nearest points.
@@ -148,6 +188,7 @@ struct SearchGroup {
 struct SearchGroupsResult {
   std::vector<SearchGroup> groups;  // by their nearest point
   Timings timings;
+  int64_t unsearched_points = 0;  // as of SearchResult
 };
 
 struct CountRequest {

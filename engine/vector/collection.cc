@@ -24,6 +24,11 @@ constexpr size_t kMergeSegments = 4;
 constexpr int64_t kSeedDeletedPercentMax = 30;
 constexpr int64_t kSeedPercentMin = 10;
 
+// The rests after jobs that failed. A job is seconds of work, which a failing disk should not cost
+// all the time; and a disk that works again should not wait longer than whoever looks at it.
+constexpr TimeUs kRestUsMin = 1'000'000;
+constexpr TimeUs kRestUsMax = 60'000'000;
+
 }  // namespace
 
 Collection::Collection(StoredCollection stored, const VectorOptions& options, Metrics& metrics)
@@ -171,9 +176,10 @@ bool Collection::HasJobLocked() const {
          });
 }
 
-std::optional<SealJob> Collection::TakeJob(int64_t rows_max, bool* too_large) {
+std::optional<SealJob> Collection::TakeJob(int64_t rows_max, TimeUs now_us, bool* too_large) {
   const std::lock_guard lock(mutex_);
   *too_large = false;
+  if (resting_ && now_us >= rests_until_us_) resting_ = false;
   if (!HasJobLocked()) return std::nullopt;
   SealJob job;
   bool some = false;
@@ -300,6 +306,7 @@ ManifestChange Collection::PrepareFinish(const SealJob& job,
     change.added.push_back({.number = segment->number(),
                             .rows = segment->rows(),
                             .file_sum = file_sum,
+                            .recall = segment->recall().Encode(),
                             .dead = EncodeDeadRows(*segment)});
   }
   return change;
@@ -310,6 +317,7 @@ bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment)
   const std::lock_guard lock(mutex_);
   const ActiveJob active = EndJobLocked(job);
   if (dropped_) return false;
+  rest_us_ = 0;
   std::erase_if(segments_, [&job](const SegmentState& state) {
     return std::find(job.segments.begin(), job.segments.end(), state.segment) != job.segments.end();
   });
@@ -330,7 +338,12 @@ bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment)
   return true;
 }
 
-void Collection::AbandonJob(const SealJob& job) {
+TimeUs Collection::RestsUntilUs() const {
+  const std::lock_guard lock(mutex_);
+  return resting_ ? rests_until_us_ : kNoDeadline;
+}
+
+void Collection::AbandonJob(const SealJob& job, TimeUs now_us) {
   const std::lock_guard lock(mutex_);
   EndJobLocked(job);
   for (SegmentState& state : segments_) {
@@ -339,6 +352,8 @@ void Collection::AbandonJob(const SealJob& job) {
     }
   }
   resting_ = true;
+  rest_us_ = std::clamp(2 * rest_us_, kRestUsMin, kRestUsMax);
+  rests_until_us_ = now_us + rest_us_;
   // The manifest may not have been told after all.
   for (SegmentState& state : segments_) state.died = true;
 }

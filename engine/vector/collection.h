@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "engine/base/clock.h"
 #include "engine/base/metrics.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
@@ -93,7 +94,7 @@ class Collection {
 
   // A job of at most `rows_max` rows. Nothing where nothing is to be done; `too_large` says whether
   // there would be, of more rows. Must be followed by FinishJob or AbandonJob.
-  std::optional<SealJob> TakeJob(int64_t rows_max, bool* too_large);
+  std::optional<SealJob> TakeJob(int64_t rows_max, TimeUs now_us, bool* too_large);
   // What the manifest is to be told before FinishJob, with the segment's file, if there is one.
   // The dead rows that it lists may be some more than those at the time. One job of a collection
   // at a time, until it is finished or abandoned.
@@ -102,8 +103,11 @@ class Collection {
   // Swaps the job's parts for `segment`, built from their live rows; null where they had none.
   // False where the collection was dropped meanwhile.
   bool FinishJob(const SealJob& job, std::shared_ptr<Segment> segment);
-  // Leaves everything as it is and rests until the next write.
-  void AbandonJob(const SealJob& job);
+  // Leaves everything as it is and rests until the next write, and for a time at most: twice as
+  // long after each failure that no finished job came between, up to a bound.
+  void AbandonJob(const SealJob& job, TimeUs now_us);
+  // When TakeJob should be tried again; kNoDeadline where no job failed.
+  TimeUs RestsUntilUs() const;
 
  private:
   struct SegmentState {
@@ -173,8 +177,10 @@ class Collection {
   int64_t points_ = 0;
   WriteSequence sequence_ = 0;  // of the last published write
   uint64_t next_number_ = 1;
-  std::vector<ActiveJob> jobs_;  // those that are out
-  bool resting_ = false;         // a job failed; the next write tries again
+  std::vector<ActiveJob> jobs_;          // those that are out
+  bool resting_ = false;                 // a job failed; the next write tries again, or
+  TimeUs rests_until_us_ = kNoDeadline;  // this time does
+  TimeUs rest_us_ = 0;                   // of the last rest; 0: a job was finished since
   bool dropped_ = false;
   std::vector<float> scaled_;                      // scratch of AppendLocked
   std::shared_ptr<const PayloadIndexes> indexes_;  // null: none; then there are no sidecars

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -69,8 +70,28 @@ void FieldColumn::Builder::Add(int64_t row, const FieldValues& values) {
         for (const auto& value : list) values_.push_back(numbering_->NumberOf(value));
       },
       values.values);
+  if (!values.frequencies.empty()) {
+    frequencies_.resize(values_.size() - values.frequencies.size(), 1);
+    for (const uint32_t count : values.frequencies) {
+      frequencies_.push_back(static_cast<uint16_t>(count));
+    }
+  }
   offsets_.push_back(static_cast<uint32_t>(values_.size()));
   counts_.push_back(values.count);
+}
+
+uint32_t FieldColumn::Builder::SortRow(size_t begin, size_t end) {
+  std::vector<std::pair<uint32_t, uint16_t>> sorted;
+  uint32_t length = 0;
+  for (size_t i = begin; i < end; ++i) {
+    sorted.emplace_back(values_[i], frequencies_[i]);
+    length += frequencies_[i];
+  }
+  std::sort(sorted.begin(), sorted.end());
+  for (size_t i = begin; i < end; ++i) {
+    std::tie(values_[i], frequencies_[i]) = sorted[i - begin];
+  }
+  return length;
 }
 
 FieldColumn FieldColumn::Builder::Finish() && {
@@ -80,13 +101,24 @@ FieldColumn FieldColumn::Builder::Finish() && {
   std::vector<uint32_t> places;
   column.values_ = numbering_->Sort(&places);
   for (uint32_t& value : values_) value = places[value];
+  const bool repeated = !frequencies_.empty();
+  if (repeated) {
+    frequencies_.resize(values_.size(), 1);
+    column.lengths_.resize(counts_.size());
+    column.frequencies_.resize(values_.size());
+  }
 
   bool single = true;
   bool counted = true;  // by their values
   column.starts_.assign(places.size() + 1, 0);
   for (size_t row = 0; row < counts_.size(); ++row) {
     const uint32_t size = offsets_[row + 1] - offsets_[row];
-    std::sort(values_.begin() + offsets_[row], values_.begin() + offsets_[row + 1]);
+    if (repeated) column.lengths_[row] = SortRow(offsets_[row], offsets_[row + 1]);
+    if (!repeated) {
+      std::sort(values_.begin() + offsets_[row], values_.begin() + offsets_[row + 1]);
+    }
+    column.total_length_ += repeated ? column.lengths_[row] : size;
+    column.rows_with_values_ += size > 0 ? 1 : 0;
     single = single && size <= 1;
     counted = counted && size == counts_[row];
   }
@@ -96,7 +128,9 @@ FieldColumn FieldColumn::Builder::Finish() && {
   std::vector<uint32_t> next(column.starts_.begin(), column.starts_.end() - 1);
   for (size_t row = 0; row < counts_.size(); ++row) {
     for (uint32_t i = offsets_[row]; i < offsets_[row + 1]; ++i) {
-      column.postings_[next[values_[i]]++] = static_cast<uint32_t>(row);
+      const uint32_t at = next[values_[i]]++;
+      column.postings_[at] = static_cast<uint32_t>(row);
+      if (repeated) column.frequencies_[at] = frequencies_[i];
     }
   }
   if (!counted) column.counts_ = std::move(counts_);
@@ -122,6 +156,13 @@ FieldValues FieldColumn::Get(int64_t row) const {
         found.values = std::move(list);
       },
       values_);
+  if (!frequencies_.empty() && LengthOf(row) > ValuesOf(row).size()) {
+    for (const uint32_t value : ValuesOf(row)) {
+      const auto rows = Postings(value, value + 1);
+      const auto at = std::lower_bound(rows.begin(), rows.end(), static_cast<uint32_t>(row));
+      found.frequencies.push_back(Frequencies(value, value + 1)[at - rows.begin()]);
+    }
+  }
   return found;
 }
 

@@ -26,10 +26,14 @@ class FieldColumn {
 
    private:
     class Numbering;
+    // Values of one row, and their frequencies with them; the sum of those.
+    uint32_t SortRow(size_t begin, size_t end);
+
     const int64_t rows_;
     std::unique_ptr<Numbering> numbering_;
     std::vector<uint32_t> offsets_ = {0};  // [rows so far + 1]
     std::vector<uint32_t> values_;         // numbered as they came
+    std::vector<uint16_t> frequencies_;    // [as values_], or empty: all 1
     std::vector<uint32_t> counts_;         // [rows so far]
   };
 
@@ -51,6 +55,18 @@ class FieldColumn {
   std::span<const uint32_t> Postings(uint32_t first, uint32_t end) const {
     return std::span(postings_).subspan(starts_[first], starts_[end] - starts_[first]);
   }
+  // How often those rows have it, in the same order; empty: once each.
+  std::span<const uint16_t> Frequencies(uint32_t first, uint32_t end) const {
+    if (frequencies_.empty()) return {};
+    return std::span(frequencies_).subspan(starts_[first], starts_[end] - starts_[first]);
+  }
+  // Of kText: a row's words, each as often as it is there (FieldValues::Length).
+  uint32_t LengthOf(int64_t row) const {
+    return lengths_.empty() ? static_cast<uint32_t>(ValuesOf(row).size()) : lengths_[row];
+  }
+  // Of all rows; how many rows have a value.
+  int64_t total_length() const { return total_length_; }
+  int64_t rows_with_values() const { return rows_with_values_; }
   bool has_single_values() const { return !single_.empty(); }
   // [rows] where each has at most one; kNone: none.
   const std::vector<uint32_t>& single() const { return single_; }
@@ -68,6 +84,10 @@ class FieldColumn {
   std::vector<uint32_t> counts_;         // [rows], or empty where that is the number of values
   std::vector<uint32_t> starts_ = {0};   // [values + 1]
   std::vector<uint32_t> postings_;       // [all values of all rows]
+  std::vector<uint16_t> frequencies_;    // [as postings_], or empty where all are 1; then so is
+  std::vector<uint32_t> lengths_;        // [rows]
+  int64_t total_length_ = 0;
+  int64_t rows_with_values_ = 0;
 };
 
 // A test of a field, in a column's numbers. The column outlives it.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "engine/request/datetime.h"
 #include "engine/vector/word_split.h"
@@ -17,7 +18,7 @@ class Taker {
     ++taken_.count;
     if (kind_ == PayloadIndexKind::kKeyword) List<std::string>().push_back(text);
     if (kind_ == PayloadIndexKind::kText) {
-      for (std::string& word : SplitWords(text)) List<std::string>().push_back(std::move(word));
+      for (std::string& word : ListWords(text)) List<std::string>().push_back(std::move(word));
     }
     if (kind_ == PayloadIndexKind::kDatetime) {
       if (const auto us = ParseDatetime(text)) List<int64_t>().push_back(*us);
@@ -49,8 +50,9 @@ class Taker {
 
   FieldValues Finish() && {
     std::visit(
-        [](auto& values) {
+        [this](auto& values) {
           std::sort(values.begin(), values.end());
+          if (kind_ == PayloadIndexKind::kText) CountEach(values);
           values.erase(std::unique(values.begin(), values.end()), values.end());
         },
         taken_.values);
@@ -58,6 +60,21 @@ class Taker {
   }
 
  private:
+  // How often each of sorted values is there.
+  template <class T>
+  void CountEach(const std::vector<T>& sorted) {
+    bool repeated = false;
+    for (size_t first = 0; first < sorted.size();) {
+      size_t end = first + 1;
+      while (end < sorted.size() && sorted[end] == sorted[first]) ++end;
+      repeated = repeated || end - first > 1;
+      taken_.frequencies.push_back(
+          static_cast<uint32_t>(std::min<size_t>(end - first, FieldValues::kFrequencyMax)));
+      first = end;
+    }
+    if (!repeated) taken_.frequencies = {};
+  }
+
   template <class T>
   std::vector<T>& List() {
     return std::get<std::vector<T>>(taken_.values);
@@ -82,6 +99,13 @@ ValueList EmptyValues(PayloadIndexKind kind) {
       return std::vector<std::string>();
   }
   return std::vector<std::string>();
+}
+
+uint32_t FieldValues::Length() const {
+  if (!frequencies.empty()) {
+    return std::accumulate(frequencies.begin(), frequencies.end(), uint32_t{0});
+  }
+  return std::visit([](const auto& list) { return static_cast<uint32_t>(list.size()); }, values);
 }
 
 FieldValues TakeValues(const PayloadIndex& index, const Payload& payload) {

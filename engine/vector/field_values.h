@@ -22,6 +22,14 @@ ValueList EmptyValues(PayloadIndexKind kind);
 struct FieldValues {
   uint32_t count = 0;  // values in the payload, of whatever type
   ValueList values;    // sorted, distinct
+  // Of kText: how often each word is there, kFrequencyMax at most; empty: each once.
+  std::vector<uint32_t> frequencies = {};
+
+  static constexpr uint32_t kFrequencyMax = UINT16_MAX;
+
+  uint32_t FrequencyOf(size_t value) const { return frequencies.empty() ? 1 : frequencies[value]; }
+  // Of kText: how many words there are, each counted as often as its frequency says.
+  uint32_t Length() const;
 };
 
 // The same for all indexes of a collection, in their order.

@@ -79,6 +79,7 @@ std::string EncodeSegment(const StoredSegment& segment) {
   std::string out;
   AppendNumber(out, segment.rows);
   AppendNumber(out, segment.file_sum);
+  if (!segment.recall.empty()) AppendText(out, segment.recall);  // else as it was before that
   return out;
 }
 
@@ -650,10 +651,13 @@ absl::StatusOr<std::vector<StoredSegment>> PointDb::Segments(uint32_t collection
     ByteReader reader(it->value().ToStringView());
     const auto rows = reader.Take<int64_t>();
     const auto sum = reader.Take<uint32_t>();
+    std::string recall;
+    if (!reader.at_end()) recall = reader.TakeText().value_or("");
     if (!number.has_value() || !sum.has_value() || !reader.at_end()) {
       return absl::DataLossError("the manifest's record of a segment is damaged");
     }
-    StoredSegment segment{.number = *number, .rows = *rows, .file_sum = *sum};
+    StoredSegment segment{
+        .number = *number, .rows = *rows, .file_sum = *sum, .recall = std::move(recall)};
     RETURN_IF_ERROR(ToStatus(db_->Get({}, PointKey('D', collection_id, *number), &segment.dead),
                              "cannot read the dead rows of a segment"));
     segments.push_back(std::move(segment));

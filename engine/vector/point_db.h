@@ -59,7 +59,8 @@ struct PlacedWrite {
 struct StoredSegment {
   uint64_t number = 0;
   int64_t rows = 0;
-  uint32_t file_sum = 0;  // SegmentFile::sum
+  uint32_t file_sum = 0;    // SegmentFile::sum
+  std::string recall = {};  // RecallCurve; empty: not measured
   std::string dead;  // DeadRows; of all writes before ManifestChange::pending_from, at the least
 };
 

@@ -11,6 +11,7 @@
 #include "engine/vector/collection_view.h"
 #include "engine/vector/id_filter.h"
 #include "engine/vector/mapped_file.h"
+#include "engine/vector/recall_curve.h"
 #include "engine/vector/segment_index.h"
 
 namespace baton {
@@ -60,6 +61,9 @@ class Segment {
   int64_t rows() const { return std::ssize(rows_.ids); }
   const SegmentArrays& data() const { return rows_; }
   const SegmentIndex& index() const { return index_; }
+  // Before anybody else knows the segment.
+  void set_recall(const RecallCurve& recall) { recall_ = recall; }
+  const RecallCurve& recall() const { return recall_; }
 
   // The row of `id`, live or not.
   std::optional<int64_t> Find(PointId id) const;
@@ -93,6 +97,7 @@ class Segment {
   const SegmentArrays rows_;
   const IdFilter filter_;
   const SegmentIndex index_;
+  RecallCurve recall_;
   const std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at_;  // [rows]
 };
 

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "engine/base/log.h"
@@ -17,6 +18,9 @@ namespace {
 // Searches and token generation come first, but a busy machine must not stop building altogether,
 // as SCHED_IDLE would: what has no graph makes every search slower.
 constexpr int kNice = 19;
+
+// While something rests, the clock is looked at so often: it need not be the system's.
+constexpr std::chrono::milliseconds kLook(100);
 
 struct RowRef {
   PointId id = 0;
@@ -96,11 +100,12 @@ GraphSeed SeedOf(const SealJob& job, const SegmentRows& rows) {
 
 SegmentBuilder::SegmentBuilder(const VectorOptions& options, std::string directory,
                                std::shared_ptr<FileLayer> files, PointDb& db, Metrics& metrics,
-                               Lister collections)
+                               const Clock& clock, Lister collections)
     : options_(options),
       directory_(std::move(directory)),
       files_(std::move(files)),
       db_(db),
+      clock_(clock),
       collections_(std::move(collections)),
       seals_(metrics.Counter(MetricId::kSegmentsBuilt, {"seal"})),
       merges_(metrics.Counter(MetricId::kSegmentsBuilt, {"merge"})),
@@ -147,18 +152,34 @@ void SegmentBuilder::Run(size_t thread) {
         if (!stopping_ && SealOne(*collection)) found = true;
       }
     }
+    const TimeUs rests_until_us = RestsUntilUs();
     lock.lock();
     seen_[thread] = wakes;
     changed_.notify_all();
-    changed_.wait(lock, [this, wakes] { return wakes_ != wakes || stopping_; });
+    const auto is_woken = [this, wakes] { return wakes_ != wakes || stopping_; };
+    if (rests_until_us == kNoDeadline) {
+      changed_.wait(lock, is_woken);
+      continue;
+    }
+    while (!is_woken() && clock_.NowUs() < rests_until_us) changed_.wait_for(lock, kLook, is_woken);
+    if (!is_woken()) ++wakes_;  // it is work that WaitUntilIdle waits for, from now on
   }
+}
+
+TimeUs SegmentBuilder::RestsUntilUs() const {
+  TimeUs until_us = kNoDeadline;
+  for (const std::shared_ptr<Collection>& collection : collections_()) {
+    until_us = std::min(until_us, collection->RestsUntilUs());
+  }
+  return until_us;
 }
 
 std::optional<SealJob> SegmentBuilder::TakeJob(Collection& collection, int64_t* bytes) {
   const int64_t row_bytes = SealedGraph::BuildBytesPerRow(collection.spec());
   const std::lock_guard lock(memory_mutex_);
   bool too_large = false;
-  std::optional<SealJob> job = collection.TakeJob(free_bytes_ / row_bytes, &too_large);
+  std::optional<SealJob> job =
+      collection.TakeJob(free_bytes_ / row_bytes, clock_.NowUs(), &too_large);
   if (job.has_value()) {
     *bytes = job->rows * row_bytes;
     free_bytes_ -= *bytes;
@@ -191,7 +212,7 @@ bool SegmentBuilder::SealOne(Collection& collection) {
       Log().error("collection {}: cannot seal a segment: {}", collection.spec().name,
                   status.ToString());
     }
-    collection.AbandonJob(*job);
+    collection.AbandonJob(*job, clock_.NowUs());
     GiveBack(bytes);
     return true;
   }
@@ -207,7 +228,7 @@ bool SegmentBuilder::SealOne(Collection& collection) {
     }
     // One that could not be named stays: after a crash the manifest may turn out to name it.
     if (absl::IsNotFound(status) && segment != nullptr) RemoveFile(collection, job->number);
-    collection.AbandonJob(*job);
+    collection.AbandonJob(*job, clock_.NowUs());
     GiveBack(bytes);
     return true;
   }
@@ -227,6 +248,7 @@ absl::StatusOr<uint32_t> SegmentBuilder::TakeToFile(const Collection& collection
   ASSIGN_OR_RETURN(const uint32_t sum, WriteSegmentFile(*files_, directory_, collection.id(),
                                                         collection.spec(), **segment));
   ASSIGN_OR_RETURN(SegmentFile file, ReadSegmentFile(directory_, name, collection.spec(), true));
+  file.segment->set_recall((*segment)->recall());
   *segment = std::move(file.segment);
   return sum;
 }
@@ -265,6 +287,9 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
                                        [this] { return stopping_.load(); }));
   *segment =
       std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(index));
+  ASSIGN_OR_RETURN(const RecallCurve recall,
+                   RecallCurve::Measure(spec, **segment, [this] { return stopping_.load(); }));
+  (*segment)->set_recall(recall);
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/clock.h"
 #include "engine/base/metrics.h"
 #include "engine/vector/collection.h"
 #include "engine/vector/file_layer.h"
@@ -23,16 +24,16 @@ namespace baton {
 // Seals full buffers of all collections into segments and merges segments, on threads of its own at
 // the lowest priority. The memory of a job is reserved before it begins; where there is not enough,
 // jobs are smaller, or rows stay without a graph. Errors are logged; what could not be sealed stays
-// searchable, exactly.
+// searchable, exactly, and is tried again with the next write or after a time, which grows.
 class SegmentBuilder {
  public:
   using Lister = std::function<std::vector<std::shared_ptr<Collection>>()>;
 
-  // Files go to `directory`; none are written where it is empty. `db` and `metrics` outlive the
-  // builder.
+  // Files go to `directory`; none are written where it is empty. `db`, `metrics` and `clock`, which
+  // says when what failed is tried again, outlive the builder.
   SegmentBuilder(const VectorOptions& options, std::string directory,
                  std::shared_ptr<FileLayer> files, PointDb& db, Metrics& metrics,
-                 Lister collections);
+                 const Clock& clock, Lister collections);
   // Abandons what is being built.
   ~SegmentBuilder();
   SegmentBuilder(const SegmentBuilder&) = delete;
@@ -42,11 +43,14 @@ class SegmentBuilder {
   void Wake();
   // While it lives, no segment file that the manifest names or named is removed.
   std::unique_lock<std::mutex> KeepFiles() { return std::unique_lock(files_mutex_); }
-  // Blocks until all work known now is done. Any thread but the builder's own.
+  // Blocks until all work known now is done, but for what rests after a failure. Any thread but the
+  // builder's own.
   void WaitUntilIdle();
 
  private:
   void Run(size_t thread);
+  // The earliest time at which what failed is to be tried again; kNoDeadline: nothing.
+  TimeUs RestsUntilUs() const;
   // True where there was a job.
   bool SealOne(Collection& collection);
   // A job whose memory is reserved.
@@ -67,6 +71,7 @@ class SegmentBuilder {
   const std::string directory_;
   const std::shared_ptr<FileLayer> files_;
   PointDb& db_;
+  const Clock& clock_;
   const Lister collections_;
   std::atomic<bool> stopping_ = false;
 

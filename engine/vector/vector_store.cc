@@ -73,7 +73,8 @@ VectorStore::~VectorStore() { scrubber_.reset(); }
 
 absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptions& options,
                                                                Metrics& metrics,
-                                                               std::shared_ptr<FileLayer> files) {
+                                                               std::shared_ptr<FileLayer> files,
+                                                               const Clock& clock) {
   if (options.data_dir.empty()) {
     return absl::InvalidArgumentError("vector.data_dir is empty: it must name a directory");
   }
@@ -98,7 +99,7 @@ absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptio
   const bool has_files = options.graph_files && store->db_->writable().ok();
   store->builder_ = std::make_unique<SegmentBuilder>(
       options, has_files ? SegmentDirectory(options.data_dir) : "", files, *store->db_, metrics,
-      [self = store.get()] { return self->Collections(); });
+      clock, [self = store.get()] { return self->Collections(); });
   store->builder_->Wake();
   store->scrubber_ = std::make_unique<Scrubber>(
       SegmentDirectory(options.data_dir), [self = store.get()] { return self->Collections(); },
@@ -172,6 +173,11 @@ absl::StatusOr<bool> VectorStore::RecoverSegments(const StoredCollection& record
     }
     if (status.ok()) {
       ASSIGN_OR_RETURN(std::vector<int64_t> dead, DecodeDeadRows(stored.dead, stored.rows));
+      const std::optional<RecallCurve> recall = RecallCurve::Decode(stored.recall);
+      if (!recall.has_value()) {
+        return absl::DataLossError("the manifest's recall of a segment is damaged");
+      }
+      file->segment->set_recall(*recall);
       used.insert(name.ToString());
       read.push_back({.segment = std::move(file->segment), .dead = std::move(dead)});
       continue;

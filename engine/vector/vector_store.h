@@ -61,10 +61,11 @@ class VectorStore {
  public:
   // Recovers everything acknowledged. Errors: INVALID_ARGUMENT or PERMISSION_DENIED for a directory
   // that cannot be used, FAILED_PRECONDITION where another process has it, DATA_LOSS for
-  // corruption. `metrics` outlives the store. `files`: what the store's files pass; null: the
-  // system's.
+  // corruption. `metrics` and `clock` outlive the store. `files`: what the store's files pass;
+  // null: the system's.
   static absl::StatusOr<std::unique_ptr<VectorStore>> Open(
-      const VectorOptions& options, Metrics& metrics, std::shared_ptr<FileLayer> files = nullptr);
+      const VectorOptions& options, Metrics& metrics, std::shared_ptr<FileLayer> files = nullptr,
+      const Clock& clock = SystemClock());
   ~VectorStore();
   VectorStore(const VectorStore&) = delete;
   VectorStore& operator=(const VectorStore&) = delete;

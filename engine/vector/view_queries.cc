@@ -279,8 +279,9 @@ absl::StatusOr<std::vector<FacetHit>> FacetView(const CollectionView& view,
 
 absl::Status SearchViewGroups(const CollectionView& view, const std::vector<float>& query,
                               const SearchParams& params, const GroupBy& group_by, SearchPoll poll,
-                              std::vector<NeighborGroup>* groups) {
+                              std::vector<NeighborGroup>* groups, int64_t* unsearched_points) {
   groups->clear();
+  int64_t unsearched = 0;
   ASSIGN_OR_RETURN(const size_t index,
                    IndexOf(view, "group_by", group_by.field, /*booleans=*/false));
   const PayloadIndexKind kind = (*view.indexes())[index].kind;
@@ -299,7 +300,9 @@ absl::Status SearchViewGroups(const CollectionView& view, const std::vector<floa
     round.filter = std::move(filter);
     round.k = static_cast<int32_t>(k);
     std::vector<std::vector<Neighbor>> found;
-    RETURN_IF_ERROR(SearchView(view, std::span(&query, 1), round, poll, &found));
+    int64_t left_out = 0;
+    RETURN_IF_ERROR(SearchView(view, std::span(&query, 1), round, poll, &found, &left_out));
+    unsearched = std::max(unsearched, left_out);
     *neighbors = std::move(found.front());
     return absl::OkStatus();
   };
@@ -346,6 +349,7 @@ absl::Status SearchViewGroups(const CollectionView& view, const std::vector<floa
     return a.neighbors.front() < b.neighbors.front() ||
            (a.neighbors.front() == b.neighbors.front() && a.value < b.value);
   });
+  if (unsearched_points != nullptr) *unsearched_points = unsearched;
   return absl::OkStatus();
 }
 

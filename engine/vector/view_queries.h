@@ -36,13 +36,14 @@ absl::StatusOr<std::vector<FacetHit>> FacetView(const CollectionView& view,
                                                 int32_t limit);
 
 // The params.k values of a field with a keyword or integer index that have the nearest points, each
-// with its group_size nearest. `query` is prepared.
+// with its group_size nearest. `query` is prepared. `unsearched_points`: as SearchView's.
 struct NeighborGroup {
   FilterValue value;
   std::vector<Neighbor> neighbors;  // nearest first
 };
 absl::Status SearchViewGroups(const CollectionView& view, const std::vector<float>& query,
                               const SearchParams& params, const GroupBy& group_by, SearchPoll poll,
-                              std::vector<NeighborGroup>* groups);
+                              std::vector<NeighborGroup>* groups,
+                              int64_t* unsearched_points = nullptr);
 
 }  // namespace baton

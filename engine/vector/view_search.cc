@@ -2,15 +2,18 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/distance.h"
 #include "engine/vector/growing_buffer.h"
 #include "engine/vector/payload_sidecar.h"
 #include "engine/vector/segment.h"
+#include "engine/vector/top_k.h"
 #include "engine/vector/view_filter.h"
 
 namespace baton {
@@ -25,37 +28,6 @@ constexpr size_t kQueryBlock = 32;
 
 // At some 4 multiplications per nanosecond, about a millisecond.
 constexpr int64_t kPollMultiplications = 4 << 20;
-
-// The k smallest neighbors seen.
-class TopK {
- public:
-  TopK(int32_t k, int64_t points) : k_(static_cast<size_t>(std::min<int64_t>(k, points))) {
-    heap_.reserve(k_);
-  }
-
-  bool Wants(const Neighbor& neighbor) const {
-    return heap_.size() < k_ || (k_ > 0 && neighbor < heap_.front());
-  }
-
-  void Add(const Neighbor& neighbor) {
-    if (!Wants(neighbor)) return;
-    if (heap_.size() == k_) {
-      std::pop_heap(heap_.begin(), heap_.end());
-      heap_.pop_back();
-    }
-    heap_.push_back(neighbor);
-    std::push_heap(heap_.begin(), heap_.end());
-  }
-
-  std::vector<Neighbor> Take() {
-    std::sort_heap(heap_.begin(), heap_.end());
-    return std::move(heap_);
-  }
-
- private:
-  const size_t k_;
-  std::vector<Neighbor> heap_;  // the farthest in front
-};
 
 // Whether a walk along rows that match is quicker than comparing with all of them: `share` of the
 // rows do.
@@ -73,22 +45,33 @@ bool MatchingWalkPays(const CollectionSpec& spec, double rows, double share, int
   return walk < matches * (spec.dimension + 64);
 }
 
+// Segments that are not looked at.
+using Skipped = absl::flat_hash_set<const Segment*>;
+
+// The farthest that a threshold allows: a score is the distance or its negative, so it is exact.
+float Farthest(const CollectionView& view, const SearchParams& params) {
+  if (!params.score_threshold.has_value()) return std::numeric_limits<float>::infinity();
+  return view.spec().metric == Metric::kL2 ? *params.score_threshold : -*params.score_threshold;
+}
+
 // A block of queries over one view.
 class BlockSearch {
  public:
   // `filter`: null for all points.
   BlockSearch(const CollectionView& view, std::span<const std::vector<float>> queries,
-              const SearchParams& params, const ViewFilter* filter, SearchPoll poll)
+              const SearchParams& params, const ViewFilter* filter, const Skipped& skipped,
+              SearchPoll poll)
       : view_(view),
         queries_(queries),
         params_(params),
         filter_(filter),
+        skipped_(skipped),
         poll_(poll),
         dimension_(view.spec().dimension),
         distance_(DistanceFor(view.spec().metric)),
         tile_rows_(std::clamp<int64_t>(
             kTileBytes / (dimension_ * static_cast<int64_t>(sizeof(float))), 1, kTileRowsMax)),
-        tops_(queries.size(), TopK(params.k, view.points())) {}
+        tops_(queries.size(), TopK(params.k, view.points(), Farthest(view, params))) {}
 
   absl::Status Run() {
     for (const CollectionView::BufferPart& part : view_.buffers()) {
@@ -103,6 +86,7 @@ class BlockSearch {
       }
     }
     for (const CollectionView::SegmentPart& part : view_.segments()) {
+      if (skipped_.contains(part.segment.get())) continue;
       if (filter_ != nullptr) {
         RETURN_IF_ERROR(SearchMatching(part));
         continue;
@@ -128,15 +112,14 @@ class BlockSearch {
     return absl::OkStatus();
   }
 
-  // What a file did not give was taken for zeros.
-  absl::Status CheckReadable() const {
+  // A segment that was looked at although its file cannot be read: what it did not give was taken
+  // for zeros. Null: there is none.
+  const Segment* FindUnreadable() const {
     for (const CollectionView::SegmentPart& part : view_.segments()) {
-      if (!part.segment->unreadable()) continue;
-      return absl::UnavailableError(
-          StrCat("a file of collection \"", view_.spec().name,
-                 "\" cannot be read; its points are being taken from the database: try again"));
+      const Segment* const segment = part.segment.get();
+      if (segment->unreadable() && !skipped_.contains(segment)) return segment;
     }
-    return absl::OkStatus();
+    return nullptr;
   }
 
   std::vector<std::vector<Neighbor>> Take() {
@@ -179,13 +162,19 @@ class BlockSearch {
     return absl::OkStatus();
   }
 
+  // Candidates to keep as the request says; 0: recall_target takes comparing with all.
+  int64_t EfOf(const CollectionView::SegmentPart& part) const {
+    if (!params_.recall_target.has_value()) return std::max(params_.ef, params_.k);
+    return part.segment->recall().EfFor(*params_.recall_target, params_.k);
+  }
+
   // Candidates to keep so that the k nearest live ones are found as surely as if none were deleted;
   // 0: better scan. Those are among the nearest k * rows / live, and what surely finds 10 is not
   // far from finding 20: more candidates by what comes between, twice, keep the recall. Measured on
   // vectors of 128 values, half of them deleted.
   int64_t FirstEf(const CollectionView::SegmentPart& part) const {
-    if (params_.exact) return 0;
-    const int64_t wanted = std::max(params_.ef, params_.k);
+    const int64_t wanted = EfOf(part);
+    if (params_.exact || wanted == 0) return 0;
     const int64_t rows = part.segment->rows();
     const int64_t between = params_.k * (rows - part.live) / part.live;
     const int64_t ef = std::min(wanted * rows / part.live, wanted + 2 * between);
@@ -235,13 +224,13 @@ class BlockSearch {
       return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
     };
     const bool is_ivf = segment.index().ivf() != nullptr;
-    const int64_t ef = std::max(params_.ef, params_.k);
+    const int64_t ef = is_ivf ? std::max(params_.ef, params_.k) : EfOf(part);
     const double rows = static_cast<double>(segment.rows());
     const double share = filter.share() * static_cast<double>(part.live) / rows;
     // Lists are worth looking at where they hold more than would be rescored anyway.
-    const bool walk_pays =
-        !params_.exact && (is_ivf ? rows * share > 8.0 * static_cast<double>(ef)
-                                  : MatchingWalkPays(view_.spec(), rows, share, ef));
+    const bool walk_pays = !params_.exact && ef > 0 &&
+                           (is_ivf ? rows * share > 8.0 * static_cast<double>(ef)
+                                   : MatchingWalkPays(view_.spec(), rows, share, ef));
     std::optional<std::vector<uint32_t>> matches;
     const auto compare_all = [&](size_t begin, size_t end) -> absl::Status {
       if (filter.share() > 0.5) {
@@ -345,6 +334,7 @@ class BlockSearch {
   const std::span<const std::vector<float>> queries_;
   const SearchParams& params_;
   const ViewFilter* const filter_;
+  const Skipped& skipped_;
   const SearchPoll poll_;
   const int64_t dimension_;
   const DistanceFn distance_;
@@ -355,19 +345,30 @@ class BlockSearch {
   int64_t unpolled_ = 0;
 };
 
-// All of params but offset and threshold. The filter was made of that of params.
+// All of params but offset. The filter was made of that of params. Segments that cannot be read are
+// added to those that are skipped, if params allows that.
 absl::Status SearchAll(const CollectionView& view, std::span<const std::vector<float>> queries,
-                       const SearchParams& params, const ViewFilter* filter, SearchPoll poll,
-                       std::vector<std::vector<Neighbor>>* neighbors) {
+                       const SearchParams& params, const ViewFilter* filter, Skipped& skipped,
+                       SearchPoll poll, std::vector<std::vector<Neighbor>>* neighbors) {
   neighbors->clear();
   neighbors->reserve(queries.size());
-  for (size_t first = 0; first < queries.size(); first += kQueryBlock) {
+  for (size_t first = 0; first < queries.size();) {
     RETURN_IF_ERROR(poll());
     const size_t count = std::min(kQueryBlock, queries.size() - first);
-    BlockSearch block(view, queries.subspan(first, count), params, filter, poll);
+    BlockSearch block(view, queries.subspan(first, count), params, filter, skipped, poll);
     RETURN_IF_ERROR(block.Run());
-    RETURN_IF_ERROR(block.CheckReadable());
+    if (const Segment* const unreadable = block.FindUnreadable(); unreadable != nullptr) {
+      if (!params.allow_partial) {
+        return absl::UnavailableError(
+            StrCat("a file of collection \"", view.spec().name,
+                   "\" cannot be read; its points are being taken from the database: try again, or "
+                   "set params.allow_partial"));
+      }
+      skipped.insert(unreadable);
+      continue;  // once more, without it
+    }
     for (std::vector<Neighbor>& found : block.Take()) neighbors->push_back(std::move(found));
+    first += count;
   }
   return absl::OkStatus();
 }
@@ -375,9 +376,7 @@ absl::Status SearchAll(const CollectionView& view, std::span<const std::vector<f
 // Leaves those within the threshold, without params.offset of them.
 void Cut(const CollectionView& view, const SearchParams& params, std::vector<Neighbor>& found) {
   if (params.score_threshold.has_value()) {
-    // A score is the distance or its negative, so the threshold is exact.
-    const float limit =
-        view.spec().metric == Metric::kL2 ? *params.score_threshold : -*params.score_threshold;
+    const float limit = Farthest(view, params);
     const auto end = std::find_if(found.begin(), found.end(), [limit](const Neighbor& neighbor) {
       return neighbor.distance > limit;
     });
@@ -398,7 +397,12 @@ bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef) {
 
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
-                        std::vector<std::vector<Neighbor>>* neighbors) {
+                        std::vector<std::vector<Neighbor>>* neighbors, int64_t* unsearched_points) {
+  if (params.recall_target.has_value() && view.spec().index != IndexKind::kHnsw) {
+    return absl::InvalidArgumentError(
+        StrCat("params.recall_target is for graphs, but the index of collection \"",
+               view.spec().name, "\" is an inverted file: set params.nprobe and params.ef"));
+  }
   std::optional<ViewFilter> filter;
   if (params.filter != nullptr) {
     ASSIGN_OR_RETURN(filter, ViewFilter::Make(view, *params.filter));
@@ -408,8 +412,11 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
   all.k += params.offset;
   // Where a threshold may end it early, few are looked for first.
   const int32_t k = all.k;
-  if (params.score_threshold.has_value()) all.k = std::min(k, std::max(params.ef, int32_t{64}));
-  RETURN_IF_ERROR(SearchAll(view, queries, all, made, poll, neighbors));
+  if (params.score_threshold.has_value() && !params.exact) {
+    all.k = std::min(k, std::max(params.ef, int32_t{64}));
+  }
+  Skipped skipped;
+  RETURN_IF_ERROR(SearchAll(view, queries, all, made, skipped, poll, neighbors));
   for (size_t query = 0; query < queries.size(); ++query) {
     std::vector<Neighbor>& found = (*neighbors)[query];
     SearchParams more = all;
@@ -419,10 +426,15 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
       if (std::ssize(within) + params.offset < more.k) break;
       more.k = static_cast<int32_t>(std::min<int64_t>(k, int64_t{more.k} * 4));
       std::vector<std::vector<Neighbor>> one;
-      RETURN_IF_ERROR(SearchAll(view, queries.subspan(query, 1), more, made, poll, &one));
+      RETURN_IF_ERROR(SearchAll(view, queries.subspan(query, 1), more, made, skipped, poll, &one));
       found = std::move(one.front());
     }
     Cut(view, params, found);
+  }
+  if (unsearched_points == nullptr) return absl::OkStatus();
+  *unsearched_points = 0;
+  for (const CollectionView::SegmentPart& part : view.segments()) {
+    if (skipped.contains(part.segment.get())) *unsearched_points += part.live;
   }
   return absl::OkStatus();
 }

@@ -22,9 +22,12 @@ bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef);
 // there are no more than k. `queries` are prepared (PrepareQuery). With params.exact, exactly the
 // nearest; else segments are searched by their graphs where that pays. Either way distances are
 // those of DistanceFor, bit for bit. Errors: those of `poll`, and of a filter that the view's
-// payload indexes cannot answer (CheckFilter). Runs on the caller's thread; thread safe.
+// payload indexes cannot answer (CheckFilter). UNAVAILABLE where a segment's file cannot be read;
+// with params.allow_partial, such segments are left out instead, and `unsearched_points`, which may
+// be null, is how many live points of the view they have. Runs on the caller's thread; thread safe.
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
-                        std::vector<std::vector<Neighbor>>* neighbors);
+                        std::vector<std::vector<Neighbor>>* neighbors,
+                        int64_t* unsearched_points = nullptr);
 
 }  // namespace baton

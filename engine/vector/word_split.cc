@@ -53,7 +53,7 @@ std::string Fold(std::string_view word) {
 
 }  // namespace
 
-std::vector<std::string> SplitWords(std::string_view text) {
+std::vector<std::string> ListWords(std::string_view text) {
   std::vector<std::string> words;
   const auto* const bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
   size_t begin = 0;  // of the word that goes on at `at`
@@ -72,6 +72,11 @@ std::vector<std::string> SplitWords(std::string_view text) {
     }
     at = next;
   }
+  return words;
+}
+
+std::vector<std::string> SplitWords(std::string_view text) {
+  std::vector<std::string> words = ListWords(text);
   std::sort(words.begin(), words.end());
   words.erase(std::unique(words.begin(), words.end()), words.end());
   return words;

@@ -11,4 +11,7 @@ namespace baton {
 // part words.
 std::vector<std::string> SplitWords(std::string_view text);
 
+// The same in their order, each as often as it is there.
+std::vector<std::string> ListWords(std::string_view text);
+
 }  // namespace baton

@@ -103,6 +103,9 @@ int RunAsk(Session& session, const AskOptions& ask) {
   request.set_question(*std::move(question));
   request.set_model(ask.model);
   request.set_retrieval_only(ask.retrieval_only);
+  if (ask.retrieval) {
+    request.set_retrieval(*ask.retrieval);
+  }
   if (ask.k) {
     request.set_k(*ask.k);
   }

@@ -18,6 +18,10 @@ const std::map<std::string, v1::Metric> kMetrics = {
 const std::map<std::string, v1::IndexKind> kIndexKinds = {{"hnsw", v1::INDEX_KIND_HNSW},
                                                           {"ivf_pq", v1::INDEX_KIND_IVF_PQ},
                                                           {"ivf_sq", v1::INDEX_KIND_IVF_SQ}};
+const std::map<std::string, v1::FusionKind> kFusions = {{"rrf", v1::FUSION_KIND_RECIPROCAL_RANK},
+                                                        {"weighted", v1::FUSION_KIND_WEIGHTED}};
+const std::map<std::string, v1::Retrieval> kRetrievals = {
+    {"dense", v1::RETRIEVAL_DENSE}, {"text", v1::RETRIEVAL_TEXT}, {"hybrid", v1::RETRIEVAL_HYBRID}};
 const std::map<std::string, v1::PayloadIndexKind> kPayloadIndexKinds = {
     {"keyword", v1::PAYLOAD_INDEX_KIND_KEYWORD},   {"integer", v1::PAYLOAD_INDEX_KIND_INTEGER},
     {"number", v1::PAYLOAD_INDEX_KIND_NUMBER},     {"boolean", v1::PAYLOAD_INDEX_KIND_BOOLEAN},
@@ -219,6 +223,8 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
       ->check(CLI::Range(1, INT32_MAX));
   sub->add_flag("--retrieval-only", ask.retrieval_only, "Find passages, generate nothing");
   sub->add_flag("--passages", ask.show_passages, "Show the passages that were found");
+  MaybeEnum(*sub, "--retrieval", "Find passages by: dense, text or hybrid", kRetrievals,
+            [&](v1::Retrieval retrieval) { ask.retrieval = retrieval; });
   AddFilter(*sub, ask.filter);
   AddConstraint(*sub, ask.constraint);
   AddSampling(*sub, &ask.sampling);
@@ -226,12 +232,34 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
 }
 
 void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
-  CLI::App* sub = app.add_subcommand("search", "Find the points nearest to a text or vector");
+  CLI::App* sub =
+      app.add_subcommand("search", "Find points by a text's meaning, a vector or words");
   Need(*sub, "--collection,-c", search.collection, "Collection");
   auto* query = sub->add_option_group("query");
-  query->add_option("--text", search.text, "Text to embed");
-  query->add_option("--vector", search.vector, "Numbers, comma separated");
-  query->require_option(1);
+  auto* text = query->add_option("--text", search.text, "Text to embed");
+  query->add_option("--vector", search.vector, "Numbers, comma separated")->excludes(text);
+  query->add_option("--words", search.words, "Words to look for, beside these or alone");
+  query->require_option(1, 2);
+  sub->add_option_function<std::string>(
+      "--field", [&](const std::string& name) { search.word_query.set_field(name); },
+      "Where to look for --words; default: the only text index");
+  Maybe<double>(*sub, "--k1", "How much further occurrences of a word count", [&](double k1) {
+    search.word_query.set_k1(k1);
+  })->check(CLI::Range(0.0, 100.0));
+  Maybe<double>(*sub, "--b", "How much long texts count less", [&](double b) {
+    search.word_query.set_b(b);
+  })->check(CLI::Range(0.0, 1.0));
+  MaybeEnum(*sub, "--fusion", "Of vector and words: rrf (default) or weighted", kFusions,
+            [&](v1::FusionKind kind) { search.fusion.set_kind(kind); });
+  Maybe<double>(*sub, "--dense-weight", "Of the vector, in the fusion", [&](double weight) {
+    search.fusion.set_dense_weight(weight);
+  })->check(CLI::Range(0.0, 1e6));
+  Maybe<double>(*sub, "--text-weight", "Of the words, in the fusion", [&](double weight) {
+    search.fusion.set_text_weight(weight);
+  })->check(CLI::Range(0.0, 1e6));
+  Maybe<int32_t>(*sub, "--candidates", "Points by vector and by words that are fused",
+                 [&](int32_t n) { search.fusion.set_candidates(n); })
+      ->check(CLI::Range(1, 10'000));
   sub->add_option("--model", search.model, "Embedder for --text; default: the collection's");
   sub->add_option("-k,--k", search.k, "Points to find")
       ->capture_default_str()
@@ -239,12 +267,22 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   sub->add_flag("--exact", search.exact, "Compare with every point");
   AddOptional(*sub, "--ef", search.ef, "Candidates the graph walk keeps")
       ->check(CLI::Range(1, 100'000));
+  AddOptional(*sub, "--recall", search.recall_target, "Instead: share of the nearest to find")
+      ->check(CLI::Range(0.5, 0.999))
+      ->excludes("--ef");
   AddOptional(*sub, "--nprobe", search.nprobe, "Lists of an inverted file to look at")
       ->check(CLI::Range(1, 65'536));
   AddFilter(*sub, search.filter);
   AddOptional(*sub, "--threshold", search.score_threshold, "Only points with this score or better");
   AddOptional(*sub, "--offset", search.offset, "Leave out so many of the nearest")
       ->check(CLI::Range(0, 10'000));
+  auto* range = sub->add_flag("--range", search.range, "All points within --threshold, not k");
+  range->needs("--threshold")->excludes("--words")->excludes("--offset")->excludes("--k");
+  AddOptional(*sub, "--limit", search.limit, "Of these, at most so many")
+      ->check(CLI::Range(1, 100'000))
+      ->needs(range);
+  sub->add_flag("--allow-partial", search.allow_partial,
+                "Leave out what a damaged file keeps from being searched, and say how much");
   sub->add_option("--group-by", search.group_by, "Find k values of this field, and their points");
   AddOptional(*sub, "--group-size", search.group_size, "Points of each value")
       ->check(CLI::Range(1, 100));

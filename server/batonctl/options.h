@@ -9,6 +9,7 @@
 #include "baton/v1/admin.pb.h"
 #include "baton/v1/common.pb.h"
 #include "baton/v1/inference.pb.h"
+#include "baton/v1/rag.pb.h"
 #include "baton/v1/vector.pb.h"
 
 // What the command line says, one struct per subcommand.
@@ -46,6 +47,7 @@ struct AskOptions {
   bool retrieval_only = false;
   bool show_passages = false;
   std::string filter;  // of the passages: a v1.Filter in JSON; empty: none
+  std::optional<v1::Retrieval> retrieval;
   ConstraintOptions constraint;
   v1::SamplingParams sampling;
 };
@@ -53,15 +55,22 @@ struct AskOptions {
 struct SearchOptions {
   std::string collection;
   std::string text;    // embedded first; empty: `vector` is the query
-  std::string vector;  // "1,2,3"
-  std::string model;   // embedder; empty: the collection's
+  std::string vector;  // "1,2,3"; empty, as `text`: by words alone
+  std::string words;   // looked for as they are; empty: by vector alone
+  v1::TextQuery word_query;
+  v1::Fusion fusion;
+  std::string model;  // embedder; empty: the collection's
   int32_t k = 10;
   bool exact = false;
   std::optional<int32_t> ef;
+  std::optional<double> recall_target;
   std::optional<int32_t> nprobe;
   std::string filter;  // a v1.Filter in JSON; empty: none
   std::optional<float> score_threshold;
   std::optional<int32_t> offset;
+  bool allow_partial = false;
+  bool range = false;  // all within score_threshold
+  std::optional<int32_t> limit;
   std::string group_by;  // a field; empty: no groups, else k of them
   std::optional<int32_t> group_size;
 };

@@ -37,10 +37,32 @@ grpc::Status Embed(Session& session, const SearchOptions& search, const std::str
   return status;
 }
 
-void PrintResult(std::ostream& out, const v1::SearchResponse& response) {
-  Table table({">rank", ">id", ">score", "payload"});
+// "0.8123 (#2)", or "-" where a hit was not found by that part.
+std::string PartText(bool has, float score, int rank) {
+  return has ? absl::StrFormat("%.4f (#%d)", score, rank) : "-";
+}
+
+// Of a search by vector and words: how each hit was found.
+void PrintParts(std::ostream& out, const v1::SearchResponse& response) {
+  Table table({">rank", ">id", ">score", ">by vector", ">by words", "payload"});
   int rank = 0;
   for (const v1::ScoredPoint& point : response.points()) {
+    const v1::ScoreParts& parts = point.parts();
+    table.AddRow({absl::StrCat(++rank), absl::StrCat(point.id()),
+                  absl::StrFormat("%.4f", point.score()),
+                  PartText(parts.has_dense_rank(), parts.dense_score(), parts.dense_rank()),
+                  PartText(parts.has_text_rank(), parts.text_score(), parts.text_rank()),
+                  PayloadText(point.payload())});
+  }
+  table.Print(out);
+  out << "\n";
+}
+
+template <class Points>
+void PrintPoints(std::ostream& out, const Points& points) {
+  Table table({">rank", ">id", ">score", "payload"});
+  int rank = 0;
+  for (const v1::ScoredPoint& point : points) {
     table.AddRow({absl::StrCat(++rank), absl::StrCat(point.id()),
                   absl::StrFormat("%.4f", point.score()), PayloadText(point.payload())});
   }
@@ -68,6 +90,44 @@ void PrintGroups(std::ostream& out, const v1::SearchGroupsResponse& response) {
   out << "\n";
 }
 
+void PrintUnsearched(std::ostream& out, int64_t points) {
+  if (points > 0) {
+    out << points << " points could not be searched\n\n";
+  }
+}
+
+int SearchRange(Session& session, const SearchOptions& search, const v1::SearchRequest& single) {
+  v1::SearchRangeRequest request;
+  request.set_collection(single.collection());
+  *request.mutable_vector() = single.vector();
+  request.set_score_threshold(single.params().score_threshold());
+  if (search.limit) {
+    request.set_limit(*search.limit);
+  }
+  *request.mutable_params() = single.params();
+  request.mutable_params()->clear_k();
+  request.mutable_params()->clear_score_threshold();
+  *request.mutable_options() = single.options();
+  v1::SearchRangeResponse response;
+  const grpc::Status status =
+      session.client.vectors().SearchRange(session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status, {search.collection, search.model});
+  }
+  std::ostream& out = session.terminal.out;
+  if (session.options.json) {
+    PrintJson(out, response);
+    return kExitOk;
+  }
+  PrintPoints(out, response.points());
+  if (response.more()) {
+    out << "there are more within the threshold\n\n";
+  }
+  PrintUnsearched(out, response.unsearched_points());
+  PrintStages(out, response.timings());
+  return kExitOk;
+}
+
 int SearchGroups(Session& session, const SearchOptions& search, const v1::SearchRequest& single) {
   v1::SearchGroupsRequest request;
   request.set_collection(single.collection());
@@ -88,6 +148,7 @@ int SearchGroups(Session& session, const SearchOptions& search, const v1::Search
     PrintJson(session.terminal.out, response);
   } else {
     PrintGroups(session.terminal.out, response);
+    PrintUnsearched(session.terminal.out, response.unsearched_points());
     PrintStages(session.terminal.out, response.timings());
   }
   return kExitOk;
@@ -107,7 +168,7 @@ int RunSearch(Session& session, const SearchOptions& search) {
                                              "--vector: ", vector.status().message())));
     }
     request.mutable_vector()->Add(vector->begin(), vector->end());
-  } else {
+  } else if (!search.text.empty()) {
     const auto text = ReadText(search.text, "text");
     if (!text.ok()) {
       return FailUsage(session.terminal, text.status());
@@ -118,10 +179,18 @@ int RunSearch(Session& session, const SearchOptions& search) {
     }
     *request.mutable_vector() = embedded.embeddings(0).values();
   }
+  if (!search.words.empty()) {
+    *request.mutable_text() = search.word_query;
+    request.mutable_text()->set_text(search.words);
+    *request.mutable_fusion() = search.fusion;
+  }
   request.mutable_params()->set_k(search.k);
   request.mutable_params()->set_exact(search.exact);
   if (search.ef) {
     request.mutable_params()->set_ef(*search.ef);
+  }
+  if (search.recall_target) {
+    request.mutable_params()->set_recall_target(*search.recall_target);
   }
   if (search.nprobe) {
     request.mutable_params()->set_nprobe(*search.nprobe);
@@ -139,8 +208,16 @@ int RunSearch(Session& session, const SearchOptions& search) {
   if (search.offset) {
     request.mutable_params()->set_offset(*search.offset);
   }
+  request.mutable_params()->set_allow_partial(search.allow_partial);
   *request.mutable_options() = session.options.request;
+  if (search.range) {
+    return SearchRange(session, search, request);
+  }
   if (!search.group_by.empty()) {
+    if (request.has_text()) {
+      return FailUsage(session.terminal,
+                       absl::InvalidArgumentError("--group-by: groups are not found by --words"));
+    }
     return SearchGroups(session, search, request);
   }
 
@@ -155,7 +232,12 @@ int RunSearch(Session& session, const SearchOptions& search) {
     PrintJson(out, response);
     return kExitOk;
   }
-  PrintResult(out, response);
+  if (request.vector_size() > 0 && request.has_text() && response.points_size() > 0) {
+    PrintParts(out, response);
+  } else {
+    PrintPoints(out, response.points());
+  }
+  PrintUnsearched(out, response.unsearched_points());
   if (embedded.has_timings()) {
     PrintStages(out, embedded.timings());
   }

@@ -39,7 +39,7 @@ void CpuSearch::RunJob(Job job) {
   const TimeUs start_us = clock_.NowUs();
   result.status = SearchView(
       *job.batch.view, job.batch.queries, job.batch.params,
-      [this, &job] { return MayGoOn(job.batch); }, &result.neighbors);
+      [this, &job] { return MayGoOn(job.batch); }, &result.neighbors, &result.unsearched_points);
   if (!result.status.ok()) result.neighbors.clear();
   result.times = {.queue_us = start_us - job.queued_us, .run_us = clock_.NowUs() - start_us};
   job.batch.view.reset();  // what the view pinned may be freed before the answer is used

@@ -244,5 +244,52 @@ TEST_CASE("a collection is asked and filled by the embedder that filled it first
                  "with dimension 64, but here it has 32");
 }
 
+// The words are in no embedding, which is made of the letters of others.
+TEST_CASE("passages are found by their words where the collection is asked so") {
+  EngineFixture f;
+  f.Start();
+  REQUIRE_OK(
+      Ingest(*f.engine, {.collection = "old", .documents = {{.id = "a", .text = "A ferry."}}}));
+  CHECK(f.engine->DescribeCollection("old")->payload_indexes.empty());
+  const Asked refused =
+      Ask(*f.engine, {.collection = "old", .question = "ferry?", .retrieval = Retrieval::kHybrid});
+  REQUIRE_STATUS(refused.status, absl::StatusCode::kFailedPrecondition,
+                 "field \"text\" of collection \"old\" has no payload index");
+  f.Stop();
+
+  f.options.rag.retrieval = "hybrid";
+  f.Start();
+  IngestRequest ingest{.collection = "new", .documents = {}};
+  for (int i = 0; i < 50; ++i) {
+    const std::string number = std::to_string(100 + i);
+    ingest.documents.push_back(
+        {.id = number, .title = "Ferries", .text = "The ferry numbered " + number + " is old."});
+  }
+  REQUIRE_OK(Ingest(*f.engine, ingest));
+  // A collection from before gets its index with the next Ingest.
+  ingest.collection = "old";
+  REQUIRE_OK(Ingest(*f.engine, ingest));
+  for (const std::string collection : {"old", "new"}) {
+    const auto info = f.engine->DescribeCollection(collection);
+    REQUIRE_OK(info);
+    CHECK(info->payload_indexes ==
+          std::vector<PayloadIndex>{{.field = "text", .kind = PayloadIndexKind::kText}});
+    for (const auto retrieval : {std::optional<Retrieval>(), std::optional(Retrieval::kText)}) {
+      const Asked asked = Ask(
+          *f.engine,
+          {.collection = collection, .question = "What of the ferry 137?", .retrieval = retrieval});
+      REQUIRE_OK(asked.status);
+      REQUIRE(!asked.result.citations.empty());
+      CHECK(asked.result.citations[0].document_id == "137");
+    }
+  }
+  // Without a word, what it is like may still be found.
+  CHECK(Ask(*f.engine, {.collection = "new", .question = "???"}).status.ok());
+  REQUIRE_STATUS(
+      Ask(*f.engine, {.collection = "new", .question = "???", .retrieval = Retrieval::kText})
+          .status,
+      absl::StatusCode::kInvalidArgument, "has no word");
+}
+
 }  // namespace
 }  // namespace baton

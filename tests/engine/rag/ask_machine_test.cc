@@ -83,6 +83,48 @@ TEST_CASE("more passages are searched for than asked for, and the best kept") {
   CHECK(std::get<AskMachine::Search>(many.OnEmbedded({1})).k == 40);
 }
 
+TEST_CASE("passages are found by embedding, by words or by both") {
+  const auto machine = [](std::optional<Retrieval> asked, const char* configured) {
+    return AskMachine({.question = "Which ferry is number 9?", .k = 2, .retrieval = asked},
+                      {.retrieval = configured}, {.reason = "none"});
+  };
+  const AskMachine dense = machine({}, "dense");
+  CHECK(std::holds_alternative<AskMachine::Embed>(dense.Start()));
+  CHECK(std::get<AskMachine::Search>(dense.OnEmbedded({1})).text.empty());
+  for (const AskMachine& hybrid : {machine({}, "hybrid"), machine(Retrieval::kHybrid, "text")}) {
+    CHECK(std::holds_alternative<AskMachine::Embed>(hybrid.Start()));
+    const auto search = std::get<AskMachine::Search>(hybrid.OnEmbedded({1}));
+    CHECK(search.query == std::vector<float>{1});
+    CHECK(search.text == "Which ferry is number 9?");
+  }
+  const AskMachine text = machine(Retrieval::kText, "dense");
+  const auto search = std::get<AskMachine::Search>(text.Start());
+  CHECK(search.query.empty());
+  CHECK(search.text == "Which ferry is number 9?");
+  CHECK(search.k == 32);
+
+  // By words alone, what counts is the share of the question's words.
+  auto found = Found(12);
+  for (ScoredPoint& point : found) {
+    point.parts = ScoreParts{.text_score = point.score, .text_rank = 1};
+  }
+  auto context = text.Prepare(found);
+  REQUIRE_OK(context);
+  CHECK(context->passages[0].document_id == "doc9");
+  CHECK(context->passages[0].score > 0.5);
+  CHECK(context->passages[0].score <= 1);
+  // What no embedding found is as near as the farthest that one did.
+  for (size_t i = 0; i < found.size(); ++i) {
+    found[i].score = 0.01f;
+    found[i].parts = ScoreParts{};
+    if (i < 2) found[i].parts = ScoreParts{.dense_score = i == 0 ? 0.9f : 0.6f, .dense_rank = 1};
+  }
+  context = machine({}, "hybrid").Prepare(found);
+  REQUIRE_OK(context);
+  CHECK(context->passages[0].document_id == "doc9");
+  CHECK(context->passages[0].score > 0.6 * 2 / 3);
+}
+
 TEST_CASE("the citations are the passages that the answer names") {
   const auto numbers = [](std::string_view answer) {
     AskMachine machine({.question = "Which ferry sails?"}, {},

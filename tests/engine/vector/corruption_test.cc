@@ -13,6 +13,7 @@
 
 #include "engine/vector/checksum.h"
 #include "engine/vector/log_check.h"
+#include "engine/vector/segment.h"
 #include "engine/vector/vector_store.h"
 #include "tests/engine/vector/vector_harness.h"
 
@@ -310,6 +311,24 @@ TEST_CASE("a page that the disk does not give costs a search, not the process") 
         of, query, params, [] { return absl::OkStatus(); }, &neighbors);
   };
   REQUIRE_STATUS(search(**view), absl::StatusCode::kUnavailable, "try again");
+  // Asked so, the rest is searched, and what is not is counted. This view keeps what is damaged.
+  Twin rest = twin;
+  int64_t unreadable = 0;
+  for (const CollectionView::SegmentPart& part : (*view)->segments()) {
+    unreadable += part.live;
+    for (const PointId id : part.segment->data().ids) rest.erase(id);
+  }
+  REQUIRE(unreadable + static_cast<int64_t>(rest.size()) == (*view)->points());
+  SearchParams partial = params;
+  partial.allow_partial = true;
+  for (const bool exact : {true, false}) {
+    partial.exact = exact;
+    int64_t unsearched = 0;
+    REQUIRE_OK(SearchView(
+        **view, query, partial, [] { return absl::OkStatus(); }, &neighbors, &unsearched));
+    REQUIRE(unsearched == unreadable);
+    REQUIRE(neighbors.front() == NaiveSearch(rest, Metric::kL2, query.front(), 10));
+  }
   for (int tries = 0; tries < 500; ++tries) {
     if (search(*store->View("c").value()).ok()) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -317,6 +336,11 @@ TEST_CASE("a page that the disk does not give costs a search, not the process") 
   RequireAllFound(*store, twin);
   store->WaitUntilIdle();
   RequireAllFound(*store, twin);
+  int64_t unsearched = -1;
+  REQUIRE_OK(SearchView(
+      **store->View("c"), query, partial, [] { return absl::OkStatus(); }, &neighbors,
+      &unsearched));
+  REQUIRE(unsearched == 0);
 }
 
 }  // namespace

@@ -1,12 +1,19 @@
 // Disks that fail or fill up for a while: writes are refused, nothing is lost, and it goes on.
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "engine/vector/vector_store.h"
 #include "tests/engine/vector/crash_workload.h"
+#include "tests/support/eventually.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/power_cut_files.h"
 
 namespace baton {
@@ -127,6 +134,76 @@ TEST_CASE("a store whose disk fails while it opens says so, and opens once it do
     }
     REQUIRE(work.Settle(**store) == "");
   }
+}
+
+// While nothing can be built, points pile up until upserts are refused; then no write comes any
+// more that would have it tried again.
+TEST_CASE("what could not be built is built once the disk works again, without a write") {
+  const TempDir dir;
+  const auto files = std::make_shared<PowerCutFiles>(dir.path());
+  VectorOptions options = TestOptions(dir.path() + "/data");
+  options.unindexed_points_max = 100;
+  Metrics metrics;
+  FakeClock clock;
+  auto opened = VectorStore::Open(options, metrics, files, clock);
+  REQUIRE_OK(opened);
+  VectorStore& store = **opened;
+  REQUIRE_OK(store.CreateCollection(Spec("c", 8), ""));
+  std::atomic<int> attempts = 0;
+  files->SetFault([&attempts](FileOp op, const std::string& path) {
+    const bool meant = op == FileOp::kCreate && path.find(".segment") != std::string::npos;
+    if (!meant) return IOStatus::OK();
+    ++attempts;
+    return IOStatus::IOError("the disk fails", path);
+  });
+  std::mt19937 random(41);
+  Twin twin;
+  std::vector<Point> points;
+  for (PointId id = 0; id < 130; ++id) {
+    points.push_back(MakePoint(id, RandomVector(random, 8)));
+    twin[id] = points.back().vector;
+  }
+  REQUIRE_OK(CommitOne(store, "c", points).status);
+  store.WaitUntilIdle();
+  REQUIRE(attempts == 1);
+  REQUIRE(absl::IsResourceExhausted(store.CheckBacklog("c")));
+
+  // Twice as long each time, and a minute at most.
+  TimeUs rest_us = 1'000'000;
+  for (int failures = 1; failures < 9; ++failures) {
+    CAPTURE(failures);
+    clock.AdvanceUs(rest_us - 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(250));
+    REQUIRE(attempts == failures);
+    clock.AdvanceUs(1);
+    REQUIRE(Eventually([&] { return attempts == failures + 1; }));
+    store.WaitUntilIdle();
+    rest_us = std::min<TimeUs>(2 * rest_us, 60'000'000);
+  }
+  files->SetFault(nullptr);
+  clock.AdvanceUs(rest_us);
+  REQUIRE(Eventually([&] { return store.Describe("c")->segments == 1; }));
+  store.WaitUntilIdle();
+  REQUIRE_OK(store.CheckBacklog("c"));
+  const auto view = store.View("c");
+  REQUIRE_OK(view);
+  const std::vector<float> query = RandomVector(random, 8);
+  REQUIRE(Search(**view, query, {.k = 20, .exact = true}) ==
+          NaiveSearch(twin, Metric::kL2, query, 20));
+
+  // What was finished between two failures counts: the next rest is a short one again.
+  files->SetFault([&attempts](FileOp op, const std::string& path) {
+    const bool meant = op == FileOp::kCreate && path.find(".segment") != std::string::npos;
+    if (meant) ++attempts;
+    return meant ? IOStatus::IOError("the disk fails", path) : IOStatus::OK();
+  });
+  const int before = attempts;
+  for (Point& point : points) point.id += 1000;
+  REQUIRE_OK(CommitOne(store, "c", points).status);
+  REQUIRE(Eventually([&] { return attempts == before + 1; }));
+  store.WaitUntilIdle();
+  clock.AdvanceUs(1'000'000);
+  REQUIRE(Eventually([&] { return attempts == before + 2; }));
 }
 
 }  // namespace
