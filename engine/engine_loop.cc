@@ -416,7 +416,8 @@ void Engine::Loop::RunSearch(const RequestPtr& active, const std::string& collec
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
   const Metric metric = (*view)->spec().metric;
-  const auto fetch = [this, active, collection, params, metric](
+  // An alias may be switched meanwhile.
+  const auto fetch = [this, active, collection = (*view)->spec().name, params, metric](
                          std::vector<std::vector<Neighbor>> neighbors,
                          absl::AnyInvocable<void(std::vector<std::vector<ScoredPoint>>)> next) {
     RunHost<std::vector<std::vector<ScoredPoint>>>(
@@ -461,7 +462,7 @@ absl::StatusOr<std::vector<SearchGroup>> Engine::Loop::FindGroups(
   std::vector<std::vector<Neighbor>> neighbors;
   for (NeighborGroup& group : found) neighbors.push_back(std::move(group.neighbors));
   ASSIGN_OR_RETURN(std::vector<std::vector<ScoredPoint>> points,
-                   FetchPoints(*parts_.store, request.collection, request.params,
+                   FetchPoints(*parts_.store, view->spec().name, request.params,
                                view->spec().metric, neighbors));
   std::vector<SearchGroup> groups(found.size());
   for (size_t i = 0; i < groups.size(); ++i) {
@@ -480,6 +481,8 @@ void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
   const int executor = Route(active, "write", WorkKind::kWrite, items);
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
+  // To what an alias means now: held back, it must not end up in another collection.
+  write.collection = parts_.store->ResolveName(write.collection);
   const bool queued = write_lane_.TryWrite(
       std::move(write), active->envelope.deadline_us,
       [this, active, stage, then = std::move(then)](WriteLane::Outcome outcome) mutable {

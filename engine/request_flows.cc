@@ -216,6 +216,7 @@ struct Engine::Loop::AskFlow {
   RequestPtr active;
   AskMachine machine;
   std::shared_ptr<AskSink> sink;
+  std::string collection;                        // by its own name: an alias may be switched
   std::shared_ptr<const EmbedderPart> embedder;  // the collection's
   std::shared_ptr<const EmbedderPart> reranker;  // null: passages are ordered by their words
   std::shared_ptr<const LanguageModel> model;    // null: retrieval only
@@ -261,6 +262,7 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
       AskFlow{.active = active,
               .machine = AskMachine(std::move(request), options_.rag, std::move(writer)),
               .sink = std::move(sink),
+              .collection = collection->spec.name,
               .embedder = *embedder,
               .reranker = std::move(reranker),
               .model = model.ok() ? *model : nullptr});
@@ -292,7 +294,7 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                     });
   }
   if (auto* search = std::get_if<AskMachine::Search>(&work)) {
-    return RunSearch(active, request.collection, {std::move(search->query)},
+    return RunSearch(active, flow->collection, {std::move(search->query)},
                      SearchParams{.k = search->k, .filter = request.filter},
                      [this, flow](std::vector<std::vector<ScoredPoint>> found) {
                        AskRerank(flow, std::move(found.front()));
@@ -368,6 +370,7 @@ struct Engine::Loop::IngestFlow {
   RequestPtr active;
   IngestMachine machine;
   Done<IngestResult> done;
+  std::string collection = {};                        // by its own name, as in AskFlow
   std::shared_ptr<const EmbedderPart> embedder = {};  // the collection's
 };
 
@@ -409,6 +412,7 @@ void Engine::Loop::EnsureCollection(const std::shared_ptr<IngestFlow>& flow) {
   if (collection.ok()) {
     const auto embedder = EmbedderOf(active, *collection);
     if (!embedder.ok()) return Fail(active, embedder.status());
+    flow->collection = collection->spec.name;
     flow->embedder = *embedder;
     return IngestStep(flow, flow->machine.Start());
   }
@@ -432,8 +436,7 @@ void Engine::Loop::IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMac
         active,
         [this, flow]() -> absl::StatusOr<std::vector<Point>> {
           RETURN_IF_ERROR(flow->machine.Split());
-          return parts_.store->Get(flow->machine.request().collection,
-                                   flow->machine.FirstPassageIds(), false, true);
+          return parts_.store->Get(flow->collection, flow->machine.FirstPassageIds(), false, true);
         },
         [this, flow](std::vector<Point> stored) {
           IngestStep(flow, flow->machine.OnSplit(stored));
@@ -451,7 +454,7 @@ void Engine::Loop::IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMac
   }
   if (auto* write = std::get_if<IngestMachine::Write>(&work)) {
     return RunWrite(active,
-                    {.collection = flow->machine.request().collection,
+                    {.collection = flow->collection,
                      .upserts = std::move(write->upserts),
                      .deletes = std::move(write->deletes)},
                     [this, flow](WriteResult result) {
@@ -494,6 +497,15 @@ void Engine::Loop::Drop(const RequestPtr& active, std::string collection, Done<b
       [this, collection = std::move(collection)] {
         return parts_.store->DropCollection(collection);
       },
+      [this, active, done = std::move(done)]() mutable {
+        if (Finish(active)) done(true);
+      });
+}
+
+void Engine::Loop::UpdateAliases(const RequestPtr& active, std::vector<AliasAction> actions,
+                                 Done<bool> done) {
+  Change(
+      active, [this, actions = std::move(actions)] { return parts_.store->UpdateAliases(actions); },
       [this, active, done = std::move(done)]() mutable {
         if (Finish(active)) done(true);
       });

@@ -37,6 +37,8 @@ enum class Rpc : uint8_t {
   kPatchPayload,
   kCreatePayloadIndex,
   kDropPayloadIndex,
+  kUpdateAliases,
+  kListAliases,
   kIngest,
   kAsk,
   kDevices,
@@ -48,7 +50,7 @@ enum class Rpc : uint8_t {
   kDeleteSnapshot,
   kVerifySnapshot,
 };
-inline constexpr size_t kRpcCount = 34;
+inline constexpr size_t kRpcCount = 36;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kPointsMax = 10'000;
 constexpr int64_t kQueriesMax = 10'000;
+constexpr int64_t kAliasActionsMax = 10'000;
 // Points that one answer may hold: 10,000 queries of k 10,000 would be gigabytes.
 constexpr int64_t kAnswerPointsMax = 1'000'000;
 
@@ -229,6 +230,42 @@ absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto
   return request;
 }
 
+absl::StatusOr<std::vector<AliasAction>> ToAliasActions(const v1::UpdateAliasesRequest& proto) {
+  RETURN_IF_ERROR(CheckCount("actions", proto.actions_size(), {.min = 1, .max = kAliasActionsMax}));
+  std::vector<AliasAction> actions;
+  for (const v1::AliasAction& action : proto.actions()) {
+    switch (action.action_case()) {
+      case v1::AliasAction::kCreate:
+        actions.push_back({.kind = AliasAction::Kind::kSet,
+                           .alias = action.create().alias(),
+                           .collection = action.create().collection()});
+        break;
+      case v1::AliasAction::kRename:
+        actions.push_back({.kind = AliasAction::Kind::kRename,
+                           .alias = action.rename().alias(),
+                           .new_name = action.rename().new_alias()});
+        break;
+      case v1::AliasAction::kDelete:
+        actions.push_back({.kind = AliasAction::Kind::kDelete, .alias = action.delete_().alias()});
+        break;
+      case v1::AliasAction::ACTION_NOT_SET:
+        return absl::InvalidArgumentError(
+            StrCat("actions[", actions.size(), "] is empty: it must be create, rename or delete"));
+    }
+  }
+  return actions;
+}
+
+void ToProto(const std::vector<Alias>& aliases, const std::string& collection,
+             google::protobuf::RepeatedPtrField<v1::Alias>& proto) {
+  for (const Alias& alias : aliases) {
+    if (!collection.empty() && alias.collection != collection) continue;
+    v1::Alias& added = *proto.Add();
+    added.set_alias(alias.name);
+    added.set_collection(alias.collection);
+  }
+}
+
 void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
   v1::CollectionSpec& spec = *proto.mutable_spec();
   spec.set_name(info.spec.name);
@@ -243,6 +280,7 @@ void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
   proto.set_points_unindexed(info.points_unindexed);
   proto.set_segments(info.segments);
   proto.set_embedder(info.embedder);
+  proto.mutable_aliases()->Add(info.aliases.begin(), info.aliases.end());
   for (const PayloadIndex& index : info.payload_indexes) {
     v1::PayloadIndex& added = *proto.add_payload_indexes();
     added.set_field(index.field);

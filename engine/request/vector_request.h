@@ -49,6 +49,23 @@ struct CollectionInfo {
   int32_t segments = 0;
   std::string embedder;                            // empty: points came by Upsert alone
   std::vector<PayloadIndex> payload_indexes = {};  // by field
+  std::vector<std::string> aliases = {};           // in their order
+};
+
+// A name that stands for a collection wherever one is named, but where it is dropped.
+struct Alias {
+  std::string name;
+  std::string collection;
+  friend bool operator==(const Alias&, const Alias&) = default;
+};
+
+// One step of a change of aliases.
+struct AliasAction {
+  enum class Kind : uint8_t { kSet, kRename, kDelete };
+  Kind kind = Kind::kSet;
+  std::string alias;
+  std::string collection = {};  // of kSet: what the alias stands for from then on
+  std::string new_name = {};    // of kRename
 };
 
 // Of a client that names no points: those that match. Null: it names them.

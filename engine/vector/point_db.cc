@@ -34,6 +34,7 @@ constexpr char kNextCollectionKey[] = "N";
 constexpr char kSequenceKey[] = "S";
 constexpr char kIncompleteKey[] = "F";
 constexpr char kResumedKey[] = "R";
+constexpr char kAliasesKey[] = "A";
 
 absl::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return absl::OkStatus();
@@ -103,6 +104,15 @@ std::optional<uint64_t> NumberInKey(std::string_view key) {
   const std::optional<uint64_t> number = reader.Take<uint64_t>();
   if (!number.has_value() || !reader.at_end()) return std::nullopt;
   return __builtin_bswap64(*number);
+}
+
+std::string EncodeAliases(std::span<const StoredAlias> aliases) {
+  std::string out;
+  for (const StoredAlias& alias : aliases) {
+    AppendText(out, alias.name);
+    AppendNumber(out, alias.collection_id);
+  }
+  return out;
 }
 
 std::string EncodeNumber(uint64_t value) {
@@ -394,6 +404,30 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::Collections() const {
   return collections;
 }
 
+absl::StatusOr<std::vector<StoredAlias>> PointDb::Aliases() const {
+  std::string value;
+  const rocksdb::Status status = db_->Get({}, kAliasesKey, &value);
+  std::vector<StoredAlias> aliases;
+  if (status.IsNotFound()) return aliases;
+  RETURN_IF_ERROR(ToStatus(status, "cannot read the aliases"));
+  for (ByteReader reader(value); !reader.at_end();) {
+    std::optional<std::string> name = reader.TakeText();
+    const std::optional<uint32_t> id = reader.Take<uint32_t>();
+    if (!name.has_value() || !id.has_value()) {
+      return absl::DataLossError("the record of the aliases is damaged");
+    }
+    aliases.push_back({.name = *std::move(name), .collection_id = *id});
+  }
+  return aliases;
+}
+
+absl::Status PointDb::SetAliases(std::span<const StoredAlias> aliases) {
+  rocksdb::WriteBatch batch;
+  batch.Put(kAliasesKey, EncodeAliases(aliases));
+  RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
+  return Apply(batch);
+}
+
 absl::Status PointDb::ForEachPoint(
     char kind, uint32_t collection_id,
     absl::FunctionRef<absl::Status(PointId id, std::string_view value)> visit) const {
@@ -527,8 +561,9 @@ absl::StatusOr<uint32_t> PointDb::CreateCollection(const CollectionSpec& spec,
   return id;
 }
 
-absl::Status PointDb::DropCollection(uint32_t collection_id) {
+absl::Status PointDb::DropCollection(uint32_t collection_id, std::span<const StoredAlias> aliases) {
   rocksdb::WriteBatch batch;
+  batch.Put(kAliasesKey, EncodeAliases(aliases));
   batch.Delete(CollectionKey('C', collection_id));
   batch.Delete(CollectionKey('I', collection_id));
   RETURN_IF_ERROR(Apply(batch));

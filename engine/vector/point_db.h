@@ -55,6 +55,12 @@ struct PlacedWrite {
   std::vector<PatchedPayload> patched = {};  // what the write's patches come to, each id once
 };
 
+// A name that stands for a collection.
+struct StoredAlias {
+  std::string name;
+  uint32_t collection_id = 0;
+};
+
 // A segment as the manifest has it: with it, the segment's file is part of the truth.
 struct StoredSegment {
   uint64_t number = 0;
@@ -84,6 +90,7 @@ struct PendingWrite {
 //   S                        the last write sequence
 //   R                        something, for HaveSomethingToFlush
 //   F                        there while G and U do not tell all: points are to be looked through
+//   A                        all aliases; none where there is no such record
 //   C collection_id          StoredCollection
 //   I collection_id          payload indexes; none where there is no such record
 //   V collection_id point_id u64 sequence, then the vector as the client sent it
@@ -116,6 +123,7 @@ class PointDb {
   // how to repair it.
   const absl::Status& writable() const { return writable_; }
   absl::StatusOr<std::vector<StoredCollection>> Collections() const;
+  absl::StatusOr<std::vector<StoredAlias>> Aliases() const;
   using RowVisitor =
       absl::FunctionRef<absl::Status(PointId id, WriteSequence sequence, const float* vector)>;
   // By ascending id. `vector` is [dimension] and valid during the call.
@@ -145,7 +153,10 @@ class PointDb {
   // not used again); RESOURCE_EXHAUSTED where the disk is full.
   absl::StatusOr<uint32_t> CreateCollection(const CollectionSpec& spec,
                                             const std::string& embedder);
-  absl::Status DropCollection(uint32_t collection_id);
+  // `aliases`: those that are left, at once with it.
+  absl::Status DropCollection(uint32_t collection_id, std::span<const StoredAlias> aliases);
+  // All of them, at once.
+  absl::Status SetAliases(std::span<const StoredAlias> aliases);
   // Deletes what dropped collections left; `collections` are those that are there.
   absl::Status PurgeDropped(std::span<const StoredCollection> collections);
   absl::Status SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes);

@@ -31,16 +31,20 @@ bool IsNameCharacter(char c) {
 
 }  // namespace
 
+absl::Status CheckName(const std::string& field, const std::string& name) {
+  if (name.empty() || name.size() > kNameBytesMax) {
+    return absl::InvalidArgumentError(
+        StrCat(field, " has ", name.size(), " characters, allowed is 1 to ", kNameBytesMax));
+  }
+  if (name.front() == '.' || !std::all_of(name.begin(), name.end(), IsNameCharacter)) {
+    return absl::InvalidArgumentError(
+        StrCat(field, " may hold only A-Z, a-z, 0-9, '_', '.', '-' and not start with '.'"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSpec(const CollectionSpec& spec) {
-  if (spec.name.empty() || spec.name.size() > kNameBytesMax) {
-    return absl::InvalidArgumentError(
-        StrCat("name has ", spec.name.size(), " characters, allowed is 1 to ", kNameBytesMax));
-  }
-  if (spec.name.front() == '.' ||
-      !std::all_of(spec.name.begin(), spec.name.end(), IsNameCharacter)) {
-    return absl::InvalidArgumentError(
-        "name may hold only A-Z, a-z, 0-9, '_', '.', '-' and not start with '.'");
-  }
+  RETURN_IF_ERROR(CheckName("name", spec.name));
   if (spec.dimension < 1 || spec.dimension > kDimensionMax) {
     return OutOfRange("dimension", spec.dimension, 1, kDimensionMax);
   }

@@ -13,6 +13,8 @@ namespace baton {
 // Checks of what a client sends. INVALID_ARGUMENT or RESOURCE_EXHAUSTED, naming the field, the
 // limit and the value. `field` is how the client knows it, e.g. "points[3].vector".
 
+// Of a collection or an alias.
+absl::Status CheckName(const std::string& field, const std::string& name);
 absl::Status CheckSpec(const CollectionSpec& spec);
 absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
                          const std::vector<float>& vector);

@@ -140,6 +140,7 @@ absl::Status VectorStore::Recover() {
                record.spec.name, info.points, info.points_unindexed, info.segments);
     collections_.emplace(record.spec.name, std::move(collection));
   }
+  RETURN_IF_ERROR(RecoverAliases());
   if (keep_manifest && !db_->manifest_is_complete()) {
     RETURN_IF_ERROR(db_->SetManifestComplete(true));
   }
@@ -241,7 +242,9 @@ absl::Status VectorStore::RemoveUnused(const absl::flat_hash_set<std::string>& u
 std::shared_ptr<Collection> VectorStore::Find(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   const auto found = collections_.find(name);
-  return found == collections_.end() ? nullptr : found->second;
+  if (found != collections_.end()) return found->second;
+  const auto alias = aliases_.find(name);
+  return alias == aliases_.end() ? nullptr : alias->second;
 }
 
 std::vector<std::shared_ptr<Collection>> VectorStore::Collections() const {
@@ -258,8 +261,12 @@ absl::Status VectorStore::CreateCollection(const CollectionSpec& spec,
   RETURN_IF_ERROR(CheckSpec(spec));
   RETURN_IF_ERROR(db_->writable());
   const std::lock_guard commit_lock(commit_mutex_);
-  if (Find(spec.name) != nullptr) {
-    return absl::AlreadyExistsError(StrCat("collection \"", spec.name, "\" exists already"));
+  if (const auto found = Find(spec.name); found != nullptr) {
+    const std::string& name = found->spec().name;
+    return absl::AlreadyExistsError(
+        name == spec.name
+            ? StrCat("collection \"", name, "\" exists already")
+            : StrCat("\"", spec.name, "\" is an alias of collection \"", name, "\" already"));
   }
   const size_t count = Collections().size();
   if (static_cast<int64_t>(count) >= options_.collections_max) {
@@ -278,12 +285,20 @@ absl::Status VectorStore::DropCollection(const std::string& name) {
   const std::lock_guard commit_lock(commit_mutex_);
   const std::shared_ptr<Collection> collection = Find(name);
   if (collection == nullptr) return UnknownCollection(name);
-  RETURN_IF_ERROR(db_->DropCollection(collection->id()));
+  if (collection->spec().name != name) {
+    return absl::FailedPreconditionError(StrCat("\"", name, "\" is an alias: drop collection \"",
+                                                collection->spec().name,
+                                                "\" itself, or delete the alias"));
+  }
+  AliasMap aliases = Aliases();
+  std::erase_if(aliases, [&](const auto& alias) { return alias.second == collection; });
+  RETURN_IF_ERROR(db_->DropCollection(collection->id(), ToStored(aliases)));
   points_ -= collection->View()->points();
   collection->Drop();
   {
     const std::lock_guard lock(mutex_);
     collections_.erase(name);
+    aliases_ = std::move(aliases);
   }
   // A file that is just being written is removed by the builder, or at the next start.
   const auto keep = builder_->KeepFiles();
@@ -353,14 +368,15 @@ absl::Status VectorStore::CheckFilter(const Filter& filter) const {
 
 std::vector<CollectionInfo> VectorStore::List() const {
   std::vector<CollectionInfo> infos;
-  for (const auto& collection : Collections()) infos.push_back(collection->Info());
+  const AliasMap aliases = Aliases();
+  for (const auto& collection : Collections()) infos.push_back(InfoOf(*collection, aliases));
   return infos;
 }
 
 absl::StatusOr<CollectionInfo> VectorStore::Describe(const std::string& name) const {
   const std::shared_ptr<Collection> collection = Find(name);
   if (collection == nullptr) return UnknownCollection(name);
-  return collection->Info();
+  return InfoOf(*collection, Aliases());
 }
 
 absl::StatusOr<std::shared_ptr<const CollectionView>> VectorStore::View(

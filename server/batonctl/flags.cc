@@ -167,6 +167,8 @@ struct Commands {
   FacetOptions facet;
   DeletePointsOptions delete_points;
   PatchOptions patch;
+  ListAliasesOptions list_aliases;
+  UpdateAliasesOptions update_aliases;
   CreateIndexOptions create_index;
   DropIndexOptions drop_index;
   RerankOptions rerank;
@@ -448,6 +450,55 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   create->callback([&] { options.command = commands.create; });
 }
 
+void AddAliases(CLI::App& app, Options& options, Commands& commands) {
+  CLI::App* group = app.add_subcommand("alias", "List (default), set, rename, delete aliases");
+  group->require_subcommand(0, 1);
+  group->fallthrough();
+  group->callback([&options, group] {
+    if (group->get_subcommands().empty()) {
+      options.command = ListAliasesOptions{};
+    }
+  });
+  CLI::App* list = group->add_subcommand("list", "All aliases");
+  list->add_option("--collection,-c", commands.list_aliases.collection, "Only of this one");
+  list->callback([&] { options.command = commands.list_aliases; });
+
+  v1::UpdateAliasesRequest* request = &commands.update_aliases.request;
+  CLI::App* set = group->add_subcommand("set", "Make aliases, or switch them: all at once");
+  Maybe<std::vector<std::string>>(
+      *set, "PAIRS", "ALIAS=COLLECTION: what each stands for",
+      [request](const auto& pairs) {
+        for (const std::string& pair : pairs) {
+          const size_t equals = pair.find('=');
+          if (equals == std::string::npos) {
+            throw CLI::ValidationError("PAIRS", "there is no '=' in " + pair);
+          }
+          v1::CreateAlias& create = *request->add_actions()->mutable_create();
+          create.set_alias(pair.substr(0, equals));
+          create.set_collection(pair.substr(equals + 1));
+        }
+      })
+      ->required();
+  set->callback([&] { options.command = commands.update_aliases; });
+
+  CLI::App* rename = group->add_subcommand("rename", "Rename an alias");
+  Maybe<std::string>(*rename, "ALIAS", "Alias", [request](const std::string& alias) {
+    request->add_actions()->mutable_rename()->set_alias(alias);
+  })->required();
+  Maybe<std::string>(*rename, "NEW", "Its new name", [request](const std::string& alias) {
+    request->mutable_actions(0)->mutable_rename()->set_new_alias(alias);
+  })->required();
+  rename->callback([&] { options.command = commands.update_aliases; });
+
+  CLI::App* remove = group->add_subcommand("delete", "Delete aliases, not their collections");
+  Maybe<std::vector<std::string>>(*remove, "ALIAS", "Aliases", [request](const auto& aliases) {
+    for (const std::string& alias : aliases) {
+      request->add_actions()->mutable_delete_()->set_alias(alias);
+    }
+  })->required();
+  remove->callback([&] { options.command = commands.update_aliases; });
+}
+
 void AddSnapshots(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* group =
       app.add_subcommand("snapshot", "List (default), create, verify, delete snapshots");
@@ -500,6 +551,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   });
   AddExplain(app, options, commands.explain);
   AddCollections(app, options, commands);
+  AddAliases(app, options, commands);
   AddSnapshots(app, options, commands);
   try {
     app.parse(argc, argv);

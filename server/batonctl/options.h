@@ -160,6 +160,12 @@ struct DropCollectionOptions {
 struct CreateCollectionOptions {
   v1::CollectionSpec spec;
 };
+struct ListAliasesOptions {
+  std::string collection;  // empty: of all
+};
+struct UpdateAliasesOptions {
+  v1::UpdateAliasesRequest request;
+};
 struct CreateIndexOptions {
   std::string collection;
   std::string field;
@@ -191,8 +197,8 @@ struct Options {
                DevicesOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
                DropCollectionOptions, CreateCollectionOptions, CountOptions, ScrollOptions,
                FacetOptions, DeletePointsOptions, PatchOptions, CreateIndexOptions,
-               DropIndexOptions, ListSnapshotsOptions, CreateSnapshotOptions, DeleteSnapshotOptions,
-               VerifySnapshotOptions>
+               DropIndexOptions, ListAliasesOptions, UpdateAliasesOptions, ListSnapshotsOptions,
+               CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
       command;
 };
 

@@ -40,6 +40,68 @@ Request On(const std::string& collection, std::initializer_list<uint64_t> ids = 
   return request;
 }
 
+v1::AliasAction SetAlias(const std::string& alias, const std::string& collection) {
+  v1::AliasAction action;
+  action.mutable_create()->set_alias(alias);
+  action.mutable_create()->set_collection(collection);
+  return action;
+}
+
+TEST_CASE("aliases stand for collections") {
+  using Stub = v1::VectorService::Stub;
+  Daemon daemon;
+  const Client client(daemon);
+  for (const char* name : {"one", "two"}) {
+    CreateCollection(client, name, 1, v1::METRIC_L2);
+    auto upsert = On<v1::UpsertRequest>(name);
+    AddPoint(upsert, 1, {1}, name);
+    Must(client.vectors, &Stub::Upsert, upsert);
+  }
+  v1::UpdateAliasesRequest update;
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::UpdateAliases, update).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "actions");
+  *update.add_actions() = SetAlias("live", "one");
+  update.add_actions();
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::UpdateAliases, update).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "actions[1] is empty");
+  *update.mutable_actions(1) = SetAlias("old", "none");
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::UpdateAliases, update).status,
+                  grpc::StatusCode::NOT_FOUND, "actions[1].collection");
+  CHECK(Must(client.vectors, &Stub::ListAliases, {}).aliases().empty());
+  *update.mutable_actions(1) = SetAlias("old", "two");
+  CHECK(Must(client.vectors, &Stub::UpdateAliases, update).aliases_size() == 2);
+
+  CHECK(Search(client, SearchOf("live", {1}, 1)).points(0).payload().at("note").text() == "one");
+  auto upsert = On<v1::UpsertRequest>("live");
+  AddPoint(upsert, 2, {2}, "more");
+  Must(client.vectors, &Stub::Upsert, upsert);
+  CHECK(CountOf(client, "one") == 2);
+  CHECK(Must(client.vectors, &Stub::Get, On<v1::GetRequest>("live", {2})).points_size() == 1);
+  CHECK(Must(client.vectors, &Stub::Scroll, On<v1::ScrollRequest>("live")).points_size() == 2);
+  CHECK(Must(client.vectors, &Stub::Delete, On<v1::DeleteRequest>("live", {2})).deleted() == 1);
+  const v1::CollectionInfo info = Describe(client, "live");
+  CHECK(info.spec().name() == "one");
+  REQUIRE(info.aliases_size() == 1);
+  CHECK(info.aliases(0) == "live");
+  CHECK_RPC_ERROR(
+      Try(client.vectors, &Stub::DropCollection, On<v1::DropCollectionRequest>("live")).status,
+      grpc::StatusCode::FAILED_PRECONDITION, "\"live\" is an alias");
+
+  update.clear_actions();
+  *update.add_actions() = SetAlias("live", "two");
+  update.add_actions()->mutable_rename()->set_alias("old");
+  update.mutable_actions(1)->mutable_rename()->set_new_alias("older");
+  Must(client.vectors, &Stub::UpdateAliases, update);
+  CHECK(Search(client, SearchOf("live", {1}, 1)).points(0).payload().at("note").text() == "two");
+  CHECK(Must(client.vectors, &Stub::ListAliases, On<v1::ListAliasesRequest>("older"))
+            .aliases_size() == 2);
+  CHECK(Must(client.vectors, &Stub::ListAliases, On<v1::ListAliasesRequest>("one"))
+            .aliases()
+            .empty());
+  Must(client.vectors, &Stub::DropCollection, On<v1::DropCollectionRequest>("two"));
+  CHECK(Must(client.vectors, &Stub::ListAliases, {}).aliases().empty());
+}
+
 TEST_CASE("a collection from its creation to its end") {
   Daemon daemon;
   const Client client(daemon);
