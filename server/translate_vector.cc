@@ -22,6 +22,8 @@ constexpr int64_t kAnswerPointsMax = 1'000'000;
 static_assert(v1::METRIC_COSINE == static_cast<int>(Metric::kCosine) + 1);
 static_assert(v1::INDEX_KIND_HNSW == static_cast<int>(IndexKind::kHnsw) + 1);
 static_assert(v1::INDEX_KIND_IVF_SQ == static_cast<int>(IndexKind::kIvfSq) + 1);
+static_assert(v1::VECTOR_STORAGE_F32 == static_cast<int>(VectorStorage::kF32) + 1);
+static_assert(v1::VECTOR_STORAGE_INT8 == static_cast<int>(VectorStorage::kInt8) + 1);
 static_assert(v1::METRIC_L2 == static_cast<int>(Metric::kL2) + 1);
 
 absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
@@ -103,6 +105,14 @@ absl::StatusOr<CollectionSpec> ToSpec(const v1::CollectionSpec& proto) {
   }
   if (proto.has_ivf_lists()) spec.ivf_lists = proto.ivf_lists();
   if (proto.has_ivf_pq_bytes()) spec.ivf_pq_bytes = proto.ivf_pq_bytes();
+  if (proto.storage() != v1::VECTOR_STORAGE_UNSPECIFIED) {
+    if (!v1::VectorStorage_IsValid(proto.storage())) {
+      return absl::InvalidArgumentError(
+          StrCat("spec.storage must be 1 to 4 (f32, f16, bf16, int8), but is ",
+                 static_cast<int>(proto.storage())));
+    }
+    spec.storage = static_cast<VectorStorage>(proto.storage() - 1);
+  }
   return spec;
 }
 
@@ -276,6 +286,7 @@ void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
   spec.set_index(static_cast<v1::IndexKind>(static_cast<int>(info.spec.index) + 1));
   spec.set_ivf_lists(info.spec.ivf_lists);
   spec.set_ivf_pq_bytes(info.spec.ivf_pq_bytes);
+  spec.set_storage(static_cast<v1::VectorStorage>(static_cast<int>(info.spec.storage) + 1));
   proto.set_points(info.points);
   proto.set_points_unindexed(info.points_unindexed);
   proto.set_segments(info.segments);

@@ -31,6 +31,9 @@ enum class Metric : uint8_t { kCosine, kDot, kL2 };
 // memory and some times its time, of product codes or of one byte per value.
 enum class IndexKind : uint8_t { kHnsw, kIvfPq, kIvfSq };
 
+// What each value of a vector is stored as: VectorFormat.
+enum class VectorStorage : uint8_t { kF32, kF16, kBf16, kInt8 };
+
 struct CollectionSpec {
   std::string name;
   int32_t dimension = 0;
@@ -40,6 +43,7 @@ struct CollectionSpec {
   IndexKind index = IndexKind::kHnsw;
   int32_t ivf_lists = 0;     // of each segment; 0: by its size
   int32_t ivf_pq_bytes = 0;  // of a row's code under kIvfPq; 0: by the dimension
+  VectorStorage storage = VectorStorage::kF32;
 };
 
 struct CollectionInfo {

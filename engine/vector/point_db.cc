@@ -26,7 +26,9 @@
 namespace baton {
 namespace {
 
-constexpr uint32_t kFormatVersion = 2;
+// With other types of vectors than floats.
+constexpr uint32_t kFormatVersion = 3;
+constexpr uint32_t kFormatOfFloats = 2;
 // Without a manifest: points were looked through at every start.
 constexpr uint32_t kFormatWithoutManifest = 1;
 constexpr char kFormatKey[] = "M";
@@ -129,11 +131,13 @@ std::string EncodeCollection(const CollectionSpec& spec, const std::string& embe
   AppendNumber(out, spec.hnsw_ef_construction);
   AppendText(out, spec.name);
   AppendText(out, embedder);
-  if (spec.index != IndexKind::kHnsw) {  // else as it was before there were others
+  const bool floats = spec.storage == VectorStorage::kF32;
+  if (spec.index != IndexKind::kHnsw || !floats) {  // else as it was before there were others
     AppendNumber(out, static_cast<uint8_t>(spec.index));
     AppendNumber(out, spec.ivf_lists);
     AppendNumber(out, spec.ivf_pq_bytes);
   }
+  if (!floats) AppendNumber(out, static_cast<uint8_t>(spec.storage));
   return out;
 }
 
@@ -155,6 +159,8 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
     lists = reader.Take<int32_t>();
     pq_bytes = reader.Take<int32_t>();
   }
+  std::optional<uint8_t> storage = 0;
+  if (pq_bytes.has_value() && !reader.at_end()) storage = reader.Take<uint8_t>();
   if (!id.has_value() || !key_reader.at_end() || !embedder.has_value() || !name.has_value() ||
       !reader.at_end() || !pq_bytes.has_value()) {
     return absl::DataLossError("the record of a collection is damaged");
@@ -167,7 +173,8 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
                                        .hnsw_ef_construction = *ef_construction,
                                        .index = static_cast<IndexKind>(*index),
                                        .ivf_lists = *lists,
-                                       .ivf_pq_bytes = *pq_bytes},
+                                       .ivf_pq_bytes = *pq_bytes,
+                                       .storage = static_cast<VectorStorage>(*storage)},
                               .embedder = std::move(*embedder)};
   if (const absl::Status status = CheckSpec(collection.spec); !status.ok()) {
     return absl::DataLossError(StrCat("the record of a collection is damaged: ", status.message()));
@@ -175,24 +182,31 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
   return collection;
 }
 
-// The vector is copied once, from the point to the batch.
-void PutVector(const PlacedWrite& placed, const Point& point, rocksdb::WriteBatch& batch) {
+// As floats, the vector is copied once, from the point to the batch. `row`: scratch.
+void PutVector(const PlacedWrite& placed, const Point& point, std::vector<std::byte>& row,
+               rocksdb::WriteBatch& batch) {
   const std::string key_text = PointKey('V', placed.collection_id, point.id);
   const rocksdb::Slice key = key_text;
+  rocksdb::Slice vector(reinterpret_cast<const char*>(point.vector.data()),
+                        point.vector.size() * sizeof(float));
+  if (placed.format.storage() != VectorStorage::kF32) {
+    row.resize(static_cast<size_t>(placed.format.row_bytes()));
+    placed.format.Encode(point.vector.data(), row.data());
+    vector = {reinterpret_cast<const char*>(row.data()), row.size()};
+  }
   const rocksdb::Slice value[] = {
-      {reinterpret_cast<const char*>(&placed.sequence), sizeof(placed.sequence)},
-      {reinterpret_cast<const char*>(point.vector.data()), point.vector.size() * sizeof(float)}};
+      {reinterpret_cast<const char*>(&placed.sequence), sizeof(placed.sequence)}, vector};
   batch.Put(rocksdb::SliceParts(&key, 1), rocksdb::SliceParts(value, 2));
 }
 
-// False where the value is no vector of this dimension. `vector` is resized to it.
-bool DecodeVector(std::string_view value, int32_t dimension, WriteSequence* sequence,
+// False where the value is no vector of this format. `vector` is resized to its dimension.
+bool DecodeVector(std::string_view value, const VectorFormat& format, WriteSequence* sequence,
                   std::vector<float>& vector) {
-  const size_t vector_bytes = static_cast<size_t>(dimension) * sizeof(float);
-  if (value.size() != sizeof(*sequence) + vector_bytes) return false;
+  if (value.size() != sizeof(*sequence) + static_cast<size_t>(format.row_bytes())) return false;
   std::memcpy(sequence, value.data(), sizeof(*sequence));
-  vector.resize(static_cast<size_t>(dimension));
-  std::memcpy(vector.data(), value.data() + sizeof(*sequence), vector_bytes);
+  vector.resize(static_cast<size_t>(format.dimension()));
+  format.Decode(reinterpret_cast<const std::byte*>(value.data()) + sizeof(*sequence), 1,
+                vector.data());
   return true;
 }
 
@@ -372,23 +386,24 @@ absl::Status PointDb::Load() {
   next_collection_id_ = static_cast<uint32_t>(next_collection_id);
   if (format == 0 && last_sequence_ == 0 && next_collection_id_ == 1) {
     rocksdb::WriteBatch batch;
-    batch.Put(kFormatKey, EncodeNumber(kFormatVersion));
+    batch.Put(kFormatKey, EncodeNumber(format_));
     return Apply(batch);
   }
   uint64_t incomplete = 0;
   RETURN_IF_ERROR(read_number(kIncompleteKey, &incomplete));
   // Segments may have points that a damaged log does not tell any more.
-  manifest_is_complete_ = incomplete == 0 && format == kFormatVersion && !log_is_damaged_;
+  manifest_is_complete_ = incomplete == 0 && format != kFormatWithoutManifest && !log_is_damaged_;
   if (format == kFormatWithoutManifest) {
     Log().info("vector store: bringing the database in {} from format {} to {}", directory_, format,
-               kFormatVersion);
+               format_);
     return absl::OkStatus();
   }
-  if (format != kFormatVersion) {
+  if (format > kFormatVersion || format < kFormatOfFloats) {
     return absl::FailedPreconditionError(StrCat("the database in ", directory_, " has format ",
-                                                format, ", this daemon reads format ",
-                                                kFormatVersion));
+                                                format, ", this daemon reads formats ",
+                                                kFormatOfFloats, " and ", kFormatVersion));
   }
+  format_ = static_cast<uint32_t>(format);
   return absl::OkStatus();
 }
 
@@ -448,10 +463,11 @@ absl::Status PointDb::ForEachPoint(
 }
 
 absl::Status PointDb::ForEachVector(const StoredCollection& collection, RowVisitor visit) const {
+  const VectorFormat format = FormatOf(collection.spec);
   std::vector<float> vector;
   return ForEachPoint('V', collection.id, [&](PointId id, std::string_view value) {
     WriteSequence sequence = 0;
-    if (!DecodeVector(value, collection.spec.dimension, &sequence, vector)) {
+    if (!DecodeVector(value, format, &sequence, vector)) {
       return DamagedPoint(id, "vector");
     }
     return visit(id, sequence, vector.data());
@@ -509,7 +525,7 @@ absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& i
   return Apply(batch);
 }
 
-absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, int32_t dimension,
+absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, const VectorFormat& format,
                                                 std::span<const PointId> ids, bool with_vectors,
                                                 bool with_payload) const {
   const bool read_payload = with_payload || !with_vectors;  // else to know whether it exists
@@ -541,7 +557,7 @@ absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, int32_t 
       if (status.IsNotFound() && !read_payload) continue;
       RETURN_IF_ERROR(ToStatus(status, "cannot read a vector"));
       WriteSequence sequence = 0;
-      if (!DecodeVector(value.ToStringView(), dimension, &sequence, point.vector)) {
+      if (!DecodeVector(value.ToStringView(), format, &sequence, point.vector)) {
         return DamagedPoint(id, "vector");
       }
     }
@@ -556,8 +572,12 @@ absl::StatusOr<uint32_t> PointDb::CreateCollection(const CollectionSpec& spec,
   rocksdb::WriteBatch batch;
   batch.Put(kNextCollectionKey, EncodeNumber(next_collection_id_));
   batch.Put(CollectionKey('C', id), EncodeCollection(spec, embedder));
+  // Older daemons read on as long as they can.
+  const uint32_t format = spec.storage == VectorStorage::kF32 ? format_ : kFormatVersion;
+  if (format != format_) batch.Put(kFormatKey, EncodeNumber(format));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   RETURN_IF_ERROR(Apply(batch));
+  format_ = format;
   return id;
 }
 
@@ -620,6 +640,7 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
   rocksdb::WriteBatch batch;
   bool grows = false;
   std::vector<PointId> ids;
+  std::vector<std::byte> row;
   for (PlacedWrite& placed : writes) {
     placed.sequence = ++last_sequence_;
     for (const PointId id : placed.write->deletes) {
@@ -628,7 +649,7 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
     }
     // One kind after the other: RocksDB is quicker with keys that follow each other.
     for (const Point& point : placed.write->upserts) {
-      PutVector(placed, point, batch);
+      PutVector(placed, point, row, batch);
     }
     for (const Point& point : placed.write->upserts) {
       batch.Put(PointKey('P', placed.collection_id, point.id), EncodePayload(point.payload));
@@ -690,6 +711,7 @@ absl::StatusOr<std::vector<PendingWrite>> PointDb::Pending(uint32_t collection_i
 
 absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
                                   RowVisitor visit) const {
+  const VectorFormat format = FormatOf(collection.spec);
   // As many at a time as RocksDB reads well together.
   constexpr size_t kAtOnce = 256;
   std::vector<float> vector;
@@ -706,7 +728,7 @@ absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<
       if (statuses[i].IsNotFound()) continue;
       RETURN_IF_ERROR(ToStatus(statuses[i], "cannot read a vector"));
       WriteSequence sequence = 0;
-      if (!DecodeVector(values[i].ToStringView(), collection.spec.dimension, &sequence, vector)) {
+      if (!DecodeVector(values[i].ToStringView(), format, &sequence, vector)) {
         return DamagedPoint(some[i], "vector");
       }
       RETURN_IF_ERROR(visit(some[i], sequence, vector.data()));
@@ -773,7 +795,7 @@ absl::Status PointDb::ReplaceManifest(uint32_t collection_id, const ManifestChan
 
 absl::Status PointDb::SetManifestComplete(bool complete) {
   rocksdb::WriteBatch batch;
-  batch.Put(kFormatKey, EncodeNumber(kFormatVersion));
+  batch.Put(kFormatKey, EncodeNumber(format_));
   if (complete) {
     batch.Delete(kIncompleteKey);
   } else {

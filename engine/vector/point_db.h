@@ -50,6 +50,7 @@ struct PatchedPayload {
 struct PlacedWrite {
   uint32_t collection_id = 0;
   WriteSequence sequence = 0;
+  VectorFormat format = {};  // of the collection
   const Write* write = nullptr;
   WriteResult* result = nullptr;
   std::vector<PatchedPayload> patched = {};  // what the write's patches come to, each id once
@@ -93,7 +94,7 @@ struct PendingWrite {
 //   A                        all aliases; none where there is no such record
 //   C collection_id          StoredCollection
 //   I collection_id          payload indexes; none where there is no such record
-//   V collection_id point_id u64 sequence, then the vector as the client sent it
+//   V collection_id point_id u64 sequence, then the vector: VectorFormat
 //   P collection_id point_id payload; there for every point
 //   G collection_id number   the manifest: a segment, without its dead rows
 //   D collection_id number   its dead rows
@@ -145,7 +146,7 @@ class PointDb {
   // Nothing where there is no such point.
   absl::StatusOr<std::optional<Payload>> GetPayload(uint32_t collection_id, PointId id) const;
   // As VectorStore::Get.
-  absl::StatusOr<std::vector<Point>> Get(uint32_t collection_id, int32_t dimension,
+  absl::StatusOr<std::vector<Point>> Get(uint32_t collection_id, const VectorFormat& format,
                                          std::span<const PointId> ids, bool with_vectors,
                                          bool with_payload) const;
 
@@ -209,6 +210,7 @@ class PointDb {
   std::unique_ptr<rocksdb::DB> db_;
   WriteSequence last_sequence_ = 0;
   uint32_t next_collection_id_ = 1;
+  uint32_t format_ = 2;  // that is stored: the least that tells of all there is
   absl::Status writable_;
   bool log_is_damaged_ = false;
   bool manifest_is_complete_ = true;

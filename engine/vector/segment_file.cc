@@ -28,7 +28,7 @@ struct Header {
   uint32_t collection_id = 0;
   uint64_t number = 0;
   int32_t dimension = 0;
-  uint32_t metric = 0;  // and the kind of index, times 256
+  uint32_t metric = 0;  // a byte each: it, the kind of index, the type that vectors are stored as
   int32_t hnsw_m = 0;
   int32_t hnsw_ef_construction = 0;
   int64_t rows = 0;
@@ -36,6 +36,11 @@ struct Header {
   int64_t vector_rows = 0;  // rows, or 0
 };
 static_assert(sizeof(Header) == 64);
+
+VectorFormat FormatOf(const Header& header) {
+  return {static_cast<VectorStorage>(header.metric >> 16 & 0xff),
+          static_cast<Metric>(header.metric & 0xff), header.dimension};
+}
 
 // Where the parts of a file begin.
 struct Parts {
@@ -48,7 +53,7 @@ struct Parts {
     };
     ids = place(header.rows * static_cast<int64_t>(sizeof(PointId)));
     sequences = place(header.rows * static_cast<int64_t>(sizeof(WriteSequence)));
-    vectors = place(header.vector_rows * header.dimension * static_cast<int64_t>(sizeof(float)));
+    vectors = place(header.vector_rows * FormatOf(header).row_bytes());
     graph = place(header.graph_bytes);
     sums = at;
     blocks = (sums + kSegmentBlockBytes - 1) / kSegmentBlockBytes;
@@ -100,7 +105,8 @@ Header HeaderFor(const SegmentFileName& name, const CollectionSpec& spec) {
   header.collection_id = name.collection_id;
   header.number = name.number;
   header.dimension = spec.dimension;
-  header.metric = static_cast<uint32_t>(spec.metric) | static_cast<uint32_t>(spec.index) << 8;
+  header.metric = static_cast<uint32_t>(spec.metric) | static_cast<uint32_t>(spec.index) << 8 |
+                  static_cast<uint32_t>(spec.storage) << 16;
   header.hnsw_m = spec.hnsw_m;
   header.hnsw_ef_construction = spec.hnsw_ef_construction;
   return header;
@@ -203,9 +209,10 @@ absl::StatusOr<uint32_t> WriteSegmentFile(FileLayer& files, const std::string& d
   Header header = HeaderFor(name, spec);
   header.rows = segment.rows();
   header.graph_bytes = std::ssize(graph);
-  header.vector_rows = rows.vectors == nullptr ? 0 : header.rows;
+  header.vector_rows = rows.vectors.bytes == nullptr ? 0 : header.rows;
 
-  const std::span vectors(rows.vectors, static_cast<size_t>(header.vector_rows * header.dimension));
+  const std::span vectors(rows.vectors.bytes,
+                          static_cast<size_t>(header.vector_rows * FormatOf(header).row_bytes()));
   constexpr char kZeros[Parts::kAlignment] = {};
   std::vector<std::string_view> parts;
   for (const std::string_view part :
@@ -250,7 +257,7 @@ absl::StatusOr<SegmentFile> ReadSegmentFile(const std::string& directory,
   memory->sequences.assign(sequences, sequences + row_count);
   SegmentArrays rows{.ids = memory->ids, .sequences = memory->sequences};
   if (header.vector_rows > 0) {
-    rows.vectors = reinterpret_cast<const float*>(bytes.data() + parts.vectors);
+    rows.vectors = {.bytes = bytes.data() + parts.vectors, .format = FormatOf(header)};
   }
   if (!StrictlyAscending(rows.ids)) return Damaged(path, "order of ids");
   file->ReadSoon(parts.graph, header.graph_bytes);
@@ -259,18 +266,18 @@ absl::StatusOr<SegmentFile> ReadSegmentFile(const std::string& directory,
   std::memcpy(graph_bytes.data(), bytes.data() + parts.graph, graph_bytes.size());
   ASSIGN_OR_RETURN(SegmentIndex index,
                    SegmentIndex::Load(spec,
-                                      {.vectors = rows.vectors,
-                                       .rows = header.rows,
+                                      {.rows = header.rows,
                                        .dimension = spec.dimension,
                                        .metric = spec.metric,
                                        .m = spec.hnsw_m,
-                                       .ef_construction = spec.hnsw_ef_construction},
+                                       .ef_construction = spec.hnsw_ef_construction,
+                                       .stored = rows.vectors},
                                       std::move(graph_bytes)));
   if (file->unreadable()) return Damaged(path, "it cannot be read");
   file->ReadRarely();
   file->ReadNoMore(parts.graph, header.graph_bytes);
-  auto segment =
-      std::make_shared<Segment>(name.number, spec.dimension, rows, memory, std::move(index), live);
+  auto segment = std::make_shared<Segment>(name.number, FormatOf(header), rows, memory,
+                                           std::move(index), live);
   segment->set_file(file);
   return SegmentFile{.segment = std::move(segment), .sum = sums.last()};
 }
@@ -289,14 +296,18 @@ absl::StatusOr<SegmentDamage> FindSegmentDamage(const std::string& directory,
                       .metric = static_cast<Metric>(header.metric & 0xff),
                       .hnsw_m = header.hnsw_m,
                       .hnsw_ef_construction = header.hnsw_ef_construction,
-                      .index = static_cast<IndexKind>(header.metric >> 8)};
-  if (header.dimension < 1 || header.dimension > 1 << 16) return Damaged(path, "header");
+                      .index = static_cast<IndexKind>(header.metric >> 8 & 0xff),
+                      .storage = static_cast<VectorStorage>(header.metric >> 16 & 0xff)};
+  if (header.dimension < 1 || header.dimension > 1 << 16 || spec.metric > Metric::kL2 ||
+      spec.storage > VectorStorage::kInt8) {
+    return Damaged(path, "header");
+  }
   RETURN_IF_ERROR(CheckHeader(header, HeaderFor(name, spec), std::ssize(bytes), path));
   const Sums sums{.text = {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
                   .parts = Parts(header)};
   RETURN_IF_ERROR(sums.CheckThemselves(path));
   SegmentDamage damage;
-  const int64_t row_bytes = header.dimension * static_cast<int64_t>(sizeof(float));
+  const int64_t row_bytes = FormatOf(header).row_bytes();
   for (int64_t block = 0; block < sums.parts.blocks; ++block) {
     RETURN_IF_ERROR(poll());
     const absl::Status status = sums.CheckBlock(block, path);

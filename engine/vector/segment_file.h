@@ -19,7 +19,7 @@ namespace baton {
 // the graph. Part of the store once the manifest names it; the database has all of it, so that one
 // that is lost or damaged costs building the graph again.
 //
-//   header | ids [rows] u64 | sequences [rows] u64 | vectors [rows, dimension] f32 | graph |
+//   header | ids [rows] u64 | sequences [rows] u64 | vectors [rows] of VectorFormat | graph |
 //   CRC-32C [blocks] u32 of blocks of kSegmentBlockBytes of all that | CRC-32C of these u32
 //
 // Little-endian; each but the last is aligned to 64 bytes, padded with zeros. There are no vectors

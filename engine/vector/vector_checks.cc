@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string_view>
 
 #include "engine/base/status_macros.h"
@@ -9,6 +10,7 @@
 #include "engine/vector/collection_view.h"
 #include "engine/vector/ivf_index.h"
 #include "engine/vector/payload_codec.h"
+#include "engine/vector/vector_format.h"
 
 namespace baton {
 namespace {
@@ -22,6 +24,11 @@ constexpr size_t kPayloadKeyBytesMax = 256;
 absl::Status OutOfRange(const char* field, int64_t value, int64_t min, int64_t max) {
   return absl::InvalidArgumentError(
       StrCat(field, " is ", value, ", allowed is ", min, " to ", max));
+}
+
+const char* NameOf(VectorStorage storage) {
+  constexpr const char* kNames[] = {"f32", "f16", "bf16", "int8"};
+  return kNames[static_cast<size_t>(storage)];
 }
 
 bool IsNameCharacter(char c) {
@@ -61,6 +68,10 @@ absl::Status CheckSpec(const CollectionSpec& spec) {
     return absl::InvalidArgumentError(
         StrCat("index ", static_cast<int>(spec.index), " is not known"));
   }
+  if (spec.storage > VectorStorage::kInt8) {
+    return absl::InvalidArgumentError(
+        StrCat("storage ", static_cast<int>(spec.storage), " is not known"));
+  }
   if (spec.ivf_lists < 0 || spec.ivf_lists > kIvfListsMax) {
     return OutOfRange("ivf_lists", spec.ivf_lists, 0, kIvfListsMax);
   }
@@ -90,6 +101,19 @@ absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
     return absl::InvalidArgumentError(
         StrCat(field, " is all zero, which has no direction: the metric of collection \"",
                spec.name, "\" is cosine"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStorable(const CollectionSpec& spec, const std::string& field,
+                           const std::vector<float>& vector) {
+  const ValueRange range = RangeOf(FormatOf(spec));
+  if (range.max == std::numeric_limits<float>::max()) return absl::OkStatus();
+  for (size_t i = 0; i < vector.size(); ++i) {
+    if (vector[i] >= range.min && vector[i] <= range.max) continue;
+    return absl::InvalidArgumentError(StrCat(field, "[", i, "] is ", vector[i], ", allowed is ",
+                                             range.min, " to ", range.max, ": collection \"",
+                                             spec.name, "\" stores ", NameOf(spec.storage)));
   }
   return absl::OkStatus();
 }

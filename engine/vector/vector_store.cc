@@ -47,6 +47,18 @@ void DropSuperseded(Write& write) {
   std::erase_if(write.deletes, [&seen](PointId id) { return !seen.insert(id).second; });
 }
 
+// Makes of a valid write's vectors what will be stored of them, where that is not all.
+void RoundVectors(const CollectionSpec& spec, Write& write) {
+  const VectorFormat format = FormatOf(spec);
+  if (format.storage() == VectorStorage::kF32 || write.as_stored) return;
+  std::vector<std::byte> row(static_cast<size_t>(format.row_bytes()));
+  for (Point& point : write.upserts) {
+    if (spec.metric == Metric::kCosine) Normalize(point.vector.data(), spec.dimension);
+    format.Encode(point.vector.data(), row.data());
+    format.Decode(row.data(), 1, point.vector.data());
+  }
+}
+
 // The segment files in a directory.
 absl::StatusOr<std::vector<SegmentFileName>> ListSegmentFiles(FileLayer& files,
                                                               const std::string& directory) {
@@ -403,7 +415,9 @@ absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& s
   RETURN_IF_ERROR(CheckCount("ids", write.deletes.size(), options_.write_points_max));
   for (size_t i = 0; i < write.upserts.size(); ++i) {
     const Point& point = write.upserts[i];
-    RETURN_IF_ERROR(CheckVector(spec, StrCat("points[", i, "].vector"), point.vector));
+    const std::string field = StrCat("points[", i, "].vector");
+    RETURN_IF_ERROR(CheckVector(spec, field, point.vector));
+    RETURN_IF_ERROR(CheckStorable(spec, field, point.vector));
     RETURN_IF_ERROR(CheckPayload(options_, StrCat("points[", i, "].payload"), point.payload));
   }
   for (const PayloadPatch& patch : write.patches) {
@@ -452,7 +466,7 @@ absl::Status VectorStore::WriteAgain(const std::string& collection_name,
   constexpr size_t kAtOnce = 256;
   for (; !ids.empty(); ids = ids.subspan(std::min(kAtOnce, ids.size()))) {
     const std::lock_guard commit_lock(commit_mutex_);
-    Write write{.collection = collection_name};
+    Write write{.collection = collection_name, .as_stored = true};
     ASSIGN_OR_RETURN(write.upserts, Get(collection_name, ids.first(std::min(kAtOnce, ids.size())),
                                         /*with_vectors=*/true, /*with_payload=*/true));
     if (write.upserts.empty()) continue;
@@ -576,7 +590,9 @@ std::vector<WriteResult> VectorStore::CommitGroup(std::span<Write> writes) {
       patched = *std::move(resolved);
     }
     points += static_cast<int64_t>(writes[i].upserts.size());
+    RoundVectors(collection->spec(), writes[i]);
     placed.push_back({.collection_id = collection->id(),
+                      .format = FormatOf(collection->spec()),
                       .write = &writes[i],
                       .result = &results[i],
                       .patched = std::move(patched)});
@@ -618,7 +634,7 @@ absl::StatusOr<std::vector<Point>> VectorStore::Get(const std::string& collectio
                                                     bool with_payload) const {
   const std::shared_ptr<Collection> collection = Find(collection_name);
   if (collection == nullptr) return UnknownCollection(collection_name);
-  return db_->Get(collection->id(), collection->spec().dimension, ids, with_vectors, with_payload);
+  return db_->Get(collection->id(), FormatOf(collection->spec()), ids, with_vectors, with_payload);
 }
 
 absl::StatusOr<SnapshotInfo> VectorStore::CreateSnapshot(const std::string& name) {

@@ -41,6 +41,8 @@ struct Write {
   // The points that match before the write are deleted, or, where there is a patch, patched by it:
   // there are no upserts and no ids then, and one patch at most.
   FilterPtr filter = nullptr;
+  // Vectors are as Get told them, and are stored as they are. The store's own.
+  bool as_stored = false;
 };
 
 struct WriteResult {
@@ -115,7 +117,7 @@ class VectorStore {
   std::vector<WriteResult> Commit(std::vector<Write> writes);
 
   // Points by id in the order asked, from one state of the store; ids that do not exist are left
-  // out. Vectors come back as they were written, not scaled.
+  // out. Vectors come back as they are stored: floats as they were written, not scaled.
   absl::StatusOr<std::vector<Point>> Get(const std::string& collection,
                                          std::span<const PointId> ids, bool with_vectors,
                                          bool with_payload) const;

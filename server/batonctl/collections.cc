@@ -32,12 +32,13 @@ std::string IndexesText(const v1::CollectionInfo& info) {
 
 template <class Infos>
 void PrintCollections(std::ostream& out, const Infos& infos) {
-  Table table({"collection", ">points", ">unindexed", ">segments", ">dimension", "metric", "index",
-               "embedder", "payload indexes", "aliases"});
+  Table table({"collection", ">points", ">unindexed", ">segments", ">dimension", "storage",
+               "metric", "index", "embedder", "payload indexes", "aliases"});
   for (const v1::CollectionInfo& info : infos) {
     const v1::CollectionSpec& spec = info.spec();
     table.AddRow({spec.name(), absl::StrCat(info.points()), absl::StrCat(info.points_unindexed()),
                   absl::StrCat(info.segments()), absl::StrCat(spec.dimension()),
+                  EnumWord(v1::VectorStorage_Name(spec.storage()), "VECTOR_STORAGE_"),
                   EnumWord(v1::Metric_Name(spec.metric()), "METRIC_"), IndexText(spec),
                   info.embedder().empty() ? "-" : info.embedder(), IndexesText(info),
                   info.aliases().empty() ? "-" : absl::StrJoin(info.aliases(), ", ")});

@@ -18,6 +18,10 @@ const std::map<std::string, v1::Metric> kMetrics = {
 const std::map<std::string, v1::IndexKind> kIndexKinds = {{"hnsw", v1::INDEX_KIND_HNSW},
                                                           {"ivf_pq", v1::INDEX_KIND_IVF_PQ},
                                                           {"ivf_sq", v1::INDEX_KIND_IVF_SQ}};
+const std::map<std::string, v1::VectorStorage> kStorages = {{"f32", v1::VECTOR_STORAGE_F32},
+                                                            {"f16", v1::VECTOR_STORAGE_F16},
+                                                            {"bf16", v1::VECTOR_STORAGE_BF16},
+                                                            {"int8", v1::VECTOR_STORAGE_INT8}};
 const std::map<std::string, v1::PayloadIndexKind> kPayloadIndexKinds = {
     {"keyword", v1::PAYLOAD_INDEX_KIND_KEYWORD},   {"integer", v1::PAYLOAD_INDEX_KIND_INTEGER},
     {"number", v1::PAYLOAD_INDEX_KIND_NUMBER},     {"boolean", v1::PAYLOAD_INDEX_KIND_BOOLEAN},
@@ -447,6 +451,8 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   Maybe<int32_t>(*create, "--ivf-pq-bytes", "Bytes of a code; default: by the dimension",
                  [spec](int32_t bytes) { spec->set_ivf_pq_bytes(bytes); })
       ->check(CLI::Range(1, 256));
+  MaybeEnum(*create, "--storage", "Of each value: f32 (default), f16, bf16 or int8", kStorages,
+            [spec](v1::VectorStorage storage) { spec->set_storage(storage); });
   create->callback([&] { options.command = commands.create; });
 }
 

@@ -40,6 +40,36 @@ Request On(const std::string& collection, std::initializer_list<uint64_t> ids = 
   return request;
 }
 
+TEST_CASE("vectors are stored as the collection says") {
+  using Stub = v1::VectorService::Stub;
+  Daemon daemon;
+  const Client client(daemon);
+  v1::CreateCollectionRequest create;
+  create.mutable_spec()->set_name("bytes");
+  create.mutable_spec()->set_dimension(2);
+  create.mutable_spec()->set_metric(v1::METRIC_L2);
+  create.mutable_spec()->set_storage(static_cast<v1::VectorStorage>(9));
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::CreateCollection, create).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "spec.storage must be 1 to 4");
+  create.mutable_spec()->set_storage(v1::VECTOR_STORAGE_INT8);
+  CHECK(Must(client.vectors, &Stub::CreateCollection, create).collection().spec().storage() ==
+        v1::VECTOR_STORAGE_INT8);
+  auto upsert = On<v1::UpsertRequest>("bytes");
+  AddPoint(upsert, 1, {1.4f, -128});
+  Must(client.vectors, &Stub::Upsert, upsert);
+  upsert.mutable_points(0)->set_vector(1, 128);
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Upsert, upsert).status,
+                  grpc::StatusCode::INVALID_ARGUMENT,
+                  "points[0].vector[1] is 128, allowed is -128 to 127");
+  auto get = On<v1::GetRequest>("bytes", {1});
+  get.set_with_vectors(true);
+  const v1::GetResponse got = Must(client.vectors, &Stub::Get, get);
+  CHECK(Floats(got.points(0).vector().begin(), got.points(0).vector().end()) == Floats{1, -128});
+  CHECK(Search(client, SearchOf("bytes", {1.5f, -128}, 1)).points(0).score() == 0.25f);
+  CreateCollection(client, "floats", 2);
+  CHECK(Describe(client, "floats").spec().storage() == v1::VECTOR_STORAGE_F32);
+}
+
 v1::AliasAction SetAlias(const std::string& alias, const std::string& collection) {
   v1::AliasAction action;
   action.mutable_create()->set_alias(alias);

@@ -40,7 +40,7 @@ std::shared_ptr<Segment> MakeSegment(std::mt19937& random, const CollectionSpec&
   for (float& value : rows.vectors) value = whole ? std::round(value * 20) : value;
   auto graph = SealedGraph::Build(GraphRowsOf(spec, rows), [] { return false; });
   REQUIRE_OK(graph);
-  return std::make_shared<Segment>(number, spec.dimension, std::move(rows), std::move(*graph));
+  return std::make_shared<Segment>(number, FormatOf(spec), std::move(rows), std::move(*graph));
 }
 
 TEST_CASE("names of segment files") {
@@ -69,7 +69,7 @@ TEST_CASE("a segment comes back from its file, its rows dead until revived") {
   REQUIRE(Same((*read)->data().ids, segment->data().ids));
   REQUIRE(Same((*read)->data().sequences, segment->data().sequences));
   REQUIRE(Same((*read)->index().bytes(), segment->index().bytes()));
-  REQUIRE(((*read)->data().vectors == nullptr) == whole);
+  REQUIRE(((*read)->data().vectors.bytes == nullptr) == whole);
   std::vector<float> vectors(static_cast<size_t>(200 * spec.dimension));
   std::vector<float> vectors_read(vectors.size());
   segment->ReadVectors(0, 200, vectors.data());
