@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <numeric>
-#include <unordered_map>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -62,7 +62,7 @@ std::string Ineligible(Executor& executor, WorkClass work_class) {
 absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(
     const VectorStore& store, const std::string& collection, const SearchParams& params,
     Metric metric, const std::vector<std::vector<Neighbor>>& neighbors) {
-  std::unordered_map<PointId, Point> stored;
+  std::map<PointId, Point> stored;
   const bool fetch = params.with_payload || params.with_vectors;
   if (fetch) {
     std::vector<PointId> ids;

@@ -9,6 +9,7 @@
 #include "engine/base/strings.h"
 #include "server/translate.h"
 #include "server/translate_filter.h"
+#include "server/translate_ids.h"
 
 namespace baton {
 namespace {
@@ -42,40 +43,47 @@ absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
   return params;
 }
 
+template <class Request>
+absl::Status CheckIds(const Request& proto) {
+  return CheckCount("ids", int64_t{proto.ids_size()} + proto.uuids_size(),
+                    {.min = 1, .max = kPointsMax});
+}
+
 // Either ids or a filter.
 template <class Request>
 absl::Status CheckChoice(const Request& proto) {
   if (!proto.has_filter()) {
-    return CheckCount("ids", proto.ids_size(), {.min = 1, .max = kPointsMax});
+    return CheckIds(proto);
   }
-  if (proto.ids_size() == 0) return absl::OkStatus();
+  if (proto.ids_size() + proto.uuids_size() == 0) return absl::OkStatus();
   return absl::InvalidArgumentError("there are both ids and a filter, allowed is one of them");
 }
 
-// A page's offset is the first id on it, in hexadecimal.
+// A page's offset is the first id on it, in hexadecimal, or as a UUID.
 constexpr std::string_view kOffsetPrefix = "id-";
 
 absl::StatusOr<PointId> ToFirstId(std::string_view offset) {
   if (offset.empty()) return PointId{0};
-  PointId id = 0;
+  uint64_t id = 0;
   if (offset.substr(0, kOffsetPrefix.size()) == kOffsetPrefix) {
     const std::string_view digits = offset.substr(kOffsetPrefix.size());
+    if (const auto uuid = ParseUuid(digits); uuid.has_value()) return *uuid;
     const char* const end = digits.data() + digits.size();
     const auto read = std::from_chars(digits.data(), end, id, 16);
-    if (read.ec == std::errc() && read.ptr == end) return id;
+    if (read.ec == std::errc() && read.ptr == end) return PointId(id);
   }
   return absl::InvalidArgumentError(
       StrCat("offset must be the next_offset of another page, but is \"", Escaped(offset), "\""));
 }
 
 void SetPoint(Point point, v1::Point& proto) {
-  proto.set_id(point.id);
+  SetId(point.id, proto);
   proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
   ToProto(std::move(point.payload), *proto.mutable_payload());
 }
 
 void SetScored(ScoredPoint point, v1::ScoredPoint& proto) {
-  proto.set_id(point.id);
+  SetId(point.id, proto);
   proto.set_score(point.score);
   ToProto(std::move(point.payload), *proto.mutable_payload());
   proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
@@ -125,7 +133,9 @@ absl::StatusOr<UpsertRequest> ToUpsert(const v1::UpsertRequest& proto, Envelope 
     const v1::Point& point = proto.points(i);
     ASSIGN_OR_RETURN(Payload payload,
                      ToPayload(point.payload(), StrCat("points[", i, "].payload")));
-    request.points.push_back({.id = point.id(),
+    ASSIGN_OR_RETURN(const PointId id,
+                     ToPointId(point.id(), point.uuid(), StrCat("points[", i, "].uuid")));
+    request.points.push_back({.id = id,
                               .vector = {point.vector().begin(), point.vector().end()},
                               .payload = std::move(payload)});
   }
@@ -135,9 +145,9 @@ absl::StatusOr<UpsertRequest> ToUpsert(const v1::UpsertRequest& proto, Envelope 
 absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope envelope) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   RETURN_IF_ERROR(CheckChoice(proto));
-  DeleteRequest request{.envelope = std::move(envelope),
-                        .collection = proto.collection(),
-                        .ids = {proto.ids().begin(), proto.ids().end()}};
+  DeleteRequest request{
+      .envelope = std::move(envelope), .collection = proto.collection(), .ids = {}};
+  ASSIGN_OR_RETURN(request.ids, ToPointIds(proto.ids(), proto.uuids()));
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
@@ -146,10 +156,9 @@ absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope 
 
 absl::StatusOr<GetRequest> ToGet(const v1::GetRequest& proto) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
-  RETURN_IF_ERROR(CheckCount("ids", proto.ids_size(), {.min = 1, .max = kPointsMax}));
-  GetRequest request{.collection = proto.collection(),
-                     .ids = {proto.ids().begin(), proto.ids().end()},
-                     .with_vectors = proto.with_vectors()};
+  RETURN_IF_ERROR(CheckIds(proto));
+  GetRequest request{.collection = proto.collection(), .with_vectors = proto.with_vectors()};
+  ASSIGN_OR_RETURN(request.ids, ToPointIds(proto.ids(), proto.uuids()));
   if (proto.has_with_payload()) request.with_payload = proto.with_payload();
   return request;
 }
@@ -230,7 +239,7 @@ absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   RETURN_IF_ERROR(CheckChoice(proto));
   PatchPayloadRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
-  request.patch.ids = {proto.ids().begin(), proto.ids().end()};
+  ASSIGN_OR_RETURN(request.patch.ids, ToPointIds(proto.ids(), proto.uuids()));
   request.patch.clear = proto.clear();
   request.patch.delete_keys = {proto.delete_keys().begin(), proto.delete_keys().end()};
   ASSIGN_OR_RETURN(request.patch.set, ToPayload(proto.set(), "set"));
@@ -341,8 +350,12 @@ void ToProto(SearchGroupsResult result, v1::SearchGroupsResponse& proto) {
 void ToProto(ScrollResult result, v1::ScrollResponse& proto) {
   for (Point& point : result.points) SetPoint(std::move(point), *proto.add_points());
   if (!result.next.has_value()) return;
+  if (IsUuid(*result.next)) {
+    proto.set_next_offset(StrCat(kOffsetPrefix, IdText(*result.next)));
+    return;
+  }
   char digits[16];
-  const auto written = std::to_chars(digits, digits + sizeof(digits), *result.next, 16);
+  const auto written = std::to_chars(digits, digits + sizeof(digits), LowerHalf(*result.next), 16);
   proto.set_next_offset(
       StrCat(kOffsetPrefix, std::string_view(digits, static_cast<size_t>(written.ptr - digits))));
 }

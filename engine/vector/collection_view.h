@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "engine/base/ids.h"
 #include "engine/request/vector_request.h"
+#include "engine/vector/point_ids.h"
 #include "engine/vector/vector_format.h"
 
 namespace baton {
@@ -45,7 +46,7 @@ inline constexpr WriteSequence kNeverDeleted = UINT64_MAX;
 // set once, by the write that deletes or replaces row i, while readers look.
 struct RowBlock {
   StoredRows vectors;  // [count]; unit length under kCosine. None: see Segment::ReadVectors
-  const PointId* ids = nullptr;                            // [count]
+  PointIds ids;        // [count]
   const std::atomic<WriteSequence>* deleted_at = nullptr;  // [count]
   int64_t count = 0;
 

@@ -26,12 +26,13 @@ void GrowingBuffer::Append(PointId id, const float* vector, WriteSequence sequen
   const int64_t i = rows_ % chunk_rows_;
   if (i == 0) {
     chunk.vectors = std::make_unique_for_overwrite<std::byte[]>(chunk_rows_ * format_.row_bytes());
-    chunk.ids = std::make_unique_for_overwrite<PointId[]>(chunk_rows_);
+    chunk.ids = std::make_unique_for_overwrite<uint64_t[]>(2 * chunk_rows_);
     chunk.sequences = std::make_unique_for_overwrite<WriteSequence[]>(chunk_rows_);
     chunk.deleted_at = std::make_unique<std::atomic<WriteSequence>[]>(chunk_rows_);
   }
   format_.Encode(vector, &chunk.vectors[i * format_.row_bytes()]);
-  chunk.ids[i] = id;
+  chunk.ids[i] = LowerHalf(id);
+  chunk.ids[chunk_rows_ + i] = UpperHalf(id);
   chunk.sequences[i] = sequence;
   chunk.deleted_at[i].store(kNeverDeleted, std::memory_order_relaxed);
   const bool inserted = live_rows_.emplace(id, rows_).second;
@@ -55,10 +56,11 @@ bool GrowingBuffer::Delete(PointId id, WriteSequence sequence) {
 RowBlock GrowingBuffer::Block(int64_t first, int64_t end) const {
   const Chunk& chunk = chunks_[first / chunk_rows_];
   const int64_t i = first % chunk_rows_;
+  const int64_t count = std::min(chunk_rows_ - i, end - first);
   return {.vectors = {.bytes = &chunk.vectors[i * format_.row_bytes()], .format = format_},
-          .ids = &chunk.ids[i],
+          .ids = {&chunk.ids[i], &chunk.ids[chunk_rows_ + i], count},
           .deleted_at = &chunk.deleted_at[i],
-          .count = std::min(chunk_rows_ - i, end - first)};
+          .count = count};
 }
 
 }  // namespace baton

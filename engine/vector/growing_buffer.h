@@ -54,7 +54,7 @@ class GrowingBuffer {
  private:
   struct Chunk {
     std::unique_ptr<std::byte[]> vectors;                      // [chunk_rows] rows of the format
-    std::unique_ptr<PointId[]> ids;                            // [chunk_rows]
+    std::unique_ptr<uint64_t[]> ids;                           // [2, chunk_rows]: see PointIds
     std::unique_ptr<WriteSequence[]> sequences;                // [chunk_rows]
     std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at;  // [chunk_rows]
   };

@@ -26,9 +26,9 @@
 namespace baton {
 namespace {
 
-// With other types of vectors than floats.
+// With other types of vectors than floats, or UUIDs.
 constexpr uint32_t kFormatVersion = 3;
-constexpr uint32_t kFormatOfFloats = 2;
+constexpr uint32_t kFormatOfNumbers = 2;
 // Without a manifest: points were looked through at every start.
 constexpr uint32_t kFormatWithoutManifest = 1;
 constexpr char kFormatKey[] = "M";
@@ -64,14 +64,24 @@ std::string CollectionKey(char kind, uint32_t collection_id) {
   return key;
 }
 
-std::string PointKey(char kind, uint32_t collection_id, PointId id) {
+// Of kinds that have a number: a segment's, or a write's.
+std::string NumberKey(char kind, uint32_t collection_id, uint64_t number) {
   std::string key = CollectionKey(kind, collection_id);
-  AppendBigEndian(key, id);
+  AppendBigEndian(key, number);
+  return key;
+}
+
+// Of a point's records, 'V' and 'P'; UUIDs have kinds of their own, in lower case.
+constexpr char KindOfUuids(char kind) { return static_cast<char>(kind - 'A' + 'a'); }
+std::string PointKey(char kind, uint32_t collection_id, PointId id) {
+  if (!IsUuid(id)) return NumberKey(kind, collection_id, LowerHalf(id));
+  std::string key = NumberKey(KindOfUuids(kind), collection_id, UpperHalf(id));
+  AppendBigEndian(key, LowerHalf(id));
   return key;
 }
 
 // What a collection's own keys start with.
-constexpr char kCollectionKinds[] = {'V', 'P', 'G', 'D', 'U'};
+constexpr char kCollectionKinds[] = {'V', 'P', 'G', 'D', 'U', 'v', 'p'};
 // Keys of a dropped collection that are deleted by one write.
 constexpr int kPurgeKeys = 16'384;
 
@@ -82,22 +92,37 @@ std::string EncodeSegment(const StoredSegment& segment) {
   return out;
 }
 
+// In the number of upserts: ids are 16 bytes each, the lower half first, since some are UUIDs.
+constexpr uint32_t kHasUuids = 1u << 31;
+
+bool HasUuids(std::span<const PointId> ids) { return std::any_of(ids.begin(), ids.end(), IsUuid); }
+
 std::string EncodePending(std::span<const PointId> upserts, std::span<const PointId> deletes) {
   std::string out;
-  AppendNumber(out, static_cast<uint32_t>(upserts.size()));
-  for (const PointId id : upserts) AppendNumber(out, id);
-  for (const PointId id : deletes) AppendNumber(out, id);
+  const bool uuids = HasUuids(upserts) || HasUuids(deletes);
+  AppendNumber(out, static_cast<uint32_t>(upserts.size()) | (uuids ? kHasUuids : 0));
+  for (const auto ids : {upserts, deletes}) {
+    for (const PointId id : ids) {
+      AppendNumber(out, LowerHalf(id));
+      if (uuids) AppendNumber(out, UpperHalf(id));
+    }
+  }
   return out;
 }
 
 bool DecodePending(std::string_view value, PendingWrite* write) {
   ByteReader reader(value);
-  const auto upserts = reader.Take<uint32_t>();
-  if (!upserts.has_value() || value.size() % sizeof(PointId) != sizeof(uint32_t)) return false;
-  while (const auto id = reader.Take<PointId>()) {
-    (write->upserts.size() < *upserts ? write->upserts : write->deletes).push_back(*id);
+  const auto head = reader.Take<uint32_t>();
+  if (!head.has_value()) return false;
+  const bool uuids = (*head & kHasUuids) != 0;
+  const uint32_t upserts = *head & ~kHasUuids;
+  while (const auto lower = reader.Take<uint64_t>()) {
+    const std::optional<uint64_t> upper = uuids ? reader.Take<uint64_t>() : 0;
+    if (!upper.has_value()) return false;
+    (write->upserts.size() < upserts ? write->upserts : write->deletes)
+        .push_back(MakePointId(*upper, *lower));
   }
-  return write->upserts.size() == *upserts;
+  return reader.at_end() && write->upserts.size() == upserts;
 }
 
 // The number at the end of a key that starts with CollectionKey.
@@ -211,7 +236,7 @@ bool DecodeVector(std::string_view value, const VectorFormat& format, WriteSeque
 }
 
 absl::Status DamagedPoint(PointId id, const char* what) {
-  return absl::DataLossError(StrCat("the stored ", what, " of point ", id, " is damaged"));
+  return absl::DataLossError(StrCat("the stored ", what, " of point ", IdText(id), " is damaged"));
 }
 
 rocksdb::Options DbOptions() {
@@ -398,10 +423,10 @@ absl::Status PointDb::Load() {
                format_);
     return absl::OkStatus();
   }
-  if (format > kFormatVersion || format < kFormatOfFloats) {
+  if (format > kFormatVersion || format < kFormatOfNumbers) {
     return absl::FailedPreconditionError(StrCat("the database in ", directory_, " has format ",
                                                 format, ", this daemon reads formats ",
-                                                kFormatOfFloats, " and ", kFormatVersion));
+                                                kFormatOfNumbers, " and ", kFormatVersion));
   }
   format_ = static_cast<uint32_t>(format);
   return absl::OkStatus();
@@ -446,20 +471,27 @@ absl::Status PointDb::SetAliases(std::span<const StoredAlias> aliases) {
 absl::Status PointDb::ForEachPoint(
     char kind, uint32_t collection_id,
     absl::FunctionRef<absl::Status(PointId id, std::string_view value)> visit) const {
-  const std::string prefix = CollectionKey(kind, collection_id);
   rocksdb::ReadOptions read;
   read.fill_cache = false;
   read.readahead_size = 4 << 20;
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
-  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
-    std::string_view key = it->key().ToStringView();
-    key.remove_prefix(prefix.size());
-    ByteReader reader(key);
-    const std::optional<uint64_t> id = reader.Take<uint64_t>();
-    if (!id.has_value() || !reader.at_end()) return absl::DataLossError("a point's key is damaged");
-    RETURN_IF_ERROR(visit(__builtin_bswap64(*id), it->value().ToStringView()));
+  for (const bool uuids : {false, true}) {
+    const std::string prefix = CollectionKey(uuids ? KindOfUuids(kind) : kind, collection_id);
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+      std::string_view key = it->key().ToStringView();
+      key.remove_prefix(prefix.size());
+      ByteReader reader(key);
+      const std::optional<uint64_t> upper = uuids ? reader.Take<uint64_t>() : 0;
+      const std::optional<uint64_t> lower = reader.Take<uint64_t>();
+      if (!upper.has_value() || !lower.has_value() || !reader.at_end()) {
+        return absl::DataLossError("a point's key is damaged");
+      }
+      const PointId id = MakePointId(__builtin_bswap64(*upper), __builtin_bswap64(*lower));
+      RETURN_IF_ERROR(visit(id, it->value().ToStringView()));
+    }
+    RETURN_IF_ERROR(ToStatus(it->status(), "cannot read the points"));
   }
-  return ToStatus(it->status(), "cannot read the points");
+  return absl::OkStatus();
 }
 
 absl::Status PointDb::ForEachVector(const StoredCollection& collection, RowVisitor visit) const {
@@ -639,6 +671,7 @@ absl::Status PointDb::PurgeDropped(std::span<const StoredCollection> collections
 absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
   rocksdb::WriteBatch batch;
   bool grows = false;
+  uint32_t format = format_;
   std::vector<PointId> ids;
   std::vector<std::byte> row;
   for (PlacedWrite& placed : writes) {
@@ -646,6 +679,10 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
     for (const PointId id : placed.write->deletes) {
       batch.Delete(PointKey('V', placed.collection_id, id));
       batch.Delete(PointKey('P', placed.collection_id, id));
+    }
+    if (std::any_of(placed.write->upserts.begin(), placed.write->upserts.end(),
+                    [](const Point& point) { return IsUuid(point.id); })) {
+      format = kFormatVersion;
     }
     // One kind after the other: RocksDB is quicker with keys that follow each other.
     for (const Point& point : placed.write->upserts) {
@@ -660,15 +697,19 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
       grows = true;
     }
     if (!options_.graph_files) continue;
+    if (HasUuids(placed.write->deletes)) format = kFormatVersion;
     ids.clear();
     for (const Point& point : placed.write->upserts) ids.push_back(point.id);
-    batch.Put(PointKey('U', placed.collection_id, placed.sequence),
+    batch.Put(NumberKey('U', placed.collection_id, placed.sequence),
               EncodePending(ids, placed.write->deletes));
   }
   batch.Put(kSequenceKey, EncodeNumber(last_sequence_));
   // Deletes may use the reserve: they are how room is made.
   if (grows) RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
-  return Apply(batch);
+  if (format != format_) batch.Put(kFormatKey, EncodeNumber(format));
+  RETURN_IF_ERROR(Apply(batch));
+  format_ = format;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<StoredSegment>> PointDb::Segments(uint32_t collection_id) const {
@@ -684,7 +725,7 @@ absl::StatusOr<std::vector<StoredSegment>> PointDb::Segments(uint32_t collection
       return absl::DataLossError("the manifest's record of a segment is damaged");
     }
     StoredSegment segment{.number = *number, .rows = *rows, .file_sum = *sum};
-    RETURN_IF_ERROR(ToStatus(db_->Get({}, PointKey('D', collection_id, *number), &segment.dead),
+    RETURN_IF_ERROR(ToStatus(db_->Get({}, NumberKey('D', collection_id, *number), &segment.dead),
                              "cannot read the dead rows of a segment"));
     segments.push_back(std::move(segment));
   }
@@ -747,15 +788,15 @@ absl::Status PointDb::CheckExists(uint32_t collection_id) const {
 void PointDb::AddToBatch(uint32_t collection_id, const ManifestChange& change,
                          rocksdb::WriteBatch& batch) const {
   for (const uint64_t number : change.removed) {
-    batch.Delete(PointKey('G', collection_id, number));
-    batch.Delete(PointKey('D', collection_id, number));
+    batch.Delete(NumberKey('G', collection_id, number));
+    batch.Delete(NumberKey('D', collection_id, number));
   }
   for (const StoredSegment& segment : change.added) {
-    batch.Put(PointKey('G', collection_id, segment.number), EncodeSegment(segment));
-    batch.Put(PointKey('D', collection_id, segment.number), segment.dead);
+    batch.Put(NumberKey('G', collection_id, segment.number), EncodeSegment(segment));
+    batch.Put(NumberKey('D', collection_id, segment.number), segment.dead);
   }
   for (const StoredSegment& segment : change.dead) {
-    batch.Put(PointKey('D', collection_id, segment.number), segment.dead);
+    batch.Put(NumberKey('D', collection_id, segment.number), segment.dead);
   }
   DropPending(collection_id, change.pending_from, batch);
 }
@@ -787,7 +828,7 @@ absl::Status PointDb::ReplaceManifest(uint32_t collection_id, const ManifestChan
   AddToBatch(collection_id, change, batch);
   DropPending(collection_id, UINT64_MAX, batch);
   for (const PendingWrite& write : pending) {
-    batch.Put(PointKey('U', collection_id, write.sequence),
+    batch.Put(NumberKey('U', collection_id, write.sequence),
               EncodePending(write.upserts, write.deletes));
   }
   return Apply(batch, /*sync=*/true);

@@ -96,6 +96,7 @@ struct PendingWrite {
 //   I collection_id          payload indexes; none where there is no such record
 //   V collection_id point_id u64 sequence, then the vector: VectorFormat
 //   P collection_id point_id payload; there for every point
+//   v, p                     the same of points whose ids are UUIDs, of 16 bytes
 //   G collection_id number   the manifest: a segment, without its dead rows
 //   D collection_id number   its dead rows
 //   U collection_id sequence PendingWrite: what is to be replayed over the segments

@@ -19,7 +19,7 @@ GraphRows GraphRowsOf(const CollectionSpec& spec, const SegmentRows& rows) {
 namespace {
 
 SegmentArrays ArraysOf(const VectorFormat& format, const SegmentRows& rows) {
-  SegmentArrays arrays{.ids = rows.ids, .sequences = rows.sequences, .vectors = {}};
+  SegmentArrays arrays{.ids = rows.ids.view(), .sequences = rows.sequences, .vectors = {}};
   if (!rows.stored.empty()) {
     arrays.vectors = {.bytes = rows.stored.data(), .format = format};
   } else if (!rows.vectors.empty()) {
@@ -54,7 +54,8 @@ Segment::Segment(uint64_t number, const VectorFormat& format, const SegmentArray
       rows_(rows),
       filter_(rows.ids),
       index_(std::move(index)),
-      deleted_at_(std::make_unique<std::atomic<WriteSequence>[]>(rows_.ids.size())) {
+      deleted_at_(
+          std::make_unique<std::atomic<WriteSequence>[]>(static_cast<size_t>(rows_.ids.size()))) {
   const WriteSequence deleted_at = live ? kNeverDeleted : 0;
   for (int64_t row = 0; row < this->rows(); ++row) {
     deleted_at_[row].store(deleted_at, std::memory_order_relaxed);
@@ -63,9 +64,9 @@ Segment::Segment(uint64_t number, const VectorFormat& format, const SegmentArray
 
 std::optional<int64_t> Segment::Find(PointId id) const {
   if (!filter_.MayContain(id)) return std::nullopt;
-  const auto found = std::lower_bound(rows_.ids.begin(), rows_.ids.end(), id);
-  if (found == rows_.ids.end() || *found != id) return std::nullopt;
-  return found - rows_.ids.begin();
+  const int64_t row = rows_.ids.CountBelow(id);
+  if (row == rows() || rows_.ids[row] != id) return std::nullopt;
+  return row;
 }
 
 bool Segment::Contains(PointId id) const {
@@ -86,7 +87,7 @@ RowBlock Segment::Block(int64_t first, int64_t count) const {
   StoredRows vectors = rows_.vectors;
   if (vectors.bytes != nullptr) vectors.bytes = vectors.At(first);
   return {.vectors = vectors,
-          .ids = rows_.ids.data() + first,
+          .ids = rows_.ids.From(first, count),
           .deleted_at = deleted_at_.get() + first,
           .count = count};
 }

@@ -17,7 +17,7 @@ namespace baton {
 
 // What a segment is made of, before it has an index: rows by ascending id.
 struct SegmentRows {
-  std::vector<PointId> ids;              // [rows]
+  PointIdList ids;                       // [rows]
   std::vector<WriteSequence> sequences;  // [rows]: the write each row came by
   std::vector<float> vectors;            // [rows, dimension], row-major
   // The same as they are stored, which is what is kept; empty where they are stored as floats.
@@ -31,7 +31,7 @@ GraphRows GraphRowsOf(const CollectionSpec& spec, const SegmentRows& rows);
 
 // The same rows where they lie.
 struct SegmentArrays {
-  std::span<const PointId> ids;
+  PointIds ids;
   std::span<const WriteSequence> sequences;
   StoredRows vectors;  // none where the graph's codes say all
 };
@@ -59,7 +59,7 @@ class Segment {
     return damaged_.load(std::memory_order_relaxed) || (file_ != nullptr && file_->unreadable());
   }
   void MarkDamaged() const { damaged_ = true; }
-  int64_t rows() const { return std::ssize(rows_.ids); }
+  int64_t rows() const { return rows_.ids.size(); }
   const SegmentArrays& data() const { return rows_; }
   const SegmentIndex& index() const { return index_; }
 

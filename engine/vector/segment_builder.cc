@@ -88,14 +88,15 @@ SegmentRows CopyRows(const std::vector<RowRef>& refs, const VectorFormat& format
 GraphSeed SeedOf(const SealJob& job, const SegmentRows& rows) {
   if (job.seed == nullptr || job.seed->index().graph() == nullptr) return {};
   GraphSeed seed{.graph = job.seed->index().graph(), .rows = {}};
-  const std::span<const PointId> ids = job.seed->data().ids;  // ascending, as those of `rows`
-  seed.rows.reserve(ids.size());
+  const PointIds ids = job.seed->data().ids;  // ascending, as those of `rows`
+  seed.rows.reserve(static_cast<size_t>(ids.size()));
   size_t at = 0;
-  for (size_t row = 0; row < ids.size(); ++row) {
+  for (int64_t row = 0; row < ids.size(); ++row) {
     while (at < rows.ids.size() && rows.ids[at] < ids[row]) ++at;
     // The same id by another write is another version of the point.
-    const bool is_there = at < rows.ids.size() && rows.ids[at] == ids[row] &&
-                          rows.sequences[at] == job.seed->data().sequences[row];
+    const bool is_there =
+        at < rows.ids.size() && rows.ids[at] == ids[row] &&
+        rows.sequences[at] == job.seed->data().sequences[static_cast<size_t>(row)];
     seed.rows.push_back(is_there ? static_cast<int64_t>(at) : -1);
   }
   return seed;

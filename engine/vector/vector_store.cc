@@ -513,8 +513,8 @@ class VectorStore::PatchResolver {
         }
         if (!found->second.has_value()) continue;
         Apply(patch, *found->second);
-        RETURN_IF_ERROR(
-            CheckPayload(options_, StrCat("the patched payload of point ", id), *found->second));
+        RETURN_IF_ERROR(CheckPayload(options_, StrCat("the patched payload of point ", IdText(id)),
+                                     *found->second));
         ids.insert(id);
       }
     }

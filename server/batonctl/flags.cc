@@ -149,6 +149,14 @@ void AddFilter(CLI::App& app, std::string& filter) {
                  "{\"must\": [{\"field\": \"color\", \"match\": {\"text\": \"red\"}}]}");
 }
 
+// What is wrong with the text as a point's id; nothing where it looks like one.
+std::string CheckPointId(const std::string& text) {
+  const bool number = !text.empty() && text.size() <= 20 &&
+                      text.find_first_not_of("0123456789") == std::string::npos;
+  const bool uuid = text.size() >= 32 && text.size() <= 45;
+  return number || uuid ? "" : text + " is neither a whole number nor a UUID";
+}
+
 void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
   auto* group = app.add_option_group("constraint");
   group->add_option("--grammar", constraint.grammar_file,
@@ -281,7 +289,8 @@ void AddPoints(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* remove = app.add_subcommand("delete", "Delete points by id or filter");
   Need(*remove, "--collection,-c", commands.delete_points.collection, "Collection");
   auto* which = remove->add_option_group("points");
-  which->add_option("ID", commands.delete_points.ids, "Points");
+  which->add_option("ID", commands.delete_points.ids, "Points: numbers or UUIDs")
+      ->check(CheckPointId);
   AddFilter(*which, commands.delete_points.filter);
   which->require_option(1);
   remove->callback([&] { options.command = commands.delete_points; });
@@ -289,7 +298,7 @@ void AddPoints(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* patch = app.add_subcommand("patch", "Set and delete keys of payloads");
   Need(*patch, "--collection,-c", commands.patch.collection, "Collection");
   which = patch->add_option_group("points");
-  which->add_option("ID", commands.patch.ids, "Points");
+  which->add_option("ID", commands.patch.ids, "Points: numbers or UUIDs")->check(CheckPointId);
   AddFilter(*which, commands.patch.filter);
   which->require_option(1);
   patch->add_flag("--clear", commands.patch.clear, "First, delete all keys");

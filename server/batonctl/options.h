@@ -85,12 +85,12 @@ struct FacetOptions {
 // Of points: which are deleted, or patched.
 struct DeletePointsOptions {
   std::string collection;
-  std::vector<uint64_t> ids;
+  std::vector<std::string> ids;  // whole numbers and UUIDs
   std::string filter;
 };
 struct PatchOptions {
   std::string collection;
-  std::vector<uint64_t> ids;
+  std::vector<std::string> ids;  // whole numbers and UUIDs
   std::string filter;
   bool clear = false;
   std::vector<std::string> delete_keys;

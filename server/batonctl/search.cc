@@ -41,8 +41,8 @@ void PrintResult(std::ostream& out, const v1::SearchResponse& response) {
   Table table({">rank", ">id", ">score", "payload"});
   int rank = 0;
   for (const v1::ScoredPoint& point : response.points()) {
-    table.AddRow({absl::StrCat(++rank), absl::StrCat(point.id()),
-                  absl::StrFormat("%.4f", point.score()), PayloadText(point.payload())});
+    table.AddRow({absl::StrCat(++rank), PointIdText(point), absl::StrFormat("%.4f", point.score()),
+                  PayloadText(point.payload())});
   }
   if (table.empty()) {
     out << "no points\n";
@@ -56,7 +56,7 @@ void PrintGroups(std::ostream& out, const v1::SearchGroupsResponse& response) {
   Table table({"group", ">id", ">score", "payload"});
   for (const v1::SearchGroup& group : response.groups()) {
     for (const v1::ScoredPoint& point : group.points()) {
-      table.AddRow({MatchText(group.value()), absl::StrCat(point.id()),
+      table.AddRow({MatchText(group.value()), PointIdText(point),
                     absl::StrFormat("%.4f", point.score()), PayloadText(point.payload())});
     }
   }

@@ -70,6 +70,87 @@ TEST_CASE("vectors are stored as the collection says") {
   CHECK(Describe(client, "floats").spec().storage() == v1::VECTOR_STORAGE_F32);
 }
 
+TEST_CASE("ids of points may be UUIDs") {
+  using Stub = v1::VectorService::Stub;
+  constexpr char kUuid[] = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
+  Daemon daemon;
+  const Client client(daemon);
+  CreateCollection(client, "mixed", 1, v1::METRIC_L2);
+  v1::CreatePayloadIndexRequest index;
+  index.set_collection("mixed");
+  index.set_field("note");
+  index.set_kind(v1::PAYLOAD_INDEX_KIND_KEYWORD);
+  Must(client.vectors, &Stub::CreatePayloadIndex, index);
+  auto upsert = On<v1::UpsertRequest>("mixed");
+  AddPoint(upsert, 7, {1}, "number");
+  AddPoint(upsert, 0, {1}, "uuid");
+  upsert.mutable_points(1)->set_uuid("URN:UUID:F81D4FAE7DEC11D0A76500A0C91E6BF6");
+  Must(client.vectors, &Stub::Upsert, upsert);
+  auto wrong = upsert;
+  wrong.mutable_points(1)->set_id(3);
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Upsert, wrong).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "both an id, 3, and points[1].uuid");
+  wrong.mutable_points(1)->set_id(0);
+  for (const char* text : {"x", "00000000-0000-0000-0000-000000000000"}) {
+    wrong.mutable_points(1)->set_uuid(text);
+    CHECK_RPC_ERROR(Try(client.vectors, &Stub::Upsert, wrong).status,
+                    grpc::StatusCode::INVALID_ARGUMENT, "points[1].uuid must be a UUID");
+  }
+
+  v1::SearchRequest search = SearchOf("mixed", {1}, 5);
+  v1::SearchResponse found = Search(client, search);
+  REQUIRE(found.points_size() == 2);  // of one score: numbers first
+  CHECK(found.points(0).id() == 7);
+  CHECK(found.points(0).uuid().empty());
+  CHECK(found.points(1).id() == 0);
+  CHECK(found.points(1).uuid() == kUuid);
+  CHECK(found.points(1).payload().at("note").text() == "uuid");
+  search.mutable_params()->mutable_filter()->add_must()->mutable_has_id()->add_uuids(kUuid);
+  found = Search(client, search);
+  REQUIRE(found.points_size() == 1);
+  CHECK(found.points(0).uuid() == kUuid);
+
+  auto scroll = On<v1::ScrollRequest>("mixed");
+  scroll.set_limit(1);
+  v1::ScrollResponse page = Must(client.vectors, &Stub::Scroll, scroll);
+  CHECK(page.points(0).id() == 7);
+  scroll.set_offset(page.next_offset());
+  page = Must(client.vectors, &Stub::Scroll, scroll);
+  CHECK(page.points(0).uuid() == kUuid);
+  CHECK(page.next_offset().empty());
+
+  auto get = On<v1::GetRequest>("mixed", {7});
+  get.add_uuids(kUuid);
+  const v1::GetResponse got = Must(client.vectors, &Stub::Get, get);
+  REQUIRE(got.points_size() == 2);
+  CHECK(got.points(1).uuid() == kUuid);
+  auto patch = On<v1::PatchPayloadRequest>("mixed");
+  patch.add_uuids(kUuid);
+  (*patch.mutable_set())["note"].set_text("patched");
+  CHECK(Must(client.vectors, &Stub::PatchPayload, patch).points() == 1);
+  v1::SearchGroupsRequest groups;
+  groups.set_collection("mixed");
+  groups.add_vector(1);
+  groups.mutable_params()->set_k(5);
+  groups.set_group_by("note");
+  const auto grouped = Must(client.vectors, &Stub::SearchGroups, groups);
+  REQUIRE(grouped.groups_size() == 2);
+  CHECK(grouped.groups(1).value().text() == "patched");
+  CHECK(grouped.groups(1).points(0).uuid() == kUuid);
+  v1::ClusterRequest cluster;
+  cluster.set_collection("mixed");
+  cluster.set_k(1);
+  cluster.set_with_assignment(true);
+  const auto clustered = Must(client.vectors, &Stub::Cluster, cluster);
+  REQUIRE(clustered.ids_size() == 2);
+  REQUIRE(clustered.uuids_size() == 2);
+  CHECK(clustered.uuids(clustered.ids(0) == 7 ? 1 : 0) == kUuid);
+  auto remove = On<v1::DeleteRequest>("mixed");
+  remove.add_uuids(kUuid);
+  CHECK(Must(client.vectors, &Stub::Delete, remove).deleted() == 1);
+  CHECK(CountOf(client, "mixed") == 1);
+}
+
 v1::AliasAction SetAlias(const std::string& alias, const std::string& collection) {
   v1::AliasAction action;
   action.mutable_create()->set_alias(alias);

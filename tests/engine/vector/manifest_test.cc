@@ -149,6 +149,23 @@ TEST_CASE("types other than floats take their bytes, and a format that says so")
   REQUIRE(f.store->Describe("floats")->spec.storage == VectorStorage::kF32);
 }
 
+TEST_CASE("UUIDs have keys of their own, and a format that says so") {
+  Fixture f;
+  f.Open();
+  REQUIRE_OK(f.store->CreateCollection(Spec("c", 1), ""));
+  REQUIRE_OK(CommitOne(*f.store, "c", {MakePoint(7, {1})}).status);
+  f.store.reset();
+  REQUIRE(Records(f.dir.path()).at("M") == std::string("\2\0\0\0\0\0\0\0", 8));
+  f.Open();
+  REQUIRE_OK(CommitOne(*f.store, "c", {MakePoint(MakePointId(8, 7), {1})}).status);
+  f.store.reset();
+  const auto records = Records(f.dir.path());
+  REQUIRE(records.at("M") == std::string("\3\0\0\0\0\0\0\0", 8));
+  for (const char kind : {'V', 'P', 'v', 'p'}) REQUIRE(Count(records, kind) == 1);
+  f.Open();
+  REQUIRE((*f.store->View("c"))->points() == 2);
+}
+
 TEST_CASE("nothing is left of a dropped collection, nor of one whose drop was cut short") {
   Fixture f;
   f.Open();
