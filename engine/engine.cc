@@ -349,8 +349,8 @@ absl::StatusOr<RequestId> Engine::Submit(ScrollRequest request, TimeUs deadline_
         ASSIGN_OR_RETURN(const IdPage page,
                          ScrollView(*view, request.filter.get(), request.first, request.limit));
         ScrollResult result{.points = {}, .next = page.next};
-        ASSIGN_OR_RETURN(result.points, store.Get(request.collection, page.ids,
-                                                  request.with_vectors, request.with_payload));
+        ASSIGN_OR_RETURN(result.points, store.Get(view->spec().name, page.ids, request.with_vectors,
+                                                  request.with_payload));
         return result;
       },
       std::move(done));
@@ -402,6 +402,15 @@ absl::StatusOr<RequestId> Engine::SubmitDrop(std::string collection, Done<bool> 
       {}, shared.OnFailure(),
       [this, shared, collection = std::move(collection)](const RequestPtr& active) mutable {
         loop_->Drop(active, std::move(collection), shared);
+      });
+}
+
+absl::StatusOr<RequestId> Engine::SubmitAliases(std::vector<AliasAction> actions, Done<bool> done) {
+  const SharedDone<bool> shared(std::move(done));
+  return loop_->Admit(
+      {}, shared.OnFailure(),
+      [this, shared, actions = std::move(actions)](const RequestPtr& active) mutable {
+        loop_->UpdateAliases(active, std::move(actions), shared);
       });
 }
 
@@ -476,6 +485,8 @@ absl::StatusOr<RequestId> Engine::SubmitHost(TimeUs deadline_us,
 void Engine::Cancel(RequestId id) { loop_->Cancel(id); }
 
 std::vector<CollectionInfo> Engine::ListCollections() const { return loop_->parts().store->List(); }
+
+std::vector<Alias> Engine::ListAliases() const { return loop_->parts().store->ListAliases(); }
 
 absl::StatusOr<CollectionInfo> Engine::DescribeCollection(const std::string& name) const {
   return loop_->parts().store->Describe(name);

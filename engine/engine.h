@@ -91,6 +91,7 @@ class Engine {
                                             Done<CollectionInfo> done);
   absl::StatusOr<RequestId> SubmitCreate(CollectionSpec spec, Done<CollectionInfo> done);
   absl::StatusOr<RequestId> SubmitDrop(std::string collection, Done<bool> done);
+  absl::StatusOr<RequestId> SubmitAliases(std::vector<AliasAction> actions, Done<bool> done);
   absl::StatusOr<RequestId> SubmitTokenize(std::string model, std::string text,
                                            std::optional<bool> add_bos,
                                            Done<std::vector<TokenId>> done);
@@ -107,6 +108,7 @@ class Engine {
 
   // Quick answers from memory; thread safe, on the caller's thread.
   std::vector<CollectionInfo> ListCollections() const;
+  std::vector<Alias> ListAliases() const;
   absl::StatusOr<CollectionInfo> DescribeCollection(const std::string& name) const;
   std::vector<ModelReport> ListModels() const;
   std::vector<DeviceReport> Devices() const;

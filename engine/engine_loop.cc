@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <numeric>
-#include <unordered_map>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -65,7 +65,7 @@ absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorSt
                                                                   const TextHits& hits) {
   const SearchParams& params = request.params;
   const auto& neighbors = hits.neighbors;
-  std::unordered_map<PointId, Point> stored;
+  std::map<PointId, Point> stored;
   const bool fetch = params.with_payload || params.with_vectors;
   if (fetch) {
     std::vector<PointId> ids;
@@ -427,6 +427,7 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
                     .queries = std::move(request.queries),
                     .params = DenseParams(request),
                     .deadline_us = active->envelope.deadline_us};
+  request.collection = (*view)->spec().name;  // an alias may be switched meanwhile
   const Metric metric = (*view)->spec().metric;
   const TimeUs deadline_us = active->envelope.deadline_us;
   // Only texts need the view once more.
@@ -497,7 +498,7 @@ absl::StatusOr<SearchGroupsResult> Engine::Loop::FindGroups(
   for (NeighborGroup& group : found) neighbors.push_back(std::move(group.neighbors));
   ASSIGN_OR_RETURN(
       std::vector<std::vector<ScoredPoint>> points,
-      FetchPoints(*parts_.store, {.collection = request.collection, .params = request.params},
+      FetchPoints(*parts_.store, {.collection = view->spec().name, .params = request.params},
                   view->spec().metric, {.neighbors = neighbors, .parts = {}}));
   for (size_t i = 0; i < found.size(); ++i) {
     result.groups.push_back({.value = std::move(found[i].value), .points = std::move(points[i])});
@@ -514,6 +515,8 @@ void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
   const int executor = Route(active, "write", WorkKind::kWrite, items);
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
+  // To what an alias means now: held back, it must not end up in another collection.
+  write.collection = parts_.store->ResolveName(write.collection);
   const bool queued = write_lane_.TryWrite(
       std::move(write), active->envelope.deadline_us,
       [this, active, stage, then = std::move(then)](WriteLane::Outcome outcome) mutable {

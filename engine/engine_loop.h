@@ -89,6 +89,7 @@ class Engine::Loop {
   void Ingest(const RequestPtr& active, IngestMachine machine, Done<IngestResult> done);
   void Create(const RequestPtr& active, CollectionSpec spec, Done<CollectionInfo> done);
   void Drop(const RequestPtr& active, std::string collection, Done<bool> done);
+  void UpdateAliases(const RequestPtr& active, std::vector<AliasAction> actions, Done<bool> done);
   void CreateIndex(const RequestPtr& active, std::string collection, PayloadIndex index,
                    Done<CollectionInfo> done);
   void DropIndex(const RequestPtr& active, std::string collection, std::string field,

@@ -225,6 +225,7 @@ struct Engine::Loop::AskFlow {
   RequestPtr active;
   AskMachine machine;
   std::shared_ptr<AskSink> sink;
+  std::string collection;                        // by its own name: an alias may be switched
   std::shared_ptr<const EmbedderPart> embedder;  // the collection's
   std::shared_ptr<const EmbedderPart> reranker;  // null: passages are ordered by their words
   std::shared_ptr<const LanguageModel> model;    // null: retrieval only
@@ -270,6 +271,7 @@ void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
       AskFlow{.active = active,
               .machine = AskMachine(std::move(request), options_.rag, std::move(writer)),
               .sink = std::move(sink),
+              .collection = collection->spec.name,
               .embedder = *embedder,
               .reranker = std::move(reranker),
               .model = model.ok() ? *model : nullptr});
@@ -385,6 +387,7 @@ struct Engine::Loop::IngestFlow {
   RequestPtr active;
   IngestMachine machine;
   Done<IngestResult> done;
+  std::string collection = {};                        // by its own name, as in AskFlow
   std::shared_ptr<const EmbedderPart> embedder = {};  // the collection's
 };
 
@@ -429,13 +432,14 @@ void Engine::Loop::EnsureCollection(const std::shared_ptr<IngestFlow>& flow) {
     if (options_.rag.retrieval != "dense" && !HasIndex(*collection, kPassageTextField)) {
       return Change(
           active,
-          [this, name] {
+          [this, name = collection->spec.name] {
             const absl::Status status = parts_.store->CreatePayloadIndex(
                 name, {.field = kPassageTextField, .kind = PayloadIndexKind::kText});
             return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
           },
           [this, flow] { EnsureCollection(flow); });
     }
+    flow->collection = collection->spec.name;
     flow->embedder = *embedder;
     return IngestStep(flow, flow->machine.Start());
   }
@@ -459,8 +463,7 @@ void Engine::Loop::IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMac
         active,
         [this, flow]() -> absl::StatusOr<std::vector<Point>> {
           RETURN_IF_ERROR(flow->machine.Split());
-          return parts_.store->Get(flow->machine.request().collection,
-                                   flow->machine.FirstPassageIds(), false, true);
+          return parts_.store->Get(flow->collection, flow->machine.FirstPassageIds(), false, true);
         },
         [this, flow](std::vector<Point> stored) {
           IngestStep(flow, flow->machine.OnSplit(stored));
@@ -478,7 +481,7 @@ void Engine::Loop::IngestStep(const std::shared_ptr<IngestFlow>& flow, IngestMac
   }
   if (auto* write = std::get_if<IngestMachine::Write>(&work)) {
     return RunWrite(active,
-                    {.collection = flow->machine.request().collection,
+                    {.collection = flow->collection,
                      .upserts = std::move(write->upserts),
                      .deletes = std::move(write->deletes)},
                     [this, flow](WriteResult result) {
@@ -521,6 +524,15 @@ void Engine::Loop::Drop(const RequestPtr& active, std::string collection, Done<b
       [this, collection = std::move(collection)] {
         return parts_.store->DropCollection(collection);
       },
+      [this, active, done = std::move(done)]() mutable {
+        if (Finish(active)) done(true);
+      });
+}
+
+void Engine::Loop::UpdateAliases(const RequestPtr& active, std::vector<AliasAction> actions,
+                                 Done<bool> done) {
+  Change(
+      active, [this, actions = std::move(actions)] { return parts_.store->UpdateAliases(actions); },
       [this, active, done = std::move(done)]() mutable {
         if (Finish(active)) done(true);
       });

@@ -29,6 +29,8 @@ constexpr std::array<std::string_view, kRpcCount> kNames = {
     "VectorService/PatchPayload",
     "VectorService/CreatePayloadIndex",
     "VectorService/DropPayloadIndex",
+    "VectorService/UpdateAliases",
+    "VectorService/ListAliases",
     "RagService/Ingest",
     "RagService/Ask",
     "AdminService/Devices",

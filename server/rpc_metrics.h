@@ -38,6 +38,8 @@ enum class Rpc : uint8_t {
   kPatchPayload,
   kCreatePayloadIndex,
   kDropPayloadIndex,
+  kUpdateAliases,
+  kListAliases,
   kIngest,
   kAsk,
   kDevices,
@@ -49,7 +51,7 @@ enum class Rpc : uint8_t {
   kDeleteSnapshot,
   kVerifySnapshot,
 };
-inline constexpr size_t kRpcCount = 35;
+inline constexpr size_t kRpcCount = 37;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

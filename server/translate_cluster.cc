@@ -1,9 +1,11 @@
 #include "server/translate_cluster.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/base/strings.h"
 #include "server/translate.h"
+#include "server/translate_ids.h"
 
 namespace baton {
 
@@ -35,7 +37,11 @@ void ToProto(ClusterResult result, v1::ClusterResponse& proto) {
   }
   proto.set_points(result.points);
   proto.set_mean_score(result.mean_score);
-  proto.mutable_ids()->Add(result.ids.begin(), result.ids.end());
+  const bool uuids = std::any_of(result.ids.begin(), result.ids.end(), IsUuid);
+  for (const PointId id : result.ids) {
+    proto.add_ids(IsUuid(id) ? 0 : LowerHalf(id));
+    if (uuids) proto.add_uuids(IsUuid(id) ? IdText(id) : "");
+  }
   proto.mutable_cluster_of()->Add(result.cluster_of.begin(), result.cluster_of.end());
   ToProto(result.timings, *proto.mutable_timings());
 }

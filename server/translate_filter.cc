@@ -10,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/request/datetime.h"
+#include "server/translate_ids.h"
 
 namespace baton {
 namespace {
@@ -109,8 +110,12 @@ absl::StatusOr<Condition> ToCondition(const v1::Condition& proto) {
       if (!proto.field().empty()) {
         return absl::InvalidArgumentError("field must be empty beside has_id");
       }
-      condition.test = HasId{{proto.has_id().ids().begin(), proto.has_id().ids().end()}};
-      return condition;
+      {
+        ASSIGN_OR_RETURN(std::vector<PointId> ids,
+                         ToPointIds(proto.has_id().ids(), proto.has_id().uuids()));
+        condition.test = HasId{std::move(ids)};
+        return condition;
+      }
     case v1::Condition::kFilter:
     case v1::Condition::TEST_NOT_SET:
       break;

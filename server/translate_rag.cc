@@ -7,6 +7,7 @@
 #include "engine/base/strings.h"
 #include "server/translate.h"
 #include "server/translate_filter.h"
+#include "server/translate_ids.h"
 #include "server/translate_inference.h"
 
 namespace baton {
@@ -80,7 +81,7 @@ void ToProto(const IngestResult& result, v1::IngestResponse& proto) {
 void ToProto(std::vector<Passage> passages, v1::Retrieved& proto) {
   for (Passage& passage : passages) {
     v1::Passage& added = *proto.add_passages();
-    added.set_id(passage.id);
+    SetId(passage.id, added);
     added.set_document_id(std::move(passage.document_id));
     added.set_title(std::move(passage.title));
     added.set_text(std::move(passage.text));
@@ -97,7 +98,11 @@ void ToProto(AskResult result, v1::AskFinished& proto) {
   for (Citation& citation : result.citations) {
     v1::Citation& added = *proto.add_citations();
     added.set_number(citation.number);
-    added.set_passage_id(citation.passage_id);
+    if (IsUuid(citation.passage_id)) {
+      added.set_passage_uuid(IdText(citation.passage_id));
+    } else {
+      added.set_passage_id(LowerHalf(citation.passage_id));
+    }
     added.set_document_id(std::move(citation.document_id));
     added.set_title(std::move(citation.title));
     added.set_quote(std::move(citation.quote));

@@ -9,12 +9,14 @@
 #include "engine/base/strings.h"
 #include "server/translate.h"
 #include "server/translate_filter.h"
+#include "server/translate_ids.h"
 
 namespace baton {
 namespace {
 
 constexpr int64_t kPointsMax = 10'000;
 constexpr int64_t kQueriesMax = 10'000;
+constexpr int64_t kAliasActionsMax = 10'000;
 // Points that one answer may hold: 10,000 queries of k 10,000 would be gigabytes.
 constexpr int64_t kAnswerPointsMax = 1'000'000;
 
@@ -22,6 +24,8 @@ static_assert(v1::METRIC_COSINE == static_cast<int>(Metric::kCosine) + 1);
 static_assert(v1::INDEX_KIND_HNSW == static_cast<int>(IndexKind::kHnsw) + 1);
 static_assert(v1::INDEX_KIND_IVF_SQ == static_cast<int>(IndexKind::kIvfSq) + 1);
 static_assert(v1::FUSION_KIND_WEIGHTED == static_cast<int>(FusionKind::kWeighted) + 1);
+static_assert(v1::VECTOR_STORAGE_F32 == static_cast<int>(VectorStorage::kF32) + 1);
+static_assert(v1::VECTOR_STORAGE_INT8 == static_cast<int>(VectorStorage::kInt8) + 1);
 static_assert(v1::METRIC_L2 == static_cast<int>(Metric::kL2) + 1);
 
 absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
@@ -72,40 +76,47 @@ absl::StatusOr<FusionParams> ToFusion(const v1::Fusion& proto) {
   return fusion;
 }
 
+template <class Request>
+absl::Status CheckIds(const Request& proto) {
+  return CheckCount("ids", int64_t{proto.ids_size()} + proto.uuids_size(),
+                    {.min = 1, .max = kPointsMax});
+}
+
 // Either ids or a filter.
 template <class Request>
 absl::Status CheckChoice(const Request& proto) {
   if (!proto.has_filter()) {
-    return CheckCount("ids", proto.ids_size(), {.min = 1, .max = kPointsMax});
+    return CheckIds(proto);
   }
-  if (proto.ids_size() == 0) return absl::OkStatus();
+  if (proto.ids_size() + proto.uuids_size() == 0) return absl::OkStatus();
   return absl::InvalidArgumentError("there are both ids and a filter, allowed is one of them");
 }
 
-// A page's offset is the first id on it, in hexadecimal.
+// A page's offset is the first id on it, in hexadecimal, or as a UUID.
 constexpr std::string_view kOffsetPrefix = "id-";
 
 absl::StatusOr<PointId> ToFirstId(std::string_view offset) {
   if (offset.empty()) return PointId{0};
-  PointId id = 0;
+  uint64_t id = 0;
   if (offset.substr(0, kOffsetPrefix.size()) == kOffsetPrefix) {
     const std::string_view digits = offset.substr(kOffsetPrefix.size());
+    if (const auto uuid = ParseUuid(digits); uuid.has_value()) return *uuid;
     const char* const end = digits.data() + digits.size();
     const auto read = std::from_chars(digits.data(), end, id, 16);
-    if (read.ec == std::errc() && read.ptr == end) return id;
+    if (read.ec == std::errc() && read.ptr == end) return PointId(id);
   }
   return absl::InvalidArgumentError(
       StrCat("offset must be the next_offset of another page, but is \"", Escaped(offset), "\""));
 }
 
 void SetPoint(Point point, v1::Point& proto) {
-  proto.set_id(point.id);
+  SetId(point.id, proto);
   proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
   ToProto(std::move(point.payload), *proto.mutable_payload());
 }
 
 void SetScored(ScoredPoint point, v1::ScoredPoint& proto) {
-  proto.set_id(point.id);
+  SetId(point.id, proto);
   proto.set_score(point.score);
   ToProto(std::move(point.payload), *proto.mutable_payload());
   proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
@@ -145,6 +156,14 @@ absl::StatusOr<CollectionSpec> ToSpec(const v1::CollectionSpec& proto) {
   }
   if (proto.has_ivf_lists()) spec.ivf_lists = proto.ivf_lists();
   if (proto.has_ivf_pq_bytes()) spec.ivf_pq_bytes = proto.ivf_pq_bytes();
+  if (proto.storage() != v1::VECTOR_STORAGE_UNSPECIFIED) {
+    if (!v1::VectorStorage_IsValid(proto.storage())) {
+      return absl::InvalidArgumentError(
+          StrCat("spec.storage must be 1 to 4 (f32, f16, bf16, int8), but is ",
+                 static_cast<int>(proto.storage())));
+    }
+    spec.storage = static_cast<VectorStorage>(proto.storage() - 1);
+  }
   return spec;
 }
 
@@ -157,7 +176,9 @@ absl::StatusOr<UpsertRequest> ToUpsert(const v1::UpsertRequest& proto, Envelope 
     const v1::Point& point = proto.points(i);
     ASSIGN_OR_RETURN(Payload payload,
                      ToPayload(point.payload(), StrCat("points[", i, "].payload")));
-    request.points.push_back({.id = point.id(),
+    ASSIGN_OR_RETURN(const PointId id,
+                     ToPointId(point.id(), point.uuid(), StrCat("points[", i, "].uuid")));
+    request.points.push_back({.id = id,
                               .vector = {point.vector().begin(), point.vector().end()},
                               .payload = std::move(payload)});
   }
@@ -167,9 +188,9 @@ absl::StatusOr<UpsertRequest> ToUpsert(const v1::UpsertRequest& proto, Envelope 
 absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope envelope) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   RETURN_IF_ERROR(CheckChoice(proto));
-  DeleteRequest request{.envelope = std::move(envelope),
-                        .collection = proto.collection(),
-                        .ids = {proto.ids().begin(), proto.ids().end()}};
+  DeleteRequest request{
+      .envelope = std::move(envelope), .collection = proto.collection(), .ids = {}};
+  ASSIGN_OR_RETURN(request.ids, ToPointIds(proto.ids(), proto.uuids()));
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
@@ -178,10 +199,9 @@ absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope 
 
 absl::StatusOr<GetRequest> ToGet(const v1::GetRequest& proto) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
-  RETURN_IF_ERROR(CheckCount("ids", proto.ids_size(), {.min = 1, .max = kPointsMax}));
-  GetRequest request{.collection = proto.collection(),
-                     .ids = {proto.ids().begin(), proto.ids().end()},
-                     .with_vectors = proto.with_vectors()};
+  RETURN_IF_ERROR(CheckIds(proto));
+  GetRequest request{.collection = proto.collection(), .with_vectors = proto.with_vectors()};
+  ASSIGN_OR_RETURN(request.ids, ToPointIds(proto.ids(), proto.uuids()));
   if (proto.has_with_payload()) request.with_payload = proto.with_payload();
   return request;
 }
@@ -284,7 +304,7 @@ absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   RETURN_IF_ERROR(CheckChoice(proto));
   PatchPayloadRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
-  request.patch.ids = {proto.ids().begin(), proto.ids().end()};
+  ASSIGN_OR_RETURN(request.patch.ids, ToPointIds(proto.ids(), proto.uuids()));
   request.patch.clear = proto.clear();
   request.patch.delete_keys = {proto.delete_keys().begin(), proto.delete_keys().end()};
   ASSIGN_OR_RETURN(request.patch.set, ToPayload(proto.set(), "set"));
@@ -292,6 +312,42 @@ absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
   return request;
+}
+
+absl::StatusOr<std::vector<AliasAction>> ToAliasActions(const v1::UpdateAliasesRequest& proto) {
+  RETURN_IF_ERROR(CheckCount("actions", proto.actions_size(), {.min = 1, .max = kAliasActionsMax}));
+  std::vector<AliasAction> actions;
+  for (const v1::AliasAction& action : proto.actions()) {
+    switch (action.action_case()) {
+      case v1::AliasAction::kCreate:
+        actions.push_back({.kind = AliasAction::Kind::kSet,
+                           .alias = action.create().alias(),
+                           .collection = action.create().collection()});
+        break;
+      case v1::AliasAction::kRename:
+        actions.push_back({.kind = AliasAction::Kind::kRename,
+                           .alias = action.rename().alias(),
+                           .new_name = action.rename().new_alias()});
+        break;
+      case v1::AliasAction::kDelete:
+        actions.push_back({.kind = AliasAction::Kind::kDelete, .alias = action.delete_().alias()});
+        break;
+      case v1::AliasAction::ACTION_NOT_SET:
+        return absl::InvalidArgumentError(
+            StrCat("actions[", actions.size(), "] is empty: it must be create, rename or delete"));
+    }
+  }
+  return actions;
+}
+
+void ToProto(const std::vector<Alias>& aliases, const std::string& collection,
+             google::protobuf::RepeatedPtrField<v1::Alias>& proto) {
+  for (const Alias& alias : aliases) {
+    if (!collection.empty() && alias.collection != collection) continue;
+    v1::Alias& added = *proto.Add();
+    added.set_alias(alias.name);
+    added.set_collection(alias.collection);
+  }
 }
 
 void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
@@ -304,10 +360,12 @@ void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
   spec.set_index(static_cast<v1::IndexKind>(static_cast<int>(info.spec.index) + 1));
   spec.set_ivf_lists(info.spec.ivf_lists);
   spec.set_ivf_pq_bytes(info.spec.ivf_pq_bytes);
+  spec.set_storage(static_cast<v1::VectorStorage>(static_cast<int>(info.spec.storage) + 1));
   proto.set_points(info.points);
   proto.set_points_unindexed(info.points_unindexed);
   proto.set_segments(info.segments);
   proto.set_embedder(info.embedder);
+  proto.mutable_aliases()->Add(info.aliases.begin(), info.aliases.end());
   for (const PayloadIndex& index : info.payload_indexes) {
     v1::PayloadIndex& added = *proto.add_payload_indexes();
     added.set_field(index.field);
@@ -371,8 +429,12 @@ void ToProto(SearchGroupsResult result, v1::SearchGroupsResponse& proto) {
 void ToProto(ScrollResult result, v1::ScrollResponse& proto) {
   for (Point& point : result.points) SetPoint(std::move(point), *proto.add_points());
   if (!result.next.has_value()) return;
+  if (IsUuid(*result.next)) {
+    proto.set_next_offset(StrCat(kOffsetPrefix, IdText(*result.next)));
+    return;
+  }
   char digits[16];
-  const auto written = std::to_chars(digits, digits + sizeof(digits), *result.next, 16);
+  const auto written = std::to_chars(digits, digits + sizeof(digits), LowerHalf(*result.next), 16);
   proto.set_next_offset(
       StrCat(kOffsetPrefix, std::string_view(digits, static_cast<size_t>(written.ptr - digits))));
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,8 +26,12 @@ absl::StatusOr<ScrollRequest> ToScroll(const v1::ScrollRequest& proto);
 absl::StatusOr<FacetRequest> ToFacet(const v1::FacetRequest& proto);
 absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto,
                                             Envelope envelope);
+absl::StatusOr<std::vector<AliasAction>> ToAliasActions(const v1::UpdateAliasesRequest& proto);
 
 void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto);
+// Those of one collection, or, where it is empty, all.
+void ToProto(const std::vector<Alias>& aliases, const std::string& collection,
+             google::protobuf::RepeatedPtrField<v1::Alias>& proto);
 void ToProto(const UpsertResult& result, v1::UpsertResponse& proto);
 void ToProto(const DeleteResult& result, v1::DeleteResponse& proto);
 void ToProto(std::vector<Point> points, v1::GetResponse& proto);

@@ -249,6 +249,33 @@ grpc::ServerUnaryReactor* VectorService::DropPayloadIndex(
   }());
 }
 
+grpc::ServerUnaryReactor* VectorService::UpdateAliases(grpc::CallbackServerContext* context,
+                                                       const v1::UpdateAliasesRequest* request,
+                                                       v1::UpdateAliasesResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kUpdateAliases, context);
+  return call->Submitted([&]() -> absl::StatusOr<RequestId> {
+    ASSIGN_OR_RETURN(std::vector<AliasAction> actions, ToAliasActions(*request));
+    return parts_.engine.SubmitAliases(std::move(actions), call->Then<bool>([this, response](bool) {
+      ToProto(parts_.engine.ListAliases(), "", *response->mutable_aliases());
+    }));
+  }());
+}
+
+grpc::ServerUnaryReactor* VectorService::ListAliases(grpc::CallbackServerContext* context,
+                                                     const v1::ListAliasesRequest* request,
+                                                     v1::ListAliasesResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kListAliases, context);
+  return call->Answered([&]() -> absl::Status {
+    std::string collection = request->collection();
+    if (!collection.empty()) {
+      ASSIGN_OR_RETURN(const CollectionInfo info, parts_.engine.DescribeCollection(collection));
+      collection = info.spec.name;
+    }
+    ToProto(parts_.engine.ListAliases(), collection, *response->mutable_aliases());
+    return absl::OkStatus();
+  }());
+}
+
 grpc::ServerUnaryReactor* VectorService::Cluster(grpc::CallbackServerContext* context,
                                                  const v1::ClusterRequest* request,
                                                  v1::ClusterResponse* response) {

@@ -11,7 +11,9 @@ using VectorQueryMethods = v1::VectorService::WithCallbackMethod_SearchGroups<
             v1::VectorService::WithCallbackMethod_PatchPayload<
                 v1::VectorService::WithCallbackMethod_CreatePayloadIndex<
                     v1::VectorService::WithCallbackMethod_DropPayloadIndex<
-                        v1::VectorService::Service>>>>>>>;
+                        v1::VectorService::WithCallbackMethod_UpdateAliases<
+                            v1::VectorService::WithCallbackMethod_ListAliases<
+                                v1::VectorService::Service>>>>>>>>>;
 // All methods through the callback API; UpsertStream gets its messages as bytes, see there.
 using VectorCallbackService = v1::VectorService::WithCallbackMethod_CreateCollection<
     v1::VectorService::WithCallbackMethod_DropCollection<
@@ -87,6 +89,12 @@ class VectorService final : public VectorCallbackService {
   grpc::ServerUnaryReactor* DropPayloadIndex(grpc::CallbackServerContext* context,
                                              const v1::DropPayloadIndexRequest* request,
                                              v1::DropPayloadIndexResponse* response) override;
+  grpc::ServerUnaryReactor* UpdateAliases(grpc::CallbackServerContext* context,
+                                          const v1::UpdateAliasesRequest* request,
+                                          v1::UpdateAliasesResponse* response) override;
+  grpc::ServerUnaryReactor* ListAliases(grpc::CallbackServerContext* context,
+                                        const v1::ListAliasesRequest* request,
+                                        v1::ListAliasesResponse* response) override;
 
  private:
   const RpcParts parts_;

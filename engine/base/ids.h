@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "absl/numeric/int128.h"
+
 namespace baton {
 
 // An integer that cannot be mixed up with another kind of integer.
@@ -24,8 +26,11 @@ using RequestId = StrongId<struct RequestIdTag, uint64_t>;    // one per submitt
 using SequenceId = StrongId<struct SequenceIdTag, uint64_t>;  // one per generated sequence
 using SlotId = StrongId<struct SlotIdTag, int32_t>;    // an executor's per-sequence registers
 using BlockId = StrongId<struct BlockIdTag, int32_t>;  // a KV block within its pool
-using PointId = uint64_t;                              // chosen by the client
 using TokenId = int32_t;                               // index into a vocabulary
+
+// Chosen by the client: a number of 64 bits, or a UUID, whose 16 bytes are a big-endian number that
+// is larger. So one order has both, numbers first. See point_id.h.
+using PointId = absl::uint128;
 
 }  // namespace baton
 

@@ -1,7 +1,7 @@
 #include "engine/rag/ingest_machine.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <map>
 #include <unordered_set>
 #include <utility>
 
@@ -97,7 +97,7 @@ std::vector<PointId> IngestMachine::FirstPassageIds() const {
 }
 
 IngestMachine::Work IngestMachine::OnSplit(const std::vector<Point>& stored_first_passages) {
-  std::unordered_map<PointId, const PassageRef*> first;  // of each document, by id
+  std::map<PointId, const PassageRef*> first;  // of each document, by id
   for (const PassageRef& passage : passages_) {
     if (passage.passage != 0) continue;
     first[PassageId(request_.documents[passage.document].id, 0)] = &passage;

@@ -31,6 +31,9 @@ enum class Metric : uint8_t { kCosine, kDot, kL2 };
 // memory and some times its time, of product codes or of one byte per value.
 enum class IndexKind : uint8_t { kHnsw, kIvfPq, kIvfSq };
 
+// What each value of a vector is stored as: VectorFormat.
+enum class VectorStorage : uint8_t { kF32, kF16, kBf16, kInt8 };
+
 struct CollectionSpec {
   std::string name;
   int32_t dimension = 0;
@@ -40,6 +43,7 @@ struct CollectionSpec {
   IndexKind index = IndexKind::kHnsw;
   int32_t ivf_lists = 0;     // of each segment; 0: by its size
   int32_t ivf_pq_bytes = 0;  // of a row's code under kIvfPq; 0: by the dimension
+  VectorStorage storage = VectorStorage::kF32;
 };
 
 struct CollectionInfo {
@@ -49,6 +53,23 @@ struct CollectionInfo {
   int32_t segments = 0;
   std::string embedder;                            // empty: points came by Upsert alone
   std::vector<PayloadIndex> payload_indexes = {};  // by field
+  std::vector<std::string> aliases = {};           // in their order
+};
+
+// A name that stands for a collection wherever one is named, but where it is dropped.
+struct Alias {
+  std::string name;
+  std::string collection;
+  friend bool operator==(const Alias&, const Alias&) = default;
+};
+
+// One step of a change of aliases.
+struct AliasAction {
+  enum class Kind : uint8_t { kSet, kRename, kDelete };
+  Kind kind = Kind::kSet;
+  std::string alias;
+  std::string collection = {};  // of kSet: what the alias stands for from then on
+  std::string new_name = {};    // of kRename
 };
 
 // Of a client that names no points: those that match. Null: it names them.

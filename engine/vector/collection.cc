@@ -37,7 +37,7 @@ Collection::Collection(StoredCollection stored, const VectorOptions& options, Me
       metrics_(metrics),
       points_gauge_(&metrics.Gauge(MetricId::kPoints, {stored_.spec.name})),
       unindexed_gauge_(&metrics.Gauge(MetricId::kPointsUnindexed, {stored_.spec.name})) {
-  buffers_.push_back(std::make_shared<GrowingBuffer>(spec().dimension, options_.seal_points));
+  buffers_.push_back(std::make_shared<GrowingBuffer>(FormatOf(spec()), options_.seal_points));
   PublishLocked(0);
 }
 
@@ -386,7 +386,7 @@ bool Collection::DeleteLocked(PointId id, WriteSequence sequence) {
 
 void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* vector,
                               const Payload* payload) {
-  if (spec().metric == Metric::kCosine) {
+  if (spec().metric == Metric::kCosine && spec().storage == VectorStorage::kF32) {
     scaled_.assign(vector, vector + spec().dimension);
     Normalize(scaled_.data(), spec().dimension);
     vector = scaled_.data();
@@ -398,7 +398,7 @@ void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* v
   buffer_of_.emplace(id, buffers_.back().get());
   ++points_;
   if (buffers_.back()->full()) {
-    buffers_.push_back(std::make_shared<GrowingBuffer>(spec().dimension, options_.seal_points));
+    buffers_.push_back(std::make_shared<GrowingBuffer>(FormatOf(spec()), options_.seal_points));
   }
 }
 

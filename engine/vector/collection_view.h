@@ -11,6 +11,8 @@
 #include "absl/status/status.h"
 #include "engine/base/ids.h"
 #include "engine/request/vector_request.h"
+#include "engine/vector/point_ids.h"
+#include "engine/vector/vector_format.h"
 
 namespace baton {
 
@@ -43,9 +45,8 @@ inline constexpr WriteSequence kNeverDeleted = UINT64_MAX;
 // Consecutive rows that lie together in memory. Vectors and ids never change; deleted_at[i] is
 // set once, by the write that deletes or replaces row i, while readers look.
 struct RowBlock {
-  // [count, dimension], row-major; unit length under kCosine. Null: see Segment::ReadVectors.
-  const float* vectors = nullptr;
-  const PointId* ids = nullptr;                            // [count]
+  StoredRows vectors;  // [count]; unit length under kCosine. None: see Segment::ReadVectors
+  PointIds ids;        // [count]
   const std::atomic<WriteSequence>* deleted_at = nullptr;  // [count]
   int64_t count = 0;
 

@@ -4,6 +4,12 @@
 
 namespace baton {
 
+StoredRows StoredRowsOf(const GraphRows& rows) {
+  if (rows.stored.bytes != nullptr) return rows.stored;
+  return {.bytes = reinterpret_cast<const std::byte*>(rows.vectors),
+          .format = {VectorStorage::kF32, rows.metric, rows.dimension}};
+}
+
 GraphNodes::GraphNodes(const GraphRows& rows) {
   absl::flat_hash_map<std::string_view, uint32_t> node_of;  // by the vector's bytes
   node_of.reserve(static_cast<size_t>(rows.rows));

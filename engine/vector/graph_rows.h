@@ -6,18 +6,25 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "engine/request/vector_request.h"
+#include "engine/vector/vector_format.h"
 
 namespace baton {
 
 // The rows a graph is over.
 struct GraphRows {
-  const float* vectors = nullptr;  // [rows, dimension], row-major; outlive the graph, never move
+  const float* vectors = nullptr;  // [rows, dimension], row-major; while it is built
   int64_t rows = 0;                // 1 to 2^31 - 1
   int32_t dimension = 0;
   Metric metric = Metric::kCosine;
   int32_t m = 0;
   int32_t ef_construction = 0;
+  // The same as they are stored, which is what searches look at; outlive the graph, never move.
+  // None: `vectors` are.
+  StoredRows stored = {};
 };
+
+// What searches look at.
+StoredRows StoredRowsOf(const GraphRows& rows);
 
 // The rows of each distinct vector, which are one node. Copies would not do as nodes of their own:
 // a node's links would all lead to its copies, and to nowhere else.

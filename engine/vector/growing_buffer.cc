@@ -1,7 +1,5 @@
 #include "engine/vector/growing_buffer.h"
 
-#include <cstring>
-
 #include "engine/base/check.h"
 
 namespace baton {
@@ -9,17 +7,17 @@ namespace {
 
 // About 256 KiB of vectors: a collection of few points costs little, and a chunk is long enough for
 // a scan to run at the speed of memory.
-int64_t ChunkRows(int32_t dimension, int64_t capacity) {
-  const int64_t rows = (256 << 10) / (int64_t{dimension} * sizeof(float));
+int64_t ChunkRows(const VectorFormat& format, int64_t capacity) {
+  const int64_t rows = (256 << 10) / format.row_bytes();
   return std::clamp<int64_t>(rows, 1, capacity);
 }
 
 }  // namespace
 
-GrowingBuffer::GrowingBuffer(int32_t dimension, int64_t capacity)
-    : dimension_(dimension),
+GrowingBuffer::GrowingBuffer(const VectorFormat& format, int64_t capacity)
+    : format_(format),
       capacity_(capacity),
-      chunk_rows_(ChunkRows(dimension, capacity)),
+      chunk_rows_(ChunkRows(format, capacity)),
       chunks_((capacity + chunk_rows_ - 1) / chunk_rows_) {}
 
 void GrowingBuffer::Append(PointId id, const float* vector, WriteSequence sequence) {
@@ -27,13 +25,14 @@ void GrowingBuffer::Append(PointId id, const float* vector, WriteSequence sequen
   Chunk& chunk = chunks_[rows_ / chunk_rows_];
   const int64_t i = rows_ % chunk_rows_;
   if (i == 0) {
-    chunk.vectors = std::make_unique_for_overwrite<float[]>(chunk_rows_ * dimension_);
-    chunk.ids = std::make_unique_for_overwrite<PointId[]>(chunk_rows_);
+    chunk.vectors = std::make_unique_for_overwrite<std::byte[]>(chunk_rows_ * format_.row_bytes());
+    chunk.ids = std::make_unique_for_overwrite<uint64_t[]>(2 * chunk_rows_);
     chunk.sequences = std::make_unique_for_overwrite<WriteSequence[]>(chunk_rows_);
     chunk.deleted_at = std::make_unique<std::atomic<WriteSequence>[]>(chunk_rows_);
   }
-  std::memcpy(&chunk.vectors[i * dimension_], vector, dimension_ * sizeof(float));
-  chunk.ids[i] = id;
+  format_.Encode(vector, &chunk.vectors[i * format_.row_bytes()]);
+  chunk.ids[i] = LowerHalf(id);
+  chunk.ids[chunk_rows_ + i] = UpperHalf(id);
   chunk.sequences[i] = sequence;
   chunk.deleted_at[i].store(kNeverDeleted, std::memory_order_relaxed);
   const bool inserted = live_rows_.emplace(id, rows_).second;
@@ -57,10 +56,11 @@ bool GrowingBuffer::Delete(PointId id, WriteSequence sequence) {
 RowBlock GrowingBuffer::Block(int64_t first, int64_t end) const {
   const Chunk& chunk = chunks_[first / chunk_rows_];
   const int64_t i = first % chunk_rows_;
-  return {.vectors = &chunk.vectors[i * dimension_],
-          .ids = &chunk.ids[i],
+  const int64_t count = std::min(chunk_rows_ - i, end - first);
+  return {.vectors = {.bytes = &chunk.vectors[i * format_.row_bytes()], .format = format_},
+          .ids = {&chunk.ids[i], &chunk.ids[chunk_rows_ + i], count},
           .deleted_at = &chunk.deleted_at[i],
-          .count = std::min(chunk_rows_ - i, end - first)};
+          .count = count};
 }
 
 }  // namespace baton

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -18,7 +19,7 @@ namespace baton {
 // includes.
 class GrowingBuffer {
  public:
-  GrowingBuffer(int32_t dimension, int64_t capacity);
+  GrowingBuffer(const VectorFormat& format, int64_t capacity);
   GrowingBuffer(const GrowingBuffer&) = delete;
   GrowingBuffer& operator=(const GrowingBuffer&) = delete;
 
@@ -35,7 +36,8 @@ class GrowingBuffer {
     const auto found = live_rows_.find(id);
     return found == live_rows_.end() ? std::nullopt : std::optional(found->second);
   }
-  // Not when full or when `id` is live here. `vector`: [dimension].
+  // Not when full or when `id` is live here. `vector`: [dimension], as VectorFormat::Encode takes
+  // it.
   void Append(PointId id, const float* vector, WriteSequence sequence);
   // False where no live row has this id.
   bool Delete(PointId id, WriteSequence sequence);
@@ -51,13 +53,13 @@ class GrowingBuffer {
 
  private:
   struct Chunk {
-    std::unique_ptr<float[]> vectors;                          // [chunk_rows, dimension], row-major
-    std::unique_ptr<PointId[]> ids;                            // [chunk_rows]
+    std::unique_ptr<std::byte[]> vectors;                      // [chunk_rows] rows of the format
+    std::unique_ptr<uint64_t[]> ids;                           // [2, chunk_rows]: see PointIds
     std::unique_ptr<WriteSequence[]> sequences;                // [chunk_rows]
     std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at;  // [chunk_rows]
   };
 
-  const int32_t dimension_;
+  const VectorFormat format_;
   const int64_t capacity_;
   const int64_t chunk_rows_;
   std::vector<Chunk> chunks_;  // sized once; a chunk's arrays are made with its first row

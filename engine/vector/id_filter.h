@@ -1,10 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
-#include "engine/base/ids.h"
+#include "engine/vector/point_ids.h"
 
 namespace baton {
 
@@ -13,7 +12,8 @@ namespace baton {
 // space-efficient Bloom filters", 2007). 12 bits an id, 4 of them set: some 3 in 100 others pass.
 class IdFilter {
  public:
-  explicit IdFilter(std::span<const PointId> ids) : words_(ids.size() * kBitsPerId / 64 + 1) {
+  explicit IdFilter(const PointIds& ids)
+      : words_(static_cast<size_t>(ids.size()) * kBitsPerId / 64 + 1) {
     for (const PointId id : ids) {
       const uint64_t hash = Hash(id);
       words_[WordOf(hash)] |= BitsOf(hash);
@@ -32,7 +32,7 @@ class IdFilter {
 
   // splitmix64's: ids are often consecutive.
   static uint64_t Hash(PointId id) {
-    uint64_t z = id + 0x9e3779b97f4a7c15;
+    uint64_t z = (LowerHalf(id) ^ UpperHalf(id)) + 0x9e3779b97f4a7c15;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     return z ^ (z >> 31);

@@ -60,7 +60,7 @@ IvfIndex::Layout::Layout(const Header& header) {
 }
 
 IvfIndex::IvfIndex(const GraphRows& rows, HugeBuffer buffer)
-    : rows_(rows), buffer_(std::move(buffer)), layout_(header()) {
+    : rows_(rows), stored_(StoredRowsOf(rows)), buffer_(std::move(buffer)), layout_(header()) {
   const int64_t block_rows = BlockRows(codes());
   const auto* const list_rows = Array<uint32_t>(layout_.list_rows);
   int64_t begin = 0;
@@ -253,17 +253,15 @@ void IvfIndex::ScanLists(const IvfQuery& query, LiveRow live, ListScan& scan, Sc
   }
 
   const std::span<const Candidate> nearest = reservoir.Finish();
-  const DistanceFn distance = DistanceFor(rows_.metric);
+  const StoredDistanceFn distance = StoredDistanceFor(stored_.format);
   found->resize(nearest.size());
-  const int64_t vector_bytes = rows_.dimension * static_cast<int64_t>(sizeof(float));
-  const auto vector_of = [&](size_t i) {
-    return rows_.vectors + int64_t{nearest[i].node} * rows_.dimension;
-  };
+  const auto vector_of = [&](size_t i) { return stored_.At(nearest[i].node); };
   constexpr size_t kAhead = 4;
   for (size_t i = 0; i < nearest.size(); ++i) {
     if (i + kAhead < nearest.size()) {
       const auto* const at = reinterpret_cast<const char*>(vector_of(i + kAhead));
-      for (int64_t b = 0; b < vector_bytes; b += kLineBytes) __builtin_prefetch(at + b);
+      for (int64_t b = 0; b < stored_.format.row_bytes(); b += kLineBytes)
+        __builtin_prefetch(at + b);
     }
     (*found)[i].row = nearest[i].node;
     distance(query.vector, vector_of(i), 1, rows_.dimension, &(*found)[i].distance);

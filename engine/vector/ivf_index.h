@@ -148,6 +148,7 @@ class IvfIndex {
   CodeBook code_book() const;
 
   const GraphRows rows_;
+  const StoredRows stored_;
   HugeBuffer buffer_;  // changed while building only
   const Layout layout_;
   std::vector<uint32_t> list_begin_;  // [lists]: its first place

@@ -29,7 +29,9 @@
 namespace baton {
 namespace {
 
-constexpr uint32_t kFormatVersion = 2;
+// With other types of vectors than floats, or UUIDs.
+constexpr uint32_t kFormatVersion = 3;
+constexpr uint32_t kFormatOfNumbers = 2;
 // Without a manifest: points were looked through at every start.
 constexpr uint32_t kFormatWithoutManifest = 1;
 constexpr char kFormatKey[] = "M";
@@ -37,6 +39,7 @@ constexpr char kNextCollectionKey[] = "N";
 constexpr char kSequenceKey[] = "S";
 constexpr char kIncompleteKey[] = "F";
 constexpr char kResumedKey[] = "R";
+constexpr char kAliasesKey[] = "A";
 
 absl::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return absl::OkStatus();
@@ -64,14 +67,24 @@ std::string CollectionKey(char kind, uint32_t collection_id) {
   return key;
 }
 
-std::string PointKey(char kind, uint32_t collection_id, PointId id) {
+// Of kinds that have a number: a segment's, or a write's.
+std::string NumberKey(char kind, uint32_t collection_id, uint64_t number) {
   std::string key = CollectionKey(kind, collection_id);
-  AppendBigEndian(key, id);
+  AppendBigEndian(key, number);
+  return key;
+}
+
+// Of a point's records, 'V' and 'P'; UUIDs have kinds of their own, in lower case.
+constexpr char KindOfUuids(char kind) { return static_cast<char>(kind - 'A' + 'a'); }
+std::string PointKey(char kind, uint32_t collection_id, PointId id) {
+  if (!IsUuid(id)) return NumberKey(kind, collection_id, LowerHalf(id));
+  std::string key = NumberKey(KindOfUuids(kind), collection_id, UpperHalf(id));
+  AppendBigEndian(key, LowerHalf(id));
   return key;
 }
 
 // What a collection's own keys start with.
-constexpr char kCollectionKinds[] = {'V', 'P', 'G', 'D', 'U'};
+constexpr char kCollectionKinds[] = {'V', 'P', 'G', 'D', 'U', 'v', 'p'};
 // Keys of a dropped collection that are deleted by one write.
 constexpr int kPurgeKeys = 16'384;
 
@@ -83,22 +96,37 @@ std::string EncodeSegment(const StoredSegment& segment) {
   return out;
 }
 
+// In the number of upserts: ids are 16 bytes each, the lower half first, since some are UUIDs.
+constexpr uint32_t kHasUuids = 1u << 31;
+
+bool HasUuids(std::span<const PointId> ids) { return std::any_of(ids.begin(), ids.end(), IsUuid); }
+
 std::string EncodePending(std::span<const PointId> upserts, std::span<const PointId> deletes) {
   std::string out;
-  AppendNumber(out, static_cast<uint32_t>(upserts.size()));
-  for (const PointId id : upserts) AppendNumber(out, id);
-  for (const PointId id : deletes) AppendNumber(out, id);
+  const bool uuids = HasUuids(upserts) || HasUuids(deletes);
+  AppendNumber(out, static_cast<uint32_t>(upserts.size()) | (uuids ? kHasUuids : 0));
+  for (const auto ids : {upserts, deletes}) {
+    for (const PointId id : ids) {
+      AppendNumber(out, LowerHalf(id));
+      if (uuids) AppendNumber(out, UpperHalf(id));
+    }
+  }
   return out;
 }
 
 bool DecodePending(std::string_view value, PendingWrite* write) {
   ByteReader reader(value);
-  const auto upserts = reader.Take<uint32_t>();
-  if (!upserts.has_value() || value.size() % sizeof(PointId) != sizeof(uint32_t)) return false;
-  while (const auto id = reader.Take<PointId>()) {
-    (write->upserts.size() < *upserts ? write->upserts : write->deletes).push_back(*id);
+  const auto head = reader.Take<uint32_t>();
+  if (!head.has_value()) return false;
+  const bool uuids = (*head & kHasUuids) != 0;
+  const uint32_t upserts = *head & ~kHasUuids;
+  while (const auto lower = reader.Take<uint64_t>()) {
+    const std::optional<uint64_t> upper = uuids ? reader.Take<uint64_t>() : 0;
+    if (!upper.has_value()) return false;
+    (write->upserts.size() < upserts ? write->upserts : write->deletes)
+        .push_back(MakePointId(*upper, *lower));
   }
-  return write->upserts.size() == *upserts;
+  return reader.at_end() && write->upserts.size() == upserts;
 }
 
 // The number at the end of a key that starts with CollectionKey.
@@ -107,6 +135,15 @@ std::optional<uint64_t> NumberInKey(std::string_view key) {
   const std::optional<uint64_t> number = reader.Take<uint64_t>();
   if (!number.has_value() || !reader.at_end()) return std::nullopt;
   return __builtin_bswap64(*number);
+}
+
+std::string EncodeAliases(std::span<const StoredAlias> aliases) {
+  std::string out;
+  for (const StoredAlias& alias : aliases) {
+    AppendText(out, alias.name);
+    AppendNumber(out, alias.collection_id);
+  }
+  return out;
 }
 
 std::string EncodeNumber(uint64_t value) {
@@ -123,11 +160,13 @@ std::string EncodeCollection(const CollectionSpec& spec, const std::string& embe
   AppendNumber(out, spec.hnsw_ef_construction);
   AppendText(out, spec.name);
   AppendText(out, embedder);
-  if (spec.index != IndexKind::kHnsw) {  // else as it was before there were others
+  const bool floats = spec.storage == VectorStorage::kF32;
+  if (spec.index != IndexKind::kHnsw || !floats) {  // else as it was before there were others
     AppendNumber(out, static_cast<uint8_t>(spec.index));
     AppendNumber(out, spec.ivf_lists);
     AppendNumber(out, spec.ivf_pq_bytes);
   }
+  if (!floats) AppendNumber(out, static_cast<uint8_t>(spec.storage));
   return out;
 }
 
@@ -149,6 +188,8 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
     lists = reader.Take<int32_t>();
     pq_bytes = reader.Take<int32_t>();
   }
+  std::optional<uint8_t> storage = 0;
+  if (pq_bytes.has_value() && !reader.at_end()) storage = reader.Take<uint8_t>();
   if (!id.has_value() || !key_reader.at_end() || !embedder.has_value() || !name.has_value() ||
       !reader.at_end() || !pq_bytes.has_value()) {
     return absl::DataLossError("the record of a collection is damaged");
@@ -161,7 +202,8 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
                                        .hnsw_ef_construction = *ef_construction,
                                        .index = static_cast<IndexKind>(*index),
                                        .ivf_lists = *lists,
-                                       .ivf_pq_bytes = *pq_bytes},
+                                       .ivf_pq_bytes = *pq_bytes,
+                                       .storage = static_cast<VectorStorage>(*storage)},
                               .embedder = std::move(*embedder)};
   if (const absl::Status status = CheckSpec(collection.spec); !status.ok()) {
     return absl::DataLossError(StrCat("the record of a collection is damaged: ", status.message()));
@@ -169,29 +211,36 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
   return collection;
 }
 
-// The vector is copied once, from the point to the batch.
-void PutVector(const PlacedWrite& placed, const Point& point, rocksdb::WriteBatch& batch) {
+// As floats, the vector is copied once, from the point to the batch. `row`: scratch.
+void PutVector(const PlacedWrite& placed, const Point& point, std::vector<std::byte>& row,
+               rocksdb::WriteBatch& batch) {
   const std::string key_text = PointKey('V', placed.collection_id, point.id);
   const rocksdb::Slice key = key_text;
+  rocksdb::Slice vector(reinterpret_cast<const char*>(point.vector.data()),
+                        point.vector.size() * sizeof(float));
+  if (placed.format.storage() != VectorStorage::kF32) {
+    row.resize(static_cast<size_t>(placed.format.row_bytes()));
+    placed.format.Encode(point.vector.data(), row.data());
+    vector = {reinterpret_cast<const char*>(row.data()), row.size()};
+  }
   const rocksdb::Slice value[] = {
-      {reinterpret_cast<const char*>(&placed.sequence), sizeof(placed.sequence)},
-      {reinterpret_cast<const char*>(point.vector.data()), point.vector.size() * sizeof(float)}};
+      {reinterpret_cast<const char*>(&placed.sequence), sizeof(placed.sequence)}, vector};
   batch.Put(rocksdb::SliceParts(&key, 1), rocksdb::SliceParts(value, 2));
 }
 
-// False where the value is no vector of this dimension. `vector` is resized to it.
-bool DecodeVector(std::string_view value, int32_t dimension, WriteSequence* sequence,
+// False where the value is no vector of this format. `vector` is resized to its dimension.
+bool DecodeVector(std::string_view value, const VectorFormat& format, WriteSequence* sequence,
                   std::vector<float>& vector) {
-  const size_t vector_bytes = static_cast<size_t>(dimension) * sizeof(float);
-  if (value.size() != sizeof(*sequence) + vector_bytes) return false;
+  if (value.size() != sizeof(*sequence) + static_cast<size_t>(format.row_bytes())) return false;
   std::memcpy(sequence, value.data(), sizeof(*sequence));
-  vector.resize(static_cast<size_t>(dimension));
-  std::memcpy(vector.data(), value.data() + sizeof(*sequence), vector_bytes);
+  vector.resize(static_cast<size_t>(format.dimension()));
+  format.Decode(reinterpret_cast<const std::byte*>(value.data()) + sizeof(*sequence), 1,
+                vector.data());
   return true;
 }
 
 absl::Status DamagedPoint(PointId id, const char* what) {
-  return absl::DataLossError(StrCat("the stored ", what, " of point ", id, " is damaged"));
+  return absl::DataLossError(StrCat("the stored ", what, " of point ", IdText(id), " is damaged"));
 }
 
 // What RocksDB has to say goes where all else does. Its own log file, of a disk that failed once,
@@ -389,23 +438,24 @@ absl::Status PointDb::Load() {
   next_collection_id_ = static_cast<uint32_t>(next_collection_id);
   if (format == 0 && last_sequence_ == 0 && next_collection_id_ == 1) {
     rocksdb::WriteBatch batch;
-    batch.Put(kFormatKey, EncodeNumber(kFormatVersion));
+    batch.Put(kFormatKey, EncodeNumber(format_));
     return Apply(batch);
   }
   uint64_t incomplete = 0;
   RETURN_IF_ERROR(read_number(kIncompleteKey, &incomplete));
   // Segments may have points that a damaged log does not tell any more.
-  manifest_is_complete_ = incomplete == 0 && format == kFormatVersion && !log_is_damaged_;
+  manifest_is_complete_ = incomplete == 0 && format != kFormatWithoutManifest && !log_is_damaged_;
   if (format == kFormatWithoutManifest) {
     Log().info("vector store: bringing the database in {} from format {} to {}", directory_, format,
-               kFormatVersion);
+               format_);
     return absl::OkStatus();
   }
-  if (format != kFormatVersion) {
+  if (format > kFormatVersion || format < kFormatOfNumbers) {
     return absl::FailedPreconditionError(StrCat("the database in ", directory_, " has format ",
-                                                format, ", this daemon reads format ",
-                                                kFormatVersion));
+                                                format, ", this daemon reads formats ",
+                                                kFormatOfNumbers, " and ", kFormatVersion));
   }
+  format_ = static_cast<uint32_t>(format);
   return absl::OkStatus();
 }
 
@@ -421,30 +471,62 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::Collections() const {
   return collections;
 }
 
+absl::StatusOr<std::vector<StoredAlias>> PointDb::Aliases() const {
+  std::string value;
+  const rocksdb::Status status = db_->Get({}, kAliasesKey, &value);
+  std::vector<StoredAlias> aliases;
+  if (status.IsNotFound()) return aliases;
+  RETURN_IF_ERROR(ToStatus(status, "cannot read the aliases"));
+  for (ByteReader reader(value); !reader.at_end();) {
+    std::optional<std::string> name = reader.TakeText();
+    const std::optional<uint32_t> id = reader.Take<uint32_t>();
+    if (!name.has_value() || !id.has_value()) {
+      return absl::DataLossError("the record of the aliases is damaged");
+    }
+    aliases.push_back({.name = *std::move(name), .collection_id = *id});
+  }
+  return aliases;
+}
+
+absl::Status PointDb::SetAliases(std::span<const StoredAlias> aliases) {
+  rocksdb::WriteBatch batch;
+  batch.Put(kAliasesKey, EncodeAliases(aliases));
+  RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
+  return Apply(batch);
+}
+
 absl::Status PointDb::ForEachPoint(
     char kind, uint32_t collection_id,
     absl::FunctionRef<absl::Status(PointId id, std::string_view value)> visit) const {
-  const std::string prefix = CollectionKey(kind, collection_id);
   rocksdb::ReadOptions read;
   read.fill_cache = false;
   read.readahead_size = 4 << 20;
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
-  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
-    std::string_view key = it->key().ToStringView();
-    key.remove_prefix(prefix.size());
-    ByteReader reader(key);
-    const std::optional<uint64_t> id = reader.Take<uint64_t>();
-    if (!id.has_value() || !reader.at_end()) return absl::DataLossError("a point's key is damaged");
-    RETURN_IF_ERROR(visit(__builtin_bswap64(*id), it->value().ToStringView()));
+  for (const bool uuids : {false, true}) {
+    const std::string prefix = CollectionKey(uuids ? KindOfUuids(kind) : kind, collection_id);
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+      std::string_view key = it->key().ToStringView();
+      key.remove_prefix(prefix.size());
+      ByteReader reader(key);
+      const std::optional<uint64_t> upper = uuids ? reader.Take<uint64_t>() : 0;
+      const std::optional<uint64_t> lower = reader.Take<uint64_t>();
+      if (!upper.has_value() || !lower.has_value() || !reader.at_end()) {
+        return absl::DataLossError("a point's key is damaged");
+      }
+      const PointId id = MakePointId(__builtin_bswap64(*upper), __builtin_bswap64(*lower));
+      RETURN_IF_ERROR(visit(id, it->value().ToStringView()));
+    }
+    RETURN_IF_ERROR(ToStatus(it->status(), "cannot read the points"));
   }
-  return ToStatus(it->status(), "cannot read the points");
+  return absl::OkStatus();
 }
 
 absl::Status PointDb::ForEachVector(const StoredCollection& collection, RowVisitor visit) const {
+  const VectorFormat format = FormatOf(collection.spec);
   std::vector<float> vector;
   return ForEachPoint('V', collection.id, [&](PointId id, std::string_view value) {
     WriteSequence sequence = 0;
-    if (!DecodeVector(value, collection.spec.dimension, &sequence, vector)) {
+    if (!DecodeVector(value, format, &sequence, vector)) {
       return DamagedPoint(id, "vector");
     }
     return visit(id, sequence, vector.data());
@@ -502,7 +584,7 @@ absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& i
   return Apply(batch);
 }
 
-absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, int32_t dimension,
+absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, const VectorFormat& format,
                                                 std::span<const PointId> ids, bool with_vectors,
                                                 bool with_payload) const {
   const bool read_payload = with_payload || !with_vectors;  // else to know whether it exists
@@ -534,7 +616,7 @@ absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, int32_t 
       if (status.IsNotFound() && !read_payload) continue;
       RETURN_IF_ERROR(ToStatus(status, "cannot read a vector"));
       WriteSequence sequence = 0;
-      if (!DecodeVector(value.ToStringView(), dimension, &sequence, point.vector)) {
+      if (!DecodeVector(value.ToStringView(), format, &sequence, point.vector)) {
         return DamagedPoint(id, "vector");
       }
     }
@@ -549,13 +631,18 @@ absl::StatusOr<uint32_t> PointDb::CreateCollection(const CollectionSpec& spec,
   rocksdb::WriteBatch batch;
   batch.Put(kNextCollectionKey, EncodeNumber(next_collection_id_));
   batch.Put(CollectionKey('C', id), EncodeCollection(spec, embedder));
+  // Older daemons read on as long as they can.
+  const uint32_t format = spec.storage == VectorStorage::kF32 ? format_ : kFormatVersion;
+  if (format != format_) batch.Put(kFormatKey, EncodeNumber(format));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   RETURN_IF_ERROR(Apply(batch));
+  format_ = format;
   return id;
 }
 
-absl::Status PointDb::DropCollection(uint32_t collection_id) {
+absl::Status PointDb::DropCollection(uint32_t collection_id, std::span<const StoredAlias> aliases) {
   rocksdb::WriteBatch batch;
+  batch.Put(kAliasesKey, EncodeAliases(aliases));
   batch.Delete(CollectionKey('C', collection_id));
   batch.Delete(CollectionKey('I', collection_id));
   RETURN_IF_ERROR(Apply(batch));
@@ -611,16 +698,22 @@ absl::Status PointDb::PurgeDropped(std::span<const StoredCollection> collections
 absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
   rocksdb::WriteBatch batch;
   bool grows = false;
+  uint32_t format = format_;
   std::vector<PointId> ids;
+  std::vector<std::byte> row;
   for (PlacedWrite& placed : writes) {
     placed.sequence = ++last_sequence_;
     for (const PointId id : placed.write->deletes) {
       batch.Delete(PointKey('V', placed.collection_id, id));
       batch.Delete(PointKey('P', placed.collection_id, id));
     }
+    if (std::any_of(placed.write->upserts.begin(), placed.write->upserts.end(),
+                    [](const Point& point) { return IsUuid(point.id); })) {
+      format = kFormatVersion;
+    }
     // One kind after the other: RocksDB is quicker with keys that follow each other.
     for (const Point& point : placed.write->upserts) {
-      PutVector(placed, point, batch);
+      PutVector(placed, point, row, batch);
     }
     for (const Point& point : placed.write->upserts) {
       batch.Put(PointKey('P', placed.collection_id, point.id), EncodePayload(point.payload));
@@ -631,15 +724,19 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
       grows = true;
     }
     if (!options_.graph_files) continue;
+    if (HasUuids(placed.write->deletes)) format = kFormatVersion;
     ids.clear();
     for (const Point& point : placed.write->upserts) ids.push_back(point.id);
-    batch.Put(PointKey('U', placed.collection_id, placed.sequence),
+    batch.Put(NumberKey('U', placed.collection_id, placed.sequence),
               EncodePending(ids, placed.write->deletes));
   }
   batch.Put(kSequenceKey, EncodeNumber(last_sequence_));
   // Deletes may use the reserve: they are how room is made.
   if (grows) RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
-  return Apply(batch);
+  if (format != format_) batch.Put(kFormatKey, EncodeNumber(format));
+  RETURN_IF_ERROR(Apply(batch));
+  format_ = format;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<StoredSegment>> PointDb::Segments(uint32_t collection_id) const {
@@ -658,7 +755,7 @@ absl::StatusOr<std::vector<StoredSegment>> PointDb::Segments(uint32_t collection
     }
     StoredSegment segment{
         .number = *number, .rows = *rows, .file_sum = *sum, .recall = std::move(recall)};
-    RETURN_IF_ERROR(ToStatus(db_->Get({}, PointKey('D', collection_id, *number), &segment.dead),
+    RETURN_IF_ERROR(ToStatus(db_->Get({}, NumberKey('D', collection_id, *number), &segment.dead),
                              "cannot read the dead rows of a segment"));
     segments.push_back(std::move(segment));
   }
@@ -685,6 +782,7 @@ absl::StatusOr<std::vector<PendingWrite>> PointDb::Pending(uint32_t collection_i
 
 absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
                                   RowVisitor visit) const {
+  const VectorFormat format = FormatOf(collection.spec);
   // As many at a time as RocksDB reads well together.
   constexpr size_t kAtOnce = 256;
   std::vector<float> vector;
@@ -701,7 +799,7 @@ absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<
       if (statuses[i].IsNotFound()) continue;
       RETURN_IF_ERROR(ToStatus(statuses[i], "cannot read a vector"));
       WriteSequence sequence = 0;
-      if (!DecodeVector(values[i].ToStringView(), collection.spec.dimension, &sequence, vector)) {
+      if (!DecodeVector(values[i].ToStringView(), format, &sequence, vector)) {
         return DamagedPoint(some[i], "vector");
       }
       RETURN_IF_ERROR(visit(some[i], sequence, vector.data()));
@@ -720,15 +818,15 @@ absl::Status PointDb::CheckExists(uint32_t collection_id) const {
 void PointDb::AddToBatch(uint32_t collection_id, const ManifestChange& change,
                          rocksdb::WriteBatch& batch) const {
   for (const uint64_t number : change.removed) {
-    batch.Delete(PointKey('G', collection_id, number));
-    batch.Delete(PointKey('D', collection_id, number));
+    batch.Delete(NumberKey('G', collection_id, number));
+    batch.Delete(NumberKey('D', collection_id, number));
   }
   for (const StoredSegment& segment : change.added) {
-    batch.Put(PointKey('G', collection_id, segment.number), EncodeSegment(segment));
-    batch.Put(PointKey('D', collection_id, segment.number), segment.dead);
+    batch.Put(NumberKey('G', collection_id, segment.number), EncodeSegment(segment));
+    batch.Put(NumberKey('D', collection_id, segment.number), segment.dead);
   }
   for (const StoredSegment& segment : change.dead) {
-    batch.Put(PointKey('D', collection_id, segment.number), segment.dead);
+    batch.Put(NumberKey('D', collection_id, segment.number), segment.dead);
   }
   DropPending(collection_id, change.pending_from, batch);
 }
@@ -760,7 +858,7 @@ absl::Status PointDb::ReplaceManifest(uint32_t collection_id, const ManifestChan
   AddToBatch(collection_id, change, batch);
   DropPending(collection_id, UINT64_MAX, batch);
   for (const PendingWrite& write : pending) {
-    batch.Put(PointKey('U', collection_id, write.sequence),
+    batch.Put(NumberKey('U', collection_id, write.sequence),
               EncodePending(write.upserts, write.deletes));
   }
   return Apply(batch, /*sync=*/true);
@@ -768,7 +866,7 @@ absl::Status PointDb::ReplaceManifest(uint32_t collection_id, const ManifestChan
 
 absl::Status PointDb::SetManifestComplete(bool complete) {
   rocksdb::WriteBatch batch;
-  batch.Put(kFormatKey, EncodeNumber(kFormatVersion));
+  batch.Put(kFormatKey, EncodeNumber(format_));
   if (complete) {
     batch.Delete(kIncompleteKey);
   } else {

@@ -50,9 +50,16 @@ struct PatchedPayload {
 struct PlacedWrite {
   uint32_t collection_id = 0;
   WriteSequence sequence = 0;
+  VectorFormat format = {};  // of the collection
   const Write* write = nullptr;
   WriteResult* result = nullptr;
   std::vector<PatchedPayload> patched = {};  // what the write's patches come to, each id once
+};
+
+// A name that stands for a collection.
+struct StoredAlias {
+  std::string name;
+  uint32_t collection_id = 0;
 };
 
 // A segment as the manifest has it: with it, the segment's file is part of the truth.
@@ -85,10 +92,12 @@ struct PendingWrite {
 //   S                        the last write sequence
 //   R                        something, for HaveSomethingToFlush
 //   F                        there while G and U do not tell all: points are to be looked through
+//   A                        all aliases; none where there is no such record
 //   C collection_id          StoredCollection
 //   I collection_id          payload indexes; none where there is no such record
-//   V collection_id point_id u64 sequence, then the vector as the client sent it
+//   V collection_id point_id u64 sequence, then the vector: VectorFormat
 //   P collection_id point_id payload; there for every point
+//   v, p                     the same of points whose ids are UUIDs, of 16 bytes
 //   G collection_id number   the manifest: a segment, without its dead rows
 //   D collection_id number   its dead rows
 //   U collection_id sequence PendingWrite: what is to be replayed over the segments
@@ -117,6 +126,7 @@ class PointDb {
   // how to repair it.
   const absl::Status& writable() const { return writable_; }
   absl::StatusOr<std::vector<StoredCollection>> Collections() const;
+  absl::StatusOr<std::vector<StoredAlias>> Aliases() const;
   using RowVisitor =
       absl::FunctionRef<absl::Status(PointId id, WriteSequence sequence, const float* vector)>;
   // By ascending id. `vector` is [dimension] and valid during the call.
@@ -138,7 +148,7 @@ class PointDb {
   // Nothing where there is no such point.
   absl::StatusOr<std::optional<Payload>> GetPayload(uint32_t collection_id, PointId id) const;
   // As VectorStore::Get.
-  absl::StatusOr<std::vector<Point>> Get(uint32_t collection_id, int32_t dimension,
+  absl::StatusOr<std::vector<Point>> Get(uint32_t collection_id, const VectorFormat& format,
                                          std::span<const PointId> ids, bool with_vectors,
                                          bool with_payload) const;
 
@@ -146,7 +156,10 @@ class PointDb {
   // not used again); RESOURCE_EXHAUSTED where the disk is full.
   absl::StatusOr<uint32_t> CreateCollection(const CollectionSpec& spec,
                                             const std::string& embedder);
-  absl::Status DropCollection(uint32_t collection_id);
+  // `aliases`: those that are left, at once with it.
+  absl::Status DropCollection(uint32_t collection_id, std::span<const StoredAlias> aliases);
+  // All of them, at once.
+  absl::Status SetAliases(std::span<const StoredAlias> aliases);
   // Deletes what dropped collections left; `collections` are those that are there.
   absl::Status PurgeDropped(std::span<const StoredCollection> collections);
   absl::Status SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes);
@@ -203,6 +216,7 @@ class PointDb {
   std::unique_ptr<rocksdb::DB> db_;
   WriteSequence last_sequence_ = 0;
   uint32_t next_collection_id_ = 1;
+  uint32_t format_ = 2;  // that is stored: the least that tells of all there is
   absl::Status writable_;
   bool log_is_damaged_ = false;
   bool manifest_is_complete_ = true;

@@ -59,22 +59,19 @@ struct CodeScorer {
 
 // Or vectors.
 struct VectorScorer {
-  DistanceFn distance;
+  StoredDistanceFn distance;
   const float* query;
-  const float* vectors;
+  const StoredRows& vectors;
   const uint32_t* rows;
   uint32_t row_mask;
-  int64_t dimension;
 
-  const float* At(uint32_t node) const {
-    return vectors + int64_t{rows[node] & row_mask} * dimension;
-  }
+  const std::byte* At(uint32_t node) const { return vectors.At(rows[node] & row_mask); }
   void Want(uint32_t node) const {
-    Prefetch(At(node), std::min<int64_t>(dimension * 4, kPrefetchBytes));
+    Prefetch(At(node), std::min(vectors.format.row_bytes(), kPrefetchBytes));
   }
   void Score(std::span<const uint32_t> nodes, float* keys, int32_t*, int32_t*) const {
     for (size_t i = 0; i < nodes.size(); ++i) {
-      distance(query, At(nodes[i]), 1, dimension, &keys[i]);
+      distance(query, At(nodes[i]), 1, vectors.format.dimension(), &keys[i]);
     }
   }
 };
@@ -116,7 +113,7 @@ SealedGraph::Layout::Layout(const Header& header) {
 }
 
 SealedGraph::SealedGraph(const GraphRows& rows, HugeBuffer buffer)
-    : rows_(rows), buffer_(std::move(buffer)), layout_(header()) {}
+    : rows_(rows), stored_(StoredRowsOf(rows)), buffer_(std::move(buffer)), layout_(header()) {}
 
 std::span<const std::byte> SealedGraph::bytes() const {
   return {buffer_.data(), static_cast<size_t>(layout_.end)};
@@ -340,12 +337,11 @@ std::span<const Candidate> SealedGraph::WalkWith(const Scorer& scorer, int64_t e
 
 std::span<const Candidate> SealedGraph::WalkVectors(const float* query, int64_t ef,
                                                     Scratch& scratch) const {
-  return WalkWith(VectorScorer{.distance = DistanceFor(rows_.metric),
+  return WalkWith(VectorScorer{.distance = StoredDistanceFor(stored_.format),
                                .query = query,
-                               .vectors = rows_.vectors,
+                               .vectors = stored_,
                                .rows = Array<uint32_t>(layout_.rows),
-                               .row_mask = ~kHasCopies,
-                               .dimension = rows_.dimension},
+                               .row_mask = ~kHasCopies},
                   ef, scratch);
 }
 
@@ -353,12 +349,11 @@ template <class Use>
 std::span<const Candidate> SealedGraph::WithScorer(const float* query, Scratch& scratch,
                                                    Use use) const {
   if (!has_codes()) {
-    return use(VectorScorer{.distance = DistanceFor(rows_.metric),
+    return use(VectorScorer{.distance = StoredDistanceFor(stored_.format),
                             .query = query,
-                            .vectors = rows_.vectors,
+                            .vectors = stored_,
                             .rows = Array<uint32_t>(layout_.rows),
-                            .row_mask = ~kHasCopies,
-                            .dimension = rows_.dimension});
+                            .row_mask = ~kHasCopies});
   }
   const CodeBook book = code_book();
   scratch.query.Encode(book, rows_.metric, query);
@@ -494,9 +489,9 @@ void SealedGraph::SearchRows(const float* query, int64_t wanted, std::span<const
 void SealedGraph::Rescore(const float* query, Scratch& scratch,
                           std::vector<GraphNeighbor>* found) const {
   const std::vector<uint32_t>& selected = scratch.selected;
-  const DistanceFn distance = DistanceFor(rows_.metric);
   found->resize(selected.size());
   if (codes_are_exact()) {
+    const DistanceFn distance = DistanceFor(rows_.metric);
     scratch.vector.resize(static_cast<size_t>(rows_.dimension));
     for (size_t i = 0; i < selected.size(); ++i) {
       (*found)[i].row = selected[i];
@@ -506,14 +501,13 @@ void SealedGraph::Rescore(const float* query, Scratch& scratch,
     return;
   }
   constexpr size_t kAhead = 2;
-  const int64_t vector_bytes = rows_.dimension * static_cast<int64_t>(sizeof(float));
-  const auto vector_of = [&](size_t i) {
-    return rows_.vectors + int64_t{selected[i]} * rows_.dimension;
-  };
+  const StoredDistanceFn distance = StoredDistanceFor(stored_.format);
   for (size_t i = 0; i < selected.size(); ++i) {
-    if (i + kAhead < selected.size()) Prefetch(vector_of(i + kAhead), vector_bytes);
+    if (i + kAhead < selected.size()) {
+      Prefetch(stored_.At(selected[i + kAhead]), stored_.format.row_bytes());
+    }
     (*found)[i].row = selected[i];
-    distance(query, vector_of(i), 1, rows_.dimension, &(*found)[i].distance);
+    distance(query, stored_.At(selected[i]), 1, rows_.dimension, &(*found)[i].distance);
   }
 }
 
@@ -533,7 +527,8 @@ absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::Load(const GraphRows& 
       (header.stride != 0 && header.stride != CodeStride(rows.dimension)) || header.exact > 1 ||
       header.norms > 1 || (header.norms == 1 && header.stride == 0) ||
       (header.norms == 0 && header.stride > kSquaresStrideMax && rows.metric == Metric::kL2) ||
-      (header.exact == 1 && header.stride == 0) || (header.exact == 0 && rows.vectors == nullptr)) {
+      (header.exact == 1 && header.stride == 0) ||
+      (header.exact == 0 && StoredRowsOf(rows).bytes == nullptr)) {
     return Damaged("counts in its header");
   }
   for (uint32_t level = 0; level < header.levels; ++level) {

@@ -197,6 +197,7 @@ class SealedGraph {
   CodeBook code_book() const;
 
   const GraphRows rows_;
+  const StoredRows stored_;
   HugeBuffer buffer_;  // changed while building only
   const Layout layout_;
 };

@@ -282,7 +282,9 @@ absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::Build(const GraphRows&
 }
 
 int64_t SealedGraph::BuildBytesPerRow(const CollectionSpec& spec) {
-  const int64_t row = spec.dimension * int64_t{sizeof(float)} + 16;   // SegmentRows
+  const bool floats = spec.storage == VectorStorage::kF32;
+  const int64_t stored = floats ? 0 : FormatOf(spec).row_bytes();
+  const int64_t row = spec.dimension * int64_t{sizeof(float)} + 16 + stored;  // SegmentRows
   const int64_t code = CodeStride(spec.dimension);                    // of GraphLinker, and its own
   const int64_t links = 2 * spec.hnsw_m * int64_t{sizeof(uint32_t)};  // likewise
   const int64_t upper_links = links / std::max(spec.hnsw_m - 1, 1);   // on half the room

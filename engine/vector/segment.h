@@ -18,21 +18,23 @@ namespace baton {
 
 // What a segment is made of, before it has an index: rows by ascending id.
 struct SegmentRows {
-  std::vector<PointId> ids;              // [rows]
+  PointIdList ids;                       // [rows]
   std::vector<WriteSequence> sequences;  // [rows]: the write each row came by
   std::vector<float> vectors;            // [rows, dimension], row-major
+  // The same as they are stored, which is what is kept; empty where they are stored as floats.
+  std::vector<std::byte> stored = {};
 
   int64_t count() const { return static_cast<int64_t>(ids.size()); }
 };
 
-// The same rows as the graph takes them. Moving `rows` does not move the vectors.
+// The same rows as the graph takes them. Moving `rows` moves no vectors.
 GraphRows GraphRowsOf(const CollectionSpec& spec, const SegmentRows& rows);
 
 // The same rows where they lie.
 struct SegmentArrays {
-  std::span<const PointId> ids;
+  PointIds ids;
   std::span<const WriteSequence> sequences;
-  const float* vectors = nullptr;  // null where the graph's codes say all
+  StoredRows vectors;  // none where the graph's codes say all
 };
 
 // A sealed piece of a collection: rows and their index, immutable but for the marks of deletion.
@@ -41,10 +43,10 @@ class Segment {
  public:
   // `number` names the segment's file. All rows are live; or dead, where `live` is false.
   // `index` is over GraphRowsOf(spec, rows).
-  Segment(uint64_t number, int32_t dimension, SegmentRows rows, SegmentIndex index,
+  Segment(uint64_t number, const VectorFormat& format, SegmentRows rows, SegmentIndex index,
           bool live = true);
   // The same in memory that `owner` keeps.
-  Segment(uint64_t number, int32_t dimension, const SegmentArrays& rows,
+  Segment(uint64_t number, const VectorFormat& format, const SegmentArrays& rows,
           std::shared_ptr<const void> owner, SegmentIndex index, bool live);
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
@@ -58,7 +60,7 @@ class Segment {
     return damaged_.load(std::memory_order_relaxed) || (file_ != nullptr && file_->unreadable());
   }
   void MarkDamaged() const { damaged_ = true; }
-  int64_t rows() const { return std::ssize(rows_.ids); }
+  int64_t rows() const { return rows_.ids.size(); }
   const SegmentArrays& data() const { return rows_; }
   const SegmentIndex& index() const { return index_; }
   // Before anybody else knows the segment.
@@ -77,7 +79,7 @@ class Segment {
   void Kill(int64_t row) { deleted_at_[row].store(0, std::memory_order_relaxed); }
   void Revive(int64_t row) { deleted_at_[row].store(kNeverDeleted, std::memory_order_relaxed); }
 
-  // Rows [first, first + count). `vectors` may be null: then ReadVectors tells them.
+  // Rows [first, first + count). There may be no `vectors`: then ReadVectors tells them.
   RowBlock Block(int64_t first, int64_t count) const;
   // vectors: [count, dimension], row-major
   void ReadVectors(int64_t first, int64_t count, float* vectors) const;
@@ -86,13 +88,13 @@ class Segment {
   }
 
  private:
-  Segment(uint64_t number, int32_t dimension, std::shared_ptr<const SegmentRows> rows,
+  Segment(uint64_t number, const VectorFormat& format, std::shared_ptr<const SegmentRows> rows,
           SegmentIndex&& index, bool live);
 
   const uint64_t number_;
   std::shared_ptr<const MappedFile> file_;  // set before anybody else knows the segment
   mutable std::atomic<bool> damaged_ = false;
-  const int32_t dimension_;
+  const VectorFormat format_;
   const std::shared_ptr<const void> owner_;
   const SegmentArrays rows_;
   const IdFilter filter_;

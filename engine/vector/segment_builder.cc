@@ -25,20 +25,20 @@ constexpr std::chrono::milliseconds kLook(100);
 struct RowRef {
   PointId id = 0;
   WriteSequence sequence = 0;
-  const float* vector = nullptr;     // or null:
-  const Segment* segment = nullptr;  // has the vector in this row
+  const std::byte* vector = nullptr;  // as it is stored, or null:
+  const Segment* segment = nullptr;   // has the vector in this row
   int64_t row = 0;
 };
 
 // The rows of a job that are live now. One that dies meanwhile may be there or not: the collection
 // marks it when the job is finished.
-std::vector<RowRef> LiveRows(const SealJob& job, int32_t dimension) {
+std::vector<RowRef> LiveRows(const SealJob& job) {
   std::vector<RowRef> refs;
   const auto add = [&](const RowBlock& block, int64_t row, WriteSequence sequence,
                        const Segment* segment) {
     if (block.deleted_at[row].load(std::memory_order_relaxed) != kNeverDeleted) return;
     RowRef ref{.id = block.ids[row], .sequence = sequence, .segment = segment, .row = row};
-    if (block.vectors != nullptr) ref.vector = block.vectors + row * dimension;
+    if (block.vectors.bytes != nullptr) ref.vector = block.vectors.At(row);
     refs.push_back(ref);
   };
   for (const CollectionView::BufferPart& part : job.buffers) {
@@ -60,8 +60,13 @@ std::vector<RowRef> LiveRows(const SealJob& job, int32_t dimension) {
   return refs;
 }
 
-SegmentRows CopyRows(const std::vector<RowRef>& refs, int32_t dimension) {
+SegmentRows CopyRows(const std::vector<RowRef>& refs, const VectorFormat& format) {
+  const int32_t dimension = format.dimension();
   SegmentRows rows;
+  if (format.storage() != VectorStorage::kF32) {
+    rows.stored.resize(refs.size() * static_cast<size_t>(format.row_bytes()));
+  }
+  std::byte* stored = rows.stored.data();
   rows.ids.reserve(refs.size());
   rows.sequences.reserve(refs.size());
   rows.vectors.resize(refs.size() * static_cast<size_t>(dimension));
@@ -70,9 +75,13 @@ SegmentRows CopyRows(const std::vector<RowRef>& refs, int32_t dimension) {
     rows.ids.push_back(ref.id);
     rows.sequences.push_back(ref.sequence);
     if (ref.vector != nullptr) {
-      std::copy_n(ref.vector, dimension, vector);
+      format.Decode(ref.vector, 1, vector);
     } else {
       ref.segment->ReadVectors(ref.row, 1, vector);
+    }
+    if (stored != nullptr) {
+      format.Encode(vector, stored);
+      stored += format.row_bytes();
     }
     vector += dimension;
   }
@@ -83,14 +92,15 @@ SegmentRows CopyRows(const std::vector<RowRef>& refs, int32_t dimension) {
 GraphSeed SeedOf(const SealJob& job, const SegmentRows& rows) {
   if (job.seed == nullptr || job.seed->index().graph() == nullptr) return {};
   GraphSeed seed{.graph = job.seed->index().graph(), .rows = {}};
-  const std::span<const PointId> ids = job.seed->data().ids;  // ascending, as those of `rows`
-  seed.rows.reserve(ids.size());
+  const PointIds ids = job.seed->data().ids;  // ascending, as those of `rows`
+  seed.rows.reserve(static_cast<size_t>(ids.size()));
   size_t at = 0;
-  for (size_t row = 0; row < ids.size(); ++row) {
+  for (int64_t row = 0; row < ids.size(); ++row) {
     while (at < rows.ids.size() && rows.ids[at] < ids[row]) ++at;
     // The same id by another write is another version of the point.
-    const bool is_there = at < rows.ids.size() && rows.ids[at] == ids[row] &&
-                          rows.sequences[at] == job.seed->data().sequences[row];
+    const bool is_there =
+        at < rows.ids.size() && rows.ids[at] == ids[row] &&
+        rows.sequences[at] == job.seed->data().sequences[static_cast<size_t>(row)];
     seed.rows.push_back(is_there ? static_cast<int64_t>(at) : -1);
   }
   return seed;
@@ -268,7 +278,8 @@ absl::StatusOr<bool> SegmentBuilder::Finish(Collection& collection, const SealJo
 absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const SealJob& job,
                                           std::shared_ptr<Segment>* segment) const {
   const CollectionSpec& spec = collection.spec();
-  SegmentRows rows = CopyRows(LiveRows(job, spec.dimension), spec.dimension);
+  const VectorFormat format = FormatOf(spec);
+  SegmentRows rows = CopyRows(LiveRows(job), format);
   // A new file must not get what an old one does not tell any more.
   for (const auto& merged : job.segments) {
     if (!merged->has_file() || directory_.empty()) continue;
@@ -285,8 +296,7 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
   ASSIGN_OR_RETURN(SegmentIndex index,
                    SegmentIndex::Build(spec, GraphRowsOf(spec, rows), SeedOf(job, rows),
                                        [this] { return stopping_.load(); }));
-  *segment =
-      std::make_shared<Segment>(job.number, spec.dimension, std::move(rows), std::move(index));
+  *segment = std::make_shared<Segment>(job.number, format, std::move(rows), std::move(index));
   ASSIGN_OR_RETURN(const RecallCurve recall,
                    RecallCurve::Measure(spec, **segment, [this] { return stopping_.load(); }));
   (*segment)->set_recall(recall);

@@ -28,7 +28,9 @@ struct Header {
   uint32_t collection_id = 0;
   uint64_t number = 0;
   int32_t dimension = 0;
-  uint32_t metric = 0;  // and the kind of index, times 256
+  // A byte each: it, the kind of index, the type that vectors are stored as, and 1 where ids have
+  // upper halves.
+  uint32_t metric = 0;
   int32_t hnsw_m = 0;
   int32_t hnsw_ef_construction = 0;
   int64_t rows = 0;
@@ -36,6 +38,13 @@ struct Header {
   int64_t vector_rows = 0;  // rows, or 0
 };
 static_assert(sizeof(Header) == 64);
+
+bool HasUpperHalves(const Header& header) { return header.metric >> 24 == 1; }
+
+VectorFormat FormatOf(const Header& header) {
+  return {static_cast<VectorStorage>(header.metric >> 16 & 0xff),
+          static_cast<Metric>(header.metric & 0xff), header.dimension};
+}
 
 // Where the parts of a file begin.
 struct Parts {
@@ -46,16 +55,18 @@ struct Parts {
       at = (at + bytes + kAlignment - 1) / kAlignment * kAlignment;
       return begin;
     };
-    ids = place(header.rows * static_cast<int64_t>(sizeof(PointId)));
+    ids = place(header.rows * static_cast<int64_t>(sizeof(uint64_t)));
+    upper_ids =
+        place(HasUpperHalves(header) ? header.rows * static_cast<int64_t>(sizeof(uint64_t)) : 0);
     sequences = place(header.rows * static_cast<int64_t>(sizeof(WriteSequence)));
-    vectors = place(header.vector_rows * header.dimension * static_cast<int64_t>(sizeof(float)));
+    vectors = place(header.vector_rows * FormatOf(header).row_bytes());
     graph = place(header.graph_bytes);
     sums = at;
     blocks = (sums + kSegmentBlockBytes - 1) / kSegmentBlockBytes;
     end = sums + (blocks + 1) * static_cast<int64_t>(sizeof(uint32_t));
   }
   static constexpr int64_t kAlignment = 64;
-  int64_t ids, sequences, vectors, graph, sums, blocks, end;
+  int64_t ids, upper_ids, sequences, vectors, graph, sums, blocks, end;
 };
 
 constexpr int64_t kRowsMax = INT32_MAX;
@@ -100,7 +111,8 @@ Header HeaderFor(const SegmentFileName& name, const CollectionSpec& spec) {
   header.collection_id = name.collection_id;
   header.number = name.number;
   header.dimension = spec.dimension;
-  header.metric = static_cast<uint32_t>(spec.metric) | static_cast<uint32_t>(spec.index) << 8;
+  header.metric = static_cast<uint32_t>(spec.metric) | static_cast<uint32_t>(spec.index) << 8 |
+                  static_cast<uint32_t>(spec.storage) << 16;
   header.hnsw_m = spec.hnsw_m;
   header.hnsw_ef_construction = spec.hnsw_ef_construction;
   return header;
@@ -116,6 +128,7 @@ absl::Status CheckHeader(const Header& header, Header expected, int64_t file_byt
   expected.rows = header.rows;
   expected.graph_bytes = header.graph_bytes;
   expected.vector_rows = header.vector_rows;
+  if (HasUpperHalves(header)) expected.metric |= 1u << 24;
   if (std::memcmp(&header, &expected, sizeof(Header)) != 0) {
     return Damaged(path, "its header is not that of this collection");
   }
@@ -131,13 +144,17 @@ absl::Status CheckHeader(const Header& header, Header expected, int64_t file_byt
   return absl::OkStatus();
 }
 
-bool StrictlyAscending(std::span<const PointId> ids) {
-  return std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>()) == ids.end();
+bool StrictlyAscending(const PointIds& ids) {
+  for (int64_t i = 1; i < ids.size(); ++i) {
+    if (ids[i - 1] >= ids[i]) return false;
+  }
+  return true;
 }
 
 // What every write looks at, and what is needed to get all else from the database.
 struct InMemory {
-  std::vector<PointId> ids;
+  std::vector<uint64_t> ids;        // lower halves
+  std::vector<uint64_t> upper_ids;  // or none
   std::vector<WriteSequence> sequences;
 };
 
@@ -202,15 +219,20 @@ absl::StatusOr<uint32_t> WriteSegmentFile(FileLayer& files, const std::string& d
   const std::span<const std::byte> graph = segment.index().bytes();
   Header header = HeaderFor(name, spec);
   header.rows = segment.rows();
+  if (rows.ids.upper() != nullptr) header.metric |= 1u << 24;
   header.graph_bytes = std::ssize(graph);
-  header.vector_rows = rows.vectors == nullptr ? 0 : header.rows;
+  header.vector_rows = rows.vectors.bytes == nullptr ? 0 : header.rows;
 
-  const std::span vectors(rows.vectors, static_cast<size_t>(header.vector_rows * header.dimension));
+  const std::span vectors(rows.vectors.bytes,
+                          static_cast<size_t>(header.vector_rows * FormatOf(header).row_bytes()));
+  const auto row_count = static_cast<size_t>(header.rows);
+  const std::span lower_ids(rows.ids.lower(), row_count);
+  const std::span upper_ids(rows.ids.upper(), HasUpperHalves(header) ? row_count : 0);
   constexpr char kZeros[Parts::kAlignment] = {};
   std::vector<std::string_view> parts;
   for (const std::string_view part :
-       {BytesOf(std::span<const Header>(&header, 1)), BytesOf(rows.ids), BytesOf(rows.sequences),
-        BytesOf(vectors), BytesOf(graph)}) {
+       {BytesOf(std::span<const Header>(&header, 1)), BytesOf(lower_ids), BytesOf(upper_ids),
+        BytesOf(rows.sequences), BytesOf(vectors), BytesOf(graph)}) {
     parts.push_back(part);
     parts.emplace_back(kZeros, -part.size() % Parts::kAlignment);
   }
@@ -243,14 +265,18 @@ absl::StatusOr<SegmentFile> ReadSegmentFile(const std::string& directory,
   RETURN_IF_ERROR(sums.CheckPart(0, parts.vectors, path));
   const auto row_count = static_cast<size_t>(header.rows);
   const auto memory = std::make_shared<InMemory>();
-  const auto* const ids = reinterpret_cast<const PointId*>(bytes.data() + parts.ids);
+  const auto* const ids = reinterpret_cast<const uint64_t*>(bytes.data() + parts.ids);
   memory->ids.assign(ids, ids + row_count);
+  const auto* const upper_ids = reinterpret_cast<const uint64_t*>(bytes.data() + parts.upper_ids);
+  if (HasUpperHalves(header)) memory->upper_ids.assign(upper_ids, upper_ids + row_count);
   const auto* const sequences =
       reinterpret_cast<const WriteSequence*>(bytes.data() + parts.sequences);
   memory->sequences.assign(sequences, sequences + row_count);
-  SegmentArrays rows{.ids = memory->ids, .sequences = memory->sequences};
+  const uint64_t* const upper = memory->upper_ids.empty() ? nullptr : memory->upper_ids.data();
+  SegmentArrays rows{.ids = {memory->ids.data(), upper, header.rows},
+                     .sequences = memory->sequences};
   if (header.vector_rows > 0) {
-    rows.vectors = reinterpret_cast<const float*>(bytes.data() + parts.vectors);
+    rows.vectors = {.bytes = bytes.data() + parts.vectors, .format = FormatOf(header)};
   }
   if (!StrictlyAscending(rows.ids)) return Damaged(path, "order of ids");
   file->ReadSoon(parts.graph, header.graph_bytes);
@@ -259,18 +285,18 @@ absl::StatusOr<SegmentFile> ReadSegmentFile(const std::string& directory,
   std::memcpy(graph_bytes.data(), bytes.data() + parts.graph, graph_bytes.size());
   ASSIGN_OR_RETURN(SegmentIndex index,
                    SegmentIndex::Load(spec,
-                                      {.vectors = rows.vectors,
-                                       .rows = header.rows,
+                                      {.rows = header.rows,
                                        .dimension = spec.dimension,
                                        .metric = spec.metric,
                                        .m = spec.hnsw_m,
-                                       .ef_construction = spec.hnsw_ef_construction},
+                                       .ef_construction = spec.hnsw_ef_construction,
+                                       .stored = rows.vectors},
                                       std::move(graph_bytes)));
   if (file->unreadable()) return Damaged(path, "it cannot be read");
   file->ReadRarely();
   file->ReadNoMore(parts.graph, header.graph_bytes);
-  auto segment =
-      std::make_shared<Segment>(name.number, spec.dimension, rows, memory, std::move(index), live);
+  auto segment = std::make_shared<Segment>(name.number, FormatOf(header), rows, memory,
+                                           std::move(index), live);
   segment->set_file(file);
   return SegmentFile{.segment = std::move(segment), .sum = sums.last()};
 }
@@ -289,14 +315,18 @@ absl::StatusOr<SegmentDamage> FindSegmentDamage(const std::string& directory,
                       .metric = static_cast<Metric>(header.metric & 0xff),
                       .hnsw_m = header.hnsw_m,
                       .hnsw_ef_construction = header.hnsw_ef_construction,
-                      .index = static_cast<IndexKind>(header.metric >> 8)};
-  if (header.dimension < 1 || header.dimension > 1 << 16) return Damaged(path, "header");
+                      .index = static_cast<IndexKind>(header.metric >> 8 & 0xff),
+                      .storage = static_cast<VectorStorage>(header.metric >> 16 & 0xff)};
+  if (header.dimension < 1 || header.dimension > 1 << 16 || spec.metric > Metric::kL2 ||
+      spec.storage > VectorStorage::kInt8) {
+    return Damaged(path, "header");
+  }
   RETURN_IF_ERROR(CheckHeader(header, HeaderFor(name, spec), std::ssize(bytes), path));
   const Sums sums{.text = {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
                   .parts = Parts(header)};
   RETURN_IF_ERROR(sums.CheckThemselves(path));
   SegmentDamage damage;
-  const int64_t row_bytes = header.dimension * static_cast<int64_t>(sizeof(float));
+  const int64_t row_bytes = FormatOf(header).row_bytes();
   for (int64_t block = 0; block < sums.parts.blocks; ++block) {
     RETURN_IF_ERROR(poll());
     const absl::Status status = sums.CheckBlock(block, path);

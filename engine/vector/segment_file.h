@@ -19,8 +19,9 @@ namespace baton {
 // the graph. Part of the store once the manifest names it; the database has all of it, so that one
 // that is lost or damaged costs building the graph again.
 //
-//   header | ids [rows] u64 | sequences [rows] u64 | vectors [rows, dimension] f32 | graph |
-//   CRC-32C [blocks] u32 of blocks of kSegmentBlockBytes of all that | CRC-32C of these u32
+//   header | ids [rows] u64 | upper halves of ids [rows] u64, if any is a UUID | sequences [rows]
+//   u64 | vectors [rows] of VectorFormat | graph | CRC-32C [blocks] u32 of blocks of
+//   kSegmentBlockBytes of all that | CRC-32C of these u32
 //
 // Little-endian; each but the last is aligned to 64 bytes, padded with zeros. There are no vectors
 // where the graph's codes tell them exactly. The name is COLLECTION-NUMBER.segment.

@@ -122,8 +122,8 @@ absl::Status VerifyCollection(const PointDb& db, const StoredCollection& collect
           if (!row.has_value() || segment->data().sequences[*row] != sequence) continue;
           if (segment->IsLive(*row)) return absl::OkStatus();
         }
-        report->problems.push_back(
-            StrCat("collection ", collection.spec.name, ": point ", id, " is in no segment"));
+        report->problems.push_back(StrCat("collection ", collection.spec.name, ": point ",
+                                          IdText(id), " is in no segment"));
         return absl::OkStatus();
       });
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string_view>
 
 #include "engine/base/status_macros.h"
@@ -9,6 +10,7 @@
 #include "engine/vector/collection_view.h"
 #include "engine/vector/ivf_index.h"
 #include "engine/vector/payload_codec.h"
+#include "engine/vector/vector_format.h"
 
 namespace baton {
 namespace {
@@ -24,6 +26,11 @@ absl::Status OutOfRange(const char* field, int64_t value, int64_t min, int64_t m
       StrCat(field, " is ", value, ", allowed is ", min, " to ", max));
 }
 
+const char* NameOf(VectorStorage storage) {
+  constexpr const char* kNames[] = {"f32", "f16", "bf16", "int8"};
+  return kNames[static_cast<size_t>(storage)];
+}
+
 bool IsNameCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
          c == '.' || c == '-';
@@ -31,16 +38,20 @@ bool IsNameCharacter(char c) {
 
 }  // namespace
 
+absl::Status CheckName(const std::string& field, const std::string& name) {
+  if (name.empty() || name.size() > kNameBytesMax) {
+    return absl::InvalidArgumentError(
+        StrCat(field, " has ", name.size(), " characters, allowed is 1 to ", kNameBytesMax));
+  }
+  if (name.front() == '.' || !std::all_of(name.begin(), name.end(), IsNameCharacter)) {
+    return absl::InvalidArgumentError(
+        StrCat(field, " may hold only A-Z, a-z, 0-9, '_', '.', '-' and not start with '.'"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSpec(const CollectionSpec& spec) {
-  if (spec.name.empty() || spec.name.size() > kNameBytesMax) {
-    return absl::InvalidArgumentError(
-        StrCat("name has ", spec.name.size(), " characters, allowed is 1 to ", kNameBytesMax));
-  }
-  if (spec.name.front() == '.' ||
-      !std::all_of(spec.name.begin(), spec.name.end(), IsNameCharacter)) {
-    return absl::InvalidArgumentError(
-        "name may hold only A-Z, a-z, 0-9, '_', '.', '-' and not start with '.'");
-  }
+  RETURN_IF_ERROR(CheckName("name", spec.name));
   if (spec.dimension < 1 || spec.dimension > kDimensionMax) {
     return OutOfRange("dimension", spec.dimension, 1, kDimensionMax);
   }
@@ -56,6 +67,10 @@ absl::Status CheckSpec(const CollectionSpec& spec) {
       spec.index != IndexKind::kIvfSq) {
     return absl::InvalidArgumentError(
         StrCat("index ", static_cast<int>(spec.index), " is not known"));
+  }
+  if (spec.storage > VectorStorage::kInt8) {
+    return absl::InvalidArgumentError(
+        StrCat("storage ", static_cast<int>(spec.storage), " is not known"));
   }
   if (spec.ivf_lists < 0 || spec.ivf_lists > kIvfListsMax) {
     return OutOfRange("ivf_lists", spec.ivf_lists, 0, kIvfListsMax);
@@ -86,6 +101,19 @@ absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
     return absl::InvalidArgumentError(
         StrCat(field, " is all zero, which has no direction: the metric of collection \"",
                spec.name, "\" is cosine"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStorable(const CollectionSpec& spec, const std::string& field,
+                           const std::vector<float>& vector) {
+  const ValueRange range = RangeOf(FormatOf(spec));
+  if (range.max == std::numeric_limits<float>::max()) return absl::OkStatus();
+  for (size_t i = 0; i < vector.size(); ++i) {
+    if (vector[i] >= range.min && vector[i] <= range.max) continue;
+    return absl::InvalidArgumentError(StrCat(field, "[", i, "] is ", vector[i], ", allowed is ",
+                                             range.min, " to ", range.max, ": collection \"",
+                                             spec.name, "\" stores ", NameOf(spec.storage)));
   }
   return absl::OkStatus();
 }

@@ -13,9 +13,14 @@ namespace baton {
 // Checks of what a client sends. INVALID_ARGUMENT or RESOURCE_EXHAUSTED, naming the field, the
 // limit and the value. `field` is how the client knows it, e.g. "points[3].vector".
 
+// Of a collection or an alias.
+absl::Status CheckName(const std::string& field, const std::string& name);
 absl::Status CheckSpec(const CollectionSpec& spec);
 absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
                          const std::vector<float>& vector);
+// Of a vector that CheckVector takes: whether the collection can store it.
+absl::Status CheckStorable(const CollectionSpec& spec, const std::string& field,
+                           const std::vector<float>& vector);
 absl::Status CheckPayload(const VectorOptions& options, const std::string& field,
                           const Payload& payload);
 absl::Status CheckPayloadIndex(const PayloadIndex& index);

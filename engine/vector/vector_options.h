@@ -12,6 +12,7 @@ struct VectorOptions {
   std::string fsync = "always";
   int64_t fsync_interval_ms = 200;
   int64_t collections_max = 1000;
+  int64_t aliases_max = 1000;
   int64_t points_max = 10'000'000;
   int64_t write_points_max = 10'000;
   int64_t payload_bytes_max = 1 << 20;
@@ -41,6 +42,7 @@ struct VectorOptions {
       "the daemon, and one of the machine after fsync_interval_ms");
     v("fsync_interval_ms", fsync_interval_ms, Range{1, 60'000}, "for fsync: interval");
     v("collections_max", collections_max, Range{1, 100'000}, "collections at most");
+    v("aliases_max", aliases_max, Range{0, 100'000}, "aliases of collections at most");
     v("points_max", points_max, Range{1, 1e9}, "points of all collections at most");
     v("write_points_max", write_points_max, Range{1, 100'000},
       "points upserted and ids deleted by one write at most");

@@ -47,6 +47,18 @@ void DropSuperseded(Write& write) {
   std::erase_if(write.deletes, [&seen](PointId id) { return !seen.insert(id).second; });
 }
 
+// Makes of a valid write's vectors what will be stored of them, where that is not all.
+void RoundVectors(const CollectionSpec& spec, Write& write) {
+  const VectorFormat format = FormatOf(spec);
+  if (format.storage() == VectorStorage::kF32 || write.as_stored) return;
+  std::vector<std::byte> row(static_cast<size_t>(format.row_bytes()));
+  for (Point& point : write.upserts) {
+    if (spec.metric == Metric::kCosine) Normalize(point.vector.data(), spec.dimension);
+    format.Encode(point.vector.data(), row.data());
+    format.Decode(row.data(), 1, point.vector.data());
+  }
+}
+
 // The segment files in a directory.
 absl::StatusOr<std::vector<SegmentFileName>> ListSegmentFiles(FileLayer& files,
                                                               const std::string& directory) {
@@ -141,6 +153,7 @@ absl::Status VectorStore::Recover() {
                record.spec.name, info.points, info.points_unindexed, info.segments);
     collections_.emplace(record.spec.name, std::move(collection));
   }
+  RETURN_IF_ERROR(RecoverAliases());
   if (keep_manifest && !db_->manifest_is_complete()) {
     RETURN_IF_ERROR(db_->SetManifestComplete(true));
   }
@@ -247,7 +260,9 @@ absl::Status VectorStore::RemoveUnused(const absl::flat_hash_set<std::string>& u
 std::shared_ptr<Collection> VectorStore::Find(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   const auto found = collections_.find(name);
-  return found == collections_.end() ? nullptr : found->second;
+  if (found != collections_.end()) return found->second;
+  const auto alias = aliases_.find(name);
+  return alias == aliases_.end() ? nullptr : alias->second;
 }
 
 std::vector<std::shared_ptr<Collection>> VectorStore::Collections() const {
@@ -264,8 +279,12 @@ absl::Status VectorStore::CreateCollection(const CollectionSpec& spec,
   RETURN_IF_ERROR(CheckSpec(spec));
   RETURN_IF_ERROR(db_->writable());
   const std::lock_guard commit_lock(commit_mutex_);
-  if (Find(spec.name) != nullptr) {
-    return absl::AlreadyExistsError(StrCat("collection \"", spec.name, "\" exists already"));
+  if (const auto found = Find(spec.name); found != nullptr) {
+    const std::string& name = found->spec().name;
+    return absl::AlreadyExistsError(
+        name == spec.name
+            ? StrCat("collection \"", name, "\" exists already")
+            : StrCat("\"", spec.name, "\" is an alias of collection \"", name, "\" already"));
   }
   const size_t count = Collections().size();
   if (static_cast<int64_t>(count) >= options_.collections_max) {
@@ -284,12 +303,20 @@ absl::Status VectorStore::DropCollection(const std::string& name) {
   const std::lock_guard commit_lock(commit_mutex_);
   const std::shared_ptr<Collection> collection = Find(name);
   if (collection == nullptr) return UnknownCollection(name);
-  RETURN_IF_ERROR(db_->DropCollection(collection->id()));
+  if (collection->spec().name != name) {
+    return absl::FailedPreconditionError(StrCat("\"", name, "\" is an alias: drop collection \"",
+                                                collection->spec().name,
+                                                "\" itself, or delete the alias"));
+  }
+  AliasMap aliases = Aliases();
+  std::erase_if(aliases, [&](const auto& alias) { return alias.second == collection; });
+  RETURN_IF_ERROR(db_->DropCollection(collection->id(), ToStored(aliases)));
   points_ -= collection->View()->points();
   collection->Drop();
   {
     const std::lock_guard lock(mutex_);
     collections_.erase(name);
+    aliases_ = std::move(aliases);
   }
   // A file that is just being written is removed by the builder, or at the next start.
   const auto keep = builder_->KeepFiles();
@@ -359,14 +386,15 @@ absl::Status VectorStore::CheckFilter(const Filter& filter) const {
 
 std::vector<CollectionInfo> VectorStore::List() const {
   std::vector<CollectionInfo> infos;
-  for (const auto& collection : Collections()) infos.push_back(collection->Info());
+  const AliasMap aliases = Aliases();
+  for (const auto& collection : Collections()) infos.push_back(InfoOf(*collection, aliases));
   return infos;
 }
 
 absl::StatusOr<CollectionInfo> VectorStore::Describe(const std::string& name) const {
   const std::shared_ptr<Collection> collection = Find(name);
   if (collection == nullptr) return UnknownCollection(name);
-  return collection->Info();
+  return InfoOf(*collection, Aliases());
 }
 
 absl::StatusOr<std::shared_ptr<const CollectionView>> VectorStore::View(
@@ -393,7 +421,9 @@ absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& s
   RETURN_IF_ERROR(CheckCount("ids", write.deletes.size(), options_.write_points_max));
   for (size_t i = 0; i < write.upserts.size(); ++i) {
     const Point& point = write.upserts[i];
-    RETURN_IF_ERROR(CheckVector(spec, StrCat("points[", i, "].vector"), point.vector));
+    const std::string field = StrCat("points[", i, "].vector");
+    RETURN_IF_ERROR(CheckVector(spec, field, point.vector));
+    RETURN_IF_ERROR(CheckStorable(spec, field, point.vector));
     RETURN_IF_ERROR(CheckPayload(options_, StrCat("points[", i, "].payload"), point.payload));
   }
   for (const PayloadPatch& patch : write.patches) {
@@ -442,7 +472,7 @@ absl::Status VectorStore::WriteAgain(const std::string& collection_name,
   constexpr size_t kAtOnce = 256;
   for (; !ids.empty(); ids = ids.subspan(std::min(kAtOnce, ids.size()))) {
     const std::lock_guard commit_lock(commit_mutex_);
-    Write write{.collection = collection_name};
+    Write write{.collection = collection_name, .as_stored = true};
     ASSIGN_OR_RETURN(write.upserts, Get(collection_name, ids.first(std::min(kAtOnce, ids.size())),
                                         /*with_vectors=*/true, /*with_payload=*/true));
     if (write.upserts.empty()) continue;
@@ -489,8 +519,8 @@ class VectorStore::PatchResolver {
         }
         if (!found->second.has_value()) continue;
         Apply(patch, *found->second);
-        RETURN_IF_ERROR(
-            CheckPayload(options_, StrCat("the patched payload of point ", id), *found->second));
+        RETURN_IF_ERROR(CheckPayload(options_, StrCat("the patched payload of point ", IdText(id)),
+                                     *found->second));
         ids.insert(id);
       }
     }
@@ -566,7 +596,9 @@ std::vector<WriteResult> VectorStore::CommitGroup(std::span<Write> writes) {
       patched = *std::move(resolved);
     }
     points += static_cast<int64_t>(writes[i].upserts.size());
+    RoundVectors(collection->spec(), writes[i]);
     placed.push_back({.collection_id = collection->id(),
+                      .format = FormatOf(collection->spec()),
                       .write = &writes[i],
                       .result = &results[i],
                       .patched = std::move(patched)});
@@ -608,7 +640,7 @@ absl::StatusOr<std::vector<Point>> VectorStore::Get(const std::string& collectio
                                                     bool with_payload) const {
   const std::shared_ptr<Collection> collection = Find(collection_name);
   if (collection == nullptr) return UnknownCollection(collection_name);
-  return db_->Get(collection->id(), collection->spec().dimension, ids, with_vectors, with_payload);
+  return db_->Get(collection->id(), FormatOf(collection->spec()), ids, with_vectors, with_payload);
 }
 
 absl::StatusOr<SnapshotInfo> VectorStore::CreateSnapshot(const std::string& name) {

@@ -28,6 +28,7 @@ class Scrubber;
 class Snapshots;
 struct SnapshotInfo;
 struct VerifyReport;
+struct StoredAlias;
 struct StoredCollection;
 
 // One acknowledged unit of writing: all of it or nothing. Deletes come before upserts, and those
@@ -40,6 +41,8 @@ struct Write {
   // The points that match before the write are deleted, or, where there is a patch, patched by it:
   // there are no upserts and no ids then, and one patch at most.
   FilterPtr filter = nullptr;
+  // Vectors are as Get told them, and are stored as they are. The store's own.
+  bool as_stored = false;
 };
 
 struct WriteResult {
@@ -75,8 +78,18 @@ class VectorStore {
 
   // `embedder`: what makes the vectors of texts for it; empty where points come by Upsert alone.
   absl::Status CreateCollection(const CollectionSpec& spec, const std::string& embedder);
-  // Its points are gone when this returns; views taken before stay valid.
+  // Its points and aliases are gone when this returns; views taken before stay valid. The name is
+  // the collection's own: FAILED_PRECONDITION for an alias.
   absl::Status DropCollection(const std::string& name);
+
+  // One action after the other, then all at once or, on an error, none. kSet makes an alias or
+  // switches it. A name is an alias or a collection, not both: ALREADY_EXISTS. NOT_FOUND: there is
+  // no such alias or collection; RESOURCE_EXHAUSTED: vector.aliases_max. Errors name the action.
+  absl::Status UpdateAliases(std::span<const AliasAction> actions);
+  std::vector<Alias> ListAliases() const;  // by name
+  // Of a collection by its name or an alias: its name, which stays its own when the alias is
+  // switched. Other names as they are.
+  std::string ResolveName(const std::string& name) const;
 
   // Filters need an index of each field they ask about. Fills it from the points that are stored:
   // blocks writing (about a second per million points), not searching. ALREADY_EXISTS, NOT_FOUND:
@@ -105,7 +118,7 @@ class VectorStore {
   std::vector<WriteResult> Commit(std::vector<Write> writes);
 
   // Points by id in the order asked, from one state of the store; ids that do not exist are left
-  // out. Vectors come back as they were written, not scaled.
+  // out. Vectors come back as they are stored: floats as they were written, not scaled.
   absl::StatusOr<std::vector<Point>> Get(const std::string& collection,
                                          std::span<const PointId> ids, bool with_vectors,
                                          bool with_payload) const;
@@ -139,8 +152,16 @@ class VectorStore {
   absl::Status WriteAgain(const std::string& collection, std::span<const PointId> ids);
   std::vector<WriteResult> CommitLocked(std::vector<Write> writes);
   absl::Status RemoveUnused(const absl::flat_hash_set<std::string>& used);
-  std::shared_ptr<Collection> Find(const std::string& name) const;  // null where there is none
-  std::vector<std::shared_ptr<Collection>> Collections() const;     // by name
+  using AliasMap = std::map<std::string, std::shared_ptr<Collection>>;
+  absl::Status RecoverAliases();
+  absl::Status ApplyAction(const AliasAction& action, const std::string& field,
+                           AliasMap& aliases) const;
+  AliasMap Aliases() const;
+  static std::vector<StoredAlias> ToStored(const AliasMap& aliases);
+  static CollectionInfo InfoOf(const Collection& collection, const AliasMap& aliases);
+  // By its name or an alias; null where there is none.
+  std::shared_ptr<Collection> Find(const std::string& name) const;
+  std::vector<std::shared_ptr<Collection>> Collections() const;  // by name
   absl::Status CheckWrite(const Write& write, const CollectionSpec& spec) const;
   absl::Status Reindex(Collection& collection, PayloadIndexes indexes) const;
   // Puts the points that a write's filter means in its place.
@@ -162,8 +183,9 @@ class VectorStore {
   std::mutex commit_mutex_;  // one commit, creation or drop at a time; taken before mutex_
   int64_t points_ = 0;       // of all collections; guarded by commit_mutex_
 
-  mutable std::mutex mutex_;  // guards collections_; held only for look-ups
+  mutable std::mutex mutex_;  // guards these two; held only for look-ups
   std::map<std::string, std::shared_ptr<Collection>> collections_;
+  AliasMap aliases_;  // changed under commit_mutex_, too
 
   mutable std::mutex snapshot_mutex_;  // taken before all others
   std::unique_ptr<Snapshots> snapshots_;

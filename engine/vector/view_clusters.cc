@@ -74,8 +74,8 @@ class ViewSource final : public PointSource {
       for (int64_t row = 0; row < block.count; ++row) {
         if (!block.LiveAt(view_.sequence(), row) || !wanted(number++)) continue;
         const float* vector = decoded.data();
-        if (block.vectors != nullptr) {
-          vector = block.vectors + row * dimension();
+        if (block.vectors.bytes != nullptr) {
+          vector = block.vectors.Vector(row, decoded.data());
         } else if (segment != nullptr) {  // buffers have theirs
           segment->ReadVectors(row, 1, decoded.data());
         }

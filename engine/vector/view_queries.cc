@@ -39,7 +39,7 @@ void ForEachMatch(const CollectionView& view, const ViewFilter* filter,
                   const CollectionView::SegmentPart& part, PointId first, Visit visit) {
   const Segment& segment = *part.segment;
   const auto ids = segment.data().ids;
-  const int64_t begin = std::lower_bound(ids.begin(), ids.end(), first) - ids.begin();
+  const int64_t begin = ids.CountBelow(first);
   const auto take = [&](int64_t row) {
     return !segment.LiveAt(view.sequence(), row) || visit(row, ids[row]);
   };

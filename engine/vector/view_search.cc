@@ -69,6 +69,7 @@ class BlockSearch {
         poll_(poll),
         dimension_(view.spec().dimension),
         distance_(DistanceFor(view.spec().metric)),
+        stored_distance_(StoredDistanceFor(FormatOf(view.spec()))),
         tile_rows_(std::clamp<int64_t>(
             kTileBytes / (dimension_ * static_cast<int64_t>(sizeof(float))), 1, kTileRowsMax)),
         tops_(queries.size(), TopK(params.k, view.points(), Farthest(view, params))) {}
@@ -137,17 +138,25 @@ class BlockSearch {
   absl::Status Scan(const RowBlock& block, const Segment* segment, size_t begin, size_t end,
                     Matches matches) {
     float distances[kTileRowsMax];
-    if (block.vectors == nullptr) tile_.resize(static_cast<size_t>(tile_rows_ * dimension_));
+    const StoredRows& rows = block.vectors;
+    const bool stored = rows.bytes != nullptr;
+    // Rows that are not floats are made such once for several queries.
+    const bool direct =
+        stored && (rows.format.storage() == VectorStorage::kF32 || end - begin <= 2);
+    if (!direct) tile_.resize(static_cast<size_t>(tile_rows_ * dimension_));
     for (int64_t first = 0; first < block.count; first += tile_rows_) {
       const int64_t count = std::min(tile_rows_, block.count - first);
-      const float* vectors = tile_.data();
-      if (block.vectors != nullptr) {
-        vectors = block.vectors + first * dimension_;
-      } else if (segment != nullptr) {
+      if (stored && !direct) {
+        rows.format.Decode(rows.At(first), count, tile_.data());
+      } else if (!stored && segment != nullptr) {
         segment->ReadVectors(first, count, tile_.data());
       }
       for (size_t query = begin; query < end; ++query) {
-        distance_(queries_[query].data(), vectors, count, dimension_, distances);
+        if (direct) {
+          stored_distance_(queries_[query].data(), rows.At(first), count, dimension_, distances);
+        } else {
+          distance_(queries_[query].data(), tile_.data(), count, dimension_, distances);
+        }
         TopK& top = tops_[query];
         for (int64_t i = 0; i < count; ++i) {
           const Neighbor neighbor{distances[i], block.ids[first + i]};
@@ -300,23 +309,23 @@ class BlockSearch {
       return Worked(std::ssize(rows) * dimension_);
     }
     tile_.resize(std::max(tile_.size(), static_cast<size_t>(dimension_)));
-    const float* const vectors = segment.data().vectors;
+    const StoredRows& vectors = segment.data().vectors;
     constexpr size_t kAhead = 4;
+    constexpr int64_t kLineBytes = 64;
     for (size_t i = 0; i < rows.size(); ++i) {
-      const float* vector = tile_.data();
-      if (vectors != nullptr) {
+      float distance;
+      if (vectors.bytes != nullptr) {
         if (i + kAhead < rows.size()) {
-          const float* const next = vectors + int64_t{rows[i + kAhead]} * dimension_;
-          for (int64_t value = 0; value < dimension_; value += 16) {
-            __builtin_prefetch(next + value);
+          const std::byte* const next = vectors.At(rows[i + kAhead]);
+          for (int64_t byte = 0; byte < vectors.format.row_bytes(); byte += kLineBytes) {
+            __builtin_prefetch(next + byte);
           }
         }
-        vector = vectors + int64_t{rows[i]} * dimension_;
+        stored_distance_(queries_[query].data(), vectors.At(rows[i]), 1, dimension_, &distance);
       } else {
         segment.ReadVectors(rows[i], 1, tile_.data());
+        distance_(queries_[query].data(), tile_.data(), 1, dimension_, &distance);
       }
-      float distance;
-      distance_(queries_[query].data(), vector, 1, dimension_, &distance);
       tops_[query].Add({distance, segment.data().ids[rows[i]]});
       RETURN_IF_ERROR(Worked(dimension_));
     }
@@ -338,6 +347,7 @@ class BlockSearch {
   const SearchPoll poll_;
   const int64_t dimension_;
   const DistanceFn distance_;
+  const StoredDistanceFn stored_distance_;
   const int64_t tile_rows_;
   std::vector<float> tile_;           // scratch of Scan: [tile_rows, dimension], row-major
   std::vector<TopK> tops_;            // [queries]

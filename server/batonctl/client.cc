@@ -91,6 +91,7 @@ std::string Client::ExplainNotFound(const grpc::Status& status, const Subject& s
     std::vector<std::string> names;
     for (const v1::CollectionInfo& info : response.collections()) {
       names.push_back(info.spec().name());
+      names.insert(names.end(), info.aliases().begin(), info.aliases().end());
     }
     if (std::find(names.begin(), names.end(), subject.collection) == names.end()) {
       return absl::StrCat(text, "\n  Collections there are: ",

@@ -44,7 +44,9 @@ void PrintClusters(std::ostream& out, const v1::ClusterResponse& response) {
 void PrintAssignment(std::ostream& out, const v1::ClusterResponse& response) {
   Table table({">id", ">cluster"});
   for (int i = 0; i < std::min(response.ids_size(), response.cluster_of_size()); ++i) {
-    table.AddRow({absl::StrCat(response.ids(i)), absl::StrCat(response.cluster_of(i))});
+    const bool uuid = i < response.uuids_size() && !response.uuids(i).empty();
+    table.AddRow({uuid ? Printable(response.uuids(i)) : absl::StrCat(response.ids(i)),
+                  absl::StrCat(response.cluster_of(i))});
   }
   table.Print(out);
   out << "\n";

@@ -1,4 +1,5 @@
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/batonctl/commands.h"
 #include "server/batonctl/table.h"
 #include "server/batonctl/text.h"
@@ -31,16 +32,32 @@ std::string IndexesText(const v1::CollectionInfo& info) {
 
 template <class Infos>
 void PrintCollections(std::ostream& out, const Infos& infos) {
-  Table table({"collection", ">points", ">unindexed", ">segments", ">dimension", "metric", "index",
-               "embedder", "payload indexes"});
+  Table table({"collection", ">points", ">unindexed", ">segments", ">dimension", "storage",
+               "metric", "index", "embedder", "payload indexes", "aliases"});
   for (const v1::CollectionInfo& info : infos) {
     const v1::CollectionSpec& spec = info.spec();
     table.AddRow({spec.name(), absl::StrCat(info.points()), absl::StrCat(info.points_unindexed()),
                   absl::StrCat(info.segments()), absl::StrCat(spec.dimension()),
+                  EnumWord(v1::VectorStorage_Name(spec.storage()), "VECTOR_STORAGE_"),
                   EnumWord(v1::Metric_Name(spec.metric()), "METRIC_"), IndexText(spec),
-                  info.embedder().empty() ? "-" : info.embedder(), IndexesText(info)});
+                  info.embedder().empty() ? "-" : info.embedder(), IndexesText(info),
+                  info.aliases().empty() ? "-" : absl::StrJoin(info.aliases(), ", ")});
   }
   table.Print(out);
+}
+
+template <class Response>
+void PrintAliases(Session& session, const Response& response) {
+  if (session.options.json) return PrintJson(session.terminal.out, response);
+  if (response.aliases().empty()) {
+    session.terminal.out << "no aliases\n";
+    return;
+  }
+  Table table({"alias", "collection"});
+  for (const v1::Alias& alias : response.aliases()) {
+    table.AddRow({alias.alias(), alias.collection()});
+  }
+  table.Print(session.terminal.out);
 }
 
 void PrintCollection(Session& session, const google::protobuf::Message& response,
@@ -111,6 +128,30 @@ int RunCreateCollection(Session& session, const CreateCollectionOptions& create)
     return session.client.Fail(session.terminal, status);
   }
   PrintCollection(session, response, response.collection());
+  return kExitOk;
+}
+
+int RunListAliases(Session& session, const ListAliasesOptions& list) {
+  v1::ListAliasesRequest request;
+  request.set_collection(list.collection);
+  v1::ListAliasesResponse response;
+  const grpc::Status status =
+      session.client.vectors().ListAliases(session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status, {list.collection, ""});
+  }
+  PrintAliases(session, response);
+  return kExitOk;
+}
+
+int RunUpdateAliases(Session& session, const UpdateAliasesOptions& update) {
+  v1::UpdateAliasesResponse response;
+  const grpc::Status status = session.client.vectors().UpdateAliases(
+      session.client.NewContext().get(), update.request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status);
+  }
+  PrintAliases(session, response);
   return kExitOk;
 }
 

@@ -33,6 +33,8 @@ int RunExplain(Session& session, const ExplainOptions& explain);
 int RunListCollections(Session& session);
 int RunDescribeCollection(Session& session, const DescribeCollectionOptions& describe);
 int RunDropCollection(Session& session, const DropCollectionOptions& drop);
+int RunListAliases(Session& session, const ListAliasesOptions& list);
+int RunUpdateAliases(Session& session, const UpdateAliasesOptions& update);
 int RunCreateCollection(Session& session, const CreateCollectionOptions& create);
 int RunListSnapshots(Session& session);
 int RunCreateSnapshot(Session& session, const CreateSnapshotOptions& create);

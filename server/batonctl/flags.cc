@@ -22,6 +22,10 @@ const std::map<std::string, v1::FusionKind> kFusions = {{"rrf", v1::FUSION_KIND_
                                                         {"weighted", v1::FUSION_KIND_WEIGHTED}};
 const std::map<std::string, v1::Retrieval> kRetrievals = {
     {"dense", v1::RETRIEVAL_DENSE}, {"text", v1::RETRIEVAL_TEXT}, {"hybrid", v1::RETRIEVAL_HYBRID}};
+const std::map<std::string, v1::VectorStorage> kStorages = {{"f32", v1::VECTOR_STORAGE_F32},
+                                                            {"f16", v1::VECTOR_STORAGE_F16},
+                                                            {"bf16", v1::VECTOR_STORAGE_BF16},
+                                                            {"int8", v1::VECTOR_STORAGE_INT8}};
 const std::map<std::string, v1::PayloadIndexKind> kPayloadIndexKinds = {
     {"keyword", v1::PAYLOAD_INDEX_KIND_KEYWORD},   {"integer", v1::PAYLOAD_INDEX_KIND_INTEGER},
     {"number", v1::PAYLOAD_INDEX_KIND_NUMBER},     {"boolean", v1::PAYLOAD_INDEX_KIND_BOOLEAN},
@@ -149,6 +153,14 @@ void AddFilter(CLI::App& app, std::string& filter) {
                  "{\"must\": [{\"field\": \"color\", \"match\": {\"text\": \"red\"}}]}");
 }
 
+// What is wrong with the text as a point's id; nothing where it looks like one.
+std::string CheckPointId(const std::string& text) {
+  const bool number = !text.empty() && text.size() <= 20 &&
+                      text.find_first_not_of("0123456789") == std::string::npos;
+  const bool uuid = text.size() >= 32 && text.size() <= 45;
+  return number || uuid ? "" : text + " is neither a whole number nor a UUID";
+}
+
 void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
   auto* group = app.add_option_group("constraint");
   group->add_option("--grammar", constraint.grammar_file,
@@ -171,6 +183,8 @@ struct Commands {
   FacetOptions facet;
   DeletePointsOptions delete_points;
   PatchOptions patch;
+  ListAliasesOptions list_aliases;
+  UpdateAliasesOptions update_aliases;
   CreateIndexOptions create_index;
   DropIndexOptions drop_index;
   RerankOptions rerank;
@@ -313,7 +327,8 @@ void AddPoints(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* remove = app.add_subcommand("delete", "Delete points by id or filter");
   Need(*remove, "--collection,-c", commands.delete_points.collection, "Collection");
   auto* which = remove->add_option_group("points");
-  which->add_option("ID", commands.delete_points.ids, "Points");
+  which->add_option("ID", commands.delete_points.ids, "Points: numbers or UUIDs")
+      ->check(CheckPointId);
   AddFilter(*which, commands.delete_points.filter);
   which->require_option(1);
   remove->callback([&] { options.command = commands.delete_points; });
@@ -321,7 +336,7 @@ void AddPoints(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* patch = app.add_subcommand("patch", "Set and delete keys of payloads");
   Need(*patch, "--collection,-c", commands.patch.collection, "Collection");
   which = patch->add_option_group("points");
-  which->add_option("ID", commands.patch.ids, "Points");
+  which->add_option("ID", commands.patch.ids, "Points: numbers or UUIDs")->check(CheckPointId);
   AddFilter(*which, commands.patch.filter);
   which->require_option(1);
   patch->add_flag("--clear", commands.patch.clear, "First, delete all keys");
@@ -483,7 +498,58 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   Maybe<int32_t>(*create, "--ivf-pq-bytes", "Bytes of a code; default: by the dimension",
                  [spec](int32_t bytes) { spec->set_ivf_pq_bytes(bytes); })
       ->check(CLI::Range(1, 256));
+  MaybeEnum(*create, "--storage", "Of each value: f32 (default), f16, bf16 or int8", kStorages,
+            [spec](v1::VectorStorage storage) { spec->set_storage(storage); });
   create->callback([&] { options.command = commands.create; });
+}
+
+void AddAliases(CLI::App& app, Options& options, Commands& commands) {
+  CLI::App* group = app.add_subcommand("alias", "List (default), set, rename, delete aliases");
+  group->require_subcommand(0, 1);
+  group->fallthrough();
+  group->callback([&options, group] {
+    if (group->get_subcommands().empty()) {
+      options.command = ListAliasesOptions{};
+    }
+  });
+  CLI::App* list = group->add_subcommand("list", "All aliases");
+  list->add_option("--collection,-c", commands.list_aliases.collection, "Only of this one");
+  list->callback([&] { options.command = commands.list_aliases; });
+
+  v1::UpdateAliasesRequest* request = &commands.update_aliases.request;
+  CLI::App* set = group->add_subcommand("set", "Make aliases, or switch them: all at once");
+  Maybe<std::vector<std::string>>(
+      *set, "PAIRS", "ALIAS=COLLECTION: what each stands for",
+      [request](const auto& pairs) {
+        for (const std::string& pair : pairs) {
+          const size_t equals = pair.find('=');
+          if (equals == std::string::npos) {
+            throw CLI::ValidationError("PAIRS", "there is no '=' in " + pair);
+          }
+          v1::CreateAlias& create = *request->add_actions()->mutable_create();
+          create.set_alias(pair.substr(0, equals));
+          create.set_collection(pair.substr(equals + 1));
+        }
+      })
+      ->required();
+  set->callback([&] { options.command = commands.update_aliases; });
+
+  CLI::App* rename = group->add_subcommand("rename", "Rename an alias");
+  Maybe<std::string>(*rename, "ALIAS", "Alias", [request](const std::string& alias) {
+    request->add_actions()->mutable_rename()->set_alias(alias);
+  })->required();
+  Maybe<std::string>(*rename, "NEW", "Its new name", [request](const std::string& alias) {
+    request->mutable_actions(0)->mutable_rename()->set_new_alias(alias);
+  })->required();
+  rename->callback([&] { options.command = commands.update_aliases; });
+
+  CLI::App* remove = group->add_subcommand("delete", "Delete aliases, not their collections");
+  Maybe<std::vector<std::string>>(*remove, "ALIAS", "Aliases", [request](const auto& aliases) {
+    for (const std::string& alias : aliases) {
+      request->add_actions()->mutable_delete_()->set_alias(alias);
+    }
+  })->required();
+  remove->callback([&] { options.command = commands.update_aliases; });
 }
 
 void AddSnapshots(CLI::App& app, Options& options, Commands& commands) {
@@ -538,6 +604,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   });
   AddExplain(app, options, commands.explain);
   AddCollections(app, options, commands);
+  AddAliases(app, options, commands);
   AddSnapshots(app, options, commands);
   try {
     app.parse(argc, argv);

@@ -93,7 +93,11 @@ class Import {
         return absl::OkStatus();
       }
       v1::Point& point = *batch.request.add_points();
-      point.set_id(row.id + options_.first_id);
+      if (row.uuid.empty()) {
+        point.set_id(row.id + options_.first_id);
+      } else {
+        point.set_uuid(row.uuid);
+      }
       point.mutable_vector()->Add(row.vector.begin(), row.vector.end());
       for (auto& [key, value] : row.payload) {
         v1::PayloadValue& to = (*point.mutable_payload())[key];

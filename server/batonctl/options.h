@@ -94,12 +94,12 @@ struct FacetOptions {
 // Of points: which are deleted, or patched.
 struct DeletePointsOptions {
   std::string collection;
-  std::vector<uint64_t> ids;
+  std::vector<std::string> ids;  // whole numbers and UUIDs
   std::string filter;
 };
 struct PatchOptions {
   std::string collection;
-  std::vector<uint64_t> ids;
+  std::vector<std::string> ids;  // whole numbers and UUIDs
   std::string filter;
   bool clear = false;
   std::vector<std::string> delete_keys;
@@ -169,6 +169,12 @@ struct DropCollectionOptions {
 struct CreateCollectionOptions {
   v1::CollectionSpec spec;
 };
+struct ListAliasesOptions {
+  std::string collection;  // empty: of all
+};
+struct UpdateAliasesOptions {
+  v1::UpdateAliasesRequest request;
+};
 struct CreateIndexOptions {
   std::string collection;
   std::string field;
@@ -200,8 +206,8 @@ struct Options {
                DevicesOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
                DropCollectionOptions, CreateCollectionOptions, CountOptions, ScrollOptions,
                FacetOptions, DeletePointsOptions, PatchOptions, CreateIndexOptions,
-               DropIndexOptions, ListSnapshotsOptions, CreateSnapshotOptions, DeleteSnapshotOptions,
-               VerifySnapshotOptions>
+               DropIndexOptions, ListAliasesOptions, UpdateAliasesOptions, ListSnapshotsOptions,
+               CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
       command;
 };
 

@@ -3,8 +3,10 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "baton/v1/vector.pb.h"
 #include "google/protobuf/map.h"
+#include "server/batonctl/text.h"
 
 // Payloads and filters, from and to text.
 namespace baton::ctl {
@@ -22,5 +24,11 @@ absl::Status ParseFilter(const std::string& json, v1::Filter& filter);
 // A JSON object as a payload: texts, numbers (integers where they have no fraction), booleans, and
 // lists of texts or of integers. INVALID_ARGUMENT names the key that holds anything else.
 absl::Status ParsePayload(const std::string& json, PayloadMap& payload);
+
+// The id of a Point or ScoredPoint.
+template <class Point>
+std::string PointIdText(const Point& point) {
+  return point.uuid().empty() ? absl::StrCat(point.id()) : Printable(point.uuid());
+}
 
 }  // namespace baton::ctl

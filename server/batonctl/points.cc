@@ -1,3 +1,4 @@
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/batonctl/commands.h"
 #include "server/batonctl/payload_text.h"
@@ -10,6 +11,19 @@ namespace {
 template <class Request>
 absl::Status SetFilter(const std::string& json, Request& request) {
   return json.empty() ? absl::OkStatus() : ParseFilter(json, *request.mutable_filter());
+}
+
+// Each as what it is.
+template <class Request>
+void SetIds(const std::vector<std::string>& ids, Request& request) {
+  for (const std::string& text : ids) {
+    uint64_t id = 0;
+    if (absl::SimpleAtoi(text, &id)) {
+      request.add_ids(id);
+    } else {
+      request.add_uuids(text);
+    }
+  }
 }
 
 }  // namespace
@@ -56,7 +70,7 @@ int RunScroll(Session& session, const ScrollOptions& scroll) {
   }
   Table table({">id", "payload"});
   for (const v1::Point& point : response.points()) {
-    table.AddRow({absl::StrCat(point.id()), PayloadText(point.payload())});
+    table.AddRow({PointIdText(point), PayloadText(point.payload())});
   }
   if (table.empty()) {
     session.terminal.out << "no points\n";
@@ -100,7 +114,7 @@ int RunFacet(Session& session, const FacetOptions& facet) {
 int RunDeletePoints(Session& session, const DeletePointsOptions& points) {
   v1::DeleteRequest request;
   request.set_collection(points.collection);
-  request.mutable_ids()->Add(points.ids.begin(), points.ids.end());
+  SetIds(points.ids, request);
   *request.mutable_options() = session.options.request;
   if (const absl::Status read = SetFilter(points.filter, request); !read.ok()) {
     return FailUsage(session.terminal, read);
@@ -122,7 +136,7 @@ int RunDeletePoints(Session& session, const DeletePointsOptions& points) {
 int RunPatch(Session& session, const PatchOptions& patch) {
   v1::PatchPayloadRequest request;
   request.set_collection(patch.collection);
-  request.mutable_ids()->Add(patch.ids.begin(), patch.ids.end());
+  SetIds(patch.ids, request);
   request.set_clear(patch.clear);
   for (const std::string& key : patch.delete_keys) request.add_delete_keys(key);
   *request.mutable_options() = session.options.request;

@@ -40,6 +40,8 @@ struct Dispatch {
   int operator()(const CreateSnapshotOptions& o) { return RunCreateSnapshot(session, o); }
   int operator()(const DeleteSnapshotOptions& o) { return RunDeleteSnapshot(session, o); }
   int operator()(const VerifySnapshotOptions& o) { return RunVerifySnapshot(session, o); }
+  int operator()(const ListAliasesOptions& o) { return RunListAliases(session, o); }
+  int operator()(const UpdateAliasesOptions& o) { return RunUpdateAliases(session, o); }
   int operator()(const CreateIndexOptions& o) { return RunCreateIndex(session, o); }
   int operator()(const DropIndexOptions& o) { return RunDropIndex(session, o); }
   int operator()(const CountOptions& o) { return RunCount(session, o); }

@@ -48,8 +48,7 @@ void PrintParts(std::ostream& out, const v1::SearchResponse& response) {
   int rank = 0;
   for (const v1::ScoredPoint& point : response.points()) {
     const v1::ScoreParts& parts = point.parts();
-    table.AddRow({absl::StrCat(++rank), absl::StrCat(point.id()),
-                  absl::StrFormat("%.4f", point.score()),
+    table.AddRow({absl::StrCat(++rank), PointIdText(point), absl::StrFormat("%.4f", point.score()),
                   PartText(parts.has_dense_rank(), parts.dense_score(), parts.dense_rank()),
                   PartText(parts.has_text_rank(), parts.text_score(), parts.text_rank()),
                   PayloadText(point.payload())});
@@ -63,8 +62,8 @@ void PrintPoints(std::ostream& out, const Points& points) {
   Table table({">rank", ">id", ">score", "payload"});
   int rank = 0;
   for (const v1::ScoredPoint& point : points) {
-    table.AddRow({absl::StrCat(++rank), absl::StrCat(point.id()),
-                  absl::StrFormat("%.4f", point.score()), PayloadText(point.payload())});
+    table.AddRow({absl::StrCat(++rank), PointIdText(point), absl::StrFormat("%.4f", point.score()),
+                  PayloadText(point.payload())});
   }
   if (table.empty()) {
     out << "no points\n";
@@ -78,7 +77,7 @@ void PrintGroups(std::ostream& out, const v1::SearchGroupsResponse& response) {
   Table table({"group", ">id", ">score", "payload"});
   for (const v1::SearchGroup& group : response.groups()) {
     for (const v1::ScoredPoint& point : group.points()) {
-      table.AddRow({MatchText(group.value()), absl::StrCat(point.id()),
+      table.AddRow({MatchText(group.value()), PointIdText(point),
                     absl::StrFormat("%.4f", point.score()), PayloadText(point.payload())});
     }
   }

@@ -415,8 +415,14 @@ class JsonlFile final : public VectorFile {
   }
 
   absl::Status SetId(const nlohmann::json& json, FilePoint* point) const {
+    point->id = 0;
+    point->uuid.clear();
+    if (json.is_string()) {
+      point->uuid = json.get<std::string>();
+      if (!point->uuid.empty()) return absl::OkStatus();
+    }
     if (!json.is_number_unsigned()) {
-      return Wrong("has an id that is no whole number from 0 to 2^64 - 1");
+      return Wrong("has an id that is neither a whole number from 0 to 2^64 - 1 nor a UUID");
     }
     point->id = json.get<uint64_t>();
     return absl::OkStatus();

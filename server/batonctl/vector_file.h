@@ -20,6 +20,7 @@ struct FilePoint {
   using Value = std::variant<std::string, int64_t, double, bool>;
 
   uint64_t id = 0;
+  std::string uuid;                      // of JSONL, instead of it; as it stands there
   std::vector<float> vector;             // every value finite
   std::map<std::string, Value> payload;  // of JSONL only
 };
@@ -36,7 +37,8 @@ absl::StatusOr<VectorFormat> FormatOf(absl::string_view path);
 //   fvecs, bvecs   each row: int32 dimension, then f32 or u8 values (TEXMEX)
 //   npy            NumPy's, of 2 dimensions in C order, f4, f2, u1 or i1, little-endian
 //   fbin, u8bin, i8bin   u32 rows, u32 dimension, then f32, u8 or i8 values (big-ann-benchmarks)
-//   jsonl          each line {"id": whole number, "vector": [numbers], "payload": {scalars}};
+//   jsonl          each line {"id": whole number or UUID, "vector": [numbers], "payload":
+//   {scalars}};
 //                  payload may be left out, blank lines are passed by
 //
 // Ids of all but JSONL are the row's number, from 0.

@@ -159,6 +159,19 @@ TEST_CASE("a document ingested again replaces its passages, others stay") {
   std::set<std::string> left;
   for (const v1::Passage& passage : pears.passages) left.insert(passage.text());
   CHECK(left == std::set<std::string>{"Only plums are left here.", "The bell rings at nine."});
+
+  // By an alias it is the same collection.
+  v1::UpdateAliasesRequest update;
+  v1::CreateAlias& alias = *update.add_actions()->mutable_create();
+  alias.set_alias("live");
+  alias.set_collection("docs");
+  Must(client.vectors, &v1::VectorService::Stub::UpdateAliases, update);
+  const v1::IngestResponse third = Must(client.rag, &v1::RagService::Stub::Ingest,
+                                        IngestOf("live", {{"a", "The plums were eaten."}}));
+  CHECK(third.passages() == 1);
+  CHECK(CountOf(client, "docs") == 2);
+  CHECK(Ask(client, AskOf("live", "Who ate plums?")).passages.at(0).text() ==
+        "The plums were eaten.");
 }
 
 TEST_CASE("with a language model the answer streams, and every stage says where it ran and why") {

@@ -40,6 +40,179 @@ Request On(const std::string& collection, std::initializer_list<uint64_t> ids = 
   return request;
 }
 
+TEST_CASE("vectors are stored as the collection says") {
+  using Stub = v1::VectorService::Stub;
+  Daemon daemon;
+  const Client client(daemon);
+  v1::CreateCollectionRequest create;
+  create.mutable_spec()->set_name("bytes");
+  create.mutable_spec()->set_dimension(2);
+  create.mutable_spec()->set_metric(v1::METRIC_L2);
+  create.mutable_spec()->set_storage(static_cast<v1::VectorStorage>(9));
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::CreateCollection, create).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "spec.storage must be 1 to 4");
+  create.mutable_spec()->set_storage(v1::VECTOR_STORAGE_INT8);
+  CHECK(Must(client.vectors, &Stub::CreateCollection, create).collection().spec().storage() ==
+        v1::VECTOR_STORAGE_INT8);
+  auto upsert = On<v1::UpsertRequest>("bytes");
+  AddPoint(upsert, 1, {1.4f, -128});
+  Must(client.vectors, &Stub::Upsert, upsert);
+  upsert.mutable_points(0)->set_vector(1, 128);
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Upsert, upsert).status,
+                  grpc::StatusCode::INVALID_ARGUMENT,
+                  "points[0].vector[1] is 128, allowed is -128 to 127");
+  auto get = On<v1::GetRequest>("bytes", {1});
+  get.set_with_vectors(true);
+  const v1::GetResponse got = Must(client.vectors, &Stub::Get, get);
+  CHECK(Floats(got.points(0).vector().begin(), got.points(0).vector().end()) == Floats{1, -128});
+  CHECK(Search(client, SearchOf("bytes", {1.5f, -128}, 1)).points(0).score() == 0.25f);
+  CreateCollection(client, "floats", 2);
+  CHECK(Describe(client, "floats").spec().storage() == v1::VECTOR_STORAGE_F32);
+}
+
+TEST_CASE("ids of points may be UUIDs") {
+  using Stub = v1::VectorService::Stub;
+  constexpr char kUuid[] = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
+  Daemon daemon;
+  const Client client(daemon);
+  CreateCollection(client, "mixed", 1, v1::METRIC_L2);
+  v1::CreatePayloadIndexRequest index;
+  index.set_collection("mixed");
+  index.set_field("note");
+  index.set_kind(v1::PAYLOAD_INDEX_KIND_KEYWORD);
+  Must(client.vectors, &Stub::CreatePayloadIndex, index);
+  auto upsert = On<v1::UpsertRequest>("mixed");
+  AddPoint(upsert, 7, {1}, "number");
+  AddPoint(upsert, 0, {1}, "uuid");
+  upsert.mutable_points(1)->set_uuid("URN:UUID:F81D4FAE7DEC11D0A76500A0C91E6BF6");
+  Must(client.vectors, &Stub::Upsert, upsert);
+  auto wrong = upsert;
+  wrong.mutable_points(1)->set_id(3);
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Upsert, wrong).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "both an id, 3, and points[1].uuid");
+  wrong.mutable_points(1)->set_id(0);
+  for (const char* text : {"x", "00000000-0000-0000-0000-000000000000"}) {
+    wrong.mutable_points(1)->set_uuid(text);
+    CHECK_RPC_ERROR(Try(client.vectors, &Stub::Upsert, wrong).status,
+                    grpc::StatusCode::INVALID_ARGUMENT, "points[1].uuid must be a UUID");
+  }
+
+  v1::SearchRequest search = SearchOf("mixed", {1}, 5);
+  v1::SearchResponse found = Search(client, search);
+  REQUIRE(found.points_size() == 2);  // of one score: numbers first
+  CHECK(found.points(0).id() == 7);
+  CHECK(found.points(0).uuid().empty());
+  CHECK(found.points(1).id() == 0);
+  CHECK(found.points(1).uuid() == kUuid);
+  CHECK(found.points(1).payload().at("note").text() == "uuid");
+  search.mutable_params()->mutable_filter()->add_must()->mutable_has_id()->add_uuids(kUuid);
+  found = Search(client, search);
+  REQUIRE(found.points_size() == 1);
+  CHECK(found.points(0).uuid() == kUuid);
+
+  auto scroll = On<v1::ScrollRequest>("mixed");
+  scroll.set_limit(1);
+  v1::ScrollResponse page = Must(client.vectors, &Stub::Scroll, scroll);
+  CHECK(page.points(0).id() == 7);
+  scroll.set_offset(page.next_offset());
+  page = Must(client.vectors, &Stub::Scroll, scroll);
+  CHECK(page.points(0).uuid() == kUuid);
+  CHECK(page.next_offset().empty());
+
+  auto get = On<v1::GetRequest>("mixed", {7});
+  get.add_uuids(kUuid);
+  const v1::GetResponse got = Must(client.vectors, &Stub::Get, get);
+  REQUIRE(got.points_size() == 2);
+  CHECK(got.points(1).uuid() == kUuid);
+  auto patch = On<v1::PatchPayloadRequest>("mixed");
+  patch.add_uuids(kUuid);
+  (*patch.mutable_set())["note"].set_text("patched");
+  CHECK(Must(client.vectors, &Stub::PatchPayload, patch).points() == 1);
+  v1::SearchGroupsRequest groups;
+  groups.set_collection("mixed");
+  groups.add_vector(1);
+  groups.mutable_params()->set_k(5);
+  groups.set_group_by("note");
+  const auto grouped = Must(client.vectors, &Stub::SearchGroups, groups);
+  REQUIRE(grouped.groups_size() == 2);
+  CHECK(grouped.groups(1).value().text() == "patched");
+  CHECK(grouped.groups(1).points(0).uuid() == kUuid);
+  v1::ClusterRequest cluster;
+  cluster.set_collection("mixed");
+  cluster.set_k(1);
+  cluster.set_with_assignment(true);
+  const auto clustered = Must(client.vectors, &Stub::Cluster, cluster);
+  REQUIRE(clustered.ids_size() == 2);
+  REQUIRE(clustered.uuids_size() == 2);
+  CHECK(clustered.uuids(clustered.ids(0) == 7 ? 1 : 0) == kUuid);
+  auto remove = On<v1::DeleteRequest>("mixed");
+  remove.add_uuids(kUuid);
+  CHECK(Must(client.vectors, &Stub::Delete, remove).deleted() == 1);
+  CHECK(CountOf(client, "mixed") == 1);
+}
+
+v1::AliasAction SetAlias(const std::string& alias, const std::string& collection) {
+  v1::AliasAction action;
+  action.mutable_create()->set_alias(alias);
+  action.mutable_create()->set_collection(collection);
+  return action;
+}
+
+TEST_CASE("aliases stand for collections") {
+  using Stub = v1::VectorService::Stub;
+  Daemon daemon;
+  const Client client(daemon);
+  for (const char* name : {"one", "two"}) {
+    CreateCollection(client, name, 1, v1::METRIC_L2);
+    auto upsert = On<v1::UpsertRequest>(name);
+    AddPoint(upsert, 1, {1}, name);
+    Must(client.vectors, &Stub::Upsert, upsert);
+  }
+  v1::UpdateAliasesRequest update;
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::UpdateAliases, update).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "actions");
+  *update.add_actions() = SetAlias("live", "one");
+  update.add_actions();
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::UpdateAliases, update).status,
+                  grpc::StatusCode::INVALID_ARGUMENT, "actions[1] is empty");
+  *update.mutable_actions(1) = SetAlias("old", "none");
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::UpdateAliases, update).status,
+                  grpc::StatusCode::NOT_FOUND, "actions[1].collection");
+  CHECK(Must(client.vectors, &Stub::ListAliases, {}).aliases().empty());
+  *update.mutable_actions(1) = SetAlias("old", "two");
+  CHECK(Must(client.vectors, &Stub::UpdateAliases, update).aliases_size() == 2);
+
+  CHECK(Search(client, SearchOf("live", {1}, 1)).points(0).payload().at("note").text() == "one");
+  auto upsert = On<v1::UpsertRequest>("live");
+  AddPoint(upsert, 2, {2}, "more");
+  Must(client.vectors, &Stub::Upsert, upsert);
+  CHECK(CountOf(client, "one") == 2);
+  CHECK(Must(client.vectors, &Stub::Get, On<v1::GetRequest>("live", {2})).points_size() == 1);
+  CHECK(Must(client.vectors, &Stub::Scroll, On<v1::ScrollRequest>("live")).points_size() == 2);
+  CHECK(Must(client.vectors, &Stub::Delete, On<v1::DeleteRequest>("live", {2})).deleted() == 1);
+  const v1::CollectionInfo info = Describe(client, "live");
+  CHECK(info.spec().name() == "one");
+  REQUIRE(info.aliases_size() == 1);
+  CHECK(info.aliases(0) == "live");
+  CHECK_RPC_ERROR(
+      Try(client.vectors, &Stub::DropCollection, On<v1::DropCollectionRequest>("live")).status,
+      grpc::StatusCode::FAILED_PRECONDITION, "\"live\" is an alias");
+
+  update.clear_actions();
+  *update.add_actions() = SetAlias("live", "two");
+  update.add_actions()->mutable_rename()->set_alias("old");
+  update.mutable_actions(1)->mutable_rename()->set_new_alias("older");
+  Must(client.vectors, &Stub::UpdateAliases, update);
+  CHECK(Search(client, SearchOf("live", {1}, 1)).points(0).payload().at("note").text() == "two");
+  CHECK(Must(client.vectors, &Stub::ListAliases, On<v1::ListAliasesRequest>("older"))
+            .aliases_size() == 2);
+  CHECK(Must(client.vectors, &Stub::ListAliases, On<v1::ListAliasesRequest>("one"))
+            .aliases()
+            .empty());
+  Must(client.vectors, &Stub::DropCollection, On<v1::DropCollectionRequest>("two"));
+  CHECK(Must(client.vectors, &Stub::ListAliases, {}).aliases().empty());
+}
+
 TEST_CASE("a collection from its creation to its end") {
   Daemon daemon;
   const Client client(daemon);

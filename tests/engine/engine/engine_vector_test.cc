@@ -82,7 +82,7 @@ TEST_CASE("points of a collection, or vectors, are clustered") {
   Engine& engine = f.Start();
   REQUIRE_OK(MakeCollection(engine, {.name = "c", .dimension = 2, .metric = Metric::kL2}));
   UpsertRequest upsert{.collection = "c"};
-  for (PointId id = 0; id < 40; ++id) {
+  for (uint64_t id = 0; id < 40; ++id) {
     upsert.points.push_back({.id = id, .vector = {id % 2 == 0 ? 0.0f : 100.0f, id * 0.01f}});
   }
   REQUIRE_OK(Upsert(engine, upsert));

@@ -50,12 +50,12 @@ TEST_CASE("a question's every subject is found among passages that differ in one
   std::mt19937 random(std::random_device{}());
   std::vector<std::string> names;
   std::vector<Passage> passages;
-  for (PointId id = 0; id < 32; ++id) {
+  for (uint64_t id = 0; id < 32; ++id) {
     names.push_back("N" + std::to_string(100000 + 7 * id));
     passages.push_back(Make(id, static_cast<float>(random() % 1000) / 5000,
                             "The bridge of " + names.back() + " is closed on Mondays."));
   }
-  for (PointId id = 0; id < 32; ++id) {
+  for (uint64_t id = 0; id < 32; ++id) {
     auto found = passages;
     Rerank("When is the bridge of " + names[id] + " closed?", found);
     CHECK(found[0].id == id);

@@ -69,7 +69,7 @@ std::vector<PointId> IdsOf(const VectorStore& store) {
     ids.push_back(found.id);  // nearer ones have smaller ids
   }
   std::vector<PointId> all(20'000);
-  for (PointId id = 0; id < all.size(); ++id) all[id] = id;
+  for (size_t i = 0; i < all.size(); ++i) all[i] = i;
   const auto points = store.Get("c", all, true, true);
   REQUIRE_OK(points);
   REQUIRE(points->size() == ids.size());

@@ -18,7 +18,7 @@ namespace baton {
 class CrashWorkload {
  public:
   static constexpr int kDimension = 8;
-  static constexpr PointId kIdEnd = 400;
+  static constexpr int32_t kIdEnd = 400;
 
   // collection -> id -> vector. Payloads tell the vector's first value.
   using Model = std::map<std::string, Twin>;
@@ -132,7 +132,7 @@ class CrashWorkload {
                std::to_string(twin.size());
       }
       std::vector<PointId> ids(kIdEnd);
-      for (PointId id = 0; id < kIdEnd; ++id) ids[id] = id;
+      for (PointId id = 0; id < kIdEnd; ++id) ids[static_cast<size_t>(id)] = id;
       const auto points = store.Get(name, ids, true, true);
       if (!points.ok()) return points.status().ToString();
       if (points->size() != twin.size()) {

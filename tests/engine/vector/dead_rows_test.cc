@@ -24,7 +24,7 @@ TEST_CASE("dead rows come back as they were stored, few or many of them") {
       const CollectionSpec spec = Spec("c", 1);
       auto graph = SealedGraph::Build(GraphRowsOf(spec, rows), [] { return false; });
       REQUIRE_OK(graph);
-      Segment segment(1, 1, std::move(rows), std::move(*graph));
+      Segment segment(1, FormatOf(spec), std::move(rows), std::move(*graph));
       std::vector<int64_t> dead;
       for (int64_t row = 0; row < count; ++row) {
         if (random() % in != 0) continue;

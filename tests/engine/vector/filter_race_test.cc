@@ -14,7 +14,7 @@ namespace baton {
 namespace {
 
 constexpr int kVectorSize = 4;
-constexpr PointId kPairs = 150;
+constexpr int32_t kPairs = 150;
 constexpr int64_t kValues = 3;
 
 // Points come in pairs with equal payloads, which are patched by one write: in every view a filter

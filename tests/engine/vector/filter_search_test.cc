@@ -15,7 +15,7 @@ namespace baton {
 namespace {
 
 constexpr int kDimension = 4;
-constexpr PointId kIds = 400;
+constexpr int32_t kIds = 400;
 
 std::unique_ptr<VectorStore> OpenStore(const VectorOptions& options, Metrics& metrics) {
   auto store = VectorStore::Open(options, metrics);
@@ -313,7 +313,7 @@ TEST_CASE("ids are filtered without any index") {
     Twin matching;
     for (PointId id = 0; id < count; ++id) {
       ids.ids.push_back(id * 7 % 4000);
-      matching[ids.ids.back()] = points[ids.ids.back()].vector;
+      matching[ids.ids.back()] = points[static_cast<size_t>(ids.ids.back())].vector;
     }
     const auto filter = std::make_shared<Filter>(Condition{.field = "", .test = ids});
     const std::vector<float> query = RandomVector(random, 8);

@@ -7,12 +7,14 @@
 namespace baton {
 namespace {
 
+VectorFormat Floats(int32_t dimension) { return {VectorStorage::kF32, Metric::kL2, dimension}; }
+
 TEST_CASE("a growing buffer keeps rows in chunks, in order") {
   constexpr int kDimension = 65'536;  // one row per chunk
-  GrowingBuffer wide(kDimension, 3);
+  GrowingBuffer wide(Floats(kDimension), 3);
   REQUIRE(wide.chunk_rows() == 1);
 
-  GrowingBuffer buffer(2, 100'000);
+  GrowingBuffer buffer(Floats(2), 100'000);
   const int64_t rows = buffer.chunk_rows() + 5;
   for (int64_t row = 0; row < rows; ++row) {
     const float vector[2] = {static_cast<float>(row), 1};
@@ -24,7 +26,7 @@ TEST_CASE("a growing buffer keeps rows in chunks, in order") {
     const RowBlock block = buffer.Block(first, rows);
     for (int64_t i = 0; i < block.count; ++i, ++seen) {
       REQUIRE(block.ids[i] == static_cast<PointId>(seen) + 1000);
-      REQUIRE(block.vectors[i * 2] == static_cast<float>(seen));
+      REQUIRE(*block.vectors.Vector(i, nullptr) == static_cast<float>(seen));
       REQUIRE(buffer.SequenceOf(seen) == static_cast<WriteSequence>(seen) + 1);
       REQUIRE(block.LiveAt(1'000'000, i));
     }
@@ -34,7 +36,7 @@ TEST_CASE("a growing buffer keeps rows in chunks, in order") {
 }
 
 TEST_CASE("a deleted row is live for earlier views and dead for later ones") {
-  GrowingBuffer buffer(1, 8);
+  GrowingBuffer buffer(Floats(1), 8);
   const float vector[1] = {1};
   buffer.Append(5, vector, 1);
   REQUIRE(buffer.Contains(5));

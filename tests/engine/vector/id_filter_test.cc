@@ -8,10 +8,14 @@ namespace {
 
 TEST_CASE("an id filter passes all of its ids and few others") {
   const uint64_t step = GENERATE(as<uint64_t>{}, 1, 1000, uint64_t{1} << 40);
+  const bool uuids = GENERATE(false, true);
   for (const size_t count : {0, 1, 5, 1000, 20'000}) {
-    std::vector<PointId> ids;
-    for (size_t i = 0; i < count; ++i) ids.push_back(i * 2 * step);
-    const IdFilter filter(ids);
+    PointIdList ids;
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t half = i * 2 * step;
+      ids.push_back(uuids ? MakePointId(half | 1, half) : half);
+    }
+    const IdFilter filter(ids.view());
     size_t passed = 0;
     for (size_t i = 0; i < count; ++i) {
       REQUIRE(filter.MayContain(ids[i]));

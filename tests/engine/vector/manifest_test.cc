@@ -113,9 +113,57 @@ TEST_CASE("a database of the format without a manifest is brought to this one") 
   f.store.reset();
   REQUIRE(Records(f.dir.path()).at("M") == std::string("\2\0\0\0\0\0\0\0", 8));
   REQUIRE(Count(Records(f.dir.path()), 'G') > 0);
-  Change(f.dir.path(), "M", "\3\0\0\0\0\0\0\0");
+  Change(f.dir.path(), "M", "\4\0\0\0\0\0\0\0");
   REQUIRE_STATUS(VectorStore::Open(f.options, f.metrics), absl::StatusCode::kFailedPrecondition,
-                 "has format 3, this daemon reads format 2");
+                 "has format 4, this daemon reads formats 2 and 3");
+}
+
+TEST_CASE("types other than floats take their bytes, and a format that says so") {
+  Fixture f;
+  f.Open();
+  REQUIRE_OK(f.store->CreateCollection(Spec("floats", 10), ""));
+  REQUIRE_OK(CommitOne(*f.store, "floats", {MakePoint(7, std::vector<float>(10, 2))}).status);
+  f.store.reset();
+  REQUIRE(Records(f.dir.path()).at("M") == std::string("\2\0\0\0\0\0\0\0", 8));
+  f.Open();
+  CollectionSpec spec = Spec("bytes", 10, Metric::kCosine);
+  spec.storage = VectorStorage::kInt8;
+  REQUIRE_OK(f.store->CreateCollection(spec, ""));
+  spec.name = "halves";
+  spec.storage = VectorStorage::kF16;
+  REQUIRE_OK(f.store->CreateCollection(spec, ""));
+  for (const char* name : {"bytes", "halves"}) {
+    REQUIRE_OK(CommitOne(*f.store, name, {MakePoint(7, std::vector<float>(10, 2))}).status);
+  }
+  f.store.reset();
+  const auto records = Records(f.dir.path());
+  REQUIRE(records.at("M") == std::string("\3\0\0\0\0\0\0\0", 8));
+  std::vector<size_t> bytes;  // by collection
+  for (const auto& [key, value] : records) {
+    if (key[0] == 'V') bytes.push_back(value.size());
+  }
+  REQUIRE(bytes == std::vector<size_t>{8 + 40, 8 + 14, 8 + 20});
+  f.Open();
+  REQUIRE(f.store->Describe("bytes")->spec.storage == VectorStorage::kInt8);
+  REQUIRE(f.store->Describe("halves")->spec.storage == VectorStorage::kF16);
+  REQUIRE(f.store->Describe("floats")->spec.storage == VectorStorage::kF32);
+}
+
+TEST_CASE("UUIDs have keys of their own, and a format that says so") {
+  Fixture f;
+  f.Open();
+  REQUIRE_OK(f.store->CreateCollection(Spec("c", 1), ""));
+  REQUIRE_OK(CommitOne(*f.store, "c", {MakePoint(7, {1})}).status);
+  f.store.reset();
+  REQUIRE(Records(f.dir.path()).at("M") == std::string("\2\0\0\0\0\0\0\0", 8));
+  f.Open();
+  REQUIRE_OK(CommitOne(*f.store, "c", {MakePoint(MakePointId(8, 7), {1})}).status);
+  f.store.reset();
+  const auto records = Records(f.dir.path());
+  REQUIRE(records.at("M") == std::string("\3\0\0\0\0\0\0\0", 8));
+  for (const char kind : {'V', 'P', 'v', 'p'}) REQUIRE(Count(records, kind) == 1);
+  f.Open();
+  REQUIRE((*f.store->View("c"))->points() == 2);
 }
 
 TEST_CASE("nothing is left of a dropped collection, nor of one whose drop was cut short") {

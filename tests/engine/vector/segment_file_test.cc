@@ -29,6 +29,8 @@ bool Same(std::span<const T> a, std::span<const T> b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
 
+std::vector<PointId> ListOf(const PointIds& ids) { return {ids.begin(), ids.end()}; }
+
 std::shared_ptr<Segment> MakeSegment(std::mt19937& random, const CollectionSpec& spec,
                                      uint64_t number, int64_t count, bool whole = false) {
   SegmentRows rows;
@@ -40,7 +42,7 @@ std::shared_ptr<Segment> MakeSegment(std::mt19937& random, const CollectionSpec&
   for (float& value : rows.vectors) value = whole ? std::round(value * 20) : value;
   auto graph = SealedGraph::Build(GraphRowsOf(spec, rows), [] { return false; });
   REQUIRE_OK(graph);
-  return std::make_shared<Segment>(number, spec.dimension, std::move(rows), std::move(*graph));
+  return std::make_shared<Segment>(number, FormatOf(spec), std::move(rows), std::move(*graph));
 }
 
 TEST_CASE("names of segment files") {
@@ -66,10 +68,10 @@ TEST_CASE("a segment comes back from its file, its rows dead until revived") {
   const auto file = ReadSegmentFile(dir.path(), {.collection_id = 4, .number = 9}, spec, false);
   REQUIRE_OK(file);
   const std::shared_ptr<Segment>* const read = &file->segment;
-  REQUIRE(Same((*read)->data().ids, segment->data().ids));
+  REQUIRE(ListOf((*read)->data().ids) == ListOf(segment->data().ids));
   REQUIRE(Same((*read)->data().sequences, segment->data().sequences));
   REQUIRE(Same((*read)->index().bytes(), segment->index().bytes()));
-  REQUIRE(((*read)->data().vectors == nullptr) == whole);
+  REQUIRE(((*read)->data().vectors.bytes == nullptr) == whole);
   std::vector<float> vectors(static_cast<size_t>(200 * spec.dimension));
   std::vector<float> vectors_read(vectors.size());
   segment->ReadVectors(0, 200, vectors.data());

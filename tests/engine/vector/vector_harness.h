@@ -13,6 +13,7 @@
 
 #include "catch2/catch.hpp"
 #include "engine/base/metrics.h"
+#include "engine/base/point_id.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
 #include "engine/vector/vector_store.h"
@@ -133,7 +134,7 @@ namespace Catch {
 template <>
 struct StringMaker<baton::Neighbor> {
   static std::string convert(const baton::Neighbor& neighbor) {
-    return "(" + std::to_string(neighbor.id) + " at " + std::to_string(neighbor.distance) + ")";
+    return "(" + baton::IdText(neighbor.id) + " at " + std::to_string(neighbor.distance) + ")";
   }
 };
 }  // namespace Catch

@@ -17,7 +17,7 @@ namespace baton {
 namespace {
 
 constexpr int kDimension = 4;
-constexpr PointId kPairs = 150;
+constexpr int32_t kPairs = 150;
 
 // Points come in pairs, id and id + kPairs, always written together with the same vector: whoever
 // sees one without the other, or two versions, has seen half a write. (Not the test's thread: no

@@ -64,7 +64,7 @@ TEST_CASE("a view's live points are clustered, wherever they lie") {
   Twin twin;
   const std::vector<float> centers = RandomVector(random, 5 * 9);
   std::vector<Point> points;
-  for (PointId id = 1; id <= 300; ++id) {
+  for (uint64_t id = 1; id <= 300; ++id) {
     std::vector<float> vector = RandomVector(random, 9);
     for (size_t j = 0; j < 9; ++j) vector[j] = 0.1f * vector[j] + 4 * centers[id % 5 * 9 + j];
     points.push_back(MakePoint(id, vector));

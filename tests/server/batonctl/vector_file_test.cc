@@ -109,6 +109,17 @@ TEST_CASE("Half precision keeps small numbers and signs") {
   REQUIRE(read.points[0].vector == std::vector<float>{0x1p-24f, -0x1p-24f, 0x1p-14f, 65504, -0.0f});
 }
 
+TEST_CASE("Ids of JSON lines are numbers or UUIDs") {
+  const Read read = ReadAll(VectorFormat::kJsonl,
+                            "{\"id\": \"f81d4fae-7dec-11d0-a765-00a0c91e6bf6\", \"vector\": [1]}\n"
+                            "{\"id\": 5, \"vector\": [2]}\n");
+  REQUIRE_OK(read.status);
+  REQUIRE(read.points[0].uuid == "f81d4fae-7dec-11d0-a765-00a0c91e6bf6");
+  REQUIRE(read.points[0].id == 0);
+  REQUIRE(read.points[1].uuid.empty());
+  REQUIRE(read.points[1].id == 5);
+}
+
 TEST_CASE("Payloads of JSON lines keep their types") {
   const Read read = ReadAll(VectorFormat::kJsonl,
                             R"({"id": 18446744073709551615, "vector": [1],
@@ -169,7 +180,8 @@ TEST_CASE("What is wrong with a file is said with its place") {
            Case{VectorFormat::kJsonl, "[1]", "line 1 is no JSON object"},
            Case{VectorFormat::kJsonl, "\n{\"id\": 1}", "line 2 has no vector"},
            Case{VectorFormat::kJsonl, "{\"vector\": [1]}", "line 1 has no id"},
-           Case{VectorFormat::kJsonl, "{\"id\": -1, \"vector\": [1]}", "no whole number from 0"},
+           Case{VectorFormat::kJsonl, "{\"id\": -1, \"vector\": [1]}",
+                "neither a whole number from 0"},
            Case{VectorFormat::kJsonl, "{\"id\": 1, \"vector\": []}", "but is 0"},
            Case{VectorFormat::kJsonl, "{\"id\": 1, \"vector\": [1, 1e39]}",
                 "value 1 is no finite number"},
