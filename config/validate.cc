@@ -1,9 +1,11 @@
 #include "config/validate.h"
 
+#include <cmath>
 #include <initializer_list>
 #include <string>
 
 #include "config/models.h"
+#include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 
 namespace baton {
@@ -16,6 +18,23 @@ std::string Origin(const Origins& origins, std::initializer_list<const char*> ke
     if (origin != origins.end()) return StrCat(origin->second, ": ");
   }
   return "";
+}
+
+// A score is 0 to 1, so that it can be compared between policies and releases.
+absl::Status CheckWeights(const RouteOptions& route, const Origins& origins) {
+  for (const Policy policy : {Policy::kLatencyOptimized, Policy::kThroughputOptimized,
+                              Policy::kPowerOptimized, Policy::kBalanced}) {
+    const double sum = route.WeightsOf(policy).sum();
+    if (std::abs(sum - 1) < 1e-6) continue;
+    const std::string row = StrCat("route.", Name(policy));
+    std::string origin;
+    for (const char* part : {".performance", ".queue", ".capability", ".residency"}) {
+      if (origin.empty()) origin = Origin(origins, {StrCat(row, part).c_str()});
+    }
+    return absl::InvalidArgumentError(
+        StrCat(origin, row, ": its four weights must add up to 1, but add up to ", sum));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -35,6 +54,7 @@ absl::Status ValidateConfig(const Config& config, const Origins& origins) {
                                                std::string(embedder.message())));
     }
   }
+  RETURN_IF_ERROR(CheckWeights(config.engine.route, origins));
   if (config.vector.data_dir.empty()) {
     return absl::InvalidArgumentError(
         StrCat(Origin(origins, {"vector.data_dir"}),

@@ -131,6 +131,7 @@ absl::Status Engine::Loop::LoadModels() {
           StrCat("rag.rerank_model: ", std::string(found.message())));
     }
   }
+  RETURN_IF_ERROR(CheckRoutes());
   for (const auto& executor : parts_.executors) {
     const ExecutorInfo& info = executor->Describe();
     metrics_
@@ -277,6 +278,31 @@ Timings Engine::Loop::MakeTimings(const ActiveRequest& active) const {
 
 // ---- Where work runs
 
+absl::Status Engine::Loop::CheckRoutes() const {
+  // Work of each class, as it comes without hints.
+  struct Sample {
+    WorkKind kind;
+    int64_t items;
+  };
+  const Sample samples[] = {{WorkKind::kPrefill, 1},
+                            {WorkKind::kDecode, 1},
+                            {WorkKind::kSearch, 1},
+                            {WorkKind::kSearch, options_.classify.search_bulk_queries + 1},
+                            {WorkKind::kEmbed, 1},
+                            {WorkKind::kRerank, 1},
+                            {WorkKind::kCluster, 1},
+                            {WorkKind::kWrite, 1},
+                            {WorkKind::kWrite, options_.classify.batch_items + 1}};
+  for (const Sample& sample : samples) {
+    const RouteChoice choice = Choose({}, sample.kind, sample.items);
+    if (choice.chosen >= 0) continue;
+    return absl::FailedPreconditionError(
+        StrCat("route.platforms.", Name(choice.route.work_class), " and route.fallback: ",
+               std::string(choice.status.message()), ", so that such work could run nowhere"));
+  }
+  return absl::OkStatus();
+}
+
 RouteChoice Engine::Loop::Choose(const Hints& hints, WorkKind kind, int64_t items) const {
   const Classification work = Classify(options_.classify, hints, kind, items);
   std::vector<ExecutorChoice> choices;
@@ -289,7 +315,7 @@ RouteChoice Engine::Loop::Choose(const Hints& hints, WorkKind kind, int64_t item
                        .queue_depth = executor->Sample().queue_depth,
                        .holds_data = info.platform == Platform::kCpu});
   }
-  return ChooseRoute(options_.route, work, hints.fallback, choices);
+  return ChooseRoute(options_.route, work, hints, choices);
 }
 
 int Engine::Loop::Route(const RequestPtr& active, std::string_view stage, WorkKind kind,

@@ -142,6 +142,8 @@ class Engine::Loop {
   // ---- Stages. Each records the stage, and runs its `then` on the loop unless the request has
   // ended or the stage failed, which ends it.
 
+  // FAILED_PRECONDITION: the configuration leaves work of some class no executor.
+  absl::Status CheckRoutes() const;
   // The executor for classified work; the stage's record is appended to the request. -1: it failed.
   int Route(const RequestPtr& active, std::string_view stage, WorkKind kind, int64_t items);
   void EndStage(Stage& stage, const BatchTimes& times);

@@ -7,6 +7,7 @@
 #include "engine/classify/classifier_options.h"
 #include "engine/kv/kv_options.h"
 #include "engine/rag/rag_options.h"
+#include "engine/schedule/route_options.h"
 #include "engine/schedule/schedule_options.h"
 #include "engine/transfer/transfer_options.h"
 

@@ -1,34 +1,41 @@
 #include "engine/schedule/route_choice.h"
 
+#include <algorithm>
+
 #include "engine/base/check.h"
 #include "engine/base/strings.h"
 
 namespace baton {
 namespace {
 
-struct Weights {
-  double performance, queue, capability, residency;
-};
-
-Weights WeightsOf(Policy policy) {
-  switch (policy) {
-    case Policy::kLatencyOptimized:
-      return {0.4, 0.4, 0.1, 0.1};  // a short queue is worth as much as a fast device
-    case Policy::kThroughputOptimized:
-      return {0.6, 0.1, 0.2, 0.1};  // queues are how throughput is made
-    case Policy::kPowerOptimized:
-      return {0.3, 0.2, 0.2, 0.3};  // moving data costs energy
-    case Policy::kBalanced:
-      break;
-  }
-  return {0.4, 0.3, 0.2, 0.1};
+Policy PolicyOf(const RouteOptions& options, const Hints& hints) {
+  Policy configured = Policy::kBalanced;
+  BATON_CHECK(Parse(options.policy, &configured));  // the options' OneOf
+  return hints.policy.value_or(configured);
 }
 
-RouteCandidate Score(const Weights& weights, Platform preferred, const ExecutorChoice& choice) {
+Fallback FallbackOf(const RouteOptions& options, const Hints& hints, bool pinned) {
+  Fallback configured = Fallback::kCpu;
+  BATON_CHECK(Parse(options.fallback, &configured));
+  return hints.fallback.value_or(pinned ? Fallback::kNone : configured);
+}
+
+// Why an executor may not take the work, whatever it could; empty where it may.
+std::string Forbidden(const std::vector<std::string>& placement, WorkClass work_class,
+                      PlatformSet exclude, Platform platform) {
+  if (exclude.Has(platform)) return StrCat("the request excludes ", Name(platform));
+  const bool placed = placement.empty() || std::find(placement.begin(), placement.end(),
+                                                     Name(platform)) != placement.end();
+  return placed ? ""
+                : StrCat("route.platforms.", Name(work_class), " leaves ", Name(platform), " out");
+}
+
+RouteCandidate Score(const RouteWeights& weights, Platform preferred, const ExecutorChoice& choice,
+                     std::string ineligible) {
   RouteCandidate candidate{.platform = choice.platform,
                            .device = choice.device,
-                           .eligible = choice.ineligible.empty(),
-                           .reason = choice.ineligible};
+                           .eligible = ineligible.empty(),
+                           .reason = std::move(ineligible)};
   candidate.score_performance = weights.performance * (choice.platform == preferred ? 1.0 : 0.5);
   candidate.score_queue = weights.queue / (1.0 + choice.queue_depth);
   candidate.score_capability = candidate.eligible ? weights.capability : 0;
@@ -51,52 +58,80 @@ int Best(const std::vector<RouteCandidate>& candidates, Accept accept) {
   return best;
 }
 
-}  // namespace
-
-RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
-                        std::optional<Fallback> fallback,
-                        const std::vector<ExecutorChoice>& choices) {
-  Policy policy = Policy::kBalanced;
-  Fallback configured = Fallback::kCpu;
-  BATON_CHECK(Parse(options.policy, &policy) && Parse(options.fallback, &configured));
-  const bool pinned = work.rule == "pin";
-  const Fallback allowed = fallback.value_or(pinned ? Fallback::kNone : configured);
-
-  RouteChoice result;
-  for (const ExecutorChoice& choice : choices) {
-    result.candidates.push_back(Score(WeightsOf(policy), work.preferred, choice));
-  }
-  Route& route = result.route;
-  route.work_class = work.work_class;
-  route.preferred = work.preferred;
-  route.rule = work.rule;
-
-  const auto preferred = [&work](const RouteCandidate& c) { return c.platform == work.preferred; };
-  result.chosen = Best(result.candidates, preferred);
-  if (result.chosen < 0 && allowed == Fallback::kCpu) {
-    result.chosen = Best(result.candidates,
-                         [](const RouteCandidate& c) { return c.platform == Platform::kCpu; });
-  } else if (result.chosen < 0 && allowed == Fallback::kAlternate) {
-    result.chosen = Best(result.candidates, [](const RouteCandidate&) { return true; });
-  }
-
-  std::string preferred_reason;  // why the preferred platform could not take it
-  for (size_t i = 0; i < choices.size(); ++i) {
-    const RouteCandidate& candidate = result.candidates[i];
-    if (preferred(candidate) && !candidate.eligible) preferred_reason = candidate.reason;
-    if (static_cast<int>(i) == result.chosen) continue;
+void PassOver(const RouteChoice& choice, Route& route) {
+  for (size_t i = 0; i < choice.candidates.size(); ++i) {
+    if (static_cast<int>(i) == choice.chosen) continue;
+    const RouteCandidate& candidate = choice.candidates[i];
     route.passed_over.push_back(
         {.platform = candidate.platform,
          .device = candidate.device,
          .reason = candidate.eligible ? "scored lower or not preferred" : candidate.reason});
   }
-  if (preferred_reason.empty()) preferred_reason = "no such executor";
+}
+
+}  // namespace
+
+int32_t RetriesOf(const RouteOptions& options, const Hints& hints) {
+  switch (FallbackOf(options, hints, hints.platform.has_value())) {
+    case Fallback::kNone:
+      return 0;
+    case Fallback::kCpu:
+    case Fallback::kAlternate:
+      return 1;
+    case Fallback::kRetry:
+      break;
+  }
+  return hints.retries.value_or(options.retries);
+}
+
+RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work, const Hints& hints,
+                        const std::vector<ExecutorChoice>& choices) {
+  const bool pinned = work.rule == "pin";
+  const Fallback allowed = FallbackOf(options, hints, pinned);
+  const RouteWeights& weights = options.WeightsOf(PolicyOf(options, hints));
+  const std::vector<std::string>& placement = options.platforms.Of(work.work_class);
+
+  RouteChoice result;
+  Route& route = result.route;
+  route.work_class = work.work_class;
+  route.preferred = work.preferred;
+  route.rule = work.rule;
+  if (!pinned && !placement.empty() &&
+      std::find(placement.begin(), placement.end(), Name(work.preferred)) == placement.end()) {
+    BATON_CHECK(Parse(placement.front(), &route.preferred));
+    route.rule = "placement";
+  }
+
+  for (const ExecutorChoice& choice : choices) {
+    std::string ineligible = choice.ineligible;
+    if (ineligible.empty()) {
+      ineligible = Forbidden(placement, work.work_class, hints.exclude.value_or(PlatformSet()),
+                             choice.platform);
+    }
+    result.candidates.push_back(Score(weights, route.preferred, choice, std::move(ineligible)));
+  }
+
+  const auto preferred = [&route](const RouteCandidate& c) {
+    return c.platform == route.preferred;
+  };
+  result.chosen = Best(result.candidates, preferred);
+  if (result.chosen < 0 && allowed == Fallback::kCpu) {
+    result.chosen = Best(result.candidates,
+                         [](const RouteCandidate& c) { return c.platform == Platform::kCpu; });
+  } else if (result.chosen < 0 && allowed != Fallback::kNone) {
+    result.chosen = Best(result.candidates, [](const RouteCandidate&) { return true; });
+  }
+  PassOver(result, route);
 
   if (result.chosen < 0) {
-    result.status = absl::UnavailableError(
-        StrCat(Name(work.work_class), " asks for ", Name(work.preferred), " (rule ", work.rule,
-               "), which cannot take it: ", preferred_reason, "; fallback ", Name(allowed),
-               " leaves no other executor"));
+    std::string reason = "no such executor";  // why the preferred platform cannot take it
+    for (const RouteCandidate& candidate : result.candidates) {
+      if (preferred(candidate)) reason = candidate.reason;
+    }
+    result.status =
+        absl::UnavailableError(StrCat(Name(work.work_class), " asks for ", Name(route.preferred),
+                                      " (rule ", route.rule, "), which cannot take it: ", reason,
+                                      "; fallback ", Name(allowed), " leaves no other executor"));
     route.reason = std::string(result.status.message());
     return result;
   }
@@ -104,10 +139,10 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
   route.platform = chosen.platform;
   route.device = chosen.device;
   route.emulated = chosen.emulated;
-  route.fallback = chosen.platform != work.preferred;
-  route.reason = route.fallback ? StrCat("fallback ", Name(allowed), ": ", Name(work.preferred),
+  route.fallback = chosen.platform != route.preferred;
+  route.reason = route.fallback ? StrCat("fallback ", Name(allowed), ": ", Name(route.preferred),
                                          " cannot take it")  // passed_over says why
-                                : StrCat("preferred by rule ", work.rule);
+                                : StrCat("preferred by rule ", route.rule);
   return result;
 }
 
