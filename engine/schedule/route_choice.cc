@@ -1,6 +1,8 @@
 #include "engine/schedule/route_choice.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/strings.h"
@@ -30,42 +32,148 @@ std::string Forbidden(const std::vector<std::string>& placement, WorkClass work_
                 : StrCat("route.platforms.", Name(work_class), " leaves ", Name(platform), " out");
 }
 
-RouteCandidate Score(const RouteWeights& weights, Platform preferred, const ExecutorChoice& choice,
-                     std::string ineligible) {
-  RouteCandidate candidate{.platform = choice.platform,
-                           .device = choice.device,
-                           .eligible = ineligible.empty(),
-                           .reason = std::move(ineligible)};
-  candidate.score_performance = weights.performance * (choice.platform == preferred ? 1.0 : 0.5);
-  candidate.score_queue = weights.queue / (1.0 + choice.queue_depth);
-  candidate.score_capability = candidate.eligible ? weights.capability : 0;
-  candidate.score_residency = choice.holds_data ? weights.residency : 0;
-  candidate.score = candidate.score_performance + candidate.score_queue +
-                    candidate.score_capability + candidate.score_residency;
-  return candidate;
+// What a prediction costs under a policy: microseconds, or joules.
+double CostOf(const RouteCandidate& candidate, bool by_energy) {
+  return by_energy ? candidate.predicted_joules : candidate.predicted_us;
 }
 
-// The best eligible candidate that `accept` lets through; -1 where there is none. Earlier wins
-// ties.
+class Scorer {
+ public:
+  Scorer(const RouteWeights& weights, Policy policy, Platform preferred,
+         const std::vector<ExecutorChoice>& choices)
+      : weights_(weights), preferred_(preferred) {
+    by_energy_ = policy == Policy::kPowerOptimized;
+    for (const ExecutorChoice& choice : choices) {
+      if (choice.sure && choice.watts <= 0) by_energy_ = false;
+    }
+  }
+
+  RouteCandidate Describe(const ExecutorChoice& choice, std::string ineligible) const {
+    RouteCandidate candidate{.platform = choice.platform,
+                             .device = choice.device,
+                             .eligible = ineligible.empty(),
+                             .reason = std::move(ineligible)};
+    if (!choice.predicted) return candidate;
+    candidate.predicted_us = choice.predicted->run_us;
+    candidate.predicted_us_high = choice.predicted->run_us_high;
+    candidate.samples = choice.predicted->samples;
+    candidate.sure = choice.sure;
+    candidate.predicted_joules = choice.watts * choice.predicted->run_us * 1e-6;
+    return candidate;
+  }
+
+  void Score(const std::vector<ExecutorChoice>& choices,
+             std::vector<RouteCandidate>& candidates) const {
+    const auto known = [](const RouteCandidate& c) { return c.eligible && c.sure; };
+    double least = 0;
+    for (const RouteCandidate& c : candidates) {
+      if (known(c) && (least == 0 || CostOf(c, by_energy_) < least)) least = CostOf(c, by_energy_);
+    }
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      RouteCandidate& c = candidates[i];
+      const ExecutorChoice& choice = choices[i];
+      const double performance = known(c) && least > 0      ? least / CostOf(c, by_energy_)
+                                 : c.platform == preferred_ ? 1.0
+                                                            : 0.5;
+      c.score_performance = weights_.performance * performance;
+      c.score_queue = weights_.queue / (1.0 + choice.queue_depth);
+      c.score_capability = c.eligible ? weights_.capability * choice.capacity : 0;
+      c.score_residency = choice.holds_data ? weights_.residency : 0;
+      c.score = c.score_performance + c.score_queue + c.score_capability + c.score_residency +
+                choice.share;
+      if (!known(c)) continue;
+      double other_us = 0;
+      for (const RouteCandidate& other : candidates) {
+        if (&other != &c && known(other) && (other_us == 0 || other.predicted_us < other_us)) {
+          other_us = other.predicted_us;
+        }
+      }
+      c.speedup = other_us / c.predicted_us;
+    }
+  }
+
+ private:
+  const RouteWeights& weights_;
+  const Platform preferred_;
+  bool by_energy_ = false;
+};
+
+// The best candidate that `accept` lets through; -1 where there is none. Earlier wins ties.
 template <class Accept>
 int Best(const std::vector<RouteCandidate>& candidates, Accept accept) {
   int best = -1;
   for (int i = 0; i < static_cast<int>(candidates.size()); ++i) {
     const RouteCandidate& candidate = candidates[static_cast<size_t>(i)];
-    if (!candidate.eligible || !accept(candidate)) continue;
+    if (!accept(i, candidate)) continue;
     if (best < 0 || candidate.score > candidates[static_cast<size_t>(best)].score) best = i;
   }
   return best;
 }
 
-void PassOver(const RouteChoice& choice, Route& route) {
-  for (size_t i = 0; i < choice.candidates.size(); ++i) {
+// Waiting for those before it included.
+bool MissesSla(const Hints& hints, const ExecutorChoice& choice) {
+  return choice.sure && hints.latency_sla_us &&
+         choice.predicted->run_us * (1 + choice.queue_depth) >
+             static_cast<double>(*hints.latency_sla_us);
+}
+
+struct Selection {
+  int chosen = -1;
+  bool learned = false;  // by predicted performance, over the preferred platform
+};
+
+// Among the candidates that `may` lets through.
+template <class May>
+Selection Select(const std::vector<RouteCandidate>& candidates, Platform preferred, bool pinned,
+                 Fallback allowed, May may) {
+  const auto best = [&](auto accept) {
+    return Best(candidates,
+                [&](int i, const RouteCandidate& c) { return c.eligible && may(i) && accept(c); });
+  };
+  const auto on = [](Platform platform) {
+    return [platform](const RouteCandidate& c) { return c.platform == platform; };
+  };
+  const bool prior_known = std::any_of(
+      candidates.begin(), candidates.end(),
+      [&](const RouteCandidate& c) { return c.eligible && c.sure && c.platform == preferred; });
+  const int prior = best(on(preferred));
+  const bool prior_unsure = prior >= 0 && !candidates[static_cast<size_t>(prior)].sure;
+  if (prior_known && !prior_unsure && !pinned) {
+    const int known = best([](const RouteCandidate& c) { return c.sure; });
+    if (known >= 0) {
+      return {.chosen = known,
+              .learned = candidates[static_cast<size_t>(known)].platform != preferred};
+    }
+  }
+  if (prior >= 0 || allowed == Fallback::kNone) return {.chosen = prior};
+  if (allowed == Fallback::kCpu) return {.chosen = best(on(Platform::kCpu))};
+  return {.chosen = best([](const RouteCandidate&) { return true; })};
+}
+
+// One that should show how it does now, at the cost of one piece of work; -1: none.
+int ProbeOf(const std::vector<ExecutorChoice>& choices,
+            const std::vector<RouteCandidate>& candidates, int chosen) {
+  constexpr double kSlowerMax = 20;  // a probe may not cost a request more than that
+  const double chosen_us = candidates[static_cast<size_t>(chosen)].predicted_us;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i].probe && candidates[i].eligible && choices[i].avoid.empty() &&
+        candidates[i].predicted_us <= chosen_us * kSlowerMax) {
+      return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
+void PassOver(const std::vector<ExecutorChoice>& choices, const RouteChoice& choice, Route& route) {
+  for (size_t i = 0; i < choices.size(); ++i) {
     if (static_cast<int>(i) == choice.chosen) continue;
     const RouteCandidate& candidate = choice.candidates[i];
-    route.passed_over.push_back(
-        {.platform = candidate.platform,
-         .device = candidate.device,
-         .reason = candidate.eligible ? "scored lower or not preferred" : candidate.reason});
+    route.passed_over.push_back({.platform = candidate.platform,
+                                 .device = candidate.device,
+                                 .reason = !candidate.eligible ? candidate.reason
+                                           : !choices[i].avoid.empty()
+                                               ? choices[i].avoid
+                                               : "scored lower or not preferred"});
   }
 }
 
@@ -88,7 +196,7 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
                         const std::vector<ExecutorChoice>& choices) {
   const bool pinned = work.rule == "pin";
   const Fallback allowed = FallbackOf(options, hints, pinned);
-  const RouteWeights& weights = options.WeightsOf(PolicyOf(options, hints));
+  const Policy policy = PolicyOf(options, hints);
   const std::vector<std::string>& placement = options.platforms.Of(work.work_class);
 
   RouteChoice result;
@@ -102,31 +210,47 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
     route.rule = "placement";
   }
 
+  std::vector<RouteCandidate>& candidates = result.candidates;
+  const Scorer scorer(options.WeightsOf(policy), policy, route.preferred, choices);
+  const PlatformSet exclude = hints.exclude.value_or(PlatformSet());
   for (const ExecutorChoice& choice : choices) {
     std::string ineligible = choice.ineligible;
     if (ineligible.empty()) {
-      ineligible = Forbidden(placement, work.work_class, hints.exclude.value_or(PlatformSet()),
-                             choice.platform);
+      ineligible = Forbidden(placement, work.work_class, exclude, choice.platform);
     }
-    result.candidates.push_back(Score(weights, route.preferred, choice, std::move(ineligible)));
+    candidates.push_back(scorer.Describe(choice, std::move(ineligible)));
   }
+  scorer.Score(choices, candidates);
 
-  const auto preferred = [&route](const RouteCandidate& c) {
-    return c.platform == route.preferred;
+  // Without those that are to be avoided, if that can be.
+  const auto choice_at = [&choices](int i) -> const ExecutorChoice& {
+    return choices[static_cast<size_t>(i)];
   };
-  result.chosen = Best(result.candidates, preferred);
-  if (result.chosen < 0 && allowed == Fallback::kCpu) {
-    result.chosen = Best(result.candidates,
-                         [](const RouteCandidate& c) { return c.platform == Platform::kCpu; });
-  } else if (result.chosen < 0 && allowed != Fallback::kNone) {
-    result.chosen = Best(result.candidates, [](const RouteCandidate&) { return true; });
+  Selection selection = Select(candidates, route.preferred, pinned, allowed, [&](int i) {
+    return choice_at(i).avoid.empty() && !MissesSla(hints, choice_at(i));
+  });
+  if (selection.chosen < 0) {
+    selection = Select(candidates, route.preferred, pinned, allowed,
+                       [&](int i) { return choice_at(i).avoid.empty(); });
   }
-  PassOver(result, route);
+  if (selection.chosen < 0) {
+    selection = Select(candidates, route.preferred, pinned, allowed, [](int) { return true; });
+  }
+  result.chosen = selection.chosen;
+  if (result.chosen >= 0 && !pinned && !hints.latency_sla_us) {
+    const int probe = ProbeOf(choices, candidates, result.chosen);
+    if (probe >= 0 && probe != result.chosen) {
+      result.chosen = probe;
+      result.probe = true;
+    }
+  }
 
+  const auto preferred_at = [&](const RouteCandidate& c) { return c.platform == route.preferred; };
   if (result.chosen < 0) {
+    PassOver(choices, result, route);
     std::string reason = "no such executor";  // why the preferred platform cannot take it
-    for (const RouteCandidate& candidate : result.candidates) {
-      if (preferred(candidate)) reason = candidate.reason;
+    for (const RouteCandidate& candidate : candidates) {
+      if (preferred_at(candidate)) reason = candidate.reason;
     }
     result.status =
         absl::UnavailableError(StrCat(Name(work.work_class), " asks for ", Name(route.preferred),
@@ -135,14 +259,34 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
     route.reason = std::string(result.status.message());
     return result;
   }
-  const ExecutorChoice& chosen = choices[static_cast<size_t>(result.chosen)];
+  const ExecutorChoice& chosen = choice_at(result.chosen);
+  if (hints.sla_required.value_or(false) && MissesSla(hints, chosen)) {
+    result.status = absl::FailedPreconditionError(
+        StrCat("hints.latency_sla_us is ", *hints.latency_sla_us, ", but ", chosen.device,
+               ", the best for ", Name(work.work_class), ", is predicted to take ",
+               std::llround(chosen.predicted->run_us * (1 + chosen.queue_depth)), " us with ",
+               chosen.queue_depth, " batches before it; hints.sla_required is true"));
+    result.chosen = -1;
+    PassOver(choices, result, route);
+    route.reason = std::string(result.status.message());
+    return result;
+  }
+  PassOver(choices, result, route);
   route.platform = chosen.platform;
   route.device = chosen.device;
   route.emulated = chosen.emulated;
-  route.fallback = chosen.platform != route.preferred;
-  route.reason = route.fallback ? StrCat("fallback ", Name(allowed), ": ", Name(route.preferred),
-                                         " cannot take it")  // passed_over says why
-                                : StrCat("preferred by rule ", route.rule);
+  if (result.probe) {
+    route.reason = "probe: to see whether its predicted time still holds";
+  } else if (selection.learned) {
+    route.reason = StrCat("predicted ", std::llround(chosen.predicted->run_us),
+                          " us, scored above ", Name(route.preferred));
+  } else if (chosen.platform != route.preferred) {
+    route.fallback = true;
+    route.reason = StrCat("fallback ", Name(allowed), ": ", Name(route.preferred),
+                          " cannot take it");  // passed_over says why
+  } else {
+    route.reason = StrCat("preferred by rule ", route.rule);
+  }
   return result;
 }
 
