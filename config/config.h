@@ -93,6 +93,9 @@ void ForEachSection(Config& config, Visit&& visit) {
   visit("route.power_optimized", config.engine.route.power_optimized);
   visit("route.balanced", config.engine.route.balanced);
   visit("route.platforms", config.engine.route.platforms);
+  visit("cost_model", config.engine.cost_model);
+  visit("health", config.engine.health);
+  visit("power", config.engine.power);
   visit("schedule", config.engine.schedule);
   visit("kv", config.engine.kv);
   visit("transfer", config.engine.transfer);

@@ -37,6 +37,30 @@ absl::Status CheckWeights(const RouteOptions& route, const Origins& origins) {
   return absl::OkStatus();
 }
 
+// A way back that lies beyond its limit would never be taken, or at once.
+absl::Status CheckHealth(const HealthOptions& health, const Origins& origins) {
+  struct Pair {
+    const char* low_key;
+    double low;
+    const char* high_key;
+    double high;
+  };
+  const Pair pairs[] = {
+      {"health.temperature_c_cool", health.temperature_c_cool, "health.temperature_c_max",
+       health.temperature_c_max},
+      {"health.memory_percent_free", health.memory_percent_free, "health.memory_percent_max",
+       health.memory_percent_max},
+      {"health.cpu_share_capacity_percent", health.cpu_share_capacity_percent,
+       "health.cpu_share_capacity_percent_off", health.cpu_share_capacity_percent_off}};
+  for (const Pair& pair : pairs) {
+    if (pair.low <= pair.high) continue;
+    return absl::InvalidArgumentError(StrCat(Origin(origins, {pair.low_key, pair.high_key}),
+                                             pair.low_key, " must be at most ", pair.high_key, " (",
+                                             pair.high, "), but is ", pair.low));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidateConfig(const Config& config, const Origins& origins) {
@@ -55,6 +79,7 @@ absl::Status ValidateConfig(const Config& config, const Origins& origins) {
     }
   }
   RETURN_IF_ERROR(CheckWeights(config.engine.route, origins));
+  RETURN_IF_ERROR(CheckHealth(config.engine.health, origins));
   if (config.vector.data_dir.empty()) {
     return absl::InvalidArgumentError(
         StrCat(Origin(origins, {"vector.data_dir"}),

@@ -41,6 +41,8 @@ enum class Rpc : uint8_t {
   kAsk,
   kDevices,
   kExplain,
+  kCalibrate,
+  kPower,
   kLoadModel,
   kUnloadModel,
   kCreateSnapshot,

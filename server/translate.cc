@@ -194,6 +194,8 @@ void ToProto(const Stage& stage, v1::Stage& proto) {
   proto.set_queue_us(stage.queue_us);
   proto.set_run_us(stage.run_us);
   proto.set_items(stage.items);
+  proto.set_joules(stage.joules);
+  proto.set_joules_measured(stage.joules_measured);
 }
 
 }  // namespace

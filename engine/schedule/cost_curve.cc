@@ -14,8 +14,12 @@ constexpr double kForget = 1 - 1.0 / 1000;  // per sample: the plane remembers a
 constexpr double kCellForget = 1.0 / 50;    // a cell about fifty
 constexpr double kVarianceForget = 1.0 / 64;
 constexpr double kVarianceMin = 1e-4;  // 1 %: clocks and queues are not better than that
-constexpr double kClip = 3;            // standard deviations
-constexpr int64_t kWarmup = 8;         // samples before residuals mean anything
+constexpr double kVarianceMax = 100;
+constexpr double kThetaMax = 100;  // what no device's times come near
+constexpr double kMeanMax = 100;
+constexpr double kPMax = 100;   // the largest prior
+constexpr double kClip = 3;     // standard deviations
+constexpr int64_t kWarmup = 8;  // samples before residuals mean anything
 // CUSUM: blind to shifts below half a standard deviation; a stable curve alarms about once in
 // twenty thousand samples (Siegmund's approximation), which costs it little.
 constexpr double kDriftSlack = 0.5;
@@ -100,13 +104,16 @@ void CostCurve::UpdatePlane(const Vector& x, double residual) {
     for (int j = 0; j < kDims; ++j) px[i] += p_[i * kDims + j] * x[j];
   }
   const double denominator = std::max(kVarianceMin, plane_variance_) + PlaneVariance(x);
-  for (int i = 0; i < kDims; ++i) theta_[i] += px[i] / denominator * residual;
+  for (int i = 0; i < kDims; ++i) {
+    theta_[i] = std::clamp(theta_[i] + px[i] / denominator * residual, -kThetaMax, kThetaMax);
+  }
   for (int i = 0; i < kDims; ++i) {
     for (int j = 0; j < kDims; ++j) {
       p_[i * kDims + j] = (p_[i * kDims + j] - px[i] * px[j] / denominator) / kForget;
     }
   }
   for (int i = 0; i < kDims; ++i) {
+    p_[i * kDims + i] = std::max(0.0, p_[i * kDims + i]);
     const double excess = p_[i * kDims + i] / kPriorVariance[i];
     if (excess <= 1) continue;
     const double scale = 1 / std::sqrt(excess);
@@ -179,8 +186,10 @@ void CostCurve::Observe(const WorkShape& shape, double run_us) {
     residual = std::clamp(residual, -plane_limit, plane_limit);
     error = std::clamp(error, -noise_limit, noise_limit);
     const double rate = std::max(kVarianceForget, 1 / static_cast<double>(samples_ - kWarmup + 4));
-    plane_variance_ = std::max(kVarianceMin, Blend(plane_variance_, residual * residual, rate));
-    noise_variance_ = std::max(kVarianceMin, Blend(noise_variance_, error * error, rate));
+    plane_variance_ =
+        std::clamp(Blend(plane_variance_, residual * residual, rate), kVarianceMin, kVarianceMax);
+    noise_variance_ =
+        std::clamp(Blend(noise_variance_, error * error, rate), kVarianceMin, kVarianceMax);
   }
   UpdatePlane(x, residual);
 
@@ -190,6 +199,7 @@ void CostCurve::Observe(const WorkShape& shape, double run_us) {
     left = log_us;
     for (int i = 0; i < kDims; ++i) left -= theta_[i] * x[i];
   }
+  left = std::clamp(left, -kMeanMax / 2, kMeanMax / 2);
   Learn(coarse_, coarse_key, left);
   Learn(fine_, fine_key, left - MeanOf(coarse_, coarse_key));
 }
@@ -220,18 +230,25 @@ absl::Status CostCurve::Restore(std::string_view line) {
   };
   CostCurve read;
   read.samples_ = static_cast<int64_t>(next(0, 1e15));
-  read.plane_variance_ = next(kVarianceMin, 1e3);
-  read.noise_variance_ = next(kVarianceMin, 1e3);
-  for (double& value : read.theta_) value = next(-1e3, 1e3);
+  read.plane_variance_ = next(kVarianceMin, kVarianceMax);
+  read.noise_variance_ = next(kVarianceMin, kVarianceMax);
+  for (double& value : read.theta_) value = next(-kThetaMax, kThetaMax);
   for (int i = 0; i < kDims * kDims; ++i) {
     const bool diagonal = i % (kDims + 1) == 0;
-    read.p_[i] = next(diagonal ? 0 : -1e3, 1e3);
+    read.p_[i] = next(diagonal ? 0 : -kPMax, kPMax);
+  }
+  for (int i = 0; i < kDims; ++i) {  // else it is no covariance
+    for (int j = 0; j < i; ++j) {
+      const double bound = std::sqrt(read.p_[i * kDims + i] * read.p_[j * kDims + j]);
+      good = good && std::abs(read.p_[i * kDims + j]) <= bound * 1.001 + 1e-9 &&
+             std::abs(read.p_[i * kDims + j] - read.p_[j * kDims + i]) <= 1e-6 * (1 + bound);
+    }
   }
   for (Cells* cells : {&read.coarse_, &read.fine_}) {
     const auto count = static_cast<size_t>(next(0, kCellsMax));
     for (size_t i = 0; good && i < count; ++i) {
       const auto key = static_cast<uint32_t>(next(0, UINT32_MAX));
-      const double mean = next(-100, 100);
+      const double mean = next(-kMeanMax, kMeanMax);
       (*cells)[key] = {.mean = mean, .count = next(0, 1 / kCellForget)};
     }
   }

@@ -17,7 +17,7 @@ struct CostModelOptions {
 
   template <class Visitor>
   void Describe(Visitor& v) {
-    v("route", route,
+    v("route", route, AnyValue{},
       "let learned times order the executors once they are sure; false: the classifier's rules "
       "always decide");
     v("samples_min", samples_min, Range{1, 1e6},
@@ -28,7 +28,7 @@ struct CostModelOptions {
     v("probe_ms", probe_ms, Range{0, 3600000},
       "an executor passed over for its predicted time gets one piece of work after so long, to see "
       "whether that still holds; 0: never");
-    v("tune_thresholds", tune_thresholds,
+    v("tune_thresholds", tune_thresholds, AnyValue{},
       "move classify.search_bulk_queries, search_sla_us and batch_items to where the learned times "
       "cross");
     v("save_seconds", save_seconds, Range{0, 86400},

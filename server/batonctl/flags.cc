@@ -20,6 +20,9 @@ const std::map<std::string, v1::Policy> kPolicies = {
     {"throughput_optimized", v1::POLICY_THROUGHPUT_OPTIMIZED},
     {"power_optimized", v1::POLICY_POWER_OPTIMIZED},
     {"balanced", v1::POLICY_BALANCED}};
+const std::map<std::string, v1::PowerMode> kPowerModes = {{"standby", v1::POWER_MODE_STANDBY},
+                                                          {"normal", v1::POWER_MODE_NORMAL},
+                                                          {"peak", v1::POWER_MODE_PEAK}};
 const std::map<std::string, v1::Metric> kMetrics = {
     {"cosine", v1::METRIC_COSINE}, {"dot", v1::METRIC_DOT}, {"l2", v1::METRIC_L2}};
 const std::map<std::string, v1::IndexKind> kIndexKinds = {{"hnsw", v1::INDEX_KIND_HNSW},
@@ -201,6 +204,7 @@ struct Commands {
   GenerateOptions generate;
   LoadOptions load;
   UnloadOptions unload;
+  PowerOptions power;
   ExplainOptions explain;
   DescribeCollectionOptions describe;
   DropCollectionOptions drop;
@@ -417,6 +421,13 @@ void AddModels(CLI::App& app, Options& options, Commands& commands) {
   unload->callback([&] { options.command = commands.unload; });
 }
 
+void AddPower(CLI::App& app, Options& options, PowerOptions& power) {
+  CLI::App* sub = app.add_subcommand("power", "Show what the devices draw, or set the power mode");
+  MaybeEnum(*sub, "MODE", "standby, normal or peak", kPowerModes,
+            [&power](v1::PowerMode mode) { power.mode = mode; });
+  sub->callback([&] { options.command = power; });
+}
+
 void AddExplain(CLI::App& app, Options& options, ExplainOptions& explain) {
   CLI::App* sub = app.add_subcommand(
       "explain", "Say how a request would be classified and routed now, and execute nothing");
@@ -526,6 +537,9 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   app.add_subcommand("devices", "Every executor: present, or absent and why")->callback([&] {
     options.command = DevicesOptions{};
   });
+  app.add_subcommand("calibrate", "Learn what work takes on each executor, by doing some")
+      ->callback([&] { options.command = CalibrateOptions{}; });
+  AddPower(app, options, commands.power);
   AddExplain(app, options, commands.explain);
   AddCollections(app, options, commands);
   AddSnapshots(app, options, commands);

@@ -144,6 +144,10 @@ struct UnloadOptions {
   std::optional<double> drain_timeout_s;
 };
 struct DevicesOptions {};
+struct CalibrateOptions {};
+struct PowerOptions {
+  v1::PowerMode mode = v1::POWER_MODE_UNSPECIFIED;  // nothing changes
+};
 
 struct ExplainOptions {
   v1::ExplainRequest::Kind kind = v1::ExplainRequest::ASK;
@@ -186,13 +190,13 @@ struct Options {
   bool json = false;
   double timeout_s = 300;      // of each request
   v1::RequestOptions request;  // hints, priority, tenant
-  std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions,
-               RerankOptions, GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
-               DevicesOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
-               DropCollectionOptions, CreateCollectionOptions, CountOptions, ScrollOptions,
-               FacetOptions, DeletePointsOptions, PatchOptions, CreateIndexOptions,
-               DropIndexOptions, ListSnapshotsOptions, CreateSnapshotOptions, DeleteSnapshotOptions,
-               VerifySnapshotOptions>
+  std::variant<
+      IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions, RerankOptions,
+      GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions, CalibrateOptions,
+      PowerOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
+      DropCollectionOptions, CreateCollectionOptions, CountOptions, ScrollOptions, FacetOptions,
+      DeletePointsOptions, PatchOptions, CreateIndexOptions, DropIndexOptions, ListSnapshotsOptions,
+      CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
       command;
 };
 
