@@ -160,7 +160,7 @@ ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, co
         StrCat("it is spared, at ", std::lround(100 * choice.capacity), " % of its capacity");
   }
   WorkShape shape = wanted.shape;
-  shape.load = sample.load;
+  if (present_count_ > 1) shape.load = sample.load;
   choice.predicted = costs_.Predict(index, work.work_class, shape);
   choice.sure = choice.predicted && options_.cost_model.route && costs_.Sure(*choice.predicted);
   return choice;
@@ -213,9 +213,11 @@ RouteChoice ExecutorBoard::Choose(const Hints& hints, const Work& work) {
 
 // ---- What work teaches
 
-uint64_t ExecutorBoard::Begin(const Begun& begun, absl::AnyInvocable<void()> fenced) {
+uint64_t ExecutorBoard::Begin(Begun begun, absl::AnyInvocable<void()> fenced) {
   const std::lock_guard lock(mutex_);
   State& state = states_[static_cast<size_t>(begun.executor)];
+  // A sample costs microseconds, and where there is nothing to choose between nothing is decided.
+  if (present_count_ > 1) begun.shape.load = state.executor->Sample().load;
   TimeUs expected_us = begun.open_ended ? -1 : 0;
   if (!begun.open_ended && begun.learn && !state.cpu) {
     const auto predicted = costs_.Predict(begun.executor, begun.work_class, begun.shape);
@@ -224,9 +226,9 @@ uint64_t ExecutorBoard::Begin(const Begun& begun, absl::AnyInvocable<void()> fen
   state.health.Begin(expected_us, clock_.NowUs());
   ++state.in_flight;
   const uint64_t ticket = next_ticket_++;
-  tickets_.emplace(
-      ticket,
-      Ticket{.begun = begun, .generation = state.health.generation(), .fenced = std::move(fenced)});
+  tickets_.emplace(ticket, Ticket{.begun = std::move(begun),
+                                  .generation = state.health.generation(),
+                                  .fenced = std::move(fenced)});
   return ticket;
 }
 

@@ -46,9 +46,9 @@ class ExecutorBoard {
 
   // ---- What the loop brings
 
-  // A batch goes to an executor. `learn`: it is of one class, so that its time tells of it.
-  // `open_ended`: it may run for any time. `fenced` is called by Watch() where the device is fenced
-  // with it. The ticket is for End().
+  // A batch goes to an executor; the shape's load is set here. `learn`: it is of one class, so that
+  // its time tells of it. `open_ended`: it may run for any time. `fenced` is called by Watch()
+  // where the device is fenced with it. The ticket is for End().
   struct Begun {
     int executor = 0;
     WorkClass work_class = WorkClass::kPrefill;
@@ -56,7 +56,7 @@ class ExecutorBoard {
     bool learn = true;
     bool open_ended = false;
   };
-  uint64_t Begin(const Begun& begun, absl::AnyInvocable<void()> fenced);
+  uint64_t Begin(Begun begun, absl::AnyInvocable<void()> fenced);
   // The batch came back. nullopt: its device was fenced with it, and what comes so late is nobody's
   // any more; else what it drew.
   std::optional<Energy> End(uint64_t ticket, const absl::Status& status, const BatchTimes& times);

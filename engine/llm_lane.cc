@@ -345,7 +345,6 @@ ExecutorBoard::Begun LlmLane::BegunOf(const PlannedBatch& planned) const {
   begun.shape.batch = static_cast<double>(sequences);
   begun.shape.context = static_cast<double>(positions) / static_cast<double>(sequences);
   begun.shape.scale = static_cast<double>(model_->shape().parameters);
-  begun.shape.load = env_.executors[static_cast<size_t>(planned.executor)]->Sample().load;
   begun.work_class = decodes > 0 ? WorkClass::kDecode : WorkClass::kPrefill;
   begun.learn = decodes == 0 || decodes == sequences;  // else it tells of neither
   return begun;

@@ -65,8 +65,6 @@ void DeviceHealth::End(bool ok, TimeUs now_us) {
       } else if (++probes_ok_ >= options_.probe_batches) {
         breaker_ = Breaker::kClosed;
         pause_us_ = 0;
-        outcomes_.clear();
-        failures_ = 0;
         Tell("closed", StrCat("it completed ", probes_ok_, " batches in a row"));
       }
       break;
@@ -92,6 +90,8 @@ void DeviceHealth::Probe(TimeUs now_us) {
   breaker_ = Breaker::kProbing;
   probes_ok_ = 0;
   progress_us_ = now_us;
+  outcomes_.clear();  // what it did before is why it is probed; it would be spared the probes
+  failures_ = 0;
   Tell("probing", "it gets one batch at a time");
 }
 

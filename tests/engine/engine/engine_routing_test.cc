@@ -101,7 +101,7 @@ TEST_CASE("a failing device is left alone, and probed back") {
   for (int i = 0; i < 10; ++i) REQUIRE_OK(node.Search());
   const auto open = node.engine->Devices().at(0);
   CHECK(open.state == "open");
-  CHECK_THAT(open.events.back(), Catch::Contains("open: 10 of its last 10 batches failed"));
+  CHECK_THAT(open.events.front(), Catch::Contains("open: 10 of its last 10 batches failed"));
   CHECK(RouteOf(node.Search()).platform == Platform::kCpu);
   REQUIRE(Eventually(
       [&] { return node.Search().ok() && node.engine->Devices().at(0).state == "closed"; }));
