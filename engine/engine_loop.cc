@@ -300,6 +300,14 @@ WorkShape Engine::Loop::ShapeOf(WorkKind kind, int64_t items) const {
   if (kind == WorkKind::kPrefill || kind == WorkKind::kDecode) {
     const auto model = models_.FindLanguage("");
     if (model.ok()) shape.scale = static_cast<double>((*model)->shape().parameters);
+  } else if (kind == WorkKind::kSearch) {  // of the largest collection
+    int64_t points = 0;
+    for (const CollectionInfo& info : parts_.store->List()) {
+      if (info.points <= points) continue;
+      points = info.points;
+      shape.context = static_cast<double>(info.points);
+      shape.scale = static_cast<double>(info.spec.dimension);
+    }
   }
   return shape;
 }
