@@ -171,6 +171,7 @@ absl::Status Engine::Loop::Progress() const {
 
 void Engine::Loop::SaveCosts() {
   if (options_.cost_model_path.empty() || options_.cost_model.save_seconds == 0) return;
+  const std::lock_guard lock(save_mutex_);
   const absl::Status saved = SaveCostsTo(options_.cost_model_path, board_);
   if (!saved.ok()) Log().warn("cost model: {}", std::string(saved.message()));
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <span>
@@ -260,7 +261,8 @@ class Engine::Loop {
   Metrics& metrics_;
   Mailbox mailbox_;
   ExecutorBoard board_;
-  TimeUs saved_us_ = 0;  // the cost model
+  TimeUs saved_us_ = 0;    // the cost model
+  std::mutex save_mutex_;  // one writes its file at a time: the host lane, or the end
   TransferManager transfer_;
   ModelTable models_;
   std::vector<std::unique_ptr<LlmLane>> llm_lanes_;  // one per model
