@@ -88,6 +88,14 @@ void ForEachSection(Config& config, Visit&& visit) {
   visit("vector", config.vector);
   visit("classify", config.engine.classify);
   visit("route", config.engine.route);
+  visit("route.latency_optimized", config.engine.route.latency_optimized);
+  visit("route.throughput_optimized", config.engine.route.throughput_optimized);
+  visit("route.power_optimized", config.engine.route.power_optimized);
+  visit("route.balanced", config.engine.route.balanced);
+  visit("route.platforms", config.engine.route.platforms);
+  visit("cost_model", config.engine.cost_model);
+  visit("health", config.engine.health);
+  visit("power", config.engine.power);
   visit("schedule", config.engine.schedule);
   visit("kv", config.engine.kv);
   visit("transfer", config.engine.transfer);

@@ -1,9 +1,11 @@
 #include "config/validate.h"
 
+#include <cmath>
 #include <initializer_list>
 #include <string>
 
 #include "config/models.h"
+#include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 
 namespace baton {
@@ -16,6 +18,47 @@ std::string Origin(const Origins& origins, std::initializer_list<const char*> ke
     if (origin != origins.end()) return StrCat(origin->second, ": ");
   }
   return "";
+}
+
+// A score is 0 to 1, so that it can be compared between policies and releases.
+absl::Status CheckWeights(const RouteOptions& route, const Origins& origins) {
+  for (const Policy policy : {Policy::kLatencyOptimized, Policy::kThroughputOptimized,
+                              Policy::kPowerOptimized, Policy::kBalanced}) {
+    const double sum = route.WeightsOf(policy).sum();
+    if (std::abs(sum - 1) < 1e-6) continue;
+    const std::string row = StrCat("route.", Name(policy));
+    std::string origin;
+    for (const char* part : {".performance", ".queue", ".capability", ".residency"}) {
+      if (origin.empty()) origin = Origin(origins, {StrCat(row, part).c_str()});
+    }
+    return absl::InvalidArgumentError(
+        StrCat(origin, row, ": its four weights must add up to 1, but add up to ", sum));
+  }
+  return absl::OkStatus();
+}
+
+// A way back that lies beyond its limit would never be taken, or at once.
+absl::Status CheckHealth(const HealthOptions& health, const Origins& origins) {
+  struct Pair {
+    const char* low_key;
+    double low;
+    const char* high_key;
+    double high;
+  };
+  const Pair pairs[] = {
+      {"health.temperature_c_cool", health.temperature_c_cool, "health.temperature_c_max",
+       health.temperature_c_max},
+      {"health.memory_percent_free", health.memory_percent_free, "health.memory_percent_max",
+       health.memory_percent_max},
+      {"health.cpu_share_capacity_percent", health.cpu_share_capacity_percent,
+       "health.cpu_share_capacity_percent_off", health.cpu_share_capacity_percent_off}};
+  for (const Pair& pair : pairs) {
+    if (pair.low <= pair.high) continue;
+    return absl::InvalidArgumentError(StrCat(Origin(origins, {pair.low_key, pair.high_key}),
+                                             pair.low_key, " must be at most ", pair.high_key, " (",
+                                             pair.high, "), but is ", pair.low));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -35,6 +78,8 @@ absl::Status ValidateConfig(const Config& config, const Origins& origins) {
                                                std::string(embedder.message())));
     }
   }
+  RETURN_IF_ERROR(CheckWeights(config.engine.route, origins));
+  RETURN_IF_ERROR(CheckHealth(config.engine.health, origins));
   if (config.vector.data_dir.empty()) {
     return absl::InvalidArgumentError(
         StrCat(Origin(origins, {"vector.data_dir"}),

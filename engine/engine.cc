@@ -482,6 +482,16 @@ absl::StatusOr<RequestId> Engine::SubmitHost(TimeUs deadline_us,
                       });
 }
 
+absl::StatusOr<RequestId> Engine::SubmitCalibrate(TimeUs deadline_us,
+                                                  Done<std::vector<LearnedCost>> done) {
+  const SharedDone<std::vector<LearnedCost>> shared(std::move(done));
+  Envelope envelope;
+  envelope.deadline_us = deadline_us;
+  return loop_->Admit(
+      std::move(envelope), shared.OnFailure(),
+      [this, shared](const RequestPtr& active) { loop_->Calibrate(active, shared); });
+}
+
 void Engine::Cancel(RequestId id) { loop_->Cancel(id); }
 
 std::vector<CollectionInfo> Engine::ListCollections() const { return loop_->parts().store->List(); }
@@ -494,7 +504,7 @@ absl::StatusOr<CollectionInfo> Engine::DescribeCollection(const std::string& nam
 
 std::vector<ModelReport> Engine::ListModels() const { return loop_->models().List(); }
 
-std::vector<DeviceReport> Engine::Devices() const { return loop_->Devices(); }
+std::vector<DeviceReport> Engine::Devices() const { return loop_->board().Devices(); }
 
 absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest& request) const {
   RETURN_IF_ERROR(ValidateEnvelope(request.envelope));
@@ -503,7 +513,9 @@ absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest
   }
   std::vector<ExplainedStage> stages;
   const auto add = [&](std::string name, WorkKind kind, int64_t items) {
-    RouteChoice choice = loop_->Choose(request.envelope.hints, kind, items);
+    RouteChoice choice = loop_->board().Choose(
+        request.envelope.hints,
+        {.kind = kind, .shape = loop_->ShapeOf(kind, items), .only = {}, .explain = true});
     stages.push_back({.name = std::move(name),
                       .route = std::move(choice.route),
                       .candidates = std::move(choice.candidates)});
@@ -525,6 +537,10 @@ absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest
 
 void Engine::BeginDrain() { loop_->BeginDrain(); }
 int64_t Engine::InFlight() const { return loop_->InFlight(); }
-bool Engine::MakesProgress() const { return loop_->MakesProgress(); }
+absl::Status Engine::Progress() const { return loop_->Progress(); }
+std::vector<LearnedCost> Engine::Costs() const { return loop_->board().Costs(); }
+PowerMode Engine::power_mode() const { return loop_->board().power_mode(); }
+double Engine::NodeWatts() const { return loop_->board().NodeWatts(); }
+void Engine::SetPowerMode(PowerMode mode) { loop_->board().set_power_mode(mode); }
 
 }  // namespace baton

@@ -10,6 +10,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/base/metrics.h"
+#include "engine/device_report.h"
 #include "engine/embedder_part.h"
 #include "engine/engine_options.h"
 #include "engine/exec/executor.h"
@@ -23,6 +24,7 @@
 #include "engine/request/rag_request.h"
 #include "engine/request/rerank_request.h"
 #include "engine/request/vector_request.h"
+#include "engine/schedule/power_model.h"
 #include "engine/vector/vector_store.h"
 
 namespace baton {
@@ -39,13 +41,6 @@ struct EngineParts {
   std::vector<std::unique_ptr<Executor>> executors;          // one per device, absent ones too
   std::vector<std::shared_ptr<const LanguageModel>> models;  // the first is the default
   std::vector<EmbedderPart> embedders;                       // the first is the default
-};
-
-// An executor's description and its state now.
-struct DeviceReport {
-  ExecutorInfo info;
-  ExecutorSample sample;
-  std::vector<std::string> skills;  // "llm", "search", "embed", "cluster"
 };
 
 // The engine: takes requests, classifies their work, routes and schedules it on executors, and
@@ -104,6 +99,11 @@ class Engine {
   // New requests no longer find the model; those that run end within drain_us, or are ended with
   // UNAVAILABLE. Answered with what it was when its memory is given back.
   absl::StatusOr<RequestId> Submit(UnloadModelRequest request, Done<ModelReport> done);
+  // Runs small batches of every class on every executor that is there, so that their times are
+  // known. Answered with what is known then. Work that there is nothing for, such as prompts where
+  // no language model is loaded, is left out.
+  absl::StatusOr<RequestId> SubmitCalibrate(TimeUs deadline_us,
+                                            Done<std::vector<LearnedCost>> done);
   void Cancel(RequestId id);
 
   // Quick answers from memory; thread safe, on the caller's thread.
@@ -118,8 +118,15 @@ class Engine {
   void BeginDrain();
   // Requests accepted and not yet ended.
   int64_t InFlight() const;
-  // Whether the loop has turned within the last few seconds.
-  bool MakesProgress() const;
+  // UNAVAILABLE: the loop has not turned for some seconds, or a device has work and completes
+  // nothing.
+  absl::Status Progress() const;
+  // What is known of each class of work on each executor.
+  std::vector<LearnedCost> Costs() const;
+  PowerMode power_mode() const;
+  // What all devices draw now.
+  double NodeWatts() const;
+  void SetPowerMode(PowerMode mode);
 
  private:
   class Loop;

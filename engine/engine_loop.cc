@@ -11,6 +11,7 @@
 #include "engine/base/memory_limit.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/cost_model_file.h"
 #include "engine/text_search.h"
 #include "engine/vector/view_queries.h"
 #include "engine/vector/view_text.h"
@@ -27,35 +28,6 @@ int64_t ModelsBytesMax(const MemoryOptions& options) {
   return options.models_bytes_max > 0 ? options.models_bytes_max : MemoryLimitBytes() / 5 * 4;
 }
 
-// Why an executor cannot take work of this class; empty where it can.
-std::string Ineligible(Executor& executor, WorkClass work_class) {
-  const ExecutorInfo& info = executor.Describe();
-  if (!info.present) return info.reason;
-  bool able = false;
-  switch (work_class) {
-    case WorkClass::kPrefill:
-    case WorkClass::kDecode:
-      able = executor.llm() != nullptr;
-      break;
-    case WorkClass::kSearchSingle:
-    case WorkClass::kSearchBulk:
-      able = executor.search() != nullptr;
-      break;
-    case WorkClass::kKmeans:
-      able = executor.cluster() != nullptr;
-      break;
-    case WorkClass::kEmbed:
-    case WorkClass::kRerank:
-      able = executor.embed() != nullptr;
-      break;
-    default:
-      if (info.platform != Platform::kCpu) return "points are written by the host";
-      able = true;
-      break;
-  }
-  if (!able) return StrCat("it has no skill for ", Name(work_class));
-  return executor.Sample().healthy ? "" : "it is not healthy";
-}
 
 // The neighbours as points: their scores, and what the request wants of their stored data. A point
 // that was deleted since the search is left out. `hits` has no parts where there was no text.
@@ -103,6 +75,12 @@ absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorSt
   return results;
 }
 
+std::vector<Executor*> Pointers(const std::vector<std::unique_ptr<Executor>>& executors) {
+  std::vector<Executor*> pointers;
+  for (const auto& executor : executors) pointers.push_back(executor.get());
+  return pointers;
+}
+
 }  // namespace
 
 Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
@@ -110,6 +88,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       parts_(std::move(parts)),
       clock_(*parts_.clock),
       metrics_(*parts_.metrics),
+      board_(options, Pointers(parts_.executors), clock_, metrics_),
       transfer_(options.transfer, metrics_),
       models_(ModelsBytesMax(options.memory), metrics_),
       in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
@@ -139,13 +118,9 @@ absl::Status Engine::Loop::LoadModels() {
           StrCat("rag.rerank_model: ", std::string(found.message())));
     }
   }
-  for (const auto& executor : parts_.executors) {
-    const ExecutorInfo& info = executor->Describe();
-    metrics_
-        .Gauge(MetricId::kExecutorUp,
-               {Name(info.platform), info.device, info.emulated ? "true" : "false"})
-        .Set(info.present && executor->Sample().healthy ? 1 : 0);
-  }
+  RETURN_IF_ERROR(CheckRoutes());
+  if (!options_.cost_model_path.empty()) RestoreCosts(options_.cost_model_path, board_);
+  saved_us_ = clock_.NowUs();
   return absl::OkStatus();
 }
 
@@ -166,6 +141,7 @@ Engine::Loop::~Loop() {
     thread_.join();
   }
   mailbox_.Close();
+  SaveCosts();
   loader_.reset();  // it works on the executors
   // Executors run what they have begun; their completions go to the closed mailbox.
   parts_.executors.clear();
@@ -180,18 +156,33 @@ void Engine::Loop::Turn() {
   TimeUs wake_us = now_us + kIdleTurnUs;
   if (!deadlines_.empty()) wake_us = std::min(wake_us, deadlines_.begin()->first);
   for (const auto& lane : llm_lanes_) wake_us = std::min(wake_us, lane->NextWakeUs(now_us));
-  wake_us = std::min(wake_us, NextUnloadUs());
+  wake_us = std::min({wake_us, NextUnloadUs(), board_.NextWatchUs()});
   for (Mailbox::Task& task : mailbox_.TakeAll(std::max<TimeUs>(0, wake_us - now_us))) task();
   now_us = clock_.NowUs();
   ExpireDeadlines(now_us);
   for (const auto& lane : llm_lanes_) lane->Step(now_us);
   AdvanceUnloads(now_us);
   transfer_.ExpireLeases(now_us);
+  for (auto& lost : board_.Watch()) lost();
+  if (now_us - saved_us_ >= options_.cost_model.save_seconds * 1'000'000) {
+    saved_us_ = now_us;
+    host_lane_.TryRun([this] { SaveCosts(); });  // where the lane is full: the next time
+  }
   last_turn_us_ = now_us;
 }
 
-bool Engine::Loop::MakesProgress() const {
-  return clock_.NowUs() - last_turn_us_ < kProgressLimitUs;
+absl::Status Engine::Loop::Progress() const {
+  if (clock_.NowUs() - last_turn_us_ >= kProgressLimitUs) {
+    return absl::UnavailableError("the engine's loop has not turned for some seconds");
+  }
+  return board_.Progress();
+}
+
+void Engine::Loop::SaveCosts() {
+  if (options_.cost_model_path.empty() || options_.cost_model.save_seconds == 0) return;
+  const std::lock_guard lock(save_mutex_);
+  const absl::Status saved = SaveCostsTo(options_.cost_model_path, board_);
+  if (!saved.ok()) Log().warn("cost model: {}", std::string(saved.message()));
 }
 
 // ---- Requests
@@ -248,6 +239,7 @@ void Engine::Loop::ExpireDeadlines(TimeUs now_us) {
 
 void Engine::Loop::Forget(const RequestPtr& active) {
   active->ended = true;
+  active->llm_fenced = nullptr;  // it holds the request
   if (active->stop != nullptr) *active->stop = true;
   deadlines_.erase({active->envelope.deadline_us, active->id});
   active_.erase(active->id);
@@ -285,24 +277,55 @@ Timings Engine::Loop::MakeTimings(const ActiveRequest& active) const {
 
 // ---- Where work runs
 
-RouteChoice Engine::Loop::Choose(const Hints& hints, WorkKind kind, int64_t items) const {
-  const Classification work = Classify(options_.classify, hints, kind, items);
-  std::vector<ExecutorChoice> choices;
-  for (const auto& executor : parts_.executors) {
-    const ExecutorInfo& info = executor->Describe();
-    choices.push_back({.platform = info.platform,
-                       .device = info.device,
-                       .emulated = info.emulated,
-                       .ineligible = Ineligible(*executor, work.work_class),
-                       .queue_depth = executor->Sample().queue_depth,
-                       .holds_data = info.platform == Platform::kCpu});
+absl::Status Engine::Loop::CheckRoutes() {
+  // Work of each class, as it comes without hints.
+  struct Sample {
+    WorkKind kind;
+    int64_t items;
+  };
+  const Sample samples[] = {{WorkKind::kPrefill, 1},
+                            {WorkKind::kDecode, 1},
+                            {WorkKind::kSearch, 1},
+                            {WorkKind::kSearch, options_.classify.search_bulk_queries + 1},
+                            {WorkKind::kEmbed, 1},
+                            {WorkKind::kRerank, 1},
+                            {WorkKind::kCluster, 1},
+                            {WorkKind::kWrite, 1},
+                            {WorkKind::kWrite, options_.classify.batch_items + 1}};
+  for (const Sample& sample : samples) {
+    const RouteChoice choice = board_.Choose({}, {.kind = sample.kind,
+                                                  .shape = ShapeOf(sample.kind, sample.items),
+                                                  .only = {},
+                                                  .explain = true});
+    if (choice.chosen >= 0) continue;
+    return absl::FailedPreconditionError(
+        StrCat("route.platforms.", Name(choice.route.work_class), " and route.fallback: ",
+               std::string(choice.status.message()), ", so that such work could run nowhere"));
   }
-  return ChooseRoute(options_.route, work, hints.fallback, choices);
+  return absl::OkStatus();
 }
 
-int Engine::Loop::Route(const RequestPtr& active, std::string_view stage, WorkKind kind,
-                        int64_t items) {
-  RouteChoice choice = Choose(active->envelope.hints, kind, items);
+WorkShape Engine::Loop::ShapeOf(WorkKind kind, int64_t items) const {
+  WorkShape shape{.items = static_cast<double>(items)};
+  if (kind == WorkKind::kPrefill || kind == WorkKind::kDecode) {
+    const auto model = models_.FindLanguage("");
+    if (model.ok()) shape.scale = static_cast<double>((*model)->shape().parameters);
+  } else if (kind == WorkKind::kSearch) {  // of the largest collection
+    int64_t points = 0;
+    for (const CollectionInfo& info : parts_.store->List()) {
+      if (info.points <= points) continue;
+      points = info.points;
+      shape.context = static_cast<double>(info.points);
+      shape.scale = static_cast<double>(info.spec.dimension);
+    }
+  }
+  return shape;
+}
+
+int Engine::Loop::Route(const RequestPtr& active, std::string_view stage,
+                        ExecutorBoard::Work work) {
+  work.only = active->only_executor;
+  RouteChoice choice = board_.Choose(active->envelope.hints, work);
   if (choice.chosen < 0) {
     Fail(active, std::move(choice.status));
     return -1;
@@ -318,9 +341,14 @@ int Engine::Loop::Route(const RequestPtr& active, std::string_view stage, WorkKi
                  {Name(route.work_class), Name(route.preferred), Name(route.platform)})
         .Increment();
   }
+  const auto items = static_cast<int64_t>(work.shape.items);
   // Repeated work of one stage, such as an Ingest's batches, is one record.
   if (!active->stages.empty() && active->stages.back().name == stage) {
-    active->stages.back().items += items;
+    if (work.failed != 0) {
+      active->stages.back().route = std::move(choice.route);
+    } else {
+      active->stages.back().items += items;
+    }
     return choice.chosen;
   }
   active->stages.push_back(Stage{.name = std::string(stage),
@@ -330,9 +358,37 @@ int Engine::Loop::Route(const RequestPtr& active, std::string_view stage, WorkKi
   return choice.chosen;
 }
 
-void Engine::Loop::EndStage(Stage& stage, const BatchTimes& times) {
+bool Engine::Loop::MayRetry(const RequestPtr& active, const absl::Status& status, int executor,
+                            WorkClass work_class, ExecutorBoard::Work& work,
+                            int32_t& retries_left) {
+  // A full queue is no fault, but another executor may have room.
+  if (!IsExecutorsFault(status) && !absl::IsResourceExhausted(status)) return false;
+  if (retries_left <= 0) return false;
+  --retries_left;
+  ExecutorBoard::Work again = work;
+  again.failed |= 1u << executor;
+  again.only = active->only_executor;
+  const Hints& hints = active->envelope.hints;
+  if (board_.Choose(hints, again).chosen < 0) {
+    // All have failed: only retry asks the same ones again.
+    const bool same = hints.fallback ? *hints.fallback == Fallback::kRetry
+                                     : !hints.platform && options_.route.fallback == "retry";
+    again.failed = 0;
+    if (!same || board_.Choose(hints, again).chosen < 0) return false;
+  }
+  work.failed = again.failed;
+  const ExecutorInfo& info = parts_.executors[static_cast<size_t>(executor)]->Describe();
+  metrics_.Counter(MetricId::kWorkRetries, {Name(work_class), Name(info.platform)}).Increment();
+  Log().warn("{} failed on {} and is done again: {}", Name(work_class), info.device,
+             std::string(status.message()));
+  return true;
+}
+
+void Engine::Loop::EndStage(Stage& stage, const BatchTimes& times, const Energy& energy) {
   stage.queue_us += times.queue_us;
   stage.run_us += times.run_us;
+  stage.joules_measured = energy.measured && (stage.joules == 0 || stage.joules_measured);
+  stage.joules += energy.joules;
   const auto work_class = Name(stage.route.work_class);
   const auto platform = Name(stage.route.platform);
   metrics_.Histogram(MetricId::kStageSeconds, {work_class, platform})
@@ -343,22 +399,25 @@ void Engine::Loop::EndStage(Stage& stage, const BatchTimes& times) {
 
 void Engine::Loop::RunEmbed(const RequestPtr& active, WorkKind kind, EmbedBatch batch,
                             absl::AnyInvocable<void(EmbedBatchResult)> then) {
-  const std::string_view name = kind == WorkKind::kRerank ? "rerank" : "embed";
-  const int executor = Route(active, name, kind, std::ssize(batch.texts));
-  if (executor < 0) return;
-  const size_t stage = active->stages.size() - 1;
   batch.deadline_us = active->envelope.deadline_us;
-  parts_.executors[static_cast<size_t>(executor)]->embed()->Execute(
-      std::move(batch),
-      [this, active, stage, then = std::move(then)](EmbedBatchResult result) mutable {
-        mailbox_.Post(
-            [this, active, stage, then = std::move(then), result = std::move(result)]() mutable {
-              if (active->ended) return;
-              EndStage(active->stages[stage], result.times);
-              if (!result.status.ok()) return Fail(active, std::move(result.status));
-              then(std::move(result));
-            });
-      });
+  WorkShape shape{.items = static_cast<double>(batch.texts.size())};
+  size_t bytes = 0;
+  for (const std::string& text : batch.texts) bytes += text.size();
+  shape.context = static_cast<double>(bytes) / std::max(1.0, shape.items);
+  if (const auto* encoder = dynamic_cast<const TextEncoder*>(batch.embedder.get())) {
+    shape.scale = static_cast<double>(encoder->shape().parameters);
+  }
+  auto attempt = std::make_shared<Attempt<EmbedBatch, EmbedBatchResult>>();
+  attempt->active = active;
+  attempt->stage_name = kind == WorkKind::kRerank ? "rerank" : "embed";
+  attempt->work = {.kind = kind, .shape = shape, .only = {}};
+  attempt->batch = std::move(batch);
+  attempt->execute = [](Executor& executor, EmbedBatch work,
+                        absl::AnyInvocable<void(EmbedBatchResult)> done) {
+    executor.embed()->Execute(std::move(work), std::move(done));
+  };
+  attempt->then = std::move(then);
+  Try(attempt);
 }
 
 void Engine::Loop::RunRerank(const RequestPtr& active, const EmbedderPart& model, std::string query,
@@ -423,13 +482,16 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
           absl::Status(status.code(), StrCat("queries[", i, "]: ", std::string(status.message()))));
     }
   }
-  SearchBatch batch{.view = *view,
-                    .queries = std::move(request.queries),
-                    .params = DenseParams(request),
-                    .deadline_us = active->envelope.deadline_us};
   request.collection = (*view)->spec().name;  // an alias may be switched meanwhile
   const Metric metric = (*view)->spec().metric;
   const TimeUs deadline_us = active->envelope.deadline_us;
+  const WorkShape shape{.items = static_cast<double>(request.queries.size()),
+                        .context = static_cast<double>((*view)->points()),
+                        .scale = static_cast<double>((*view)->spec().dimension)};
+  SearchBatch batch{.view = *view,
+                    .queries = std::move(request.queries),
+                    .params = DenseParams(request),
+                    .deadline_us = deadline_us};
   // Only texts need the view once more.
   if (request.texts.empty()) view->reset();
   auto answer = [this, active, metric, deadline_us, view = *std::move(view),
@@ -455,20 +517,38 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
         std::move(then));
   };
   if (text_only) return answer({});
-  const int executor = Route(active, "search", WorkKind::kSearch, std::ssize(batch.queries));
-  if (executor < 0) return;
-  const size_t stage = active->stages.size() - 1;
-  parts_.executors[static_cast<size_t>(executor)]->search()->Execute(
-      std::move(batch),
-      [this, active, stage, answer = std::move(answer)](SearchBatchResult result) mutable {
-        mailbox_.Post([this, active, stage, answer = std::move(answer),
-                       result = std::move(result)]() mutable {
-          if (active->ended) return;
-          EndStage(active->stages[stage], result.times);
-          if (!result.status.ok()) return Fail(active, std::move(result.status));
-          answer(std::move(result));
-        });
-      });
+  auto attempt = std::make_shared<Attempt<SearchBatch, SearchBatchResult>>();
+  attempt->active = active;
+  attempt->stage_name = "search";
+  attempt->work = {.kind = WorkKind::kSearch, .shape = shape, .only = {}};
+  attempt->batch = std::move(batch);
+  attempt->execute = [](Executor& executor, SearchBatch work,
+                        absl::AnyInvocable<void(SearchBatchResult)> done) {
+    executor.search()->Execute(std::move(work), std::move(done));
+  };
+  attempt->then = std::move(answer);
+  Try(attempt);
+}
+
+void Engine::Loop::RunCluster(const RequestPtr& active, ClusterBatch batch,
+                              const ClusterInput& input,
+                              absl::AnyInvocable<void(ClusterBatchResult)> then) {
+  auto attempt = std::make_shared<Attempt<ClusterBatch, ClusterBatchResult>>();
+  attempt->active = active;
+  attempt->stage_name = "cluster";
+  attempt->work = {.kind = WorkKind::kCluster,
+                   .shape = {.items = static_cast<double>(input.points),
+                             .context = static_cast<double>(batch.params.k),
+                             .scale = static_cast<double>(input.dimension)},
+                   .only = {}};
+  attempt->batch = std::move(batch);
+  attempt->open_ended = true;
+  attempt->execute = [](Executor& executor, ClusterBatch work,
+                        absl::AnyInvocable<void(ClusterBatchResult)> done) {
+    executor.cluster()->Execute(std::move(work), std::move(done));
+  };
+  attempt->then = std::move(then);
+  Try(attempt);
 }
 
 absl::Status Engine::Loop::MayGoOn(const char* what, const CollectionView& view,
@@ -512,7 +592,9 @@ void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
   auto items = static_cast<int64_t>(write.upserts.size() + write.deletes.size());
   for (const PayloadPatch& patch : write.patches) items += std::ssize(patch.ids);
   items = std::max<int64_t>(items, 1);
-  const int executor = Route(active, "write", WorkKind::kWrite, items);
+  const int executor =
+      Route(active, "write",
+            {.kind = WorkKind::kWrite, .shape = {.items = static_cast<double>(items)}, .only = {}});
   if (executor < 0) return;
   const size_t stage = active->stages.size() - 1;
   // To what an alias means now: held back, it must not end up in another collection.
@@ -520,51 +602,142 @@ void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
   const bool queued = write_lane_.TryWrite(
       std::move(write), active->envelope.deadline_us,
       [this, active, stage, then = std::move(then)](WriteLane::Outcome outcome) mutable {
-        mailbox_.Post([this, active, stage, then = std::move(then),
-                       outcome = std::move(outcome)]() mutable {
-          if (active->ended) return;
-          EndStage(active->stages[stage], {.queue_us = outcome.queue_us, .run_us = outcome.run_us});
-          if (!outcome.result.status.ok()) return Fail(active, outcome.result.status);
-          then(std::move(outcome.result));
-        });
+        mailbox_.Post(
+            [this, active, stage, then = std::move(then), outcome = std::move(outcome)]() mutable {
+              if (active->ended) return;
+              EndStage(active->stages[stage],
+                       {.queue_us = outcome.queue_us, .run_us = outcome.run_us}, {});
+              if (!outcome.result.status.ok()) return Fail(active, outcome.result.status);
+              then(std::move(outcome.result));
+            });
       });
   if (!queued) RefuseFull(active, "write", options_.queues.write_queue_max);
 }
 
+// A generation, and what another attempt at it takes.
+struct Engine::Loop::GenerateRun {
+  RequestPtr active;
+  LlmLane* lane = nullptr;
+  // Without callbacks; empty once they are started and cannot be started again.
+  std::vector<LlmJob> jobs;
+  std::vector<absl::AnyInvocable<void(PromptChunk)>> on_prompt;  // by job
+  std::vector<absl::AnyInvocable<void(TokenChunk)>> on_tokens;
+  absl::AnyInvocable<void(GenerateResult)> then;
+  std::vector<Stage> before;
+  std::array<Stage, 2> routed;
+  ExecutorBoard::Work prefill;
+  ExecutorBoard::Work decode;
+  int32_t retries_left = 0;
+  uint32_t number = 0;  // of the attempt: what comes of an earlier one is dropped
+  bool delivered = false;
+};
+
 void Engine::Loop::RunGenerate(const RequestPtr& active, LlmLane& lane, std::vector<LlmJob> jobs,
                                absl::AnyInvocable<void(GenerateResult)> then) {
-  struct Run {
-    std::vector<Stage> before;
-    std::array<Stage, 2> routed;
-    absl::AnyInvocable<void(GenerateResult)> then;
-  };
-  auto run =
-      std::make_shared<Run>(Run{.before = active->stages, .routed = {}, .then = std::move(then)});
-  const int prefill = Route(active, "prefill", WorkKind::kPrefill, std::ssize(jobs.front().prompt));
+  auto run = std::make_shared<GenerateRun>();
+  run->active = active;
+  run->lane = &lane;
+  for (LlmJob& job : jobs) {
+    run->on_prompt.push_back(std::exchange(job.on_prompt, nullptr));
+    run->on_tokens.push_back(std::exchange(job.on_tokens, nullptr));
+  }
+  run->jobs = std::move(jobs);
+  run->then = std::move(then);
+  run->before = active->stages;
+  const auto parameters = static_cast<double>(lane.model().shape().parameters);
+  const auto prompt = static_cast<double>(run->jobs.front().prompt.size());
+  run->prefill = {
+      .kind = WorkKind::kPrefill, .shape = {.items = prompt, .scale = parameters}, .only = {}};
+  run->decode = {.kind = WorkKind::kDecode,
+                 .shape = {.items = 1, .context = prompt, .scale = parameters},
+                 .only = {}};
+  if (board_.present_count() > 1) {
+    run->retries_left = RetriesOf(options_.route, active->envelope.hints);
+  }
+  StartGenerate(run);
+}
+
+void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
+  const RequestPtr& active = run->active;
+  active->stages = run->before;
+  const int prefill = Route(active, "prefill", run->prefill);
   if (prefill < 0) return;
   run->routed[0] = active->stages.back();
-  const int decode = Route(active, "decode", WorkKind::kDecode, 1);
+  const int decode = Route(active, "decode", run->decode);
   if (decode < 0) return;
   run->routed[1] = active->stages.back();
-  active->llm_lane = &lane;
-  for (LlmJob& job : jobs) {
+  active->llm_lane = run->lane;
+  active->llm_executors = {prefill, decode};
+  const uint32_t number = ++run->number;
+
+  // Elsewhere, from the start, where nothing was handed out. Its sequences still hold what a device
+  // that hangs may write to; they end as that comes back.
+  const auto again = [this, run](const absl::Status& status, int executor) {
+    if (run->delivered || run->jobs.empty()) return false;
+    const WorkClass work_class = run->routed[0].route.work_class;
+    if (!MayRetry(run->active, status, executor, work_class, run->prefill, run->retries_left)) {
+      return false;
+    }
+    run->decode.failed = run->prefill.failed;
+    ++run->number;
+    for (const SequenceId sequence : run->active->sequences) run->lane->Cancel(sequence);
+    run->active->sequences.clear();
+    StartGenerate(run);
+    return true;
+  };
+  active->llm_fenced = [this, run, again](int executor, absl::Status status) {
+    if (!again(status, executor)) Fail(run->active, std::move(status));
+  };
+  for (size_t i = 0; i < run->on_tokens.size(); ++i) {
+    LlmJob job = run->retries_left > 0 ? CopyWork(run->jobs[i]) : std::move(run->jobs[i]);
     job.prefill_executor = prefill;
     job.decode_executor = decode;
     job.priority = active->envelope.priority;
     job.tenant = active->envelope.tenant;
     job.arrived_us = active->arrived_us;
     job.deadline_us = active->envelope.deadline_us;
-    job.on_end = [this, active, run](absl::Status status, GenerateResult result,
-                                     const LlmUsage& usage) {
-      if (active->ended) return;
-      result.timings = {.stages = LlmStages(run->before, run->routed, usage, active->arrived_us),
-                        .total_us = clock_.NowUs() - active->arrived_us};
-      if (!status.ok()) return Fail(active, std::move(status));
-      run->then(std::move(result));
+    if (run->on_prompt[i] != nullptr) {
+      job.on_prompt = [run, number, i](PromptChunk chunk) {
+        if (number != run->number) return;
+        run->delivered = true;
+        run->on_prompt[i](std::move(chunk));
+      };
+    }
+    job.on_tokens = [run, number, i](TokenChunk chunk) {
+      if (number != run->number) return;
+      run->delivered = true;
+      run->on_tokens[i](std::move(chunk));
     };
-    const absl::StatusOr<SequenceId> sequence = lane.Start(std::move(job));
+    job.on_end = [this, run, number, again, prefill, decode](
+                     absl::Status status, GenerateResult result, const LlmUsage& usage) {
+      if (run->active->ended || number != run->number) return;
+      result.timings = {
+          .stages = LlmStages(run->before, run->routed, usage, run->active->arrived_us),
+          .total_us = clock_.NowUs() - run->active->arrived_us};
+      if (status.ok()) return run->then(std::move(result));
+      if (!again(status, usage.decode_start_us != 0 ? decode : prefill)) {
+        Fail(run->active, std::move(status));
+      }
+    };
+    const absl::StatusOr<SequenceId> sequence = run->lane->Start(std::move(job));
     if (!sequence.ok()) return Fail(active, sequence.status());
     active->sequences.push_back(*sequence);
+  }
+  if (run->retries_left == 0) run->jobs.clear();
+}
+
+void Engine::Loop::OnLlmFenced(int executor) {
+  std::vector<RequestPtr> hit;
+  for (const auto& [id, active] : active_) {
+    const std::vector<int>& executors = active->llm_executors;
+    if (std::find(executors.begin(), executors.end(), executor) != executors.end()) {
+      hit.push_back(active);
+    }
+  }
+  for (const RequestPtr& active : hit) {
+    if (active->ended || active->llm_fenced == nullptr) continue;
+    auto fenced = std::exchange(active->llm_fenced, nullptr);  // it may set another one
+    fenced(executor, absl::UnavailableError("the device completes nothing and was fenced"));
   }
 }
 
@@ -574,7 +747,7 @@ std::vector<Stage> Engine::Loop::LlmStages(std::vector<Stage> stages,
   Stage prefill = routed[0];
   prefill.start_us = usage.prefill_start_us - arrived_us;
   prefill.items = usage.prefill_tokens;
-  EndStage(prefill, usage.prefill);
+  EndStage(prefill, usage.prefill, usage.prefill_energy);
   stages.push_back(std::move(prefill));
   const bool decoded = usage.decode_tokens > 0;  // else it ended with what the prefill sampled
   if (usage.handoff_start_us != 0) {
@@ -590,7 +763,7 @@ std::vector<Stage> Engine::Loop::LlmStages(std::vector<Stage> stages,
     Stage decode = routed[1];
     decode.start_us = usage.decode_start_us - arrived_us;
     decode.items = usage.decode_tokens;
-    EndStage(decode, usage.decode);
+    EndStage(decode, usage.decode, usage.decode_energy);
     stages.push_back(std::move(decode));
   }
   return stages;
@@ -606,19 +779,6 @@ LlmLane* Engine::Loop::LaneOf(const LanguageModel& model) {
 
 std::shared_ptr<GrammarCache> Engine::Loop::GrammarsOf(const LanguageModel& model) {
   return grammars_.at(&model);
-}
-
-std::vector<DeviceReport> Engine::Loop::Devices() const {
-  std::vector<DeviceReport> reports;
-  for (const auto& executor : parts_.executors) {
-    DeviceReport report{.info = executor->Describe(), .sample = executor->Sample(), .skills = {}};
-    if (executor->llm() != nullptr) report.skills.push_back("llm");
-    if (executor->search() != nullptr) report.skills.push_back("search");
-    if (executor->embed() != nullptr) report.skills.push_back("embed");
-    if (executor->cluster() != nullptr) report.skills.push_back("cluster");
-    reports.push_back(std::move(report));
-  }
-  return reports;
 }
 
 }  // namespace baton

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <span>
@@ -12,8 +13,8 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
-#include "engine/classify/classifier.h"
 #include "engine/engine.h"
+#include "engine/executor_board.h"
 #include "engine/host_lane.h"
 #include "engine/llm_lane.h"
 #include "engine/mailbox.h"
@@ -39,7 +40,11 @@ struct ActiveRequest {
   bool ended = false;
   LlmLane* llm_lane = nullptr;  // where its sequences run, if it has any
   std::vector<SequenceId> sequences;
-  std::vector<std::string> models;  // that stay loaded for it
+  std::vector<std::string> models;        // that stay loaded for it
+  std::optional<int> only_executor = {};  // of a calibration
+  // Of its sequences, if it has any: the executors, and what to do where one of them is fenced.
+  std::vector<int> llm_executors = {};
+  absl::AnyInvocable<void(int executor, absl::Status)> llm_fenced = {};
   // Of work that takes long and asks: set when the request ends, however it does.
   std::shared_ptr<std::atomic<bool>> stop = {};
 };
@@ -65,11 +70,12 @@ class Engine::Loop {
   void Cancel(RequestId id);
   void BeginDrain() { draining_ = true; }
   int64_t InFlight() const { return in_flight_; }
-  bool MakesProgress() const;
+  absl::Status Progress() const;
   const EngineOptions& options() const { return options_; }
   const EngineParts& parts() const { return parts_; }
-  std::vector<DeviceReport> Devices() const;
-  RouteChoice Choose(const Hints& hints, WorkKind kind, int64_t items) const;
+  ExecutorBoard& board() { return board_; }
+  // What is known of work of a kind before it is at hand.
+  WorkShape ShapeOf(WorkKind kind, int64_t items) const;
   const ModelTable& models() const { return models_; }
 
   // ---- On the loop: the flows of request_flows.cc
@@ -96,6 +102,7 @@ class Engine::Loop {
                  Done<CollectionInfo> done);
   void LoadModel(const RequestPtr& active, LoadModelRequest request, Done<ModelReport> done);
   void UnloadModel(const RequestPtr& active, UnloadModelRequest request, Done<ModelReport> done);
+  void Calibrate(const RequestPtr& active, Done<std::vector<LearnedCost>> done);
 
   // As of ModelTable; the model stays loaded until the request has ended.
   absl::StatusOr<std::shared_ptr<const LanguageModel>> UseLanguage(const RequestPtr& active,
@@ -118,6 +125,8 @@ class Engine::Loop {
  private:
   struct AskFlow;
   struct IngestFlow;
+  struct CalibrateFlow;
+  void CalibrateStep(const std::shared_ptr<CalibrateFlow>& flow);
   // What loading gives: one of the two, and for a language model its lane.
   struct LoadedModel {
     std::shared_ptr<const LanguageModel> language;
@@ -143,9 +152,41 @@ class Engine::Loop {
   // ---- Stages. Each records the stage, and runs its `then` on the loop unless the request has
   // ended or the stage failed, which ends it.
 
-  // The executor for classified work; the stage's record is appended to the request. -1: it failed.
-  int Route(const RequestPtr& active, std::string_view stage, WorkKind kind, int64_t items);
-  void EndStage(Stage& stage, const BatchTimes& times);
+  // FAILED_PRECONDITION: the configuration leaves work of some class no executor.
+  absl::Status CheckRoutes();
+  // The executor for work; the stage's record is appended to the request. -1: it failed. Where the
+  // work has failed before, the record is changed to tell how it goes on.
+  int Route(const RequestPtr& active, std::string_view stage, ExecutorBoard::Work work);
+  void EndStage(Stage& stage, const BatchTimes& times, const Energy& energy);
+  // A batch that an executor does, and that another may do again where it fails: nothing of it is
+  // seen before it is done. Held by whoever does it.
+  template <class Batch, class Result>
+  struct Attempt {
+    RequestPtr active;
+    std::string stage_name;
+    ExecutorBoard::Work work;
+    Batch batch;
+    bool open_ended = false;  // runs for any time
+    absl::AnyInvocable<void(Executor&, Batch, absl::AnyInvocable<void(Result)>)> execute;
+    absl::AnyInvocable<void(Result)> then;  // gets what is not an executor's fault
+    size_t stage = 0;
+    int executor = -1;
+    int32_t retries_left = -1;  // < 0: not known yet
+    uint32_t number = 0;        // a completion of an earlier attempt is dropped
+  };
+  template <class Batch, class Result>
+  using AttemptPtr = std::shared_ptr<Attempt<Batch, Result>>;
+  template <class Batch, class Result>
+  void Try(const AttemptPtr<Batch, Result>& attempt);
+  template <class Batch, class Result>
+  void OnTried(const AttemptPtr<Batch, Result>& attempt, absl::Status fault);
+  // Whether work that failed on its executor may be done again, and is counted; `failed` and
+  // `retries_left` are the work's.
+  bool MayRetry(const RequestPtr& active, const absl::Status& status, int executor,
+                WorkClass work_class, ExecutorBoard::Work& work, int32_t& retries_left);
+  // The language-model work of a device that was fenced.
+  void OnLlmFenced(int executor);
+  void SaveCosts();
   // kEmbed or kRerank: what the embed skill does.
   void RunEmbed(const RequestPtr& active, WorkKind kind, EmbedBatch batch,
                 absl::AnyInvocable<void(EmbedBatchResult)> then);
@@ -162,6 +203,8 @@ class Engine::Loop {
   // By vectors, by texts or by both; what is found comes without timings.
   void RunSearch(const RequestPtr& active, SearchRequest request,
                  absl::AnyInvocable<void(SearchResult)> then);
+  void RunCluster(const RequestPtr& active, ClusterBatch batch, const ClusterInput& input,
+                  absl::AnyInvocable<void(ClusterBatchResult)> then);
   void RunWrite(const RequestPtr& active, Write write, absl::AnyInvocable<void(WriteResult)> then);
   // The groups of a search, with their points' payloads and vectors. On the host lane.
   absl::StatusOr<SearchGroupsResult> FindGroups(const SearchGroupsRequest& request) const;
@@ -169,10 +212,13 @@ class Engine::Loop {
   absl::Status MayGoOn(const char* what, const CollectionView& view, TimeUs deadline_us) const;
   void Change(const RequestPtr& active, absl::AnyInvocable<absl::Status()> change,
               absl::AnyInvocable<void()> then);
-  // Generates by all `jobs`, by the same executors. `then` is called as each ends, with its
+  // Generates by all `jobs`, by the same executors; again by others where those fail before the
+  // first token was handed out, and the fallback allows it. `then` is called as each ends, with its
   // request's stages until then.
   void RunGenerate(const RequestPtr& active, LlmLane& lane, std::vector<LlmJob> jobs,
                    absl::AnyInvocable<void(GenerateResult)> then);
+  struct GenerateRun;
+  void StartGenerate(const std::shared_ptr<GenerateRun>& run);
   // Adds what a sequence used to the stages before it. `routed`: its prefill and its decode.
   std::vector<Stage> LlmStages(std::vector<Stage> stages, std::span<const Stage, 2> routed,
                                const LlmUsage& usage, TimeUs arrived_us);
@@ -217,6 +263,9 @@ class Engine::Loop {
   const Clock& clock_;
   Metrics& metrics_;
   Mailbox mailbox_;
+  ExecutorBoard board_;
+  TimeUs saved_us_ = 0;    // the cost model
+  std::mutex save_mutex_;  // one writes its file at a time: the host lane, or the end
   TransferManager transfer_;
   ModelTable models_;
   std::vector<std::unique_ptr<LlmLane>> llm_lanes_;  // one per model
@@ -254,6 +303,53 @@ void Engine::Loop::RunHost(const RequestPtr& active, absl::AnyInvocable<absl::St
         });
       });
   if (!queued) RefuseFull(active, "host", options_.queues.host_queue_max);
+}
+
+template <class Batch, class Result>
+void Engine::Loop::Try(const AttemptPtr<Batch, Result>& attempt) {
+  attempt->executor = Route(attempt->active, attempt->stage_name, attempt->work);
+  if (attempt->executor < 0) return;
+  attempt->stage = attempt->active->stages.size() - 1;
+  if (attempt->retries_left < 0) {
+    attempt->retries_left = RetriesOf(options_.route, attempt->active->envelope.hints);
+    // Where there is no other executor a copy of the batch would be for nothing.
+    const bool again = attempt->active->envelope.hints.fallback == Fallback::kRetry ||
+                       options_.route.fallback == "retry";
+    if (board_.present_count() < 2 && !again) attempt->retries_left = 0;
+  }
+  const uint32_t number = ++attempt->number;
+  const uint64_t ticket = board_.Begin(
+      {.executor = attempt->executor,
+       .work_class = attempt->active->stages.back().route.work_class,
+       .shape = attempt->work.shape,
+       .open_ended = attempt->open_ended},
+      [this, attempt, number] {
+        if (number != attempt->number || attempt->active->ended) return;
+        OnTried(attempt, absl::UnavailableError("the device completes nothing and was fenced"));
+      });
+  Batch batch = attempt->retries_left > 0 ? attempt->batch : std::move(attempt->batch);
+  attempt->execute(
+      *parts_.executors[static_cast<size_t>(attempt->executor)], std::move(batch),
+      [this, attempt, number, ticket](Result result) mutable {
+        mailbox_.Post([this, attempt, number, ticket, result = std::move(result)]() mutable {
+          const auto energy = board_.End(ticket, result.status, result.times);
+          if (!energy || number != attempt->number || attempt->active->ended) return;
+          EndStage(attempt->active->stages[attempt->stage], result.times, *energy);
+          if (!result.status.ok()) return OnTried(attempt, std::move(result.status));
+          attempt->then(std::move(result));
+        });
+      });
+}
+
+template <class Batch, class Result>
+void Engine::Loop::OnTried(const AttemptPtr<Batch, Result>& attempt, absl::Status fault) {
+  ++attempt->number;  // what still comes of this attempt is dropped
+  const RequestPtr& active = attempt->active;
+  if (MayRetry(active, fault, attempt->executor, active->stages[attempt->stage].route.work_class,
+               attempt->work, attempt->retries_left)) {
+    return Try(attempt);
+  }
+  Fail(active, std::move(fault));
 }
 
 }  // namespace baton

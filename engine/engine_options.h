@@ -7,6 +7,10 @@
 #include "engine/classify/classifier_options.h"
 #include "engine/kv/kv_options.h"
 #include "engine/rag/rag_options.h"
+#include "engine/schedule/cost_model_options.h"
+#include "engine/schedule/health_options.h"
+#include "engine/schedule/power_options.h"
+#include "engine/schedule/route_options.h"
 #include "engine/schedule/schedule_options.h"
 #include "engine/transfer/transfer_options.h"
 
@@ -62,6 +66,11 @@ struct EngineOptions {
   QueueOptions queues;
   MemoryOptions memory;
   RepositoryOptions repository;
+  CostModelOptions cost_model;
+  HealthOptions health;
+  PowerOptions power;
+  // Not a key: where the cost model is kept; empty: nowhere.
+  std::string cost_model_path;
 };
 
 }  // namespace baton

@@ -27,6 +27,22 @@ int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOp
 
 }  // namespace
 
+LlmJob CopyWork(const LlmJob& job) {
+  LlmJob copy;
+  copy.prompt = job.prompt;
+  copy.quotable = job.quotable;
+  copy.sampling = job.sampling;
+  copy.max_tokens = job.max_tokens;
+  copy.reason_at_max = job.reason_at_max;
+  copy.ignore_eos = job.ignore_eos;
+  copy.stop = job.stop;
+  copy.ends = job.ends;
+  copy.grammar = job.grammar;
+  copy.logprobs = job.logprobs;
+  copy.index = job.index;
+  return copy;
+}
+
 KvLayout LlmLane::KvLayoutOf(const LlmShape& shape, const KvOptions& kv) {
   const std::optional<KvType> type = KvTypeOf(kv.type);
   BATON_CHECK(type.has_value());  // the options' OneOf
@@ -304,11 +320,32 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
   metrics_.step_tokens->Observe(static_cast<double>(tokens));
 
   LlmSkill& skill = *env_.executors[static_cast<size_t>(planned.executor)]->llm();
-  skill.Execute(std::move(batch), [this, planned = std::move(planned)](LlmBatchResult result) {
-    env_.mailbox->Post([this, planned, result = std::move(result)]() mutable {
-      OnBatchDone(planned, std::move(result));
-    });
-  });
+  const uint64_t ticket = env_.board->Begin(
+      BegunOf(planned), [this, executor = planned.executor] { env_.fenced(executor); });
+  skill.Execute(std::move(batch),
+                [this, ticket, planned = std::move(planned)](LlmBatchResult result) {
+                  env_.mailbox->Post([this, ticket, planned, result = std::move(result)]() mutable {
+                    OnBatchDone(planned, ticket, std::move(result));
+                  });
+                });
+}
+
+ExecutorBoard::Begun LlmLane::BegunOf(const PlannedBatch& planned) const {
+  ExecutorBoard::Begun begun{.executor = planned.executor, .shape = {.items = 0}};
+  int64_t decodes = 0;
+  int64_t positions = 0;
+  for (const PlannedItem& item : planned.items) {
+    begun.shape.items += item.tokens;
+    positions += item.position;
+    decodes += item.work_class == WorkClass::kDecode ? 1 : 0;
+  }
+  const auto sequences = std::ssize(planned.items);
+  begun.shape.batch = static_cast<double>(sequences);
+  begun.shape.context = static_cast<double>(positions) / static_cast<double>(sequences);
+  begun.shape.scale = static_cast<double>(model_->shape().parameters);
+  begun.work_class = decodes > 0 ? WorkClass::kDecode : WorkClass::kPrefill;
+  begun.learn = decodes == 0 || decodes == sequences;  // else it tells of neither
+  return begun;
 }
 
 void LlmLane::SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmItem& work) const {
@@ -323,8 +360,11 @@ void LlmLane::SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmI
   if (begin < end) work.score.assign(job.prompt.begin() + begin, job.prompt.begin() + end);
 }
 
-void LlmLane::OnBatchDone(const PlannedBatch& planned, LlmBatchResult result) {
+void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatchResult result) {
   const TimeUs now_us = env_.clock->NowUs();
+  // What a fenced device held has ended or gone elsewhere; here it just gives back what it held.
+  Energy energy = env_.board->End(ticket, result.status, result.times).value_or(Energy());
+  energy.joules /= static_cast<double>(planned.items.size());
   BatchCompletion completion{
       .executor = planned.executor, .items = {}, .run_us = result.times.run_us};
   for (size_t i = 0; i < planned.items.size(); ++i) {
@@ -337,6 +377,9 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, LlmBatchResult result) {
     BatchTimes& times = prefill ? sequence.usage.prefill : sequence.usage.decode;
     times.queue_us += result.times.queue_us;
     times.run_us += result.times.run_us;
+    Energy& used = prefill ? sequence.usage.prefill_energy : sequence.usage.decode_energy;
+    used.joules += energy.joules;
+    used.measured = energy.measured;
     --sequence.batches_in_flight;
     if (!result.status.ok()) End(sequence, result.status);
     if (sequence.ended) {  // failed, cancelled, expired, or computed beyond end-of-text

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "engine/base/ids.h"
 #include "engine/base/metrics.h"
 #include "engine/exec/executor.h"
+#include "engine/executor_board.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_options.h"
 #include "engine/kv/prefix_cache.h"
@@ -34,6 +36,8 @@ struct LlmUsage {
   TimeUs decode_start_us = 0;
   BatchTimes prefill;
   BatchTimes decode;
+  Energy prefill_energy;  // its share of its batches'
+  Energy decode_energy;
   int64_t prefill_tokens = 0;  // of the prompt; what a preemption has computed again not twice
   int64_t cached_prompt_tokens = 0;  // that needed no prefill
   int64_t decode_tokens = 0;
@@ -70,6 +74,9 @@ struct LlmJob {
   absl::AnyInvocable<void(absl::Status, GenerateResult, const LlmUsage&)> on_end;
 };
 
+// A job's work without its callbacks, to be started again.
+LlmJob CopyWork(const LlmJob& job);
+
 // Runs one language model's sequences: carries out the plans of the pure LlmScheduler. Owns their
 // KV blocks and slots; hands the KV over between prefill and decode. Lives on the engine's loop
 // thread; only the completions that executors post come from elsewhere, through the mailbox.
@@ -81,6 +88,8 @@ class LlmLane {
     TransferManager* transfer = nullptr;
     std::vector<Executor*> executors;  // indexed as in LlmJob; those without the skill unused
     Mailbox* mailbox = nullptr;
+    ExecutorBoard* board = nullptr;
+    std::function<void(int)> fenced = {};  // an executor was, with batches of this lane
     int32_t first_slot = 0;  // slots from here on are this lane's; executors serve several lanes
   };
 
@@ -168,7 +177,9 @@ class LlmLane {
   void Submit(PlannedBatch planned, TimeUs now_us);
   // The tokens of a piece of its text, and those whose log probabilities its echo still lacks.
   void SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmItem& work) const;
-  void OnBatchDone(const PlannedBatch& planned, LlmBatchResult result);
+  // What a batch tells of its executor, before it runs.
+  ExecutorBoard::Begun BegunOf(const PlannedBatch& planned) const;
+  void OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatchResult result);
   void Count(Sequence& sequence, const PlannedItem& item, int32_t generated);
   // Hands what is new of the prompt's piece to the client, where it wants the echo.
   void Echo(Sequence& sequence, const PlannedItem& item, std::vector<TokenLogprobs> logprobs);

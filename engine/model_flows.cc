@@ -86,6 +86,8 @@ absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(
                                .transfer = &transfer_,
                                .executors = executors,
                                .mailbox = &mailbox_,
+                               .board = &board_,
+                               .fenced = [this](int executor) { OnLlmFenced(executor); },
                                .first_slot = first_slot});
   if (!lane.ok()) {
     Release(std::move(loaded));

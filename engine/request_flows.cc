@@ -634,21 +634,11 @@ void Engine::Loop::Cluster(const RequestPtr& active, ClusterRequest request,
   if (!batch.params.metric.has_value()) {
     batch.params.metric = batch.view != nullptr ? batch.view->spec().metric : Metric::kL2;
   }
-  const int executor = Route(active, "cluster", WorkKind::kCluster, input.points);
-  if (executor < 0) return;
-  const size_t stage = active->stages.size() - 1;
-  parts_.executors[static_cast<size_t>(executor)]->cluster()->Execute(
-      std::move(batch),
-      [this, active, stage, done = std::move(done)](ClusterBatchResult result) mutable {
-        mailbox_.Post(
-            [this, active, stage, done = std::move(done), result = std::move(result)]() mutable {
-              if (active->ended) return;
-              EndStage(active->stages[stage], result.times);
-              if (!result.status.ok()) return Fail(active, std::move(result.status));
-              result.clusters.timings = MakeTimings(*active);
-              if (Finish(active)) done(std::move(result.clusters));
-            });
-      });
+  RunCluster(active, std::move(batch), input,
+             [this, active, done = std::move(done)](ClusterBatchResult result) mutable {
+               result.clusters.timings = MakeTimings(*active);
+               if (Finish(active)) done(std::move(result.clusters));
+             });
 }
 
 void Engine::Loop::Upsert(const RequestPtr& active, UpsertRequest request,

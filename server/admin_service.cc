@@ -48,6 +48,32 @@ grpc::ServerUnaryReactor* AdminService::Explain(grpc::CallbackServerContext* con
   }());
 }
 
+grpc::ServerUnaryReactor* AdminService::Calibrate(grpc::CallbackServerContext* context,
+                                                  const v1::CalibrateRequest*,
+                                                  v1::CalibrateResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kCalibrate, context);
+  return call->Submitted(parts_.engine.SubmitCalibrate(
+      call->DeadlineUs(),
+      call->Then<std::vector<LearnedCost>>([response](const std::vector<LearnedCost>& costs) {
+        for (const LearnedCost& cost : costs) {
+          ToProto(cost, *response->add_costs());
+        }
+      })));
+}
+
+grpc::ServerUnaryReactor* AdminService::Power(grpc::CallbackServerContext* context,
+                                              const v1::PowerRequest* request,
+                                              v1::PowerResponse* response) {
+  auto* call = new UnaryCall(parts_, Rpc::kPower, context);
+  return call->Answered([&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::optional<PowerMode> mode, ToPowerMode(*request));
+    if (mode) parts_.engine.SetPowerMode(*mode);
+    response->set_mode(ToProto(parts_.engine.power_mode()));
+    response->set_watts(parts_.engine.NodeWatts());
+    return absl::OkStatus();
+  }());
+}
+
 grpc::ServerUnaryReactor* AdminService::LoadModel(grpc::CallbackServerContext* context,
                                                   const v1::LoadModelRequest* request,
                                                   v1::LoadModelResponse* response) {

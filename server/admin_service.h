@@ -20,6 +20,12 @@ class AdminService final : public v1::AdminService::CallbackService {
                                     const v1::ExplainRequest* request,
                                     v1::ExplainResponse* response) override;
 
+  grpc::ServerUnaryReactor* Calibrate(grpc::CallbackServerContext* context,
+                                      const v1::CalibrateRequest* request,
+                                      v1::CalibrateResponse* response) override;
+  grpc::ServerUnaryReactor* Power(grpc::CallbackServerContext* context,
+                                  const v1::PowerRequest* request,
+                                  v1::PowerResponse* response) override;
   grpc::ServerUnaryReactor* LoadModel(grpc::CallbackServerContext* context,
                                       const v1::LoadModelRequest* request,
                                       v1::LoadModelResponse* response) override;

@@ -153,6 +153,7 @@ absl::Status App::BuildEngine() {
   EngineOptions options = config_.engine;
   ASSIGN_OR_RETURN(options.repository.directory,
                    AbsoluteDirectory("repository.directory", options.repository.directory));
+  options.cost_model_path = StrCat(config_.vector.data_dir, "/cost_model");
   ASSIGN_OR_RETURN(engine_, Engine::Create(options, std::move(parts)));
   return absl::OkStatus();
 }
@@ -247,10 +248,7 @@ absl::Status App::Ready() {
   // The engine is looked at under the lock, so that it lives until the phase says otherwise.
   const std::lock_guard lock(phase_mutex_);
   RETURN_IF_ERROR(phase_);
-  if (!engine_->MakesProgress()) {
-    return absl::UnavailableError("the engine's loop has not turned for some seconds");
-  }
-  return absl::OkStatus();
+  return engine_->Progress();
 }
 
 void App::UpdateHealth(bool ready) {

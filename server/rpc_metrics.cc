@@ -35,6 +35,8 @@ constexpr std::array<std::string_view, kRpcCount> kNames = {
     "RagService/Ask",
     "AdminService/Devices",
     "AdminService/Explain",
+    "AdminService/Calibrate",
+    "AdminService/Power",
     "AdminService/LoadModel",
     "AdminService/UnloadModel",
     "AdminService/CreateSnapshot",

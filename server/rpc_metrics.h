@@ -44,6 +44,8 @@ enum class Rpc : uint8_t {
   kAsk,
   kDevices,
   kExplain,
+  kCalibrate,
+  kPower,
   kLoadModel,
   kUnloadModel,
   kCreateSnapshot,
@@ -51,7 +53,7 @@ enum class Rpc : uint8_t {
   kDeleteSnapshot,
   kVerifySnapshot,
 };
-inline constexpr size_t kRpcCount = 37;
+inline constexpr size_t kRpcCount = 39;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

@@ -22,7 +22,9 @@ static_assert(v1::PLATFORM_CPU == static_cast<int>(Platform::kCpu) + 1);
 static_assert(v1::PLATFORM_FPGA == static_cast<int>(Platform::kFpga) + 1);
 static_assert(v1::Platform_MAX == kPlatformCount);
 static_assert(v1::FALLBACK_NONE == static_cast<int>(Fallback::kNone) + 1);
-static_assert(v1::FALLBACK_ALTERNATE == static_cast<int>(Fallback::kAlternate) + 1);
+static_assert(v1::FALLBACK_RETRY == static_cast<int>(Fallback::kRetry) + 1);
+static_assert(v1::POLICY_LATENCY_OPTIMIZED == static_cast<int>(Policy::kLatencyOptimized) + 1);
+static_assert(v1::POLICY_BALANCED == static_cast<int>(Policy::kBalanced) + 1);
 static_assert(v1::WORK_CLASS_PREFILL == static_cast<int>(WorkClass::kPrefill) + 1);
 static_assert(v1::WORK_CLASS_EMBED == static_cast<int>(WorkClass::kEmbed) + 1);
 static_assert(v1::WORK_CLASS_KMEANS == static_cast<int>(WorkClass::kKmeans) + 1);
@@ -50,7 +52,7 @@ bool ParseField(std::string_view value, std::optional<T>& field) {
   } else if constexpr (std::is_same_v<T, bool>) {
     if (value != "true" && value != "false") return false;
     parsed = value == "true";
-  } else if constexpr (std::is_enum_v<T>) {
+  } else if constexpr (std::is_enum_v<T> || std::is_same_v<T, PlatformSet>) {
     if (!Parse(value, &parsed)) return false;
   } else {
     if (!ParseNumber(value, &parsed)) return false;
@@ -81,18 +83,30 @@ absl::Status ParseMetadataField(std::string_view key, std::string_view value,
     expected = "cpu, gpu or fpga";
   } else if (name == "fallback") {
     parsed = ParseField(value, fields.hints.fallback);
-    expected = "none, cpu or alternate";
+    expected = "none, cpu, alternate or retry";
+  } else if (name == "retries") {
+    parsed = ParseField(value, fields.hints.retries);
+    expected = "an integer";
+  } else if (name == "exclude") {
+    parsed = ParseField(value, fields.hints.exclude);
+    expected = "a list of cpu, gpu and fpga, such as gpu,fpga";
+  } else if (name == "policy") {
+    parsed = ParseField(value, fields.hints.policy);
+    expected = "latency_optimized, throughput_optimized, power_optimized or balanced";
+  } else if (name == "sla-required") {
+    parsed = ParseField(value, fields.hints.sla_required);
+    expected = "true or false";
   } else if (name == "priority") {
     parsed = ParseField(value, fields.priority);
     expected = "an integer";
   } else if (name == "tenant") {
     parsed = ParseField(value, fields.tenant);
   } else {
-    return absl::InvalidArgumentError(
-        StrCat("metadata ", Escaped(key),
-               " is not known; there are baton-latency-sla-us, "
-               "-batch-size, -power-budget-w, -deterministic, -platform, -fallback, -priority and "
-               "-tenant"));
+    return absl::InvalidArgumentError(StrCat(
+        "metadata ", Escaped(key),
+        " is not known; there are baton-latency-sla-us, "
+        "-batch-size, -power-budget-w, -deterministic, -platform, -fallback, -retries, -exclude, "
+        "-policy, -sla-required, -priority and -tenant"));
   }
   if (!parsed) {
     return absl::InvalidArgumentError(
@@ -134,11 +148,30 @@ absl::StatusOr<Hints> ToHints(const v1::Hints& proto) {
   if (proto.fallback() != v1::FALLBACK_UNSPECIFIED) {
     if (!v1::Fallback_IsValid(proto.fallback())) {
       return absl::InvalidArgumentError(
-          StrCat("hints.fallback must be 1 to 3 (none, cpu, alternate), but is ",
+          StrCat("hints.fallback must be 1 to 4 (none, cpu, alternate, retry), but is ",
                  static_cast<int>(proto.fallback())));
     }
     hints.fallback = static_cast<Fallback>(proto.fallback() - 1);
   }
+  if (proto.has_retries()) hints.retries = proto.retries();
+  for (const int platform : proto.exclude()) {
+    if (platform == v1::PLATFORM_UNSPECIFIED || !v1::Platform_IsValid(platform)) {
+      return absl::InvalidArgumentError(
+          StrCat("hints.exclude must hold 1 to 3 (cpu, gpu, fpga), but has ", platform));
+    }
+    if (!hints.exclude) hints.exclude.emplace();
+    hints.exclude->Add(static_cast<Platform>(platform - 1));
+  }
+  if (proto.policy() != v1::POLICY_UNSPECIFIED) {
+    if (!v1::Policy_IsValid(proto.policy())) {
+      return absl::InvalidArgumentError(
+          StrCat("hints.policy must be 1 to 4 (latency_optimized, throughput_optimized, "
+                 "power_optimized, balanced), but is ",
+                 static_cast<int>(proto.policy())));
+    }
+    hints.policy = static_cast<Policy>(proto.policy() - 1);
+  }
+  if (proto.has_sla_required()) hints.sla_required = proto.sla_required();
   return hints;
 }
 
@@ -161,6 +194,8 @@ void ToProto(const Stage& stage, v1::Stage& proto) {
   proto.set_queue_us(stage.queue_us);
   proto.set_run_us(stage.run_us);
   proto.set_items(stage.items);
+  proto.set_joules(stage.joules);
+  proto.set_joules_measured(stage.joules_measured);
 }
 
 }  // namespace

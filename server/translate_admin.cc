@@ -16,6 +16,9 @@ static_assert(v1::ExplainRequest::GENERATE ==
               static_cast<int>(ExplainRequest::Kind::kGenerate) + 1);
 static_assert(v1::ExplainRequest::CLUSTER == static_cast<int>(ExplainRequest::Kind::kCluster) + 1);
 
+static_assert(v1::POWER_MODE_STANDBY == static_cast<int>(PowerMode::kStandby) + 1);
+static_assert(v1::POWER_MODE_PEAK == static_cast<int>(PowerMode::kPeak) + 1);
+
 }  // namespace
 
 absl::StatusOr<ExplainRequest> ToExplain(const v1::ExplainRequest& proto, Envelope envelope) {
@@ -59,16 +62,46 @@ absl::StatusOr<UnloadModelRequest> ToUnloadModel(const v1::UnloadModelRequest& p
 void ToProto(const DeviceReport& report, v1::Device& proto) {
   proto.set_platform(ToProto(report.info.platform));
   proto.set_device(report.info.device);
-  proto.set_available(report.info.present && report.sample.healthy);
+  proto.set_available(report.info.present && report.sample.healthy && report.refusal.empty());
   proto.set_reason(report.info.present && !report.sample.healthy && report.info.reason.empty()
                        ? "the device is not healthy"
-                       : report.info.reason);
+                   : !report.refusal.empty() ? report.refusal
+                                             : report.info.reason);
   proto.set_emulated(report.info.emulated);
   for (const std::string& skill : report.skills) proto.add_skills(skill);
   proto.set_memory_bytes_total(report.info.memory_bytes_total);
   proto.set_memory_bytes_used(report.sample.memory_bytes_used);
   proto.set_queue_depth(report.sample.queue_depth);
   proto.set_detail(report.info.detail);
+  proto.set_state(report.state);
+  proto.set_refusal(report.refusal);
+  proto.set_capacity(report.info.present ? report.capacity : 0);
+  if (report.sample.temperature_c) proto.set_temperature_c(*report.sample.temperature_c);
+  proto.set_watts(report.watts);
+  proto.set_watts_measured(report.watts_measured);
+  for (const std::string& event : report.events) proto.add_events(event);
+}
+
+void ToProto(const LearnedCost& cost, v1::LearnedCost& proto) {
+  proto.set_work_class(ToProto(cost.work_class));
+  proto.set_platform(ToProto(cost.platform));
+  proto.set_device(cost.device);
+  proto.set_samples(cost.samples);
+  proto.set_median_error(cost.median_error);
+  proto.set_drifts(cost.drifts);
+}
+
+v1::PowerMode ToProto(PowerMode mode) {
+  return static_cast<v1::PowerMode>(static_cast<int>(mode) + 1);
+}
+
+absl::StatusOr<std::optional<PowerMode>> ToPowerMode(const v1::PowerRequest& proto) {
+  if (proto.mode() == v1::POWER_MODE_UNSPECIFIED) return std::nullopt;
+  if (!v1::PowerMode_IsValid(proto.mode())) {
+    return absl::InvalidArgumentError(StrCat("mode must be 1 to 3 (standby, normal, peak), but is ",
+                                             static_cast<int>(proto.mode())));
+  }
+  return static_cast<PowerMode>(proto.mode() - 1);
 }
 
 void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto) {
@@ -86,6 +119,12 @@ void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto) {
     added.set_score_queue(candidate.score_queue);
     added.set_score_capability(candidate.score_capability);
     added.set_score_residency(candidate.score_residency);
+    added.set_predicted_us(candidate.predicted_us);
+    added.set_predicted_us_high(candidate.predicted_us_high);
+    added.set_samples(candidate.samples);
+    added.set_sure(candidate.sure);
+    added.set_speedup(candidate.speedup);
+    added.set_predicted_joules(candidate.predicted_joules);
   }
 }
 

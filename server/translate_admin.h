@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "absl/status/statusor.h"
 #include "baton/v1/admin.pb.h"
 #include "engine/engine.h"
@@ -14,5 +16,10 @@ absl::StatusOr<UnloadModelRequest> ToUnloadModel(const v1::UnloadModelRequest& p
 
 void ToProto(const DeviceReport& report, v1::Device& proto);
 void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto);
+void ToProto(const LearnedCost& cost, v1::LearnedCost& proto);
+v1::PowerMode ToProto(PowerMode mode);
+
+// nullopt: unspecified. INVALID_ARGUMENT: there is no such mode.
+absl::StatusOr<std::optional<PowerMode>> ToPowerMode(const v1::PowerRequest& proto);
 
 }  // namespace baton

@@ -55,6 +55,13 @@ enum class MetricId {
   kModelsBytesMax,       // {}
   kModelLoads,           // {code}
   kModelUnloads,         // {}
+  kDeviceEvents,         // {platform, device, event}
+  kDeviceCapacity,       // {platform, device}
+  kDeviceWatts,          // {platform, device}
+  kEnergyJoules,         // {work_class, platform, measured}
+  kCostErrorRatio,       // {work_class, platform}
+  kWorkRetries,          // {work_class, from}
+  kLateResults,          // {platform}
   kCount
 };
 

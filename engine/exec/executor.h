@@ -203,6 +203,8 @@ struct ExecutorInfo {
   std::string reason;  // where not present: why, and what to do about it
   std::string detail;  // instruction set, driver, plug-in version
   int64_t memory_bytes_total = 0;
+  double power_idle_w = 0;  // 0: it does not tell
+  double power_max_w = 0;
 };
 
 // How it is now.
@@ -211,6 +213,9 @@ struct ExecutorSample {
   int32_t queue_depth = 0;  // batches waiting and running
   int64_t memory_bytes_used = 0;
   double load = 0;  // 0 idle to 1 busy
+  // Absent: it does not tell.
+  std::optional<double> temperature_c = {};
+  std::optional<double> power_w = {};  // measured, lately
 };
 
 // Owns one device and offers skills; a null skill is one it lacks. Thread safe. Destruction waits

@@ -28,6 +28,13 @@ struct RouteCandidate {
   double score_queue = 0;
   double score_capability = 0;
   double score_residency = 0;
+  // What is expected of it, by what it took before; 0: nothing is known.
+  double predicted_us = 0;
+  double predicted_us_high = 0;  // 19 of 20 take less
+  int64_t samples = 0;
+  bool sure = false;     // enough samples, and no wide interval
+  double speedup = 0;    // over the best other one; 0: one of them is not sure
+  double predicted_joules = 0;
 };
 
 struct ExplainedStage {

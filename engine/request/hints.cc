@@ -15,6 +15,8 @@ std::string Shown(double value) { return StrCat(value); }
 std::string Shown(bool value) { return value ? "true" : "false"; }
 std::string Shown(Platform value) { return std::string(Name(value)); }
 std::string Shown(Fallback value) { return std::string(Name(value)); }
+std::string Shown(Policy value) { return std::string(Name(value)); }
+std::string Shown(PlatformSet value) { return Name(value); }
 
 template <class T>
 absl::Status MergeField(std::string_view field, const std::optional<T>& metadata,
@@ -33,6 +35,35 @@ absl::Status OutOfRange(std::string_view field, std::string_view limit, std::str
   return absl::InvalidArgumentError(StrCat(field, " must be ", limit, ", but is ", value));
 }
 
+// What one hint asks for and another rules out.
+absl::Status CheckContradictions(const Hints& hints) {
+  const PlatformSet exclude = hints.exclude.value_or(PlatformSet());
+  if (exclude.all()) {
+    return absl::InvalidArgumentError(
+        StrCat("hints.exclude must leave a platform, but is ", Name(exclude)));
+  }
+  if (hints.platform && exclude.Has(*hints.platform)) {
+    return absl::InvalidArgumentError(StrCat("hints.platform is ", Name(*hints.platform),
+                                             ", which hints.exclude (", Name(exclude),
+                                             ") leaves out"));
+  }
+  if (hints.fallback == Fallback::kCpu && exclude.Has(Platform::kCpu)) {
+    return absl::InvalidArgumentError(
+        StrCat("hints.fallback is cpu, which hints.exclude (", Name(exclude), ") leaves out"));
+  }
+  if (hints.retries && hints.fallback != Fallback::kRetry) {
+    return absl::InvalidArgumentError(
+        StrCat("hints.retries is ", *hints.retries, ", but hints.fallback is ",
+               hints.fallback ? Name(*hints.fallback) : std::string_view("not given"),
+               "; it belongs to retry"));
+  }
+  if (hints.sla_required.value_or(false) && !hints.latency_sla_us) {
+    return absl::InvalidArgumentError(
+        "hints.sla_required is true, but hints.latency_sla_us is not given");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidateHints(const Hints& hints) {
@@ -48,7 +79,10 @@ absl::Status ValidateHints(const Hints& hints) {
     return OutOfRange("hints.power_budget_w", "above 0 and at most 100000",
                       Shown(*hints.power_budget_w));
   }
-  return absl::OkStatus();
+  if (hints.retries && (*hints.retries < 1 || *hints.retries > 10)) {
+    return OutOfRange("hints.retries", "1 to 10", Shown(*hints.retries));
+  }
+  return CheckContradictions(hints);
 }
 
 absl::StatusOr<Hints> MergeHints(const Hints& message, const Hints& metadata) {
@@ -59,6 +93,10 @@ absl::StatusOr<Hints> MergeHints(const Hints& message, const Hints& metadata) {
   RETURN_IF_ERROR(MergeField("deterministic", metadata.deterministic, merged.deterministic));
   RETURN_IF_ERROR(MergeField("platform", metadata.platform, merged.platform));
   RETURN_IF_ERROR(MergeField("fallback", metadata.fallback, merged.fallback));
+  RETURN_IF_ERROR(MergeField("retries", metadata.retries, merged.retries));
+  RETURN_IF_ERROR(MergeField("exclude", metadata.exclude, merged.exclude));
+  RETURN_IF_ERROR(MergeField("policy", metadata.policy, merged.policy));
+  RETURN_IF_ERROR(MergeField("sla_required", metadata.sla_required, merged.sla_required));
   return merged;
 }
 

@@ -19,11 +19,16 @@ struct Hints {
   std::optional<bool> deterministic;
   std::optional<Platform> platform;  // an explicit pin
   std::optional<Fallback> fallback;
+  std::optional<int32_t> retries;      // 1 to 10, of Fallback::kRetry
+  std::optional<PlatformSet> exclude;  // where it must not run, whatever else is said
+  std::optional<Policy> policy;
+  std::optional<bool> sla_required;  // refuse what is predicted to take longer than latency_sla_us
 
   bool operator==(const Hints&) const = default;
 };
 
-// Checks the bounds; the error names the field, the limit and the value.
+// Checks the bounds, and that the hints do not contradict each other; the error names the fields,
+// the limit and the values.
 absl::Status ValidateHints(const Hints& hints);
 
 // Hints sent in the message and as metadata, as one. A field sent both ways must agree:

@@ -37,6 +37,8 @@ struct Stage {
   TimeUs queue_us = 0;
   TimeUs run_us = 0;
   int64_t items = 0;  // tokens, queries, texts, points; for a handoff the bytes copied
+  double joules = 0;  // that its run drew, with its share of what ran beside it; 0: not known
+  bool joules_measured = false;  // else estimated from the device's figures
 };
 
 // How a request went.

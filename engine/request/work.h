@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <string>
 #include <string_view>
 
 namespace baton {
@@ -31,18 +33,40 @@ enum class Policy : uint8_t {
   kBalanced,
 };
 
-// What may happen when the preferred platform cannot take a stage.
-enum class Fallback : uint8_t { kNone, kCpu, kAlternate };
+// What may happen when the preferred platform cannot take a stage, or fails at it. kRetry: as
+// kAlternate, and more than once.
+enum class Fallback : uint8_t { kNone, kCpu, kAlternate, kRetry };
+
+// Some of the platforms.
+class PlatformSet {
+ public:
+  constexpr PlatformSet() = default;
+  constexpr PlatformSet(std::initializer_list<Platform> platforms) {
+    for (const Platform platform : platforms) Add(platform);
+  }
+  constexpr void Add(Platform platform) {
+    bits_ = static_cast<uint8_t>(bits_ | 1u << static_cast<int>(platform));
+  }
+  constexpr bool Has(Platform platform) const { return (bits_ >> static_cast<int>(platform)) & 1; }
+  constexpr bool all() const { return bits_ == (1u << kPlatformCount) - 1; }
+  constexpr bool empty() const { return bits_ == 0; }
+  bool operator==(const PlatformSet&) const = default;
+
+ private:
+  uint8_t bits_ = 0;
+};
 
 // Names as they appear in configuration, metrics and the API's metadata: "cpu", "search_single" ...
 std::string_view Name(Platform platform);
 std::string_view Name(WorkClass work_class);
 std::string_view Name(Policy policy);
 std::string_view Name(Fallback fallback);
+std::string Name(PlatformSet platforms);  // "gpu,fpga"
 
 // The reverse; false where `name` is none of them.
 bool Parse(std::string_view name, Platform* platform);
 bool Parse(std::string_view name, Policy* policy);
 bool Parse(std::string_view name, Fallback* fallback);
+bool Parse(std::string_view names, PlatformSet* platforms);
 
 }  // namespace baton

@@ -7,8 +7,10 @@
 #include "absl/status/statusor.h"
 #include "engine/request/classification.h"
 #include "engine/request/explain_request.h"
+#include "engine/request/hints.h"
 #include "engine/request/route.h"
-#include "engine/schedule/schedule_options.h"
+#include "engine/schedule/cost_curve.h"
+#include "engine/schedule/route_options.h"
 
 namespace baton {
 
@@ -20,6 +22,13 @@ struct ExecutorChoice {
   std::string ineligible;   // why it cannot take this work; empty where it can
   int32_t queue_depth = 0;  // batches waiting and running
   bool holds_data = true;   // whether the data the work needs is in its memory
+  std::string avoid = {};   // why another one should rather take it; empty: no reason
+  double capacity = 1;      // the part of its usual work that it should get, 0 to 1
+  double share = 0;         // of the CPU: what it should take of others' work, 0 to 1
+  std::optional<CostPrediction> predicted = {};  // of this work's run
+  bool sure = false;                             // whether that may decide
+  bool probe = false;  // passed over for so long that it should show whether that still holds
+  double watts = 0;    // with work on it; 0: not known
 };
 
 struct RouteChoice {
@@ -27,18 +36,33 @@ struct RouteChoice {
   absl::Status status;
   Route route;
   std::vector<RouteCandidate> candidates;  // one per choice, in their order
+  bool probe = false;                      // chosen to show how it does now
 };
 
-// Orders the executors for classified work and takes the best. The classifier's platform wins where
-// it is eligible; else `fallback` decides: none -> UNAVAILABLE, cpu -> the CPU executor, alternate
-// -> the highest score. `fallback` absent: the configured one, but none for pinned work. Pure.
+// Orders the executors for classified work and takes the best. Pure.
 //
-// Score = w_performance * performance + w_queue / (1 + queue depth) + w_capability * eligible
-//       + w_residency * holds_data, the weights by policy (balanced: 0.4, 0.3, 0.2, 0.1).
-// Performance is 1 on the preferred platform and 0.5 elsewhere: the rule is the prior until
-// measurements can replace it.
-RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
-                        std::optional<Fallback> fallback,
+// Where the options place the work's class, only those platforms may take it; where the rule's
+// platform is none of them, the first of them is preferred, by rule "placement".
+//
+// The preferred platform is the prior: it wins where it is eligible and its time is not known for
+// sure. Where it is, unpinned work goes to the highest score of all whose times are known, too.
+// Where the preferred platform cannot take the work the fallback decides: none -> UNAVAILABLE, cpu
+// -> the CPU executor, alternate and retry -> the highest score. The hints' fallback and policy go
+// before the options'; pinned work whose hints name no fallback has none. Executors to be avoided,
+// and those known to miss the SLA, take part only where there is no other way. Where sla_required
+// and the SLA is known to be missed, `status` is FAILED_PRECONDITION.
+//
+// Score = the four parts, each 0 to 1, times their weights under the policy, and the CPU's share:
+//   performance  least predicted time / predicted time; under power_optimized, energy where known;
+//                without a sure prediction 1 on the preferred platform, 0.5 elsewhere
+//   queue        1 / (1 + queue depth)
+//   capability   the capacity where it can take the work, else 0
+//   residency    1 where the data is in its memory, else 0
+RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work, const Hints& hints,
                         const std::vector<ExecutorChoice>& choices);
+
+// How often work may be done again that an executor has failed at: none, 1 where it may go
+// elsewhere, or as many as retry says.
+int32_t RetriesOf(const RouteOptions& options, const Hints& hints);
 
 }  // namespace baton

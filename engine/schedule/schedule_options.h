@@ -7,22 +7,6 @@
 
 namespace baton {
 
-// How executors are chosen.
-struct RouteOptions {
-  std::string policy = "balanced";
-  std::string fallback = "cpu";
-
-  template <class Visitor>
-  void Describe(Visitor& v) {
-    v("policy", policy,
-      OneOf{"latency_optimized", "throughput_optimized", "power_optimized", "balanced"},
-      "row of weights that scores executors");
-    v("fallback", fallback, OneOf{"none", "cpu", "alternate"},
-      "what to do when the preferred platform cannot take work and the request does not say; a "
-      "request that pins a platform and does not say fails instead");
-  }
-};
-
 // How language-model work is batched.
 struct ScheduleOptions {
   int64_t step_tokens_max = 512;

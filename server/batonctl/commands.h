@@ -29,6 +29,8 @@ int RunModels(Session& session);
 int RunLoad(Session& session, const LoadOptions& load);
 int RunUnload(Session& session, const UnloadOptions& unload);
 int RunDevices(Session& session);
+int RunCalibrate(Session& session);
+int RunPower(Session& session, const PowerOptions& power);
 int RunExplain(Session& session, const ExplainOptions& explain);
 int RunListCollections(Session& session);
 int RunDescribeCollection(Session& session, const DescribeCollectionOptions& describe);

@@ -11,8 +11,18 @@ namespace {
 
 const std::map<std::string, v1::Platform> kPlatforms = {
     {"cpu", v1::PLATFORM_CPU}, {"gpu", v1::PLATFORM_GPU}, {"fpga", v1::PLATFORM_FPGA}};
-const std::map<std::string, v1::Fallback> kFallbacks = {
-    {"none", v1::FALLBACK_NONE}, {"cpu", v1::FALLBACK_CPU}, {"alternate", v1::FALLBACK_ALTERNATE}};
+const std::map<std::string, v1::Fallback> kFallbacks = {{"none", v1::FALLBACK_NONE},
+                                                        {"cpu", v1::FALLBACK_CPU},
+                                                        {"alternate", v1::FALLBACK_ALTERNATE},
+                                                        {"retry", v1::FALLBACK_RETRY}};
+const std::map<std::string, v1::Policy> kPolicies = {
+    {"latency_optimized", v1::POLICY_LATENCY_OPTIMIZED},
+    {"throughput_optimized", v1::POLICY_THROUGHPUT_OPTIMIZED},
+    {"power_optimized", v1::POLICY_POWER_OPTIMIZED},
+    {"balanced", v1::POLICY_BALANCED}};
+const std::map<std::string, v1::PowerMode> kPowerModes = {{"standby", v1::POWER_MODE_STANDBY},
+                                                          {"normal", v1::POWER_MODE_NORMAL},
+                                                          {"peak", v1::POWER_MODE_PEAK}};
 const std::map<std::string, v1::Metric> kMetrics = {
     {"cosine", v1::METRIC_COSINE}, {"dot", v1::METRIC_DOT}, {"l2", v1::METRIC_L2}};
 const std::map<std::string, v1::IndexKind> kIndexKinds = {{"hnsw", v1::INDEX_KIND_HNSW},
@@ -68,8 +78,28 @@ void AddGlobal(CLI::App& app, Options& options) {
   const std::string group = "Hints";
   MaybeEnum(app, "--platform", "Run on this platform: cpu, gpu or fpga", kPlatforms,
             [request](v1::Platform p) { request->mutable_hints()->set_platform(p); });
-  MaybeEnum(app, "--fallback", "When that platform cannot: none, cpu or alternate", kFallbacks,
-            [request](v1::Fallback f) { request->mutable_hints()->set_fallback(f); });
+  MaybeEnum(app, "--fallback", "When that platform cannot: none, cpu, alternate or retry",
+            kFallbacks, [request](v1::Fallback f) { request->mutable_hints()->set_fallback(f); });
+  Maybe<int32_t>(app, "--retries", "For --fallback retry: how often", [request](int32_t n) {
+    request->mutable_hints()->set_retries(n);
+  })->check(CLI::Range(1, 10));
+  app.add_option_function<std::vector<std::string>>(
+         "--exclude",
+         [request](const std::vector<std::string>& platforms) {
+           for (const std::string& platform : platforms) {
+             request->mutable_hints()->add_exclude(kPlatforms.at(platform));
+           }
+         },
+         "Do not run there: cpu, gpu, fpga or a list of them")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->take_all()
+      ->check(CLI::IsMember(kPlatforms));
+  MaybeEnum(app, "--policy", "latency_optimized, throughput_optimized, power_optimized or balanced",
+            kPolicies, [request](v1::Policy p) { request->mutable_hints()->set_policy(p); });
+  app.add_flag_callback(
+      "--sla-required", [request] { request->mutable_hints()->set_sla_required(true); },
+      "Fail where --sla-us is predicted to be missed");
   Maybe<int64_t>(app, "--sla-us", "Latency needed, microseconds", [request](int64_t us) {
     request->mutable_hints()->set_latency_sla_us(us);
   })->check(CLI::Range(int64_t{1}, int64_t{3'600'000'000}));
@@ -87,7 +117,8 @@ void AddGlobal(CLI::App& app, Options& options) {
   })->check(CLI::Range(-100, 100));
   Maybe<std::string>(app, "--tenant", "Who the work is for",
                      [request](const std::string& tenant) { request->set_tenant(tenant); });
-  for (const char* name : {"--platform", "--fallback", "--sla-us", "--batch-size", "--power-w",
+  for (const char* name : {"--platform", "--fallback", "--retries", "--exclude", "--policy",
+                           "--sla-us", "--sla-required", "--batch-size", "--power-w",
                            "--deterministic", "--priority", "--tenant"}) {
     app.get_option(name)->group(group);
   }
@@ -191,6 +222,7 @@ struct Commands {
   GenerateOptions generate;
   LoadOptions load;
   UnloadOptions unload;
+  PowerOptions power;
   ExplainOptions explain;
   DescribeCollectionOptions describe;
   DropCollectionOptions drop;
@@ -442,6 +474,13 @@ void AddModels(CLI::App& app, Options& options, Commands& commands) {
   unload->callback([&] { options.command = commands.unload; });
 }
 
+void AddPower(CLI::App& app, Options& options, PowerOptions& power) {
+  CLI::App* sub = app.add_subcommand("power", "Show what the devices draw, or set the power mode");
+  MaybeEnum(*sub, "MODE", "standby, normal or peak", kPowerModes,
+            [&power](v1::PowerMode mode) { power.mode = mode; });
+  sub->callback([&] { options.command = power; });
+}
+
 void AddExplain(CLI::App& app, Options& options, ExplainOptions& explain) {
   CLI::App* sub = app.add_subcommand(
       "explain", "Say how a request would be classified and routed now, and execute nothing");
@@ -602,6 +641,9 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   app.add_subcommand("devices", "Every executor: present, or absent and why")->callback([&] {
     options.command = DevicesOptions{};
   });
+  app.add_subcommand("calibrate", "Learn what work takes on each executor, by doing some")
+      ->callback([&] { options.command = CalibrateOptions{}; });
+  AddPower(app, options, commands.power);
   AddExplain(app, options, commands.explain);
   AddCollections(app, options, commands);
   AddAliases(app, options, commands);

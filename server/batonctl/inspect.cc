@@ -1,4 +1,6 @@
-// devices, explain: what the daemon has and would do.
+// devices, explain, calibrate, power: what the daemon has, knows and would do.
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -11,16 +13,39 @@ namespace baton::ctl {
 namespace {
 
 void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
-  Table table(
-      {"platform", "device", "available", "skills", ">queue", ">memory used", ">of", "detail"});
+  Table table({"platform", "device", "available", "state", ">capacity", "skills", ">queue",
+               ">temperature", ">power", ">memory used", ">of", "detail"});
   for (const v1::Device& device : response.devices()) {
     table.AddRow(
         {absl::StrCat(PlatformWord(device.platform()), device.emulated() ? " (emulated)" : ""),
-         device.device(), device.available() ? "yes" : "no", absl::StrJoin(device.skills(), ","),
+         device.device(), device.available() ? "yes" : "no",
+         device.state().empty() ? "-" : device.state(),
+         device.state().empty() ? "-" : absl::StrFormat("%.0f%%", 100 * device.capacity()),
+         absl::StrJoin(device.skills(), ","),
          device.available() ? absl::StrCat(device.queue_depth()) : "-",
+         device.has_temperature_c() ? absl::StrFormat("%.0f C", device.temperature_c()) : "-",
+         device.watts() > 0 ? absl::StrFormat("%.0f W%s", device.watts(),
+                                              device.watts_measured() ? "" : " (estimated)")
+                            : "-",
          FormatBytesOrDash(device.memory_bytes_used()),
          FormatBytesOrDash(device.memory_bytes_total()),
          device.available() ? device.detail() : device.reason()});
+  }
+  table.Print(out);
+  for (const v1::Device& device : response.devices()) {
+    for (const std::string& event : device.events()) {
+      out << Printable(device.device()) << ": " << Printable(event) << "\n";
+    }
+  }
+}
+
+void PrintCosts(std::ostream& out, const v1::CalibrateResponse& response) {
+  Table table({"class", "platform", "device", ">batches", ">median error", ">drifts"});
+  for (const v1::LearnedCost& cost : response.costs()) {
+    table.AddRow({WorkClassWord(cost.work_class()), PlatformWord(cost.platform()), cost.device(),
+                  absl::StrCat(cost.samples()),
+                  absl::StrFormat("%.1f%%", 100 * cost.median_error()),
+                  absl::StrCat(cost.drifts())});
   }
   table.Print(out);
 }
@@ -33,14 +58,22 @@ void PrintExplanation(std::ostream& out, const v1::ExplainResponse& response) {
                               PlatformOf(route), Printable(route.device()))
         << Wrap(route.reason(), 2);
     Table table({"platform", "device", "eligible", ">score", ">performance", ">queue",
-                 ">capability", ">residency", "reason"});
+                 ">capability", ">residency", ">predicted", ">at most", ">batches", "sure",
+                 ">speed-up", ">energy", "reason"});
     for (const v1::Candidate& c : stage.candidates()) {
       const auto score = [&c](double value) {
         return c.eligible() ? absl::StrFormat("%.3f", value) : std::string("-");
       };
-      table.AddRow({PlatformWord(c.platform()), c.device(), c.eligible() ? "yes" : "no",
-                    score(c.score()), score(c.score_performance()), score(c.score_queue()),
-                    score(c.score_capability()), score(c.score_residency()), c.reason()});
+      table.AddRow(
+          {PlatformWord(c.platform()), c.device(), c.eligible() ? "yes" : "no", score(c.score()),
+           score(c.score_performance()), score(c.score_queue()), score(c.score_capability()),
+           score(c.score_residency()),
+           c.samples() > 0 ? FormatUs(std::llround(c.predicted_us())) : "-",
+           c.samples() > 0 ? FormatUs(std::llround(c.predicted_us_high())) : "-",
+           absl::StrCat(c.samples()), c.sure() ? "yes" : "no",
+           c.speedup() > 0 ? absl::StrFormat("%.2fx", c.speedup()) : "-",
+           c.predicted_joules() > 0 ? absl::StrFormat("%.3g J", c.predicted_joules()) : "-",
+           c.reason()});
     }
     table.Print(out, "  ");
     out << "\n";
@@ -60,6 +93,40 @@ int RunDevices(Session& session) {
     PrintJson(session.terminal.out, response);
   } else {
     PrintDevices(session.terminal.out, response);
+  }
+  return kExitOk;
+}
+
+int RunCalibrate(Session& session) {
+  v1::CalibrateResponse response;
+  const grpc::Status status =
+      session.client.admin().Calibrate(session.client.NewContext().get(), {}, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status);
+  }
+  if (session.options.json) {
+    PrintJson(session.terminal.out, response);
+  } else {
+    PrintCosts(session.terminal.out, response);
+  }
+  return kExitOk;
+}
+
+int RunPower(Session& session, const PowerOptions& power) {
+  v1::PowerRequest request;
+  request.set_mode(power.mode);
+  v1::PowerResponse response;
+  const grpc::Status status =
+      session.client.admin().Power(session.client.NewContext().get(), request, &response);
+  if (!status.ok()) {
+    return session.client.Fail(session.terminal, status);
+  }
+  if (session.options.json) {
+    PrintJson(session.terminal.out, response);
+  } else {
+    session.terminal.out << absl::StreamFormat(
+        "mode %s, %.0f W\n", EnumWord(v1::PowerMode_Name(response.mode()), "POWER_MODE_"),
+        response.watts());
   }
   return kExitOk;
 }

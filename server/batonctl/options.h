@@ -153,6 +153,10 @@ struct UnloadOptions {
   std::optional<double> drain_timeout_s;
 };
 struct DevicesOptions {};
+struct CalibrateOptions {};
+struct PowerOptions {
+  v1::PowerMode mode = v1::POWER_MODE_UNSPECIFIED;  // nothing changes
+};
 
 struct ExplainOptions {
   v1::ExplainRequest::Kind kind = v1::ExplainRequest::ASK;
@@ -203,10 +207,11 @@ struct Options {
   v1::RequestOptions request;  // hints, priority, tenant
   std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions,
                RerankOptions, GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
-               DevicesOptions, ExplainOptions, ListCollectionsOptions, DescribeCollectionOptions,
-               DropCollectionOptions, CreateCollectionOptions, CountOptions, ScrollOptions,
-               FacetOptions, DeletePointsOptions, PatchOptions, CreateIndexOptions,
-               DropIndexOptions, ListAliasesOptions, UpdateAliasesOptions, ListSnapshotsOptions,
+               DevicesOptions, CalibrateOptions, PowerOptions, ExplainOptions,
+               ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
+               CreateCollectionOptions, CountOptions, ScrollOptions, FacetOptions,
+               DeletePointsOptions, PatchOptions, CreateIndexOptions, DropIndexOptions,
+               ListAliasesOptions, UpdateAliasesOptions, ListSnapshotsOptions,
                CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
       command;
 };

@@ -31,6 +31,8 @@ struct Dispatch {
   int operator()(const LoadOptions& o) { return RunLoad(session, o); }
   int operator()(const UnloadOptions& o) { return RunUnload(session, o); }
   int operator()(const DevicesOptions&) { return RunDevices(session); }
+  int operator()(const CalibrateOptions&) { return RunCalibrate(session); }
+  int operator()(const PowerOptions& o) { return RunPower(session, o); }
   int operator()(const ExplainOptions& o) { return RunExplain(session, o); }
   int operator()(const ListCollectionsOptions&) { return RunListCollections(session); }
   int operator()(const DescribeCollectionOptions& o) { return RunDescribeCollection(session, o); }

@@ -63,6 +63,13 @@ TEST_CASE("a wrong command line is refused, naming the flag and the bound") {
     std::string part;
   };
   const std::vector<Case> cases = {
+      {{"--route.balanced.queue=0.5"},
+       "--route.balanced.queue: route.balanced: its four weights must add up to 1, but add up to "},
+      {{"--health.temperature_c_max=70"},
+       "--health.temperature_c_max: health.temperature_c_cool must be at most "
+       "health.temperature_c_max (70), but is 80"},
+      {{"--power.node_budget_w=-1"}, "power.node_budget_w must be a number, 0 to"},
+      {{"--route.platforms.embed=tpu"}, "route.platforms.embed must be"},
       {{"--vector.data_dri=x"}, "unknown flag --vector.data_dri"},
       {{"--"}, "unexpected argument \"--\""},
       {{"config.yaml"}, "unexpected argument \"config.yaml\""},

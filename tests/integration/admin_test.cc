@@ -147,6 +147,38 @@ TEST_CASE("explain says how work would be routed, and executes nothing") {
   CHECK(daemon.Metric("baton_generated_tokens_total") == 0);
 }
 
+TEST_CASE("calibration makes times known, and explain shows them") {
+  const TempFile model(RandomModelBytes({}));
+  Daemon daemon({"--model=tiny=" + model.path(), "--executors.gpu.enabled=off",
+                 "--executors.fpga.enabled=off"});
+  const Client client(daemon);
+  const auto calibrated = Must(client.admin, &v1::AdminService::Stub::Calibrate, {});
+  CHECK(calibrated.costs_size() >= 4);
+  for (const v1::LearnedCost& cost : calibrated.costs()) {
+    CHECK(cost.platform() == v1::PLATFORM_CPU);
+    CHECK(cost.samples() > 0);
+  }
+  v1::ExplainRequest request;
+  request.set_kind(v1::ExplainRequest::GENERATE);
+  request.set_items(32);
+  const auto explained = Must(client.admin, &v1::AdminService::Stub::Explain, request);
+  const v1::Candidate& cpu = explained.stages(0).candidates(0);
+  CHECK(cpu.samples() > 0);
+  CHECK(cpu.predicted_us() > 0);
+  CHECK(cpu.predicted_us_high() > cpu.predicted_us());
+}
+
+TEST_CASE("the power mode is shown and switched") {
+  Daemon daemon({"--power.mode=peak"});
+  const Client client(daemon);
+  CHECK(Must(client.admin, &v1::AdminService::Stub::Power, {}).mode() == v1::POWER_MODE_PEAK);
+  v1::PowerRequest request;
+  request.set_mode(v1::POWER_MODE_STANDBY);
+  const auto switched = Must(client.admin, &v1::AdminService::Stub::Power, request);
+  CHECK(switched.mode() == v1::POWER_MODE_STANDBY);
+  CHECK(switched.watts() > 0);
+}
+
 TEST_CASE("metrics count requests and time first tokens") {
   const TempFile model(RandomModelBytes({}));
   Daemon daemon({"--model=tiny=" + model.path()});

@@ -160,7 +160,11 @@ TEST_CASE("wrong metadata is refused, naming its key") {
            {"baton-deterministic", "yes", "true or false"},
            {"baton-platform", "tpu", "cpu, gpu or fpga"},
            {"baton-platform", "GPU", "cpu, gpu or fpga"},
-           {"baton-fallback", "retry", "none, cpu or alternate"},
+           {"baton-fallback", "again", "none, cpu, alternate or retry"},
+           {"baton-exclude", "gpu;cpu", "a list of cpu, gpu and fpga"},
+           {"baton-exclude", "cpu,gpu,fpga", "hints.exclude must leave a platform"},
+           {"baton-policy", "fast", "latency_optimized, throughput_optimized"},
+           {"baton-retries", "2", "it belongs to retry"},
            {"baton-priority", "high", "an integer"},
            {"baton-priority", "101", "options.priority must be -100 to 100, but is 101"},
            {"baton-latency", "5", "metadata baton-latency is not known"},
@@ -181,7 +185,40 @@ TEST_CASE("enum numbers that mean nothing are refused") {
   REQUIRE_STATUS(ToEnvelope(options, {}, 0), kInvalid, "hints.platform must be 1 to 3");
   options.mutable_hints()->clear_platform();
   options.mutable_hints()->set_fallback(static_cast<v1::Fallback>(-1));
-  REQUIRE_STATUS(ToEnvelope(options, {}, 0), kInvalid, "hints.fallback must be 1 to 3");
+  REQUIRE_STATUS(ToEnvelope(options, {}, 0), kInvalid, "hints.fallback must be 1 to 4");
+  options.mutable_hints()->clear_fallback();
+  options.mutable_hints()->set_policy(static_cast<v1::Policy>(5));
+  REQUIRE_STATUS(ToEnvelope(options, {}, 0), kInvalid, "hints.policy must be 1 to 4");
+  options.mutable_hints()->clear_policy();
+  options.mutable_hints()->add_exclude(static_cast<v1::Platform>(4));
+  REQUIRE_STATUS(ToEnvelope(options, {}, 0), kInvalid, "hints.exclude must hold 1 to 3");
+}
+
+TEST_CASE("what a request rules out, and asks of its route") {
+  v1::RequestOptions options;
+  v1::Hints& hints = *options.mutable_hints();
+  hints.add_exclude(v1::PLATFORM_GPU);
+  hints.add_exclude(v1::PLATFORM_FPGA);
+  hints.set_policy(v1::POLICY_POWER_OPTIMIZED);
+  hints.set_fallback(v1::FALLBACK_RETRY);
+  hints.set_retries(3);
+  hints.set_latency_sla_us(9);
+  hints.set_sla_required(true);
+  const Hints expected = {.latency_sla_us = 9,
+                          .fallback = Fallback::kRetry,
+                          .retries = 3,
+                          .exclude = PlatformSet{Platform::kGpu, Platform::kFpga},
+                          .policy = Policy::kPowerOptimized,
+                          .sla_required = true};
+  CHECK(ToEnvelope(options, {}, 0)->hints == expected);
+  const auto metadata = Metadata({{"baton-latency-sla-us", "9"},
+                                  {"baton-fallback", "retry"},
+                                  {"baton-retries", "3"},
+                                  {"baton-exclude", "fpga,gpu"},
+                                  {"baton-policy", "power_optimized"},
+                                  {"baton-sla-required", "true"}});
+  CHECK(ToEnvelope({}, metadata, 0)->hints == expected);
+  CHECK(ToEnvelope(options, metadata, 0)->hints == expected);
 }
 
 TEST_CASE("payloads go both ways") {

@@ -16,6 +16,7 @@
 #include "engine/exec/cpu/cpu_llm.h"
 #include "engine/exec/cpu/cpu_search.h"
 #include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/package_power.h"
 
 namespace baton {
 namespace {
@@ -54,7 +55,8 @@ int64_t ResidentBytes() {
 class CpuExecutor final : public Executor {
  public:
   CpuExecutor(const CpuOptions& options, SimdLevel level, const Clock& clock)
-      : llm_threads_(ThreadsOrCores(options.llm_threads)),
+      : clock_(clock),
+        llm_threads_(ThreadsOrCores(options.llm_threads)),
         search_threads_(ThreadsOrCores(options.search_threads)),
         embed_threads_(ThreadsOrCores(options.embed_threads)),
         llm_({.threads = llm_threads_,
@@ -90,7 +92,8 @@ class CpuExecutor final : public Executor {
         .healthy = true,
         .queue_depth = llm + search + embed + cluster,
         .memory_bytes_used = ResidentBytes(),
-        .load = static_cast<double>(busy) / (llm_threads_ + search_threads_ + embed_threads_ + 1)};
+        .load = static_cast<double>(busy) / (llm_threads_ + search_threads_ + embed_threads_ + 1),
+        .power_w = power_.Watts(clock_.NowUs())};
   }
 
   LlmSkill* llm() override { return &llm_; }
@@ -100,6 +103,8 @@ class CpuExecutor final : public Executor {
 
  private:
   ExecutorInfo info_;
+  const Clock& clock_;
+  mutable PackagePower power_{"/sys/class/powercap"};
   const int llm_threads_;
   const int search_threads_;
   const int embed_threads_;

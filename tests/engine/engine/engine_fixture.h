@@ -46,6 +46,9 @@ class EngineFixture {
     AddRandomEncoder(name, shape);
   }
 
+  // It stands before the CPU.
+  void AddExecutor(std::unique_ptr<Executor> executor) { extra_.push_back(std::move(executor)); }
+
   // Its language-model work is done by `script`; it stands before the CPU and is preferred for
   // prefill, and for decode too.
   ScriptedExecutor& AddScripted(ScriptedExecutor::Script script) {
@@ -56,6 +59,11 @@ class EngineFixture {
   }
 
   Engine& Start() {
+    REQUIRE_OK(TryStart());
+    return *engine;
+  }
+
+  absl::Status TryStart() {
     auto store = VectorStore::Open(VectorOptions{.data_dir = dir_.File("data")}, metrics);
     REQUIRE_OK(store);
     store_ = *std::move(store);
@@ -70,9 +78,8 @@ class EngineFixture {
     REQUIRE_OK(cpu);
     parts.executors.push_back(*std::move(cpu));
     auto made = Engine::Create(options, std::move(parts));
-    REQUIRE_OK(made);
-    engine = *std::move(made);
-    return *engine;
+    if (made.ok()) engine = *std::move(made);
+    return made.status();
   }
 
   // What was stored stays for another Start().

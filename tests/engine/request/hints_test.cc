@@ -23,6 +23,36 @@ TEST_CASE("hints out of bounds are refused by name, limit and value") {
                  kInvalid, "power_budget_w");
 }
 
+TEST_CASE("hints that contradict each other are refused, with both") {
+  const PlatformSet gpu_fpga = {Platform::kGpu, Platform::kFpga};
+  REQUIRE_OK(ValidateHints({.platform = Platform::kCpu, .exclude = gpu_fpga}));
+  REQUIRE_STATUS(ValidateHints({.platform = Platform::kGpu, .exclude = gpu_fpga}), kInvalid,
+                 "hints.platform is gpu, which hints.exclude (gpu,fpga) leaves out");
+  REQUIRE_STATUS(
+      ValidateHints({.exclude = PlatformSet{Platform::kCpu, Platform::kGpu, Platform::kFpga}}),
+      kInvalid, "hints.exclude must leave a platform, but is cpu,gpu,fpga");
+  REQUIRE_STATUS(
+      ValidateHints({.fallback = Fallback::kCpu, .exclude = PlatformSet{Platform::kCpu}}), kInvalid,
+      "hints.fallback is cpu, which hints.exclude (cpu) leaves out");
+  REQUIRE_OK(ValidateHints({.fallback = Fallback::kRetry, .retries = 10}));
+  REQUIRE_STATUS(ValidateHints({.fallback = Fallback::kRetry, .retries = 11}), kInvalid,
+                 "hints.retries must be 1 to 10, but is 11");
+  REQUIRE_STATUS(ValidateHints({.fallback = Fallback::kCpu, .retries = 3}), kInvalid,
+                 "hints.retries is 3, but hints.fallback is cpu; it belongs to retry");
+  REQUIRE_STATUS(ValidateHints({.retries = 3}), kInvalid, "hints.fallback is not given");
+  REQUIRE_STATUS(ValidateHints({.sla_required = true}), kInvalid,
+                 "hints.latency_sla_us is not given");
+  REQUIRE_OK(ValidateHints({.latency_sla_us = 100, .sla_required = true}));
+}
+
+TEST_CASE("a list of platforms reads and prints") {
+  PlatformSet set;
+  REQUIRE(Parse("fpga,cpu", &set));
+  CHECK(set == PlatformSet{Platform::kCpu, Platform::kFpga});
+  CHECK(Name(set) == "cpu,fpga");
+  for (const char* wrong : {"", "cpu,", ",cpu", "cpu gpu", "tpu"}) CHECK_FALSE(Parse(wrong, &set));
+}
+
 TEST_CASE("hints of message and metadata add up, agree, or are refused") {
   const auto merged = MergeHints({.latency_sla_us = 5}, {.batch_size = 7});
   REQUIRE_OK(merged);
@@ -36,6 +66,11 @@ TEST_CASE("hints of message and metadata add up, agree, or are refused") {
                  "hints.deterministic");
   REQUIRE_STATUS(MergeHints({.fallback = Fallback::kNone}, {.fallback = Fallback::kAlternate}),
                  kInvalid, "hints.fallback");
+  REQUIRE_STATUS(MergeHints({.exclude = PlatformSet{Platform::kGpu}},
+                            {.exclude = PlatformSet{Platform::kFpga}}),
+                 kInvalid, "hints.exclude: the message says gpu but the metadata says fpga");
+  REQUIRE_STATUS(MergeHints({.policy = Policy::kBalanced}, {.policy = Policy::kPowerOptimized}),
+                 kInvalid, "hints.policy");
   REQUIRE_STATUS(MergeHints({.power_budget_w = 1}, {.power_budget_w = 2}), kInvalid,
                  "hints.power_budget_w");
 }

@@ -1,0 +1,433 @@
+#include "engine/executor_board.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/log.h"
+#include "engine/base/strings.h"
+#include "engine/threshold_tuner.h"
+
+namespace baton {
+namespace {
+
+constexpr TimeUs kLookUs = 100'000;
+constexpr TimeUs kTuneUs = 1'000'000;
+constexpr size_t kRecentEventsMax = 8;
+
+std::vector<std::string> NamesOf(const std::vector<Executor*>& executors) {
+  std::vector<std::string> names;
+  for (const Executor* executor : executors) {
+    const ExecutorInfo& info = executor->Describe();
+    names.push_back(
+        StrCat(Name(info.platform), " ", info.device, info.emulated ? " emulated" : ""));
+  }
+  return names;
+}
+
+std::vector<PowerModel::Device> PowerOf(const std::vector<Executor*>& executors) {
+  std::vector<PowerModel::Device> devices;
+  for (const Executor* executor : executors) {
+    const ExecutorInfo& info = executor->Describe();
+    devices.push_back({.platform = info.platform,
+                       .figures = {.idle_w = info.power_idle_w, .max_w = info.power_max_w}});
+  }
+  return devices;
+}
+
+// The CPU is the last resort: it is watched, but neither fenced nor refused.
+DeviceHealth HealthOf(HealthOptions options, bool cpu) {
+  if (cpu) options.stall_ms = options.cpu_stall_ms;
+  return DeviceHealth(options, /*fences=*/!cpu);
+}
+
+// Why an executor lacks what work of this class takes; empty where it has it.
+std::string Unable(Executor& executor, WorkClass work_class) {
+  bool able = false;
+  switch (work_class) {
+    case WorkClass::kPrefill:
+    case WorkClass::kDecode:
+      able = executor.llm() != nullptr;
+      break;
+    case WorkClass::kSearchSingle:
+    case WorkClass::kSearchBulk:
+      able = executor.search() != nullptr;
+      break;
+    case WorkClass::kKmeans:
+      able = executor.cluster() != nullptr;
+      break;
+    case WorkClass::kEmbed:
+    case WorkClass::kRerank:
+      able = executor.embed() != nullptr;
+      break;
+    case WorkClass::kGraphBuild:
+    case WorkClass::kBulkInsert:
+    case WorkClass::kGraphUpdate:
+      return executor.Describe().platform == Platform::kCpu ? "" : "points are written by the host";
+  }
+  return able ? "" : StrCat("it has no skill for ", Name(work_class));
+}
+
+std::optional<double> MemoryPercent(const ExecutorInfo& info, const ExecutorSample& sample) {
+  if (info.memory_bytes_total <= 0) return std::nullopt;
+  return 100.0 * static_cast<double>(sample.memory_bytes_used) /
+         static_cast<double>(info.memory_bytes_total);
+}
+
+}  // namespace
+
+bool IsExecutorsFault(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kUnknown:
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kAborted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+ExecutorBoard::ExecutorBoard(const EngineOptions& options, std::vector<Executor*> executors,
+                             const Clock& clock, Metrics& metrics)
+    : options_(options),
+      clock_(clock),
+      metrics_(metrics),
+      costs_(options.cost_model, NamesOf(executors)),
+      power_(options.power, PowerOf(executors)),
+      thresholds_(options.classify) {
+  BATON_CHECK(executors.size() <= 32);  // bits of Work::failed
+  for (Executor* executor : executors) {
+    const ExecutorInfo& info = executor->Describe();
+    const bool cpu = info.platform == Platform::kCpu;
+    const std::string_view platform = Name(info.platform);
+    State& state = states_.emplace_back(State{.executor = executor,
+                                              .present = info.present,
+                                              .cpu = cpu,
+                                              .health = HealthOf(options.health, cpu)});
+    state.up = &metrics.Gauge(MetricId::kExecutorUp,
+                              {platform, info.device, info.emulated ? "true" : "false"});
+    state.capacity = &metrics.Gauge(MetricId::kDeviceCapacity, {platform, info.device});
+    state.watts = &metrics.Gauge(MetricId::kDeviceWatts, {platform, info.device});
+    present_count_ += info.present ? 1 : 0;
+  }
+  for (int i = 0; i < static_cast<int>(states_.size()); ++i) Look(i, clock_.NowUs());
+}
+
+const char* ExecutorBoard::PlatformName(int index) const {
+  return Name(states_[static_cast<size_t>(index)].executor->Describe().platform).data();
+}
+
+// ---- Where work goes
+
+ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, const Hints& hints,
+                                       const Work& wanted, TimeUs now_us) {
+  State& state = states_[static_cast<size_t>(index)];
+  const ExecutorInfo& info = state.executor->Describe();
+  ExecutorChoice choice{.platform = info.platform,
+                        .device = info.device,
+                        .emulated = info.emulated,
+                        .ineligible = {},
+                        .holds_data = state.cpu};
+  if (!info.present) {
+    choice.ineligible = info.reason;
+    return choice;
+  }
+  const ExecutorSample sample = state.executor->Sample();
+  choice.queue_depth = sample.queue_depth;
+  choice.ineligible = Unable(*state.executor, work.work_class);
+  if (choice.ineligible.empty() && !sample.healthy) choice.ineligible = "it is not healthy";
+  if (choice.ineligible.empty() && !state.cpu) choice.ineligible = state.health.Refusal(now_us);
+  if (choice.ineligible.empty()) choice.ineligible = power_.Refusal(index);
+  if (choice.ineligible.empty() && wanted.only && *wanted.only != index) {
+    choice.ineligible = "the work is for another device";
+  }
+  if (choice.ineligible.empty() && (wanted.failed >> index & 1) != 0) {
+    choice.ineligible = "it has failed at this work";
+  }
+  if (present_count_ == 1 && !wanted.explain && !hints.sla_required) return choice;
+
+  // Only what another device could change.
+  choice.capacity = state.health.capacity();
+  choice.watts = power_.BusyWatts(index);
+  choice.avoid = power_.OverBudget(index, hints.power_budget_w);
+  const bool counts =
+      !wanted.explain && choice.ineligible.empty() && !state.cpu && info.platform == work.preferred;
+  if (choice.avoid.empty() && counts && choice.capacity < 1 && state.health.Spare()) {
+    choice.avoid =
+        StrCat("it is spared, at ", std::lround(100 * choice.capacity), " % of its capacity");
+  }
+  WorkShape shape = wanted.shape;
+  if (present_count_ > 1) shape.load = sample.load;
+  choice.predicted = costs_.Predict(index, work.work_class, shape);
+  choice.sure = choice.predicted && options_.cost_model.route && costs_.Sure(*choice.predicted);
+  return choice;
+}
+
+void ExecutorBoard::SetProbes(const Work& work, WorkClass work_class, TimeUs now_us,
+                              std::vector<ExecutorChoice>& choices) const {
+  const TimeUs probe_us = options_.cost_model.probe_ms * 1000;
+  if (probe_us == 0 || work.explain || work.only || work.failed != 0) return;
+  bool flows = false;  // where no work is done at all, nothing is known to be passed over
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i].sure && costs_.SilentUs(static_cast<int>(i), work_class, now_us) < probe_us) {
+      flows = true;
+    }
+  }
+  if (!flows) return;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    const TimeUs silent_us = costs_.SilentUs(static_cast<int>(i), work_class, now_us);
+    const TimeUs probed_us = states_[i].probed_us[static_cast<size_t>(work_class)];
+    choices[i].probe = choices[i].sure && silent_us >= probe_us && now_us - probed_us >= probe_us;
+  }
+}
+
+RouteChoice ExecutorBoard::Choose(const Hints& hints, const Work& work) {
+  const std::lock_guard lock(mutex_);
+  const TimeUs now_us = clock_.NowUs();
+  const Classification classified =
+      Classify(thresholds_, hints, work.kind, std::llround(work.shape.items));
+  std::vector<ExecutorChoice> choices;
+  choices.reserve(states_.size());
+  double share = 0;
+  for (int i = 0; i < static_cast<int>(states_.size()); ++i) {
+    choices.push_back(Describe(i, classified, hints, work, now_us));
+    const State& state = states_[static_cast<size_t>(i)];
+    if (state.present && !state.cpu && choices.back().platform == classified.preferred) {
+      share = std::max(share, state.health.cpu_share());
+    }
+  }
+  for (ExecutorChoice& choice : choices) {
+    if (choice.platform == Platform::kCpu) choice.share = share;
+  }
+  if (present_count_ > 1) SetProbes(work, classified.work_class, now_us, choices);
+  RouteChoice choice = ChooseRoute(options_.route, classified, hints, choices);
+  if (choice.probe) {
+    states_[static_cast<size_t>(choice.chosen)]
+        .probed_us[static_cast<size_t>(classified.work_class)] = now_us;
+  }
+  return choice;
+}
+
+// ---- What work teaches
+
+uint64_t ExecutorBoard::Begin(Begun begun, absl::AnyInvocable<void()> fenced) {
+  const std::lock_guard lock(mutex_);
+  State& state = states_[static_cast<size_t>(begun.executor)];
+  // A sample costs microseconds, and where there is nothing to choose between nothing is decided.
+  if (present_count_ > 1) begun.shape.load = state.executor->Sample().load;
+  TimeUs expected_us = begun.open_ended ? -1 : 0;
+  if (!begun.open_ended && begun.learn && !state.cpu) {
+    const auto predicted = costs_.Predict(begun.executor, begun.work_class, begun.shape);
+    if (predicted && costs_.Sure(*predicted)) expected_us = std::llround(predicted->run_us_high);
+  }
+  state.health.Begin(expected_us, clock_.NowUs());
+  ++state.in_flight;
+  const uint64_t ticket = next_ticket_++;
+  tickets_.emplace(ticket, Ticket{.begun = std::move(begun),
+                                  .generation = state.health.generation(),
+                                  .fenced = std::move(fenced)});
+  return ticket;
+}
+
+void ExecutorBoard::Observe(const Begun& begun, TimeUs run_us, TimeUs now_us) {
+  State& state = states_[static_cast<size_t>(begun.executor)];
+  const auto predicted = costs_.Predict(begun.executor, begun.work_class, begun.shape);
+  if (predicted && predicted->samples >= options_.cost_model.samples_min && run_us > 0) {
+    prometheus::Histogram*& error = state.error[static_cast<size_t>(begun.work_class)];
+    if (error == nullptr) {
+      error = &metrics_.Histogram(MetricId::kCostErrorRatio,
+                                  {Name(begun.work_class), PlatformName(begun.executor)});
+    }
+    error->Observe(std::abs(predicted->run_us / static_cast<double>(run_us) - 1));
+  }
+  costs_.Observe(begun.executor, begun.work_class, begun.shape, run_us, now_us);
+}
+
+std::optional<Energy> ExecutorBoard::End(uint64_t ticket, const absl::Status& status,
+                                         const BatchTimes& times) {
+  const std::lock_guard lock(mutex_);
+  const auto it = tickets_.find(ticket);
+  BATON_CHECK(it != tickets_.end());
+  const Ticket ended = std::move(it->second);
+  tickets_.erase(it);
+  const int index = ended.begun.executor;
+  State& state = states_[static_cast<size_t>(index)];
+  const TimeUs now_us = clock_.NowUs();
+  const int sharing = state.in_flight--;
+  if (ended.generation != state.health.generation()) {
+    state.health.EndLate(now_us);
+    metrics_.Counter(MetricId::kLateResults, {PlatformName(index)}).Increment();
+    Tell(index);
+    return std::nullopt;
+  }
+  if (!ended.begun.open_ended) state.health.End(!IsExecutorsFault(status), now_us);
+  if (status.ok() && ended.begun.learn) Observe(ended.begun, times.run_us, now_us);
+  const Energy energy = power_.Of(index, times.run_us, sharing);
+  metrics_
+      .Counter(MetricId::kEnergyJoules, {Name(ended.begun.work_class), PlatformName(index),
+                                         energy.measured ? "true" : "false"})
+      .Increment(energy.joules);
+  Tell(index);
+  return energy;
+}
+
+// ---- How the devices are
+
+void ExecutorBoard::Tell(int index) {
+  State& state = states_[static_cast<size_t>(index)];
+  const ExecutorInfo& info = state.executor->Describe();
+  for (HealthEvent& event : state.health.TakeEvents()) {
+    metrics_.Counter(MetricId::kDeviceEvents, {PlatformName(index), info.device, event.kind})
+        .Increment();
+    Log().warn("executor {} {}: {}: {}", PlatformName(index), info.device, event.kind, event.text);
+    if (state.recent.size() >= kRecentEventsMax) state.recent.erase(state.recent.begin());
+    state.recent.push_back(std::move(event));
+  }
+}
+
+void ExecutorBoard::Look(int index, TimeUs now_us) {
+  State& state = states_[static_cast<size_t>(index)];
+  const ExecutorInfo& info = state.executor->Describe();
+  const ExecutorSample sample = state.executor->Sample();
+  // Of the host's memory others take part; models and requests are admitted by bounds of their own.
+  if (info.present) {
+    state.health.Look({.healthy = sample.healthy,
+                       .temperature_c = sample.temperature_c,
+                       .memory_percent = state.cpu ? std::nullopt : MemoryPercent(info, sample)},
+                      now_us);
+    power_.Look(index, sample.load, sample.power_w);
+  }
+  const bool up =
+      info.present && sample.healthy && (state.cpu || state.health.Refusal(now_us).empty());
+  state.up->Set(up ? 1 : 0);
+  state.capacity->Set(up ? state.health.capacity() : 0);
+  state.watts->Set(info.present ? power_.Watts(index) : 0);
+}
+
+std::vector<absl::AnyInvocable<void()>> ExecutorBoard::Watch() {
+  const std::lock_guard lock(mutex_);
+  std::vector<absl::AnyInvocable<void()>> lost;
+  const TimeUs now_us = clock_.NowUs();
+  if (now_us - looked_us_ < kLookUs) return lost;
+  looked_us_ = now_us;
+  for (int i = 0; i < static_cast<int>(states_.size()); ++i) {
+    State& state = states_[static_cast<size_t>(i)];
+    if (!state.present) continue;
+    Look(i, now_us);
+    if (state.health.Tick(now_us)) {
+      for (auto& [ticket, held] : tickets_) {
+        if (held.begun.executor == i && held.fenced != nullptr) {
+          lost.push_back(std::exchange(held.fenced, nullptr));
+        }
+      }
+    }
+    Tell(i);
+  }
+  if (options_.cost_model.tune_thresholds && now_us - tuned_us_ >= kTuneUs) {
+    tuned_us_ = now_us;
+    std::vector<TunedExecutor> present;
+    for (int i = 0; i < static_cast<int>(states_.size()); ++i) {
+      const State& state = states_[static_cast<size_t>(i)];
+      if (state.present) present.push_back({i, state.executor->Describe().platform});
+    }
+    thresholds_ = TuneThresholds(options_.classify, costs_, present);
+  }
+  return lost;
+}
+
+TimeUs ExecutorBoard::NextWatchUs() const {
+  const std::lock_guard lock(mutex_);
+  for (const State& state : states_) {
+    if (!state.cpu && state.health.in_flight() > 0) return looked_us_ + kLookUs;
+  }
+  return kNoDeadline;
+}
+
+absl::Status ExecutorBoard::Progress() const {
+  const std::lock_guard lock(mutex_);
+  for (const State& state : states_) {
+    if (!state.health.stalled()) continue;
+    return absl::UnavailableError(
+        StrCat("executor ", state.executor->Describe().device, " has work and completes nothing"));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<DeviceReport> ExecutorBoard::Devices() const {
+  const std::lock_guard lock(mutex_);
+  const TimeUs now_us = clock_.NowUs();
+  std::vector<DeviceReport> reports;
+  for (int i = 0; i < static_cast<int>(states_.size()); ++i) {
+    const State& state = states_[static_cast<size_t>(i)];
+    Executor& executor = *state.executor;
+    DeviceReport& report = reports.emplace_back();
+    report.info = executor.Describe();
+    report.sample = executor.Sample();
+    if (executor.llm() != nullptr) report.skills.push_back("llm");
+    if (executor.search() != nullptr) report.skills.push_back("search");
+    if (executor.embed() != nullptr) report.skills.push_back("embed");
+    if (executor.cluster() != nullptr) report.skills.push_back("cluster");
+    if (!state.present) continue;
+    report.state = state.health.StateName();
+    report.refusal = state.cpu ? "" : state.health.Refusal(now_us);
+    if (report.refusal.empty()) report.refusal = power_.Refusal(i);
+    report.capacity = state.health.capacity();
+    report.watts = power_.Watts(i);
+    report.watts_measured = power_.Measured(i);
+    for (const HealthEvent& event : state.recent) {
+      report.events.push_back(StrCat(event.kind, ": ", event.text));
+    }
+  }
+  return reports;
+}
+
+std::vector<LearnedCost> ExecutorBoard::Costs() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<LearnedCost> costs;
+  for (const CostReport& report : costs_.Report()) {
+    const ExecutorInfo& info = states_[static_cast<size_t>(report.executor)].executor->Describe();
+    costs.push_back({.work_class = report.work_class,
+                     .platform = info.platform,
+                     .device = info.device,
+                     .samples = report.samples,
+                     .median_error = report.median_error,
+                     .drifts = report.drifts});
+  }
+  return costs;
+}
+
+PowerMode ExecutorBoard::power_mode() const {
+  const std::lock_guard lock(mutex_);
+  return power_.mode();
+}
+
+double ExecutorBoard::NodeWatts() const {
+  const std::lock_guard lock(mutex_);
+  return power_.NodeWatts();
+}
+
+void ExecutorBoard::set_power_mode(PowerMode mode) {
+  const std::lock_guard lock(mutex_);
+  power_.set_mode(mode);
+  Log().info("power mode {}", Name(mode));
+}
+
+ClassifierOptions ExecutorBoard::thresholds() const {
+  const std::lock_guard lock(mutex_);
+  return thresholds_;
+}
+
+std::string ExecutorBoard::SaveCosts() const {
+  const std::lock_guard lock(mutex_);
+  return costs_.Save();
+}
+
+absl::Status ExecutorBoard::RestoreCosts(std::string_view saved) {
+  const std::lock_guard lock(mutex_);
+  return costs_.Restore(saved);
+}
+
+}  // namespace baton

@@ -1,0 +1,132 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "engine/base/clock.h"
+#include "engine/base/metrics.h"
+#include "engine/classify/classifier.h"
+#include "engine/device_report.h"
+#include "engine/engine_options.h"
+#include "engine/exec/executor.h"
+#include "engine/schedule/cost_model.h"
+#include "engine/schedule/device_health.h"
+#include "engine/schedule/power_model.h"
+#include "engine/schedule/route_choice.h"
+
+namespace baton {
+
+// What the engine knows of its executors beside what they are: how long work takes on each, how
+// well each one is, what it draws; and with that, where work goes. Joins the pure pieces of
+// schedule/ for the loop. Thread safe: routes are also explained on clients' threads. Never blocks
+// on an executor.
+class ExecutorBoard {
+ public:
+  // The executors outlive it; their order is that of all indices here.
+  ExecutorBoard(const EngineOptions& options, std::vector<Executor*> executors, const Clock& clock,
+                Metrics& metrics);
+
+  // A piece of work to be routed.
+  struct Work {
+    WorkKind kind = WorkKind::kSearch;
+    WorkShape shape;          // its items decide its class; its load is set here
+    uint32_t failed = 0;      // a bit for each executor that has failed at it
+    std::optional<int> only;  // the one executor it is for
+    bool explain = false;     // nothing will come of it
+  };
+  RouteChoice Choose(const Hints& hints, const Work& work);
+
+  // ---- What the loop brings
+
+  // A batch goes to an executor; the shape's load is set here. `learn`: it is of one class, so that
+  // its time tells of it. `open_ended`: it may run for any time. `fenced` is called by Watch()
+  // where the device is fenced with it. The ticket is for End().
+  struct Begun {
+    int executor = 0;
+    WorkClass work_class = WorkClass::kPrefill;
+    WorkShape shape;
+    bool learn = true;
+    bool open_ended = false;
+  };
+  uint64_t Begin(Begun begun, absl::AnyInvocable<void()> fenced);
+  // The batch came back. nullopt: its device was fenced with it, and what comes so late is nobody's
+  // any more; else what it drew.
+  std::optional<Energy> End(uint64_t ticket, const absl::Status& status, const BatchTimes& times);
+  // Looks at the devices, at most ten times a second. What fenced devices held, to be called by the
+  // loop once it is done with this.
+  std::vector<absl::AnyInvocable<void()>> Watch();
+  // When Watch() wants to be called; kNoDeadline: not soon.
+  TimeUs NextWatchUs() const;
+
+  // ---- What is asked of it
+
+  bool Present(int executor) const { return states_[static_cast<size_t>(executor)].present; }
+  int present_count() const { return present_count_; }
+  // UNAVAILABLE: a device completes nothing though it has work.
+  absl::Status Progress() const;
+  std::vector<DeviceReport> Devices() const;
+  std::vector<LearnedCost> Costs() const;
+  PowerMode power_mode() const;
+  double NodeWatts() const;
+  void set_power_mode(PowerMode mode);
+  ClassifierOptions thresholds() const;
+  std::string SaveCosts() const;
+  absl::Status RestoreCosts(std::string_view saved);
+
+ private:
+  struct State {
+    Executor* executor = nullptr;
+    bool present = false;
+    bool cpu = false;
+    DeviceHealth health;
+    std::array<TimeUs, kWorkClassCount> probed_us = {};
+    int in_flight = 0;
+    std::array<prometheus::Histogram*, kWorkClassCount> error = {};
+    prometheus::Gauge* up = nullptr;
+    prometheus::Gauge* capacity = nullptr;
+    prometheus::Gauge* watts = nullptr;
+    std::vector<HealthEvent> recent = {};  // the last few
+  };
+  struct Ticket {
+    Begun begun;
+    uint32_t generation = 0;
+    absl::AnyInvocable<void()> fenced;
+  };
+
+  ExecutorChoice Describe(int index, const Classification& work, const Hints& hints,
+                          const Work& wanted, TimeUs now_us);
+  void SetProbes(const Work& work, WorkClass work_class, TimeUs now_us,
+                 std::vector<ExecutorChoice>& choices) const;
+  void Observe(const Begun& begun, TimeUs run_us, TimeUs now_us);
+  void Look(int index, TimeUs now_us);
+  void Tell(int index);
+  const char* PlatformName(int index) const;
+
+  const EngineOptions options_;
+  const Clock& clock_;
+  Metrics& metrics_;
+  int present_count_ = 0;
+
+  mutable std::mutex mutex_;
+  std::vector<State> states_;
+  CostModel costs_;
+  PowerModel power_;
+  ClassifierOptions thresholds_;
+  std::map<uint64_t, Ticket> tickets_;
+  uint64_t next_ticket_ = 1;
+  TimeUs looked_us_ = 0;
+  TimeUs tuned_us_ = 0;
+};
+
+// Whether an error is the executor's and not the work's: another one may do better.
+bool IsExecutorsFault(const absl::Status& status);
+
+}  // namespace baton

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/base/clock.h"
+
+namespace baton {
+
+// What a batch's time depends on.
+struct WorkShape {
+  double items = 1;    // tokens, queries, texts, points
+  double batch = 1;    // sequences or requests that they come in
+  double context = 0;  // of each: positions before it; of a search the points searched
+  double scale = 1;    // of each: a model's parameters, a vector's dimension, a text's bytes
+  double load = 0;     // of the executor as the batch goes to it, 0 idle to 1 busy
+};
+
+// How long a batch will run.
+struct CostPrediction {
+  double run_us = 0;       // as many batches take less as take more
+  double run_us_high = 0;  // 19 of 20 take less
+  int64_t samples = 0;     // learned from
+};
+
+// The time that one class of work takes on one executor, learned online. Pure.
+//
+// In logarithms, so that the relative error counts, on three levels, each fitted to what the levels
+// before it leave over:
+//   1 a plane over ln(items), ln(batch), ln(1 + context), ln(scale) and load, by recursive least
+//     squares with forgetting (Kalman form; its covariance never exceeds the prior, so directions
+//     that traffic does not excite do not wind up);
+//   2 the mean of each cell of half an octave of items by two octaves of context: knees;
+//   3 the mean of each cell of an eighth of an octave by half an octave, small counts exactly:
+//     steps.
+// A cell's mean counts n / (n + 1), so that it says nothing before it has seen something. Outliers
+// are clipped at three standard deviations of the noise. A two-sided CUSUM over the residuals
+// finds a device that became slower or faster within a few batches: the plane is moved by what they
+// lack, and everything forgets faster for a while.
+class CostCurve {
+ public:
+  void Observe(const WorkShape& shape, double run_us);
+  CostPrediction Predict(const WorkShape& shape) const;
+
+  int64_t samples() const { return samples_; }
+  int64_t drifts() const { return drifts_; }
+
+  // As one line of numbers, and back; INVALID_ARGUMENT: it is none, and the curve is unchanged.
+  std::string Save() const;
+  absl::Status Restore(std::string_view line);
+
+ private:
+  static constexpr int kDims = 6;
+  using Vector = std::array<double, kDims>;
+
+  // The mean of what a part of the plane leaves over.
+  struct Cell {
+    double mean = 0;
+    double count = 0;
+    int64_t last = 0;  // the sample that touched it
+    double weight() const { return count / (count + 1); }
+  };
+  using Cells = std::unordered_map<uint32_t, Cell>;
+  static constexpr size_t kCellsMax = 1024;
+
+  static Vector FeaturesOf(const WorkShape& shape);
+  static uint32_t CoarseKey(const Vector& x);
+  static uint32_t FineKey(const Vector& x);
+  static double MeanOf(const Cells& cells, uint32_t key);
+  void Learn(Cells& cells, uint32_t key, double residual) const;
+  // x' P x
+  double PlaneVariance(const Vector& x) const;
+  void UpdatePlane(const Vector& x, double residual);
+  // What to add to the plane: 0 while nothing has drifted.
+  double WatchDrift(double error);
+
+  Vector theta_ = {6.9, 0.5, 0, 0, 0, 0};  // a millisecond; half of it fixed
+  // Row major, in units of squared logarithms. Prior: the level is unknown, slopes are about 1.
+  std::array<double, kDims* kDims> p_ = {100, 0, 0,    0, 0,    0, 0, 1, 0, 0,    0, 0,
+                                         0,   0, 0.25, 0, 0,    0, 0, 0, 0, 0.25, 0, 0,
+                                         0,   0, 0,    0, 0.25, 0, 0, 0, 0, 0,    0, 0.25};
+  double plane_variance_ = 0.25;  // of what the plane leaves over
+  double noise_variance_ = 0.25;  // of what all levels leave over
+  int64_t samples_ = 0;
+  int64_t drifts_ = 0;
+  Cells coarse_;
+  Cells fine_;
+
+  // One side of the CUSUM: since it was last zero.
+  struct Side {
+    double sum = 0;
+    double error_sum = 0;
+    int64_t count = 0;
+  };
+  Side slower_;
+  Side faster_;
+};
+
+}  // namespace baton

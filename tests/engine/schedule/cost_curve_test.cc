@@ -1,0 +1,119 @@
+#include "engine/schedule/cost_curve.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/engine/schedule/device_curves.h"
+#include "tests/support/status_matchers.h"
+
+namespace baton {
+namespace {
+
+double Median(std::vector<double> values) {
+  REQUIRE_FALSE(values.empty());
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+// Relative errors of predicting each batch before it is observed.
+std::vector<double> Run(CostCurve& curve, const DeviceCurve& device, int batches, uint32_t seed,
+                        double slower = 1) {
+  std::mt19937 random(seed);
+  DeviceNoise noise(seed + 1);
+  std::vector<double> errors;
+  for (int i = 0; i < batches; ++i) {
+    const WorkShape shape = device.traffic(random);
+    const double run_us = device.run_us(shape) * noise.Next() * slower;
+    errors.push_back(std::abs(curve.Predict(shape).run_us / run_us - 1));
+    curve.Observe(shape, run_us);
+  }
+  return errors;
+}
+
+TEST_CASE("after 20 minutes of traffic half of the predictions are within 10 %") {
+  for (const DeviceCurve& device : DeviceCurves()) {
+    DYNAMIC_SECTION(device.name) {
+      constexpr int kPerSecond = 10;
+      CostCurve curve;
+      Run(curve, device, 20 * 60 * kPerSecond, 1);
+      const double after = Median(Run(curve, device, 60 * kPerSecond, 2));
+      INFO("median error " << after);
+      CHECK(after <= 0.10);
+      CHECK(curve.Predict(device.traffic(*std::make_unique<std::mt19937>(3))).samples == 12'600);
+    }
+  }
+}
+
+TEST_CASE("a device that slows three times is believed within 2 s, and so when it recovers") {
+  for (const DeviceCurve& device : DeviceCurves()) {
+    DYNAMIC_SECTION(device.name) {
+      constexpr int kPerSecond = 10;
+      CostCurve curve;
+      Run(curve, device, 120 * kPerSecond, 1);
+      const int64_t before = curve.drifts();
+      Run(curve, device, 2 * kPerSecond, 2, 3);
+      CHECK(curve.drifts() > before);
+      CHECK(Median(Run(curve, device, 2 * kPerSecond, 3, 3)) < 0.25);
+      Run(curve, device, 60 * kPerSecond, 4, 3);
+      Run(curve, device, 2 * kPerSecond, 5);
+      CHECK(Median(Run(curve, device, 2 * kPerSecond, 6)) < 0.25);
+    }
+  }
+}
+
+TEST_CASE("19 of 20 batches stay below the upper bound, outliers apart") {
+  const DeviceCurve device = DeviceCurves().at(1);
+  CostCurve curve;
+  Run(curve, device, 4000, 1);
+  std::mt19937 random(7);
+  std::normal_distribution<> noise(0, 0.1);
+  int below = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const WorkShape shape = device.traffic(random);
+    below += device.run_us(shape) * std::exp(noise(random)) < curve.Predict(shape).run_us_high;
+  }
+  CHECK(below > 1800);
+  CHECK(below < 1999);
+}
+
+TEST_CASE("what was never seen is predicted with a wide bound") {
+  CostCurve curve;
+  for (int i = 0; i < 200; ++i) curve.Observe({.items = 1.0 + i % 4}, 1000 * (1 + i % 4));
+  const CostPrediction near = curve.Predict({.items = 3});
+  CHECK(near.run_us == Approx(3000).epsilon(0.1));
+  CHECK(near.run_us_high < near.run_us * 1.3);
+  const CostPrediction far = curve.Predict({.items = 3, .scale = 1e9});
+  CHECK(far.run_us_high > far.run_us * 3);
+}
+
+TEST_CASE("nonsense does not break it") {
+  CostCurve curve;
+  for (const double value : {0.0, -5.0, 1e300, std::nan("")}) {
+    curve.Observe({.items = value, .context = value, .scale = value, .load = value}, 100);
+    curve.Observe({.items = 1}, value);
+  }
+  for (int i = 0; i < 100; ++i) curve.Observe({}, 100);
+  CHECK(std::isfinite(curve.Predict({}).run_us));
+}
+
+TEST_CASE("a saved curve reads back, and damage is told") {
+  CostCurve curve;
+  const DeviceCurve device = DeviceCurves().at(4);
+  Run(curve, device, 2000, 1);
+  CostCurve read;
+  REQUIRE_OK(read.Restore(curve.Save()));
+  CHECK(read.samples() == 2000);
+  std::mt19937 random(9);
+  for (int i = 0; i < 50; ++i) {
+    const WorkShape shape = device.traffic(random);
+    CHECK(read.Predict(shape).run_us == Approx(curve.Predict(shape).run_us).epsilon(0.25));
+  }
+  for (const std::string& damaged :
+       {std::string(), std::string("1 2"), curve.Save() + " 3", curve.Save() + "x",
+        "nan" + curve.Save(), curve.Save().substr(0, 400)}) {
+    CHECK(absl::IsInvalidArgument(read.Restore(damaged)));
+  }
+  CHECK(read.samples() == 2000);
+}
+
+}  // namespace
+}  // namespace baton

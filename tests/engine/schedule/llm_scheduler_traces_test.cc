@@ -1,0 +1,274 @@
+// Properties of the language-model scheduler over many short random traces: what it must never do,
+// and what must come to pass in bounded time. llm_scheduler_test.cc shows each rule by itself.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <deque>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+
+#include "engine/base/strings.h"
+#include "engine/schedule/llm_scheduler.h"
+
+namespace baton {
+namespace {
+
+constexpr int32_t kBlockTokens = 8;
+constexpr int32_t kBlocks = 10;
+constexpr int kArrivalSteps = 40;
+
+// A model of the engine around one scheduler. Its own rules break as a text that says which.
+class Trace {
+ public:
+  explicit Trace(uint32_t seed)
+      : random_(seed),
+        options_{.step_tokens_max = 1 + Below(24),
+                 .prefill_chunk_tokens_max = 1 + Below(16),
+                 .decode_stall_percent_max = 100 + Below(400),
+                 .sequences_running_max = 1 + Below(6),
+                 .sequences_waiting_max = 1 + Below(8),
+                 .plans_in_flight_max = 1 + Below(2),
+                 .admission = Below(3) == 0 ? "worst_case" : "expected",
+                 .draft_sequences_max = 1 + Below(4)},
+        arrivals_percent_(10 + Below(60)),
+        ends_one_of_(5 + Below(60)),
+        scheduler_(options_, kBlocks, kBlockTokens) {}
+
+  // Runs it to its end; empty where every property held.
+  std::string Run() {
+    // Work left, each token again for every preemption that its sequence can suffer; a step does at
+    // least one token per two turns of the executors. Far above what is seen, far below forever.
+    const int steps_max = 40'000;
+    for (step_ = 0; step_ < kArrivalSteps || !Idle(); ++step_) {
+      if (step_ > steps_max) return Say("sequences starve: ", live_.size() - gone_.size(), " left");
+      const Plan plan = scheduler_.Step(Events(), step_);
+      Apply(plan);
+      if (!broken_.empty()) return Say(broken_);
+    }
+    for (const auto& [id, sequence] : live_) {
+      if (!gone_.contains(id)) return Say("sequence ", id.value(), " never ended");
+    }
+    if (scheduler_.blocks_reserved() != 0) return Say("blocks are left over");
+    return "";
+  }
+
+  int64_t longest_wait() const { return longest_wait_; }
+
+ private:
+  struct Sequence {
+    SequenceArrival arrival;
+    int32_t generated = 0;
+    int32_t position = 0;  // planned next
+    int32_t held = 0;      // positions that it has blocks for
+    bool holding = false;
+    bool waiting = true;
+    int topped_at = -1;  // the step since which nobody ranks above it and it got nothing
+  };
+
+  int Below(int n) { return static_cast<int>(random_() % static_cast<unsigned>(n)); }
+  bool Idle() const { return scheduler_.running_count() + scheduler_.waiting_count() == 0; }
+  template <class... Parts>
+  std::string Say(const Parts&... parts) const {
+    return StrCat("step ", step_, ": ", parts...);
+  }
+  template <class... Parts>
+  void Require(bool holds, const Parts&... parts) {
+    if (!holds && broken_.empty()) broken_ = StrCat(parts...);
+  }
+
+  ScheduleEvents Events() {
+    ScheduleEvents events;
+    if (step_ < kArrivalSteps && Below(100) < arrivals_percent_) {
+      SequenceArrival arrival{.id = SequenceId(next_id_++),
+                              .prompt_tokens = 1 + Below(24),
+                              .max_tokens = 1 + Below(40),
+                              .priority = Below(3)};
+      if (Below(6) == 0) arrival.deadline_us = step_ + Below(60);
+      arrival.decode_executor = Below(2);
+      live_[arrival.id] = {.arrival = arrival};
+      events.arrived.push_back(arrival);
+    }
+    for (auto& [executor, queue] : in_flight_) {
+      if (queue.empty() || Below(3) == 0) continue;
+      events.completed.push_back(Complete(queue.front(), events));
+      queue.pop_front();
+    }
+    if (Below(25) == 0 && next_id_ > 1) {
+      events.cancelled.emplace_back(1 + static_cast<uint64_t>(Below(static_cast<int>(next_id_))));
+    }
+    return events;
+  }
+
+  BatchCompletion Complete(const PlannedBatch& batch, ScheduleEvents& events) {
+    BatchCompletion completion{.executor = batch.executor, .items = {}};
+    for (const PlannedItem& item : batch.items) {
+      Sequence& sequence = live_.at(item.sequence);
+      const bool decode = item.work_class == WorkClass::kDecode;
+      BatchCompletion::Item done{.sequence = item.sequence};
+      done.generated = decode ? 1 + Below(item.tokens) : item.sample ? 1 : 0;
+      if (decode) sequence.position -= item.tokens - done.generated;
+      sequence.generated += done.generated;
+      done.ended = item.sample && Below(ends_one_of_) == 0;
+      done.draft = Below(5) - 1;
+      if (!done.ended && !decode && item.sample) events.handed_over.push_back(item.sequence);
+      (decode ? completion.decode_tokens : completion.prompt_tokens) += item.tokens;
+      completion.items.push_back(done);
+    }
+    completion.run_us = 100 + 10 * completion.prompt_tokens;
+    return completion;
+  }
+
+  bool Above(const SequenceArrival& a, const SequenceArrival& b) const {
+    return a.priority != b.priority ? a.priority > b.priority : a.id < b.id;
+  }
+
+  void Leave(SequenceId id, const char* how) {
+    Sequence& sequence = live_.at(id);
+    Require(sequence.holding, how, " what holds nothing: ", id.value());
+    for (const auto& [executor, queue] : in_flight_) {
+      for (const PlannedBatch& batch : queue) {
+        for (const PlannedItem& item : batch.items) {
+          Require(item.sequence != id, how, " while in flight: ", id.value());
+        }
+      }
+    }
+    sequence.holding = false;
+    sequence.held = 0;
+  }
+
+  void Apply(const Plan& plan) {
+    for (const Plan::Ended& ended : plan.ended) {
+      Require(told_.insert(ended.sequence).second, "told twice: ", ended.sequence.value());
+      Sequence& sequence = live_.at(ended.sequence);
+      if (sequence.waiting) gone_.insert(ended.sequence);
+      sequence.waiting = false;
+    }
+    for (const SequenceId id : plan.released) {
+      Leave(id, "released");
+      Require(gone_.insert(id).second, "released twice: ", id.value());
+    }
+    for (const SequenceId id : plan.preempted) {
+      Leave(id, "preempted");
+      live_.at(id).waiting = true;
+      Require(options_.admission == "expected", "worst_case preempts");
+      Require(!told_.contains(id), "preempted after its end: ", id.value());
+    }
+    for (const SequenceId id : plan.admitted) {
+      Sequence& sequence = live_.at(id);
+      Require(sequence.waiting && !sequence.holding, "admitted twice: ", id.value());
+      sequence.waiting = false;
+      sequence.holding = true;
+      sequence.position = 0;
+      for (const auto& [other, waiting] : live_) {
+        Require(!waiting.waiting || !Above(waiting.arrival, sequence.arrival), id.value(),
+                " overtook ", other.value());
+      }
+    }
+    std::set<SequenceId> served(plan.admitted.begin(), plan.admitted.end());
+    for (const PlannedBatch& batch : plan.batches) Check(batch, served);
+
+    int32_t blocks = 0;
+    int64_t waiting = 0;
+    int64_t holding = 0;
+    for (const auto& [id, sequence] : live_) {
+      blocks += (sequence.held + kBlockTokens - 1) / kBlockTokens;
+      waiting += sequence.waiting ? 1 : 0;
+      holding += sequence.holding ? 1 : 0;
+    }
+    Require(blocks <= kBlocks, "blocks overbooked: ", blocks);
+    Require(waiting == scheduler_.waiting_count(), "waiting miscounted");
+    Require(holding == scheduler_.running_count(), "running miscounted");
+    Require(holding <= options_.sequences_running_max, "too many run: ", holding);
+    // Preempted ones come back beside those that were let in.
+    Require(waiting <= options_.sequences_waiting_max + options_.sequences_running_max,
+            "too many wait: ", waiting);
+    CheckWaits(served);
+  }
+
+  void Check(const PlannedBatch& batch, std::set<SequenceId>& served) {
+    int64_t tokens = 0;
+    std::set<SequenceId> named;
+    for (const PlannedItem& item : batch.items) {
+      Sequence& sequence = live_.at(item.sequence);
+      const SequenceArrival& arrival = sequence.arrival;
+      const bool prefill = item.work_class == WorkClass::kPrefill;
+      tokens += item.tokens;
+      served.insert(item.sequence);
+      Require(item.tokens > 0, "an empty item");
+      Require(named.insert(item.sequence).second, "twice in a batch: ", item.sequence.value());
+      Require(sequence.holding, "planned without blocks: ", item.sequence.value());
+      Require(!told_.contains(item.sequence), "planned after its end: ", item.sequence.value());
+      Require(item.position == sequence.position, "a gap or an overlap: ", item.sequence.value());
+      Require(!prefill || item.tokens <= options_.prefill_chunk_tokens_max, "chunk too large");
+      Require(batch.executor == (prefill ? arrival.prefill_executor : arrival.decode_executor),
+              "on the wrong executor: ", item.sequence.value());
+      sequence.position += item.tokens;
+      sequence.held = std::max(sequence.held, sequence.position);
+      Require(sequence.position <= arrival.prompt_tokens + arrival.max_tokens - 1,
+              "beyond max_tokens: ", item.sequence.value());
+    }
+    Require(!batch.items.empty(), "an empty batch");
+    Require(tokens <= options_.step_tokens_max, "the step has ", tokens, " tokens");
+    std::deque<PlannedBatch>& queue = in_flight_[batch.executor];
+    queue.push_back(batch);
+    Require(std::ssize(queue) <= options_.plans_in_flight_max, "too many plans in flight");
+  }
+
+  // Whoever ranks highest gets on within as many steps as what is in flight can take to come back,
+  // and the guesses of others to be verified: executors complete a batch in 1.5 steps on average.
+  void CheckWaits(const std::set<SequenceId>& served) {
+    constexpr int kWaitMax = 300;  // 110 was the longest of 100,000 traces
+    Sequence* top = nullptr;
+    for (auto& [id, sequence] : live_) {
+      if (gone_.contains(id) || told_.contains(id)) continue;
+      if (top == nullptr || Above(sequence.arrival, top->arrival)) top = &sequence;
+    }
+    for (auto& [id, sequence] : live_) {
+      if (&sequence != top || served.contains(id)) sequence.topped_at = -1;
+    }
+    if (top == nullptr || served.contains(top->arrival.id)) return;
+    if (top->topped_at < 0) top->topped_at = step_;
+    const int waited = step_ - top->topped_at;
+    longest_wait_ = std::max<int64_t>(longest_wait_, waited);
+    Require(waited <= kWaitMax, "the highest in rank waits for ", waited,
+            " steps: ", top->arrival.id.value());
+  }
+
+  std::mt19937 random_;
+  const ScheduleOptions options_;
+  const int arrivals_percent_;
+  const int ends_one_of_;
+  LlmScheduler scheduler_;
+  std::map<SequenceId, Sequence> live_;
+  std::set<SequenceId> told_;  // that they have ended, other than by themselves
+  std::set<SequenceId> gone_;
+  std::map<int, std::deque<PlannedBatch>> in_flight_;
+  uint64_t next_id_ = 1;
+  int step_ = 0;
+  int64_t longest_wait_ = 0;
+  std::string broken_;
+};
+
+void RunTraces(uint32_t count) {
+  const uint32_t first = std::random_device{}();
+  int64_t longest_wait = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    Trace trace(first + i);
+    const std::string broken = trace.Run();
+    if (!broken.empty()) FAIL("seed " << first + i << ": " << broken);
+    longest_wait = std::max(longest_wait, trace.longest_wait());
+  }
+  std::printf("%u traces from seed %u: the highest in rank waited %d steps at most\n", count, first,
+              static_cast<int>(longest_wait));
+}
+
+TEST_CASE("a random trace breaks no bound and starves nobody") { RunTraces(1500); }
+
+TEST_CASE("100,000 random traces break no bound and starve nobody", "[.slow]") {
+  RunTraces(100'000);
+}
+
+}  // namespace
+}  // namespace baton
