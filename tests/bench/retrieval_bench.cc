@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "absl/numeric/int128.h"
 #include "engine/model/embedder.h"
 #include "engine/model/text_features.h"
 #include "engine/rag/chunker.h"
@@ -74,7 +75,7 @@ Set ReadDemo() {
     for (const Passage& passage : set.passages) {
       if (passage.document_id == line.at("document").get<std::string>() &&
           passage.text.find(line.at("quote").get<std::string>()) != std::string::npos) {
-        query.relevant.insert(passage.id);
+        query.relevant.insert(absl::Uint128Low64(passage.id));
       }
     }
     set.queries.push_back(std::move(query));
@@ -153,7 +154,7 @@ class LexicalRanker {
       found.back().score = -distance;
     }
     Rerank(question, found);
-    for (const Passage& passage : found) ranking.push_back(passage.id);
+    for (const Passage& passage : found) ranking.push_back(absl::Uint128Low64(passage.id));
     return ranking;
   }
 
