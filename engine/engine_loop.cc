@@ -28,7 +28,6 @@ int64_t ModelsBytesMax(const MemoryOptions& options) {
   return options.models_bytes_max > 0 ? options.models_bytes_max : MemoryLimitBytes() / 5 * 4;
 }
 
-
 // The neighbours as points: their scores, and what the request wants of their stored data. A point
 // that was deleted since the search is left out. `hits` has no parts where there was no text.
 absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorStore& store,

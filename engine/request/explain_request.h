@@ -32,8 +32,8 @@ struct RouteCandidate {
   double predicted_us = 0;
   double predicted_us_high = 0;  // 19 of 20 take less
   int64_t samples = 0;
-  bool sure = false;     // enough samples, and no wide interval
-  double speedup = 0;    // over the best other one; 0: one of them is not sure
+  bool sure = false;   // enough samples, and no wide interval
+  double speedup = 0;  // over the best other one; 0: one of them is not sure
   double predicted_joules = 0;
 };
 
