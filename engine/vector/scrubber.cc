@@ -13,7 +13,7 @@
 namespace baton {
 namespace {
 
-constexpr int kNice = 10;
+constexpr int kScrubNice = 10;
 
 // Whether a search ran into a bad page is looked at so often.
 constexpr int64_t kLookMs = 100;
@@ -54,7 +54,7 @@ bool Scrubber::Pause(int64_t milliseconds) {
 }
 
 void Scrubber::Run() {
-  setpriority(PRIO_PROCESS, 0, kNice);  // on Linux: of this thread
+  setpriority(PRIO_PROCESS, 0, kScrubNice);  // on Linux: of this thread
   // Files that were there at the start; those that this process writes were read back already.
   struct File {
     std::shared_ptr<Collection> collection;
