@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -231,6 +232,16 @@ inline v1::SearchRequest SearchOf(const std::string& collection, const std::vect
   request.mutable_params()->set_k(k);
   request.mutable_params()->set_exact(exact);
   return request;
+}
+
+using Ids = std::vector<uint64_t>;
+
+// Of points whose ids are numbers.
+template <class Points>
+Ids IdsOf(const Points& points) {
+  Ids ids;
+  for (const auto& point : points) ids.push_back(point.id());
+  return ids;
 }
 
 inline int64_t CountOf(const Client& client, const std::string& collection) {

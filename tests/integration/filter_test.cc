@@ -67,15 +67,6 @@ int64_t Count(const Client& client, const v1::Filter& filter) {
   return Must(client.vectors, &Stub::Count, request).points();
 }
 
-template <class Points>
-std::vector<uint64_t> IdsOf(const Points& points) {
-  std::vector<uint64_t> ids;
-  for (const auto& point : points) ids.push_back(point.id());
-  return ids;
-}
-
-using Ids = std::vector<uint64_t>;
-
 TEST_CASE("what a filter means holds for everything that takes one, also after a restart") {
   Daemon daemon;
   Client client(daemon);

@@ -41,15 +41,6 @@ v1::SearchRequest TextSearch(const std::string& text, int32_t k) {
   return request;
 }
 
-template <class Points>
-std::vector<uint64_t> IdsOf(const Points& points) {
-  std::vector<uint64_t> ids;
-  for (const auto& point : points) ids.push_back(point.id());
-  return ids;
-}
-
-using Ids = std::vector<uint64_t>;
-
 TEST_CASE("points are found by text, and by text and vector, also after a restart") {
   Daemon daemon;
   Client client(daemon);
