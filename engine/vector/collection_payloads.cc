@@ -11,7 +11,7 @@ namespace baton {
 namespace {
 
 // Records that a part has beside its rows before columns are made of them: a filtered search looks
-// at each of a segment, and folding them costs some hundred nanoseconds per row.
+// at each of a segment, and folding them costs a look at every row.
 int64_t RecordsMax(const PayloadSidecar& sidecar) {
   return 1024 + (sidecar.columns().empty() ? 4 * sidecar.rows() : sidecar.rows() / 32);
 }
