@@ -218,7 +218,7 @@ absl::StatusOr<FieldTest> MakeFieldTest(const Condition& condition, PayloadIndex
     std::visit([&](const auto& bounds) { SetInterval(bounds, kind, test); }, range->bounds);
   } else if (const auto* text = std::get_if<ContainsWords>(&condition.test)) {
     test.kind = FieldTest::Kind::kAllOf;
-    std::vector<std::string> words = SplitWords(text->words);
+    std::vector<std::string> words = DistinctWords(text->words);
     if (words.empty()) {
       return absl::InvalidArgumentError(
           StrCat("contains_words has no word: \"", Escaped(text->words), "\""));

@@ -67,7 +67,7 @@ absl::StatusOr<size_t> FieldOf(const CollectionView& view, const std::string& fi
 
 // The query's distinct words, sorted.
 absl::StatusOr<std::vector<std::string>> WordsOf(const TextQuery& query) {
-  std::vector<std::string> words = SplitWords(query.text);
+  std::vector<std::string> words = DistinctWords(query.text);
   if (words.empty()) {
     return absl::InvalidArgumentError(
         StrCat("text.text has no word: \"", Escaped(query.text.substr(0, 100)), "\""));

@@ -75,7 +75,7 @@ std::vector<std::string> ListWords(std::string_view text) {
   return words;
 }
 
-std::vector<std::string> SplitWords(std::string_view text) {
+std::vector<std::string> DistinctWords(std::string_view text) {
   std::vector<std::string> words = ListWords(text);
   std::sort(words.begin(), words.end());
   words.erase(std::unique(words.begin(), words.end()), words.end());

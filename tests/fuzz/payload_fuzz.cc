@@ -22,7 +22,7 @@ void Require(bool condition) {
 
 void Run(std::string_view bytes) {
   ParseDatetime(bytes);
-  for (const std::string& word : SplitWords(bytes)) Require(!word.empty());
+  for (const std::string& word : DistinctWords(bytes)) Require(!word.empty());
   const absl::StatusOr<Payload> payload = DecodePayload(bytes);
   if (!payload.ok()) return;
   const std::string again = EncodePayload(*payload);
