@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/vector/sealed_graph.h"
+#include "tests/bench/bench_tools.h"
 #include "tests/bench/hnswlib_peer.h"
 
 namespace baton {
@@ -26,12 +27,6 @@ double ThreadSeconds() {
 }
 
 bool Never() { return false; }
-
-std::unique_ptr<SealedGraph> OrDie(absl::StatusOr<std::unique_ptr<SealedGraph>> graph) {
-  if (graph.ok()) return *std::move(graph);
-  std::fprintf(stderr, "%s\n", graph.status().ToString().c_str());
-  std::exit(1);
-}
 
 double RecallOf(const VectorSet& set, const SealedGraph& graph) {
   std::vector<std::vector<int64_t>> rows(set.limits.size());
@@ -55,11 +50,6 @@ double RecallOf(const VectorSet& set, HnswlibPeer& peer) {
     peer.Search(set.query(static_cast<int64_t>(q)), kK, &rows[q]);
   }
   return set.Recall(rows, kK);
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,23 +11,16 @@
 #include <thread>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "baton/v1/vector.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
 #include "rocksdb/db.h"
 #include "rocksdb/write_batch.h"
-#include "server/app.h"
-#include "tests/support/shared_data.h"
+#include "tests/bench/bench_daemon.h"
+#include "tests/bench/bench_tools.h"
 #include "tests/support/temp_dir.h"
 
 namespace baton {
 namespace {
-
-using SteadyClock = std::chrono::steady_clock;
-
-double SecondsSince(SteadyClock::time_point begin) {
-  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
-}
 
 [[noreturn]] void Die(const std::string& what) {
   std::fprintf(stderr, "%s\n", what.c_str());
@@ -36,47 +28,6 @@ double SecondsSince(SteadyClock::time_point begin) {
 }
 
 std::string Keyword(int64_t row) { return "tenant-" + std::to_string(row % 1000); }
-
-// A daemon in this process, without a model.
-class BenchDaemon {
- public:
-  explicit BenchDaemon(const IngestParams& params) {
-    Config config;
-    config.server.grpc_address = "127.0.0.1:0";
-    config.server.http_address = "127.0.0.1:0";
-    config.vector.data_dir = dir_.File("data");
-    config.vector.build_threads = params.build_threads;
-    config.vector.unindexed_points_max = params.unindexed_points_max;
-    auto app = App::Start(config);
-    if (!app.ok()) Die(app.status().ToString());
-    app_ = *std::move(app);
-    if (const absl::Status written = app_->WritePortFile(dir_.File("ports")); !written.ok()) {
-      Die(written.ToString());
-    }
-    const std::string ports = ReadWholeFile(dir_.File("ports"));
-    const size_t at = ports.find("grpc=") + 5;
-    channel_ = grpc::CreateChannel(ports.substr(at, ports.find('\n', at) - at),
-                                   grpc::InsecureChannelCredentials());
-    stub_ = v1::VectorService::NewStub(channel_);
-  }
-
-  v1::VectorService::Stub& stub() { return *stub_; }
-
-  v1::CollectionInfo Describe() {
-    grpc::ClientContext context;
-    v1::DescribeCollectionRequest request;
-    request.set_collection("c");
-    v1::DescribeCollectionResponse response;
-    if (!stub_->DescribeCollection(&context, request, &response).ok()) Die("cannot describe");
-    return response.collection();
-  }
-
- private:
-  const TempDir dir_;
-  std::unique_ptr<App> app_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::VectorService::Stub> stub_;
-};
 
 // What all clients share.
 struct Work {
@@ -145,14 +96,19 @@ void RunClient(BenchDaemon& daemon, Work& work) {
 }  // namespace
 
 IngestRun MeasureIngest(const VectorSet& set, const IngestParams& params) {
-  BenchDaemon daemon(params);
+  const TempDir dir;
+  VectorOptions options;
+  options.data_dir = dir.File("data");
+  options.build_threads = params.build_threads;
+  options.unindexed_points_max = params.unindexed_points_max;
+  BenchDaemon daemon(options);
   grpc::ClientContext context;
   v1::CreateCollectionRequest create;
   create.mutable_spec()->set_name("c");
   create.mutable_spec()->set_dimension(static_cast<int32_t>(set.dimension));
   create.mutable_spec()->set_metric(v1::METRIC_L2);
   v1::CreateCollectionResponse created;
-  if (!daemon.stub().CreateCollection(&context, create, &created).ok()) Die("cannot create");
+  RpcOrDie(daemon.stub().CreateCollection(&context, create, &created));
 
   Work work{.set = set, .params = params, .begin = SteadyClock::now()};
   std::vector<std::thread> clients;

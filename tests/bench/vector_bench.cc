@@ -11,10 +11,7 @@
 //                                  the page cache of its files; ours once all queries were run
 // --keep FOLDER keeps indices there, and takes them from there: building takes most of the time.
 
-#include <fcntl.h>
 #include <malloc.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +30,8 @@
 #include "engine/base/metrics.h"
 #include "engine/vector/vector_store.h"
 #include "engine/vector/view_search.h"
+#include "tests/bench/bench_tools.h"
+#include "tests/bench/file_cache.h"
 #include "tests/bench/hnswlib_peer.h"
 #include "tests/bench/vector_sets.h"
 #include "tests/support/bench_report.h"
@@ -47,25 +46,6 @@ constexpr int64_t kEfMax = 2048;
 constexpr int32_t kEfConstruction = 200;
 constexpr int kRounds = 7;
 
-using SteadyClock = std::chrono::steady_clock;
-
-double SecondsSince(SteadyClock::time_point begin) {
-  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
-}
-
-template <class T>
-T OrDie(absl::StatusOr<T> value) {
-  if (value.ok()) return *std::move(value);
-  std::fprintf(stderr, "%s\n", value.status().ToString().c_str());
-  std::exit(1);
-}
-
-void OrDie(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", status.ToString().c_str());
-  std::exit(1);
-}
-
 // ---- memory
 // --------------------------------------------------------------------------------------
 
@@ -77,35 +57,6 @@ double ProcessMib() {
     if (line.rfind("Pss:", 0) == 0) return std::strtod(line.c_str() + 4, nullptr) / 1024;
   }
   return 0;
-}
-
-// MiB of the page cache that the segment files take and the process does not map.
-double UnmappedCacheMib(const std::string& folder) {
-  double pages = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const int fd = open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
-    const size_t bytes = entry.file_size();
-    if (fd < 0 || bytes == 0) continue;
-    void* const map = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, 0);
-    std::vector<unsigned char> resident((bytes + 4095) / 4096);
-    if (map != MAP_FAILED && mincore(map, bytes, resident.data()) == 0) {
-      for (const unsigned char page : resident) pages += page & 1;
-    }
-    if (map != MAP_FAILED) munmap(map, bytes);
-    close(fd);
-  }
-  double mapped_kib = 0;
-  std::ifstream smaps("/proc/self/smaps");
-  bool ours = false;
-  for (std::string line; std::getline(smaps, line);) {
-    if (line.find(folder) != std::string::npos) {
-      ours = true;
-    } else if (ours && line.rfind("Rss:", 0) == 0) {
-      mapped_kib += std::strtod(line.c_str() + 4, nullptr);
-      ours = false;
-    }
-  }
-  return pages * 4 / 1024 - mapped_kib / 1024;
 }
 
 // ---- the engines
@@ -163,12 +114,7 @@ class Ours final : public Engine {
     view_.reset();
     store_.reset();
     std::filesystem::create_directories(folder_);
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_)) {
-      const int fd = open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
-      if (fd < 0) continue;
-      posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-      close(fd);
-    }
+    DropFileCache(folder_);
     VectorOptions options;
     options.data_dir = folder_;
     options.fsync = "interval";
@@ -290,11 +236,6 @@ int64_t EfForRecall(const VectorSet& set, Engine& engine) {
     }
   }
   return high;
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 void PrintCurve(const VectorSet& set, Engine& engine) {

@@ -25,6 +25,7 @@
 #include "engine/base/metrics.h"
 #include "engine/vector/vector_store.h"
 #include "engine/vector/view_search.h"
+#include "tests/bench/bench_tools.h"
 #include "tests/bench/vector_sets.h"
 #include "tests/support/bench_report.h"
 
@@ -34,21 +35,6 @@ namespace {
 constexpr int32_t kK = 10;
 constexpr double kRecall = 0.95;
 constexpr int64_t kPerMille = 1000;
-
-using SteadyClock = std::chrono::steady_clock;
-
-template <class T>
-T OrDie(absl::StatusOr<T> value) {
-  if (value.ok()) return *std::move(value);
-  std::fprintf(stderr, "%s\n", value.status().ToString().c_str());
-  std::exit(1);
-}
-
-void OrDie(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", status.ToString().c_str());
-  std::exit(1);
-}
 
 // How far each vector lies in one direction, as its place among the rows: 0 to 999.
 class Direction {
@@ -75,11 +61,6 @@ class Direction {
   std::vector<float> direction_;
   std::vector<float> sorted_;
 };
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 std::unique_ptr<VectorStore> OpenStore(const VectorSet& set, const std::string& folder,
                                        const BenchArgs& args, const Direction& direction,

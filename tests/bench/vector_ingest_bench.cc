@@ -100,7 +100,9 @@ int Main(int argc, char** argv) {
   const BenchArgs args = ParseBenchArgs(argc, argv,
                                         {{"--sets", "FOLDER", &sets_folder},
                                          {"--only", "SET-or-ingest", &only},
-                                         {"--rounds", "N", &rounds}});
+                                         {"--rounds", "N", &rounds},
+                                         {"--points", "N", &points},
+                                         {"--seconds", "N", &seconds}});
   BenchReport report(args);
   if (sets_folder.empty()) {
     if (const auto found = SharedData("vectors")) sets_folder = *found;

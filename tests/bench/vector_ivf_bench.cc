@@ -22,6 +22,7 @@
 
 #include "engine/vector/ivf_index.h"
 #include "engine/vector/sealed_graph.h"
+#include "tests/bench/bench_tools.h"
 #include "tests/bench/faiss_peer.h"
 #include "tests/bench/vector_sets.h"
 #include "tests/support/bench_report.h"
@@ -34,24 +35,6 @@ constexpr int32_t kK = 10;
 constexpr double kRecall = 0.95;
 constexpr int kRounds = 5;
 constexpr int64_t kEfMax = 2048;
-
-using SteadyClock = std::chrono::steady_clock;
-
-double SecondsSince(SteadyClock::time_point begin) {
-  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-template <class T>
-T OrDie(absl::StatusOr<T> value) {
-  if (value.ok()) return *std::move(value);
-  std::fprintf(stderr, "%s\n", value.status().ToString().c_str());
-  std::exit(1);
-}
 
 class Engine {
  public:

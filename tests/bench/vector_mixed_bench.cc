@@ -21,6 +21,7 @@
 #include "engine/vector/distance.h"
 #include "engine/vector/vector_store.h"
 #include "engine/vector/view_search.h"
+#include "tests/bench/bench_tools.h"
 #include "tests/bench/vector_sets.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/temp_dir.h"
@@ -34,28 +35,9 @@ constexpr double kUpsertsPerS = 1500;
 constexpr double kDeletesPerS = 200;
 constexpr double kWritesPerS = 100;
 
-using SteadyClock = std::chrono::steady_clock;
-
-double SecondsSince(SteadyClock::time_point begin) {
-  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
-}
-
 SteadyClock::time_point After(SteadyClock::time_point begin, double seconds) {
   return begin +
          std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds));
-}
-
-template <class T>
-T OrDie(absl::StatusOr<T> value) {
-  if (value.ok()) return *std::move(value);
-  std::fprintf(stderr, "%s\n", value.status().ToString().c_str());
-  std::exit(1);
-}
-
-void OrDie(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", status.ToString().c_str());
-  std::exit(1);
 }
 
 struct Latencies {

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <random>
 
 #include "tests/bench/hnswlib_peer.h"
 #include "tests/support/shared_data.h"
@@ -18,6 +17,13 @@ namespace {
 constexpr int64_t kCheckedQueries = 1000;
 
 constexpr double kTolerance = 1e-3;
+
+// Of generated sets. Found by trial: hnswlib with M = 16 needs ef of 64 to 200 for a recall of
+// 0.95.
+constexpr int64_t kLatent = 32;
+constexpr int64_t kClusters = 300;
+constexpr float kSpread = 0.7f;  // of a cluster, beside 1 of the centers
+constexpr float kNoise = 0.05f;  // of each value, beside about 1 of what it is added to
 
 double Distance(const VectorSet& set, const float* a, const float* b) {
   double squares = 0;
@@ -104,52 +110,49 @@ VectorSet ReadVectorSet(const std::string& folder, const std::string& name, int3
   return set;
 }
 
-VectorSet GenerateVectorSet(const GeneratedSet& wanted, int32_t k) {
-  // Found by trial: hnswlib with M = 16 needs ef of 64 to 200 for a recall of 0.95.
-  constexpr int64_t kLatent = 32;
-  constexpr int64_t kClusters = 300;
-  constexpr float kSpread = 0.7f;  // of a cluster, beside 1 of the centers
-  constexpr float kNoise = 0.05f;  // of each value, beside about 1 of what it is added to
+VectorGenerator::VectorGenerator(Metric metric, int64_t dimension, uint64_t seed)
+    : metric_(metric),
+      dimension_(dimension),
+      random_(seed),
+      matrix_(Normals(kLatent * dimension)),
+      centers_(Normals(kClusters * kLatent)) {}
 
-  std::mt19937_64 random(wanted.seed);
-  std::normal_distribution<float> normal;
-  const auto normals = [&](int64_t count) {
-    std::vector<float> values(static_cast<size_t>(count));
-    for (float& value : values) value = normal(random);
-    return values;
-  };
-  const std::vector<float> matrix = normals(kLatent * wanted.dimension);  // [latent, dimension]
-  const std::vector<float> centers = normals(kClusters * kLatent);        // [clusters, latent]
-  const auto vectors = [&](int64_t count) {
-    std::vector<float> all;
-    all.reserve(static_cast<size_t>(count * wanted.dimension));
-    for (int64_t row = 0; row < count; ++row) {
-      // The square of an even draw: a few clusters are large, many small.
-      const double draw = std::uniform_real_distribution<double>(0, 1)(random);
-      const auto cluster = static_cast<int64_t>(draw * draw * kClusters);
-      std::vector<float> latent = normals(kLatent);
-      for (int64_t i = 0; i < kLatent; ++i) {
-        latent[i] = centers[cluster * kLatent + i] + kSpread * latent[i];
-      }
-      std::vector<float> vector = normals(wanted.dimension);
-      for (float& value : vector) value *= kNoise;
-      for (int64_t i = 0; i < kLatent; ++i) {
-        const float weight = latent[i] / std::sqrt(static_cast<float>(kLatent));
-        for (int64_t j = 0; j < wanted.dimension; ++j) {
-          vector[j] += weight * matrix[i * wanted.dimension + j];
-        }
-      }
-      all.insert(all.end(), vector.begin(), vector.end());
+std::vector<float> VectorGenerator::Normals(int64_t count) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = normal_(random_);
+  return values;
+}
+
+std::vector<float> VectorGenerator::Draw(int64_t count) {
+  std::vector<float> all;
+  all.reserve(static_cast<size_t>(count * dimension_));
+  for (int64_t row = 0; row < count; ++row) {
+    // The square of an even draw: a few clusters are large, many small.
+    const double draw = std::uniform_real_distribution<double>(0, 1)(random_);
+    const auto cluster = static_cast<int64_t>(draw * draw * kClusters);
+    std::vector<float> latent = Normals(kLatent);
+    for (int64_t i = 0; i < kLatent; ++i) {
+      latent[i] = centers_[cluster * kLatent + i] + kSpread * latent[i];
     }
-    return all;
-  };
-  VectorSet set{.name = wanted.name, .metric = wanted.metric, .dimension = wanted.dimension};
-  set.base = vectors(wanted.rows);
-  set.queries = vectors(wanted.queries);
-  if (set.metric == Metric::kCosine) {
-    ScaleToUnit(set.base, set.dimension);
-    ScaleToUnit(set.queries, set.dimension);
+    std::vector<float> vector = Normals(dimension_);
+    for (float& value : vector) value *= kNoise;
+    for (int64_t i = 0; i < kLatent; ++i) {
+      const float weight = latent[i] / std::sqrt(static_cast<float>(kLatent));
+      for (int64_t j = 0; j < dimension_; ++j) {
+        vector[j] += weight * matrix_[i * dimension_ + j];
+      }
+    }
+    all.insert(all.end(), vector.begin(), vector.end());
   }
+  if (metric_ == Metric::kCosine) ScaleToUnit(all, dimension_);
+  return all;
+}
+
+VectorSet GenerateVectorSet(const GeneratedSet& wanted, int32_t k) {
+  VectorGenerator generator(wanted.metric, wanted.dimension, wanted.seed);
+  VectorSet set{.name = wanted.name, .metric = wanted.metric, .dimension = wanted.dimension};
+  set.base = generator.Draw(wanted.rows);
+  set.queries = generator.Draw(wanted.queries);
   FindLimits(set, k);
   return set;
 }

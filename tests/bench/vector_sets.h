@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -41,9 +42,26 @@ struct GeneratedSet {
   uint64_t seed = 0;
 };
 
-// Like embeddings: clusters of uneven size in a space of fewer dimensions than the vectors have,
-// turned into them by a random matrix, with some noise. Hard: most of the distance is between
+// Vectors like embeddings: clusters of uneven size in a space of fewer dimensions than the vectors
+// have, turned into them by a random matrix, with some noise. Hard: most of the distance is between
 // points of one cluster.
+class VectorGenerator {
+ public:
+  VectorGenerator(Metric metric, int64_t dimension, uint64_t seed);
+  // The next ones: [count, dimension], row-major; of unit length under kCosine.
+  std::vector<float> Draw(int64_t count);
+
+ private:
+  std::vector<float> Normals(int64_t count);
+
+  const Metric metric_;
+  const int64_t dimension_;
+  std::mt19937_64 random_;
+  std::normal_distribution<float> normal_;
+  const std::vector<float> matrix_;   // [latent dimensions, dimension]
+  const std::vector<float> centers_;  // [clusters, latent dimensions]
+};
+
 VectorSet GenerateVectorSet(const GeneratedSet& wanted, int32_t k);
 
 }  // namespace baton

@@ -55,11 +55,11 @@ namespace baton {
 
 template <class Work>
 double BestSecondsPerCall(bool tiny, Work work) {
-  using SteadyClock = std::chrono::steady_clock;
+  using Time = std::chrono::steady_clock;
   const auto seconds = [&work](int64_t calls) {
-    const auto begin = SteadyClock::now();
+    const auto begin = Time::now();
     for (int64_t i = 0; i < calls; ++i) work();
-    return std::chrono::duration<double>(SteadyClock::now() - begin).count();
+    return std::chrono::duration<double>(Time::now() - begin).count();
   };
   const double wanted = tiny ? 1e-4 : 0.05;
   int64_t calls = 1;
