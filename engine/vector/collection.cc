@@ -24,6 +24,10 @@ constexpr size_t kMergeSegments = 4;
 constexpr int64_t kSeedDeletedPercentMax = 30;
 constexpr int64_t kSeedPercentMin = 10;
 
+// Segments are merged while nobody writes where the largest becomes larger by a fourth of itself at
+// least: a point is copied few times however often a collection is quiet.
+constexpr int64_t kQuietGrowth = 4;
+
 // The rests after jobs that failed. A job is seconds of work, which a failing disk should not cost
 // all the time; and a disk that works again should not wait longer than whoever looks at it.
 constexpr TimeUs kRestUsMin = 1'000'000;
@@ -180,8 +184,13 @@ std::optional<SealJob> Collection::TakeJob(int64_t rows_max, TimeUs now_us, bool
   const std::lock_guard lock(mutex_);
   *too_large = false;
   if (resting_ && now_us >= rests_until_us_) resting_ = false;
-  if (!HasJobLocked()) return std::nullopt;
   SealJob job;
+  if (!HasJobLocked()) {
+    job.segments = QuietMergeLocked(rows_max, now_us);
+    if (job.segments.empty()) return std::nullopt;
+    BeginJobLocked(&job);
+    return job;
+  }
   bool some = false;
   const auto fits = [&](int64_t rows) {
     if (job.rows + rows > rows_max) {
@@ -204,25 +213,69 @@ std::optional<SealJob> Collection::TakeJob(int64_t rows_max, TimeUs now_us, bool
   if (!some) return std::nullopt;
   *too_large = false;
   AddTiersLocked(rows_max, &job);
-  job.number = next_number_++;
+  BeginJobLocked(&job);
+  return job;
+}
+
+// Sets the rest of a job that has its parts, and says of them that they are in it.
+void Collection::BeginJobLocked(SealJob* job) {
+  job->number = next_number_++;
+  int64_t rows = 0;
+  for (const CollectionView::BufferPart& part : job->buffers) {
+    buffers_in_jobs_.push_back(part.buffer.get());
+    rows += part.buffer->live();
+  }
+  const auto is_part = [job](const SegmentState& state) {
+    return std::find(job->segments.begin(), job->segments.end(), state.segment) !=
+           job->segments.end();
+  };
+  for (const SegmentState& state : segments_) rows += is_part(state) ? state.live : 0;
+  job->rows = rows;
   int64_t seed_live = 0;
   for (SegmentState& state : segments_) {
-    if (std::find(job.segments.begin(), job.segments.end(), state.segment) == job.segments.end()) {
-      continue;
-    }
+    if (!is_part(state)) continue;
     state.in_job = true;
-    const int64_t rows = state.segment->rows();
-    if (state.live > seed_live && state.live * 100 >= job.rows * kSeedPercentMin &&
-        (rows - state.live) * 100 <= rows * kSeedDeletedPercentMax) {
+    const int64_t deleted = state.segment->rows() - state.live;
+    if (state.live > seed_live && state.live * 100 >= job->rows * kSeedPercentMin &&
+        deleted * 100 <= state.segment->rows() * kSeedDeletedPercentMax) {
       seed_live = state.live;
-      job.seed = state.segment;
+      job->seed = state.segment;
     }
   }
-  for (const CollectionView::BufferPart& part : job.buffers) {
-    buffers_in_jobs_.push_back(part.buffer.get());
+  jobs_.push_back({.number = job->number, .died = {}});
+}
+
+// What is merged beyond the tiers while nobody writes: as many segments as may be one, smallest
+// first, where that makes the largest of them a good deal larger. Empty: nothing, or not yet.
+std::vector<std::shared_ptr<const Segment>> Collection::QuietMergeLocked(int64_t rows_max,
+                                                                         TimeUs now_us) {
+  if (sequence_ != quiet_sequence_) {
+    quiet_sequence_ = sequence_;
+    quiet_since_us_ = now_us;
   }
-  jobs_.push_back({.number = job.number, .died = {}});
-  return job;
+  if (dropped_ || resting_ || now_us < QuietFromUsLocked()) return {};
+  std::vector<const SegmentState*> states;
+  for (const SegmentState& state : segments_) states.push_back(&state);
+  std::sort(states.begin(), states.end(),
+            [](const SegmentState* a, const SegmentState* b) { return a->live < b->live; });
+  rows_max = std::min(rows_max, options_.segment_points_max);
+  int64_t smaller_rows = 0;
+  size_t end = 0;
+  for (size_t i = 0; i < states.size(); ++i) {
+    const int64_t live = states[i]->live;
+    if (smaller_rows + live > rows_max) break;
+    if (smaller_rows * kQuietGrowth >= live) end = i + 1;
+    smaller_rows += live;
+  }
+  std::vector<std::shared_ptr<const Segment>> merged;
+  for (size_t i = 0; end > 1 && i < end; ++i) merged.push_back(states[i]->segment);
+  return merged;
+}
+
+TimeUs Collection::QuietFromUsLocked() const {
+  // While a job is out, its end changes what there is to merge.
+  if (options_.merge_quiet_ms == 0 || segments_.size() < 2 || !jobs_.empty()) return kNoDeadline;
+  return quiet_since_us_ + options_.merge_quiet_ms * 1000;
 }
 
 // Merges all segments that are no larger than what there is so far, if there are enough of them;
@@ -338,9 +391,11 @@ bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment)
   return true;
 }
 
-TimeUs Collection::RestsUntilUs() const {
+TimeUs Collection::NextTryUs(TimeUs now_us) const {
   const std::lock_guard lock(mutex_);
-  return resting_ ? rests_until_us_ : kNoDeadline;
+  if (resting_) return rests_until_us_;
+  const TimeUs quiet_us = QuietFromUsLocked();
+  return quiet_us > now_us ? quiet_us : kNoDeadline;
 }
 
 void Collection::AbandonJob(const SealJob& job, TimeUs now_us) {

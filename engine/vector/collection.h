@@ -106,8 +106,10 @@ class Collection {
   // Leaves everything as it is and rests until the next write, and for a time at most: twice as
   // long after each failure that no finished job came between, up to a bound.
   void AbandonJob(const SealJob& job, TimeUs now_us);
-  // When TakeJob should be tried again; kNoDeadline where no job failed.
-  TimeUs RestsUntilUs() const;
+  // When TakeJob should be tried again though nobody wrote: after a job that failed, or to see
+  // whether the collection was left alone so long that its segments are merged further.
+  // kNoDeadline: never.
+  TimeUs NextTryUs(TimeUs now_us) const;
 
  private:
   struct SegmentState {
@@ -130,6 +132,9 @@ class Collection {
   void PublishLocked(WriteSequence sequence);
   bool HasJobLocked() const;
   bool NeedsVacuum(const SegmentState& state) const;
+  void BeginJobLocked(SealJob* job);
+  std::vector<std::shared_ptr<const Segment>> QuietMergeLocked(int64_t rows_max, TimeUs now_us);
+  TimeUs QuietFromUsLocked() const;
   void AddTiersLocked(int64_t rows_max, SealJob* job) const;
   void ForgetIdsLocked(const GrowingBuffer& buffer);
   bool IsInJobLocked(const GrowingBuffer& buffer) const;
@@ -180,6 +185,8 @@ class Collection {
   std::vector<ActiveJob> jobs_;          // those that are out
   bool resting_ = false;                 // a job failed; the next write tries again, or
   TimeUs rests_until_us_ = kNoDeadline;  // this time does
+  WriteSequence quiet_sequence_ = 0;     // sequence_ when a job was last looked for, and
+  TimeUs quiet_since_us_ = 0;            // since when it has been that
   TimeUs rest_us_ = 0;                   // of the last rest; 0: a job was finished since
   bool dropped_ = false;
   std::vector<float> scaled_;                      // scratch of AppendLocked

@@ -162,26 +162,26 @@ void SegmentBuilder::Run(size_t thread) {
         if (!stopping_ && SealOne(*collection)) found = true;
       }
     }
-    const TimeUs rests_until_us = RestsUntilUs();
+    const TimeUs next_try_us = NextTryUs();
     lock.lock();
     seen_[thread] = wakes;
     changed_.notify_all();
     const auto is_woken = [this, wakes] { return wakes_ != wakes || stopping_; };
-    if (rests_until_us == kNoDeadline) {
+    if (next_try_us == kNoDeadline) {
       changed_.wait(lock, is_woken);
       continue;
     }
-    while (!is_woken() && clock_.NowUs() < rests_until_us) changed_.wait_for(lock, kLook, is_woken);
+    while (!is_woken() && clock_.NowUs() < next_try_us) changed_.wait_for(lock, kLook, is_woken);
     if (!is_woken()) ++wakes_;  // it is work that WaitUntilIdle waits for, from now on
   }
 }
 
-TimeUs SegmentBuilder::RestsUntilUs() const {
-  TimeUs until_us = kNoDeadline;
+TimeUs SegmentBuilder::NextTryUs() const {
+  TimeUs next_us = kNoDeadline;
   for (const std::shared_ptr<Collection>& collection : collections_()) {
-    until_us = std::min(until_us, collection->RestsUntilUs());
+    next_us = std::min(next_us, collection->NextTryUs(clock_.NowUs()));
   }
-  return until_us;
+  return next_us;
 }
 
 std::optional<SealJob> SegmentBuilder::TakeJob(Collection& collection, int64_t* bytes) {

@@ -50,7 +50,7 @@ class SegmentBuilder {
  private:
   void Run(size_t thread);
   // The earliest time at which what failed is to be tried again; kNoDeadline: nothing.
-  TimeUs RestsUntilUs() const;
+  TimeUs NextTryUs() const;
   // True where there was a job.
   bool SealOne(Collection& collection);
   // A job whose memory is reserved.

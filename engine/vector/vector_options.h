@@ -24,6 +24,7 @@ struct VectorOptions {
   int64_t payload_indexes_max = 32;
   int64_t seal_points = 8192;
   int64_t segment_points_max = 1 << 20;
+  int64_t merge_quiet_ms = 5000;
   int64_t unindexed_points_max = 1 << 20;
   int64_t write_wait_ms = 5000;
   int64_t build_threads = 1;
@@ -61,6 +62,9 @@ struct VectorOptions {
       "points in the growing buffer of a collection when it is sealed into a segment");
     v("segment_points_max", segment_points_max, Range{16, 1 << 28},
       "a segment of more points is not merged with others");
+    v("merge_quiet_ms", merge_quiet_ms, Range{0, 86'400'000},
+      "a collection that was not written to for so long has its segments merged further, as far as "
+      "segment_points_max; 0: never");
     v("unindexed_points_max", unindexed_points_max, Range{16, 1e9},
       "points of a collection without a graph at most: further upserts wait, for write_wait_ms or "
       "until shortly before their deadline, and are refused then");

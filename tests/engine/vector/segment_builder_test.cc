@@ -5,18 +5,20 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engine/vector/segment.h"
 #include "tests/engine/vector/vector_harness.h"
+#include "tests/support/fake_clock.h"
 
 namespace baton {
 namespace {
 
 struct Fixture {
-  explicit Fixture(VectorOptions options) {
+  explicit Fixture(VectorOptions options, const Clock& clock = SystemClock()) {
     options.data_dir = dir.path();
-    auto opened = VectorStore::Open(options, metrics);
+    auto opened = VectorStore::Open(options, metrics, nullptr, clock);
     REQUIRE_OK(opened);
     store = *std::move(opened);
   }
@@ -125,6 +127,53 @@ TEST_CASE("merges that start from a graph keep every point") {
       REQUIRE(hits >= 9);
     }
   }
+}
+
+TEST_CASE("a collection that nobody writes to has its segments merged further") {
+  VectorOptions options = TestOptions("");
+  options.segment_points_max = GENERATE(10'000, 200);
+  options.merge_quiet_ms = 1000;
+  CAPTURE(options.segment_points_max);
+  const bool bounded = options.segment_points_max == 200;
+  FakeClock clock;
+  Fixture f(options, clock);
+  REQUIRE_OK(f.store->CreateCollection(Spec("c", 20), ""));
+  std::mt19937 random(34);
+  Twin twin;
+  const auto write = [&](PointId first, int count) {
+    const std::vector<Point> points = Points(random, first, count, 20);
+    for (const Point& point : points) twin[point.id] = point.vector;
+    REQUIRE_OK(CommitOne(*f.store, "c", points).status);
+    f.store->WaitUntilIdle();
+  };
+  const auto segments = [&f] { return std::ssize(f.View("c")->segments()); };
+  const auto advance = [&](TimeUs us) {
+    clock.AdvanceUs(us);
+    std::this_thread::sleep_for(std::chrono::milliseconds(250));
+    f.store->WaitUntilIdle();
+  };
+  for (PointId first = 0; first < 6 * 64; first += 64) write(first, 64);
+  REQUIRE(segments() == (bounded ? 6 : 3));
+
+  // A write begins the time anew, also one that fills no buffer.
+  advance(999'999);
+  REQUIRE(segments() == (bounded ? 6 : 3));
+  write(1000, 3);
+  advance(1);
+  REQUIRE(segments() == (bounded ? 6 : 3));
+  advance(1'000'000);
+  REQUIRE(segments() == (bounded ? 2 : 1));
+  REQUIRE(f.SegmentRows("c") == 6 * 64);
+
+  // Far less than what is there is not worth a copy of all of it.
+  write(2000, 64);
+  const auto before = segments();
+  advance(1'000'000);
+  advance(1'000'000);
+  REQUIRE(segments() == before);
+  const std::vector<float> query = RandomVector(random, 20);
+  REQUIRE(Search(*f.View("c"), query, {.k = 10, .exact = true}) ==
+          NaiveSearch(twin, Metric::kL2, query, 10));
 }
 
 TEST_CASE("points stay without a graph where there is no memory to build one") {
