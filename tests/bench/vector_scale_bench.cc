@@ -138,6 +138,17 @@ void Fill(VectorStore& store, VectorGenerator& generator, Truth& truth, bool wri
   }
 }
 
+// Until the builder has nothing to do, nor begins when nobody has written for a time.
+void WaitUntilMerged(VectorStore& store, const VectorOptions& options) {
+  int32_t segments = 0;
+  do {
+    store.WaitUntilIdle();
+    segments = OrDie(store.Describe("c")).segments;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2 * options.merge_quiet_ms));
+    store.WaitUntilIdle();
+  } while (OrDie(store.Describe("c")).segments != segments);
+}
+
 void BenchRpc(const VectorOptions& options, const std::vector<float>& queries, int32_t ef,
               BenchReport& report) {
   BenchDaemon daemon(options);
@@ -171,6 +182,7 @@ int Main(int argc, char** argv) {
   const TempDir dir;
   VectorOptions options;
   options.data_dir = keep.empty() ? dir.File("data") : keep;
+  options.merge_quiet_ms = args.tiny ? 50 : 1000;
   if (args.tiny) options.seal_points = 256;
   const int64_t tail = options.seal_points / 4 * 3;
   options.points_max = std::max(options.points_max, 2 * rows);
@@ -192,7 +204,7 @@ int Main(int argc, char** argv) {
     }
     const auto begin = SteadyClock::now();
     Fill(*store, generator, truth, !kept, 0, rows - tail);
-    store->WaitUntilIdle();
+    WaitUntilMerged(*store, options);
     if (!kept) {
       report.Add("build.per_s", static_cast<double>(rows - tail) / SecondsSince(begin),
                  "points/s, with the exact answers beside");
