@@ -67,6 +67,7 @@ absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorSt
         if (it == stored.end()) continue;
         scored.payload = it->second.payload;
         scored.vector = it->second.vector;
+        scored.named = it->second.named;
       }
       results[i].push_back(std::move(scored));
     }
@@ -464,16 +465,27 @@ void Engine::Loop::RunRerank(const RequestPtr& active, const EmbedderPart& model
 void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
                              absl::AnyInvocable<void(SearchResult)> then) {
   absl::StatusOr<std::shared_ptr<const CollectionView>> view =
-      parts_.store->View(request.collection);
+      parts_.store->View(request.collection, request.vector_name);
   if (!view.ok()) return Fail(active, view.status());
+  // Texts are those of all points, also of those that lack the vector.
+  std::shared_ptr<const CollectionView> texts_view = *view;
+  if (!request.vector_name.empty() && !request.texts.empty()) {
+    const auto all = parts_.store->View((*view)->spec().name);
+    if (!all.ok()) return Fail(active, all.status());
+    texts_view = *all;
+  }
   if (request.params.filter != nullptr) {
     const absl::Status status = parts_.store->CheckFilter(*request.params.filter);
     if (!status.ok()) return Fail(active, status);
   }
   const bool text_only = IsTextOnly(request);
+  if (text_only && !request.vector_name.empty()) {
+    return Fail(active, absl::InvalidArgumentError(
+                            "vector_name says what a vector is compared with, but there is none"));
+  }
   for (size_t i = 0; i < request.queries.size(); ++i) {
     absl::Status status;
-    if (!request.texts.empty()) status = CheckTextQuery(**view, request.texts[i]);
+    if (!request.texts.empty()) status = CheckTextQuery(*texts_view, request.texts[i]);
     if (status.ok() && !text_only) status = PrepareQuery(**view, request.queries[i]);
     if (!status.ok()) {
       return Fail(
@@ -491,9 +503,9 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
                     .queries = std::move(request.queries),
                     .params = DenseParams(request),
                     .deadline_us = deadline_us};
-  // Only texts need the view once more.
-  if (request.texts.empty()) view->reset();
-  auto answer = [this, active, metric, deadline_us, view = *std::move(view),
+  // Only texts need a view once more.
+  if (request.texts.empty()) texts_view.reset();
+  auto answer = [this, active, metric, deadline_us, view = std::move(texts_view),
                  request = std::make_shared<SearchRequest>(std::move(request)),
                  then = std::move(then)](SearchBatchResult found) mutable {
     RunHost<SearchResult>(
@@ -508,7 +520,7 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
           TextHits hits{.neighbors = found.neighbors, .parts = {}};
           if (!request->texts.empty()) {
             const auto poll = [&] { return MayGoOn("search by text", *view, deadline_us); };
-            ASSIGN_OR_RETURN(hits, SearchTexts(*view, *request, found.neighbors, poll));
+            ASSIGN_OR_RETURN(hits, SearchTexts(*view, metric, *request, found.neighbors, poll));
           }
           ASSIGN_OR_RETURN(result.results, FetchPoints(*parts_.store, *request, metric, hits));
           return result;
@@ -560,7 +572,7 @@ absl::Status Engine::Loop::MayGoOn(const char* what, const CollectionView& view,
 
 absl::StatusOr<SearchGroupsResult> Engine::Loop::FindGroups(
     const SearchGroupsRequest& request) const {
-  ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection));
+  ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection, request.vector_name));
   if (request.params.filter != nullptr) {
     RETURN_IF_ERROR(parts_.store->CheckFilter(*request.params.filter));
   }

@@ -235,8 +235,23 @@ struct Engine::Loop::AskFlow {
 
 void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
                        std::shared_ptr<AskSink> sink) {
-  const auto collection = parts_.store->Describe(request.collection);
+  auto collection = parts_.store->Describe(request.collection);
   if (!collection.ok()) return Fail(active, collection.status());
+  if (!request.vector_name.empty()) {
+    const auto view = parts_.store->View(request.collection, request.vector_name);
+    if (!view.ok()) return Fail(active, view.status());
+    for (const CollectionSpec& vector : std::vector(collection->spec.vectors)) {
+      if (vector.vector_name != request.vector_name) continue;
+      collection->embedder = vector.embedder;
+      collection->spec = vector;
+    }
+    if (collection->embedder.empty()) {
+      return Fail(active, absl::FailedPreconditionError(
+                              StrCat("vector_name is \"", request.vector_name,
+                                     "\", but that vector of collection \"", request.collection,
+                                     "\" was created without an embedder")));
+    }
+  }
   if (collection->embedder.empty()) {
     return Fail(active, absl::FailedPreconditionError(
                             StrCat("collection \"", request.collection,
@@ -307,6 +322,7 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                          .collection = request.collection,
                          .queries = {std::move(search->query)},
                          .params = {.k = search->k, .filter = request.filter}};
+    if (!wanted.queries.front().empty()) wanted.vector_name = request.vector_name;
     if (!search->text.empty()) {
       wanted.texts.push_back({.text = FirstWords(search->text), .field = kPassageTextField});
       wanted.fusion.candidates = search->k;
@@ -624,8 +640,13 @@ void Engine::Loop::Cluster(const RequestPtr& active, ClusterRequest request,
     input = {.points = std::ssize(batch.vectors), .dimension = std::ssize(batch.vectors.front())};
   } else {
     absl::StatusOr<std::shared_ptr<const CollectionView>> view =
-        parts_.store->View(request.collection);
+        parts_.store->View(request.collection, request.vector_name);
     if (!view.ok()) return Fail(active, view.status());
+    if ((*view)->spec().dimension == 0) {
+      return Fail(active, absl::InvalidArgumentError(StrCat("vector_name is missing: collection \"",
+                                                            request.collection,
+                                                            "\" has named vectors only")));
+    }
     batch.view = *std::move(view);
     input = {.points = batch.view->points(), .dimension = batch.view->spec().dimension};
   }

@@ -67,6 +67,7 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
     request.retrieval = static_cast<Retrieval>(proto.retrieval() - 1);
   }
   if (proto.has_k()) request.k = proto.k();
+  request.vector_name = proto.vector_name();
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();
   return request;
 }

@@ -29,6 +29,7 @@ struct ClusterRequest {
   std::string collection;                   // or:
   std::vector<std::vector<float>> vectors;  // [vectors][dimension]
   ClusterParams params;
+  std::string vector_name = {};  // of the collection's points; empty: the unnamed one
 };
 
 // One of the k clusters.

@@ -35,8 +35,8 @@ Collection::Collection(StoredCollection stored, const VectorOptions& options, Me
     : stored_(std::move(stored)),
       options_(options),
       metrics_(metrics),
-      points_gauge_(&metrics.Gauge(MetricId::kPoints, {stored_.spec.name})),
-      unindexed_gauge_(&metrics.Gauge(MetricId::kPointsUnindexed, {stored_.spec.name})) {
+      points_gauge_(&metrics.Gauge(MetricId::kPoints, {FullName(stored_.spec)})),
+      unindexed_gauge_(&metrics.Gauge(MetricId::kPointsUnindexed, {FullName(stored_.spec)})) {
   buffers_.push_back(std::make_shared<GrowingBuffer>(FormatOf(spec()), options_.seal_points));
   PublishLocked(0);
 }
@@ -57,7 +57,27 @@ CollectionInfo Collection::Info() const {
   for (const CollectionView::SegmentPart& part : view->segments()) {
     info.points_unindexed -= part.live;
   }
+  for (const auto& vector : vectors_) {
+    const CollectionInfo of_vector = vector->Info();
+    info.vectors.push_back({.name = vector->spec().vector_name,
+                            .points = of_vector.points,
+                            .points_unindexed = of_vector.points_unindexed,
+                            .segments = of_vector.segments});
+  }
   return info;
+}
+
+const Collection* Collection::FindVector(const std::string& name) const {
+  const auto found = std::find_if(vectors_.begin(), vectors_.end(), [&name](const auto& vector) {
+    return vector->spec().vector_name == name;
+  });
+  return found == vectors_.end() ? nullptr : found->get();
+}
+
+int64_t Collection::Unindexed() const {
+  int64_t unindexed = unindexed_.load(std::memory_order_relaxed);
+  for (const auto& vector : vectors_) unindexed = std::max(unindexed, vector->Unindexed());
+  return unindexed;
 }
 
 void Collection::RecoverSegment(std::shared_ptr<Segment> segment, int64_t live) {
@@ -151,10 +171,11 @@ void Collection::ApplyLocked(const PlacedWrite& placed) {
 }
 
 void Collection::Drop() {
+  for (const auto& vector : vectors_) vector->Drop();
   const std::lock_guard lock(mutex_);
   dropped_ = true;
-  metrics_.RemoveGauge(MetricId::kPoints, {spec().name});
-  metrics_.RemoveGauge(MetricId::kPointsUnindexed, {spec().name});
+  metrics_.RemoveGauge(MetricId::kPoints, {FullName(spec())});
+  metrics_.RemoveGauge(MetricId::kPointsUnindexed, {FullName(spec())});
 }
 
 bool Collection::NeedsVacuum(const SegmentState& state) const {

@@ -51,10 +51,18 @@ class Collection {
   uint32_t id() const { return stored_.id; }
   const CollectionSpec& spec() const { return stored_.spec; }
 
+  // ---- Named vectors: each a state like this one, of the points that have it
+
+  // Before any other thread knows the collection.
+  void AddVector(std::shared_ptr<Collection> vector) { vectors_.push_back(std::move(vector)); }
+  std::span<const std::shared_ptr<Collection>> vectors() const { return vectors_; }
+  // Null where there is none of that name.
+  const Collection* FindVector(const std::string& name) const;
+
   std::shared_ptr<const CollectionView> View() const;
   CollectionInfo Info() const;
-  // Live points without a graph.
-  int64_t Unindexed() const { return unindexed_.load(std::memory_order_relaxed); }
+  // Live points without a graph, of the vector that has the most.
+  int64_t Unindexed() const;
 
   // ---- Recovery: before any other thread knows the collection
 
@@ -166,6 +174,7 @@ class Collection {
                             std::shared_ptr<PayloadSidecar> sidecar);
 
   const StoredCollection stored_;
+  std::vector<std::shared_ptr<Collection>> vectors_;  // the named ones
   const VectorOptions options_;
   Metrics& metrics_;
 

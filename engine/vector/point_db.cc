@@ -1,5 +1,6 @@
 #include "engine/vector/point_db.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdarg>
@@ -242,7 +243,7 @@ absl::Status PointDb::Load() {
   if (format > kFormatVersion || format < kFormatOfNumbers) {
     return absl::FailedPreconditionError(StrCat("the database in ", directory_, " has format ",
                                                 format, ", this daemon reads formats ",
-                                                kFormatOfNumbers, " and ", kFormatVersion));
+                                                kFormatOfNumbers, " to ", kFormatVersion));
   }
   format_ = static_cast<uint32_t>(format);
   return absl::OkStatus();
@@ -254,6 +255,17 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::Collections() const {
   for (it->Seek("C"); it->Valid() && it->key().starts_with("C"); it->Next()) {
     ASSIGN_OR_RETURN(StoredCollection collection,
                      DecodeCollection(it->key().ToStringView(), it->value().ToStringView()));
+    const auto parent = std::find_if(
+        collections.begin(), collections.end(),
+        [&collection](const StoredCollection& other) { return other.id == collection.parent_id; });
+    if (parent != collections.end()) {
+      parent->spec.vectors.push_back(collection.spec);
+      parent->spec.vectors.back().embedder = collection.embedder;
+    } else if (collection.parent_id != 0) {
+      return absl::DataLossError(StrCat("the record of collection \"", collection.spec.name,
+                                        "\" is missing, but its vector \"",
+                                        collection.spec.vector_name, "\" is there"));
+    }
     collections.push_back(std::move(collection));
   }
   RETURN_IF_ERROR(ToStatus(it->status(), "cannot read the collections"));
@@ -374,6 +386,7 @@ absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& i
 }
 
 absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, const VectorFormat& format,
+                                                std::span<const StoredVector> named,
                                                 std::span<const PointId> ids, bool with_vectors,
                                                 bool with_payload) const {
   const bool read_payload = with_payload || !with_vectors;  // else to know whether it exists
@@ -408,36 +421,65 @@ absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, const Ve
       if (!DecodeVector(value.ToStringView(), format, &sequence, point.vector)) {
         return DamagedPoint(id, "vector");
       }
+      for (const StoredVector& one : named) {
+        value.Reset();
+        const rocksdb::Status found =
+            db_->Get(read, db_->DefaultColumnFamily(), PointKey('V', one.id, id), &value);
+        if (found.IsNotFound()) continue;
+        RETURN_IF_ERROR(ToStatus(found, "cannot read a vector"));
+        NamedVector& vector = point.named.emplace_back(NamedVector{.name = one.name, .values = {}});
+        if (!DecodeVector(value.ToStringView(), one.format, &sequence, vector.values)) {
+          return DamagedPoint(id, "vector");
+        }
+      }
     }
     points.push_back(std::move(point));
   }
   return points;
 }
 
-absl::StatusOr<uint32_t> PointDb::CreateCollection(const CollectionSpec& spec,
-                                                   const std::string& embedder) {
-  const uint32_t id = next_collection_id_++;
+absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
+    const CollectionSpec& spec, const std::string& embedder) {
+  std::vector<StoredCollection> stored = {
+      {.id = next_collection_id_++, .spec = spec, .embedder = embedder}};
+  for (CollectionSpec& vector : stored.front().spec.vectors) vector.name = spec.name;
+  // Older daemons read on as long as they can.
+  uint32_t format =
+      spec.storage == VectorStorage::kF32 ? format_ : std::max(format_, kFormatOfTypes);
+  for (const CollectionSpec& vector : spec.vectors) {
+    stored.push_back({.id = next_collection_id_++,
+                      .spec = vector,
+                      .embedder = vector.embedder,
+                      .parent_id = stored.front().id});
+    stored.back().spec.name = spec.name;  // as above
+    format = kFormatVersion;
+  }
   rocksdb::WriteBatch batch;
   batch.Put(kNextCollectionKey, EncodeNumber(next_collection_id_));
-  batch.Put(CollectionKey('C', id), EncodeCollection(spec, embedder));
-  // Older daemons read on as long as they can.
-  const uint32_t format = spec.storage == VectorStorage::kF32 ? format_ : kFormatVersion;
+  for (const StoredCollection& one : stored) {
+    batch.Put(CollectionKey('C', one.id), EncodeCollection(one));
+  }
   if (format != format_) batch.Put(kFormatKey, EncodeNumber(format));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   RETURN_IF_ERROR(Apply(batch));
   format_ = format;
-  return id;
+  return stored;
 }
 
-absl::Status PointDb::DropCollection(uint32_t collection_id, std::span<const StoredAlias> aliases) {
+absl::Status PointDb::DropCollection(std::span<const uint32_t> ids,
+                                     std::span<const StoredAlias> aliases) {
   rocksdb::WriteBatch batch;
   batch.Put(kAliasesKey, EncodeAliases(aliases));
-  batch.Delete(CollectionKey('C', collection_id));
-  batch.Delete(CollectionKey('I', collection_id));
+  for (const uint32_t id : ids) {
+    batch.Delete(CollectionKey('C', id));
+    batch.Delete(CollectionKey('I', id));
+  }
   RETURN_IF_ERROR(Apply(batch));
   // It is dropped; what cannot be deleted now is when the database is opened again.
-  if (const absl::Status status = Purge(collection_id); !status.ok()) {
-    Log().warn("vector store: a dropped collection still takes room: {}", status.ToString());
+  for (const uint32_t id : ids) {
+    if (const absl::Status status = Purge(id); !status.ok()) {
+      Log().warn("vector store: a dropped collection still takes room: {}", status.ToString());
+    }
   }
   return absl::OkStatus();
 }
@@ -494,26 +536,28 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
     placed.sequence = ++last_sequence_;
     for (const PointId id : placed.write->deletes) {
       batch.Delete(PointKey('V', placed.collection_id, id));
-      batch.Delete(PointKey('P', placed.collection_id, id));
+      if (!placed.is_named) batch.Delete(PointKey('P', placed.collection_id, id));
     }
     if (std::any_of(placed.write->upserts.begin(), placed.write->upserts.end(),
                     [](const Point& point) { return IsUuid(point.id); })) {
-      format = kFormatVersion;
+      format = std::max(format, kFormatOfTypes);
     }
     // One kind after the other: RocksDB is quicker with keys that follow each other.
     for (const Point& point : placed.write->upserts) {
       PutVector(placed, point, row, batch);
     }
+    if (!placed.write->upserts.empty()) grows = true;
     for (const Point& point : placed.write->upserts) {
+      if (placed.is_named) break;
       batch.Put(PointKey('P', placed.collection_id, point.id), EncodePayload(point.payload));
-      grows = true;
     }
     for (const PatchedPayload& patched : placed.patched) {
+      if (placed.is_named) break;
       batch.Put(PointKey('P', placed.collection_id, patched.id), EncodePayload(patched.payload));
       grows = true;
     }
     if (!options_.graph_files) continue;
-    if (HasUuids(placed.write->deletes)) format = kFormatVersion;
+    if (HasUuids(placed.write->deletes)) format = std::max(format, kFormatOfTypes);
     ids.clear();
     for (const Point& point : placed.write->upserts) ids.push_back(point.id);
     batch.Put(NumberKey('U', placed.collection_id, placed.sequence),

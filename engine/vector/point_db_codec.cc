@@ -117,21 +117,27 @@ std::string EncodeNumber(uint64_t value) {
   return out;
 }
 
-std::string EncodeCollection(const CollectionSpec& spec, const std::string& embedder) {
+std::string EncodeCollection(const StoredCollection& collection) {
+  const CollectionSpec& spec = collection.spec;
   std::string out;
   AppendNumber(out, spec.dimension);
   AppendNumber(out, static_cast<uint8_t>(spec.metric));
   AppendNumber(out, spec.hnsw_m);
   AppendNumber(out, spec.hnsw_ef_construction);
   AppendText(out, spec.name);
-  AppendText(out, embedder);
-  const bool floats = spec.storage == VectorStorage::kF32;
-  if (spec.index != IndexKind::kHnsw || !floats) {  // else as it was before there were others
+  AppendText(out, collection.embedder);
+  const bool named = collection.parent_id != 0;
+  const bool typed = named || spec.storage != VectorStorage::kF32;
+  if (spec.index != IndexKind::kHnsw || typed) {  // else as it was before there were others
     AppendNumber(out, static_cast<uint8_t>(spec.index));
     AppendNumber(out, spec.ivf_lists);
     AppendNumber(out, spec.ivf_pq_bytes);
   }
-  if (!floats) AppendNumber(out, static_cast<uint8_t>(spec.storage));
+  if (typed) AppendNumber(out, static_cast<uint8_t>(spec.storage));
+  if (named) {
+    AppendNumber(out, collection.parent_id);
+    AppendText(out, spec.vector_name);
+  }
   return out;
 }
 
@@ -155,8 +161,15 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
   }
   std::optional<uint8_t> storage = 0;
   if (pq_bytes.has_value() && !reader.at_end()) storage = reader.Take<uint8_t>();
+  std::optional<uint32_t> parent_id = 0;
+  std::optional<std::string> vector_name = "";
+  if (storage.has_value() && !reader.at_end()) {
+    parent_id = reader.Take<uint32_t>();
+    vector_name = reader.TakeText();
+  }
   if (!id.has_value() || !key_reader.at_end() || !embedder.has_value() || !name.has_value() ||
-      !reader.at_end() || !pq_bytes.has_value()) {
+      !reader.at_end() || !pq_bytes.has_value() || !parent_id.has_value() ||
+      !vector_name.has_value()) {
     return absl::DataLossError("the record of a collection is damaged");
   }
   StoredCollection collection{.id = __builtin_bswap32(*id),
@@ -168,9 +181,14 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
                                        .index = static_cast<IndexKind>(*index),
                                        .ivf_lists = *lists,
                                        .ivf_pq_bytes = *pq_bytes,
-                                       .storage = static_cast<VectorStorage>(*storage)},
-                              .embedder = std::move(*embedder)};
-  if (const absl::Status status = CheckSpec(collection.spec); !status.ok()) {
+                                       .storage = static_cast<VectorStorage>(*storage),
+                                       .vector_name = std::move(*vector_name)},
+                              .embedder = std::move(*embedder),
+                              .parent_id = *parent_id};
+  // Of only named vectors, which are not known yet.
+  CollectionSpec checked = collection.spec;
+  if (collection.parent_id == 0 && checked.dimension == 0) checked.dimension = 1;
+  if (const absl::Status status = CheckSpec(checked); !status.ok()) {
     return absl::DataLossError(StrCat("the record of a collection is damaged: ", status.message()));
   }
   return collection;

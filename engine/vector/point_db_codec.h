@@ -20,8 +20,10 @@ class WriteBatch;
 // The keys and values of PointDb, as bytes. The kinds of keys are listed there.
 namespace baton {
 
+// With named vectors.
+inline constexpr uint32_t kFormatVersion = 4;
 // With other types of vectors than floats, or UUIDs.
-inline constexpr uint32_t kFormatVersion = 3;
+inline constexpr uint32_t kFormatOfTypes = 3;
 inline constexpr uint32_t kFormatOfNumbers = 2;
 // Without a manifest: points were looked through at every start.
 inline constexpr uint32_t kFormatWithoutManifest = 1;
@@ -56,7 +58,8 @@ std::string EncodePending(std::span<const PointId> upserts, std::span<const Poin
 // False where the value is no such record, as below.
 bool DecodePending(std::string_view value, PendingWrite* write);
 std::string EncodeAliases(std::span<const StoredAlias> aliases);
-std::string EncodeCollection(const CollectionSpec& spec, const std::string& embedder);
+// Without the named vectors of a collection, which have records of their own.
+std::string EncodeCollection(const StoredCollection& collection);
 absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::string_view value);
 
 // As floats, the vector is copied once, from the point to the batch. `row`: scratch.
