@@ -474,10 +474,10 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
     if (!all.ok()) return Fail(active, all.status());
     texts_view = *all;
   }
-  if (request.params.filter != nullptr) {
-    const absl::Status status = parts_.store->CheckFilter(*request.params.filter);
-    if (!status.ok()) return Fail(active, status);
-  }
+  // A named vector has no partition key of its own.
+  auto filter = CheckFilter(request.collection, request.params);
+  if (!filter.ok()) return Fail(active, filter.status());
+  request.params.filter = *std::move(filter);
   const bool text_only = IsTextOnly(request);
   if (text_only && !request.vector_name.empty()) {
     return Fail(active, absl::InvalidArgumentError(
@@ -570,12 +570,17 @@ absl::Status Engine::Loop::MayGoOn(const char* what, const CollectionView& view,
       StrCat("the ", what, " over ", view.points(), " points did not end before its deadline"));
 }
 
+absl::StatusOr<FilterPtr> Engine::Loop::CheckFilter(const std::string& collection,
+                                                    const SearchParams& params) const {
+  ASSIGN_OR_RETURN(const auto view, parts_.store->View(collection));
+  return parts_.store->CheckFilter(view->spec(), params.partition, params.filter);
+}
+
 absl::StatusOr<SearchGroupsResult> Engine::Loop::FindGroups(
     const SearchGroupsRequest& request) const {
   ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection, request.vector_name));
-  if (request.params.filter != nullptr) {
-    RETURN_IF_ERROR(parts_.store->CheckFilter(*request.params.filter));
-  }
+  SearchParams params = request.params;
+  ASSIGN_OR_RETURN(params.filter, CheckFilter(request.collection, params));
   std::vector<float> query = request.query;
   RETURN_IF_ERROR(PrepareQuery(*view, query));
   const auto poll = [&] {
@@ -583,7 +588,7 @@ absl::StatusOr<SearchGroupsResult> Engine::Loop::FindGroups(
   };
   std::vector<NeighborGroup> found;
   SearchGroupsResult result;
-  RETURN_IF_ERROR(SearchViewGroups(*view, query, request.params, request.group_by, poll, &found,
+  RETURN_IF_ERROR(SearchViewGroups(*view, query, params, request.group_by, poll, &found,
                                    &result.unsearched_points));
   std::vector<std::vector<Neighbor>> neighbors;
   for (NeighborGroup& group : found) neighbors.push_back(std::move(group.neighbors));

@@ -318,10 +318,11 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                     });
   }
   if (auto* search = std::get_if<AskMachine::Search>(&work)) {
-    SearchRequest wanted{.envelope = {},
-                         .collection = request.collection,
-                         .queries = {std::move(search->query)},
-                         .params = {.k = search->k, .filter = request.filter}};
+    SearchRequest wanted{
+        .envelope = {},
+        .collection = request.collection,
+        .queries = {std::move(search->query)},
+        .params = {.k = search->k, .filter = request.filter, .partition = request.partition}};
     if (!wanted.queries.front().empty()) wanted.vector_name = request.vector_name;
     if (!search->text.empty()) {
       wanted.texts.push_back({.text = FirstWords(search->text), .field = kPassageTextField});
@@ -642,6 +643,13 @@ void Engine::Loop::Cluster(const RequestPtr& active, ClusterRequest request,
     absl::StatusOr<std::shared_ptr<const CollectionView>> view =
         parts_.store->View(request.collection, request.vector_name);
     if (!view.ok()) return Fail(active, view.status());
+    const auto all = parts_.store->View((*view)->spec().name);
+    if (!all.ok()) return Fail(active, all.status());
+    if (!(*all)->spec().partition_key.empty() && !request.all_partitions) {
+      return Fail(active, absl::InvalidArgumentError(StrCat(
+                              "all_partitions is missing: collection \"", request.collection,
+                              "\" has a partition key, and clusters are of everybody's points")));
+    }
     if ((*view)->spec().dimension == 0) {
       return Fail(active, absl::InvalidArgumentError(StrCat("vector_name is missing: collection \"",
                                                             request.collection,
@@ -680,7 +688,8 @@ void Engine::Loop::Delete(const RequestPtr& active, DeleteRequest request,
            {.collection = std::move(request.collection),
             .upserts = {},
             .deletes = std::move(request.ids),
-            .filter = std::move(request.filter)},
+            .filter = std::move(request.filter),
+            .partition = std::move(request.partition)},
            [this, active, done = std::move(done)](WriteResult written) mutable {
              if (Finish(active)) done(DeleteResult{.deleted = written.deleted});
            });
@@ -688,7 +697,9 @@ void Engine::Loop::Delete(const RequestPtr& active, DeleteRequest request,
 
 void Engine::Loop::PatchPayload(const RequestPtr& active, PatchPayloadRequest request,
                                 Done<PatchPayloadResult> done) {
-  Write write{.collection = std::move(request.collection), .filter = std::move(request.filter)};
+  Write write{.collection = std::move(request.collection),
+              .filter = std::move(request.filter),
+              .partition = std::move(request.partition)};
   write.patches.push_back(std::move(request.patch));
   RunWrite(active, std::move(write),
            [this, active, done = std::move(done)](WriteResult written) mutable {

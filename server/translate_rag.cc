@@ -68,6 +68,7 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
   }
   if (proto.has_k()) request.k = proto.k();
   request.vector_name = proto.vector_name();
+  request.partition = ToPartition(proto);
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();
   return request;
 }

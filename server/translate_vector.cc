@@ -47,6 +47,7 @@ absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
     ASSIGN_OR_RETURN(params.filter, ToFilter(proto.filter()));
   }
   if (proto.has_score_threshold()) params.score_threshold = proto.score_threshold();
+  params.partition = ToPartition(proto);
   params.offset = proto.offset();
   params.allow_partial = proto.allow_partial();
   return params;
@@ -85,11 +86,13 @@ absl::Status CheckIds(const Request& proto) {
 // Either ids or a filter.
 template <class Request>
 absl::Status CheckChoice(const Request& proto) {
-  if (!proto.has_filter()) {
+  if (!proto.has_filter() && proto.partition().empty()) {
     return CheckIds(proto);
   }
   if (proto.ids_size() + proto.uuids_size() == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError("there are both ids and a filter, allowed is one of them");
+  return absl::InvalidArgumentError(StrCat("there are both ids and a ",
+                                           proto.has_filter() ? "filter" : "partition",
+                                           ", allowed is one of them"));
 }
 
 // A page's offset is the first id on it, in hexadecimal, or as a UUID.
@@ -194,7 +197,7 @@ void SetScored(ScoredPoint point, v1::ScoredPoint& proto) {
 }  // namespace
 
 absl::StatusOr<CollectionSpec> ToSpec(const v1::CollectionSpec& proto) {
-  CollectionSpec spec{.name = proto.name()};
+  CollectionSpec spec{.name = proto.name(), .partition_key = proto.partition_key()};
   RETURN_IF_ERROR(SetVectorSpec(proto, "spec.", spec));
   for (int i = 0; i < proto.vectors_size(); ++i) {
     const v1::NamedVectorSpec& vector = proto.vectors(i);
@@ -232,8 +235,9 @@ absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope 
   RETURN_IF_ERROR(CheckChoice(proto));
   DeleteRequest request{
       .envelope = std::move(envelope), .collection = proto.collection(), .ids = {}};
+  request.partition = ToPartition(proto);
   ASSIGN_OR_RETURN(request.ids, ToPointIds(proto.ids(), proto.uuids()));
-  if (proto.has_filter()) {
+  if (proto.has_filter() || !proto.partition().empty()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
   return request;
@@ -314,6 +318,7 @@ absl::StatusOr<SearchGroupsRequest> ToSearchGroups(const v1::SearchGroupsRequest
 absl::StatusOr<CountRequest> ToCount(const v1::CountRequest& proto) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   CountRequest request{.collection = proto.collection()};
+  request.partition = ToPartition(proto);
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
@@ -323,6 +328,7 @@ absl::StatusOr<CountRequest> ToCount(const v1::CountRequest& proto) {
 absl::StatusOr<ScrollRequest> ToScroll(const v1::ScrollRequest& proto) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   ScrollRequest request{.collection = proto.collection()};
+  request.partition = ToPartition(proto);
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
@@ -337,6 +343,7 @@ absl::StatusOr<ScrollRequest> ToScroll(const v1::ScrollRequest& proto) {
 absl::StatusOr<FacetRequest> ToFacet(const v1::FacetRequest& proto) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   FacetRequest request{.collection = proto.collection(), .field = proto.field()};
+  request.partition = ToPartition(proto);
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
@@ -350,11 +357,12 @@ absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   RETURN_IF_ERROR(CheckChoice(proto));
   PatchPayloadRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.partition = ToPartition(proto);
   ASSIGN_OR_RETURN(request.patch.ids, ToPointIds(proto.ids(), proto.uuids()));
   request.patch.clear = proto.clear();
   request.patch.delete_keys = {proto.delete_keys().begin(), proto.delete_keys().end()};
   ASSIGN_OR_RETURN(request.patch.set, ToPayload(proto.set(), "set"));
-  if (proto.has_filter()) {
+  if (proto.has_filter() || !proto.partition().empty()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
   return request;
@@ -399,6 +407,7 @@ void ToProto(const std::vector<Alias>& aliases, const std::string& collection,
 void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
   v1::CollectionSpec& spec = *proto.mutable_spec();
   spec.set_name(info.spec.name);
+  spec.set_partition_key(info.spec.partition_key);
   VectorSpecToProto(info.spec, spec);
   for (const CollectionSpec& vector : info.spec.vectors) {
     v1::NamedVectorSpec& added = *spec.add_vectors();

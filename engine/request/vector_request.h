@@ -54,6 +54,8 @@ struct CollectionSpec {
   int32_t ivf_pq_bytes = 0;  // of a row's code under kIvfPq; 0: by the dimension
   VectorStorage storage = VectorStorage::kF32;
   std::vector<CollectionSpec> vectors = {};  // the named ones, in the order they were given
+  // A field of every point's payload that says whose it is, see partition.h; empty: there is none.
+  std::string partition_key = {};
   // ---- Of a named vector; empty otherwise
   std::string vector_name = {};
   std::string embedder = {};  // what Ask embeds questions by; empty: nothing does
@@ -94,6 +96,12 @@ struct AliasAction {
   std::string new_name = {};    // of kRename
 };
 
+// Whose points a request means, where the collection has a partition key.
+struct PartitionChoice {
+  std::string name = {};
+  bool all = false;  // instead: everybody's
+};
+
 // Of a client that names no points: those that match. Null: it names them.
 using FilterPtr = std::shared_ptr<const Filter>;
 
@@ -111,7 +119,8 @@ struct DeleteRequest {
   Envelope envelope;
   std::string collection;
   std::vector<PointId> ids;
-  FilterPtr filter = nullptr;  // instead of ids
+  FilterPtr filter = nullptr;      // instead of ids
+  PartitionChoice partition = {};  // with a filter, or alone: all of its points
 };
 struct DeleteResult {
   int64_t deleted = 0;
@@ -128,7 +137,8 @@ struct PatchPayloadRequest {
   Envelope envelope;
   std::string collection;
   PayloadPatch patch;
-  FilterPtr filter = nullptr;  // instead of patch.ids
+  FilterPtr filter = nullptr;      // instead of patch.ids
+  PartitionChoice partition = {};  // with a filter
 };
 struct PatchPayloadResult {
   int64_t points = 0;
@@ -154,6 +164,7 @@ struct SearchParams {
   FilterPtr filter = nullptr;                 // null: all points
   std::optional<float> score_threshold = {};  // only this score or a better one
   int32_t offset = 0;                         // of the nearest, so many are left out
+  PartitionChoice partition = {};
   bool allow_partial = false;  // what cannot be read is left out and counted, no error
 };
 
@@ -240,6 +251,7 @@ struct SearchGroupsResult {
 struct CountRequest {
   std::string collection;
   FilterPtr filter = nullptr;
+  PartitionChoice partition = {};
 };
 
 struct ScrollRequest {
@@ -249,6 +261,7 @@ struct ScrollRequest {
   PointId first = 0;    // no id below it
   bool with_payload = true;
   bool with_vectors = false;
+  PartitionChoice partition = {};
 };
 struct ScrollResult {
   std::vector<Point> points;
@@ -260,6 +273,7 @@ struct FacetRequest {
   std::string field;
   FilterPtr filter = nullptr;
   int32_t limit = 10;  // 1 to 10,000
+  PartitionChoice partition = {};
 };
 struct FacetHit {
   FilterValue value;

@@ -385,7 +385,25 @@ bool Collection::ContainsLocked(PointId id) const {
                      [id](const auto& state) { return state.segment->Contains(id); });
 }
 
+std::vector<std::string> Collection::NewPartitions(std::vector<std::string> names) const {
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  const std::lock_guard lock(mutex_);
+  std::erase_if(names, [this](const std::string& name) { return partitions_.contains(name); });
+  return names;
+}
+
+int64_t Collection::partitions() const {
+  const std::lock_guard lock(mutex_);
+  return std::ssize(partitions_);
+}
+
 bool Collection::DeleteLocked(PointId id, WriteSequence sequence) {
+  if (!spec().partition_key.empty()) {
+    if (const std::optional<Place> place = FindLocked(id); place.has_value()) {
+      TakeFromPartitionLocked(*place);
+    }
+  }
   bool deleted = false;
   if (const auto found = buffer_of_.find(id); found != buffer_of_.end()) {
     deleted = found->second->Delete(id, sequence);
@@ -414,6 +432,7 @@ void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* v
   }
   if (payload != nullptr) {
     IndexRowLocked(*buffers_.back(), buffers_.back()->rows(), sequence, *payload);
+    AddToPartitionLocked(*payload);
   }
   buffers_.back()->Append(id, vector, sequence);
   buffer_of_.emplace(id, buffers_.back().get());

@@ -85,6 +85,9 @@ class Collection {
 
   // How many of the points would be new.
   int64_t CountNew(const std::vector<Point>& points) const;
+  // Those of the names that no live point has, each once.
+  std::vector<std::string> NewPartitions(std::vector<std::string> names) const;
+  int64_t partitions() const;
   // Applies writes of one commit, in order, and makes them visible together. Each is valid, durable
   // and has each id once. Fills the counts of their results. True where there is something
   // to seal or merge now.
@@ -153,6 +156,9 @@ class Collection {
   };
   std::optional<Place> FindLocked(PointId id) const;
   std::shared_ptr<const PayloadSidecar> SidecarLocked(const void* part) const;
+  // Counts the live points of a partition: one more, or the one in a row less.
+  void AddToPartitionLocked(const Payload& payload);
+  void TakeFromPartitionLocked(const Place& place);
   // A row that was just appended.
   void IndexRowLocked(const GrowingBuffer& buffer, int64_t row, WriteSequence sequence,
                       const Payload& payload);
@@ -202,6 +208,8 @@ class Collection {
   };
   bool log_patches_ = false;
   std::vector<LoggedPatch> patched_;
+  // Live points of each partition, where there is a partition key.
+  absl::flat_hash_map<std::string, int64_t> partitions_;
   prometheus::Gauge* points_gauge_ = nullptr;
   prometheus::Gauge* unindexed_gauge_ = nullptr;
 

@@ -374,13 +374,8 @@ absl::StatusOr<PayloadIndexes> PointDb::Indexes(uint32_t collection_id) const {
 }
 
 absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes) {
-  std::string value;
-  for (const PayloadIndex& index : indexes) {
-    AppendNumber(value, static_cast<uint8_t>(index.kind));
-    AppendText(value, index.field);
-  }
   rocksdb::WriteBatch batch;
-  batch.Put(CollectionKey('I', collection_id), value);
+  batch.Put(CollectionKey('I', collection_id), EncodeIndexes(indexes));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   return Apply(batch);
 }
@@ -458,6 +453,11 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
   batch.Put(kNextCollectionKey, EncodeNumber(next_collection_id_));
   for (const StoredCollection& one : stored) {
     batch.Put(CollectionKey('C', one.id), EncodeCollection(one));
+  }
+  if (!spec.partition_key.empty()) {
+    format = kFormatVersion;
+    const PayloadIndex index = PartitionIndex(spec);
+    batch.Put(CollectionKey('I', stored.front().id), EncodeIndexes(std::span(&index, 1)));
   }
   if (format != format_) batch.Put(kFormatKey, EncodeNumber(format));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));

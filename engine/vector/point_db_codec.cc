@@ -102,6 +102,15 @@ std::optional<uint64_t> NumberInKey(std::string_view key) {
   return __builtin_bswap64(*number);
 }
 
+std::string EncodeIndexes(std::span<const PayloadIndex> indexes) {
+  std::string out;
+  for (const PayloadIndex& index : indexes) {
+    AppendNumber(out, static_cast<uint8_t>(index.kind));
+    AppendText(out, index.field);
+  }
+  return out;
+}
+
 std::string EncodeAliases(std::span<const StoredAlias> aliases) {
   std::string out;
   for (const StoredAlias& alias : aliases) {
@@ -126,17 +135,18 @@ std::string EncodeCollection(const StoredCollection& collection) {
   AppendNumber(out, spec.hnsw_ef_construction);
   AppendText(out, spec.name);
   AppendText(out, collection.embedder);
-  const bool named = collection.parent_id != 0;
-  const bool typed = named || spec.storage != VectorStorage::kF32;
+  const bool extended = collection.parent_id != 0 || !spec.partition_key.empty();
+  const bool typed = extended || spec.storage != VectorStorage::kF32;
   if (spec.index != IndexKind::kHnsw || typed) {  // else as it was before there were others
     AppendNumber(out, static_cast<uint8_t>(spec.index));
     AppendNumber(out, spec.ivf_lists);
     AppendNumber(out, spec.ivf_pq_bytes);
   }
   if (typed) AppendNumber(out, static_cast<uint8_t>(spec.storage));
-  if (named) {
+  if (extended) {
     AppendNumber(out, collection.parent_id);
     AppendText(out, spec.vector_name);
+    if (!spec.partition_key.empty()) AppendText(out, spec.partition_key);
   }
   return out;
 }
@@ -167,9 +177,11 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
     parent_id = reader.Take<uint32_t>();
     vector_name = reader.TakeText();
   }
+  std::optional<std::string> partition_key = "";
+  if (vector_name.has_value() && !reader.at_end()) partition_key = reader.TakeText();
   if (!id.has_value() || !key_reader.at_end() || !embedder.has_value() || !name.has_value() ||
       !reader.at_end() || !pq_bytes.has_value() || !parent_id.has_value() ||
-      !vector_name.has_value()) {
+      !vector_name.has_value() || !partition_key.has_value()) {
     return absl::DataLossError("the record of a collection is damaged");
   }
   StoredCollection collection{.id = __builtin_bswap32(*id),
@@ -182,6 +194,7 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
                                        .ivf_lists = *lists,
                                        .ivf_pq_bytes = *pq_bytes,
                                        .storage = static_cast<VectorStorage>(*storage),
+                                       .partition_key = std::move(*partition_key),
                                        .vector_name = std::move(*vector_name)},
                               .embedder = std::move(*embedder),
                               .parent_id = *parent_id};

@@ -20,7 +20,7 @@ class WriteBatch;
 // The keys and values of PointDb, as bytes. The kinds of keys are listed there.
 namespace baton {
 
-// With named vectors.
+// With named vectors, or a partition key.
 inline constexpr uint32_t kFormatVersion = 4;
 // With other types of vectors than floats, or UUIDs.
 inline constexpr uint32_t kFormatOfTypes = 3;
@@ -57,6 +57,7 @@ std::string EncodeSegment(const StoredSegment& segment);
 std::string EncodePending(std::span<const PointId> upserts, std::span<const PointId> deletes);
 // False where the value is no such record, as below.
 bool DecodePending(std::string_view value, PendingWrite* write);
+std::string EncodeIndexes(std::span<const PayloadIndex> indexes);
 std::string EncodeAliases(std::span<const StoredAlias> aliases);
 // Without the named vectors of a collection, which have records of their own.
 std::string EncodeCollection(const StoredCollection& collection);

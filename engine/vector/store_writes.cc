@@ -9,6 +9,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/collection.h"
+#include "engine/vector/partition.h"
 #include "engine/vector/point_db.h"
 #include "engine/vector/segment_builder.h"
 #include "engine/vector/vector_checks.h"
@@ -105,8 +106,10 @@ absl::Status VectorStore::CheckWrite(const Write& write) const {
   const std::shared_ptr<Collection> collection = Find(write.collection);
   if (collection == nullptr) return UnknownCollection(write.collection);
   RETURN_IF_ERROR(CheckWrite(write, collection->spec()));
-  return write.filter == nullptr ? absl::OkStatus()
-                                 : baton::CheckFilter(*collection->View(), *write.filter);
+  if (write.filter == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const FilterPtr filter,
+                   FilterOf(collection->spec(), write.partition, write.filter));
+  return baton::CheckFilter(*collection->View(), *filter);
 }
 
 absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& spec) const {
@@ -119,16 +122,24 @@ absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& s
   for (size_t i = 0; i < write.upserts.size(); ++i) {
     const Point& point = write.upserts[i];
     RETURN_IF_ERROR(CheckVectors(point, StrCat("points[", i, "]"), spec));
-    RETURN_IF_ERROR(CheckPayload(options_, StrCat("points[", i, "].payload"), point.payload));
+    const std::string payload = StrCat("points[", i, "].payload");
+    RETURN_IF_ERROR(CheckPayload(options_, payload, point.payload));
+    RETURN_IF_ERROR(CheckPartition(spec, payload, point.payload));
   }
   for (const PayloadPatch& patch : write.patches) {
     RETURN_IF_ERROR(CheckCount("ids", patch.ids.size(), options_.write_points_max));
     RETURN_IF_ERROR(CheckPayload(options_, "set", patch.set));
+    RETURN_IF_ERROR(CheckPartition(spec, patch));
     if (!patch.clear && patch.delete_keys.empty() && patch.set.empty()) {
       return absl::InvalidArgumentError("the patch is empty: it needs clear, delete_keys or set");
     }
   }
-  if (write.filter != nullptr) RETURN_IF_ERROR(CheckFilter(*write.filter));
+  if (write.filter != nullptr) {
+    RETURN_IF_ERROR(CheckFilter(spec, write.partition, write.filter).status());
+  } else if (!write.partition.name.empty() || write.partition.all) {
+    return absl::InvalidArgumentError(
+        "partition and all_partitions go with a filter, but the write names its points");
+  }
   if (write.filter != nullptr &&
       !(write.upserts.empty() && write.deletes.empty() && write.patches.size() <= 1 &&
         (write.patches.empty() || write.patches.front().ids.empty()))) {
@@ -161,6 +172,26 @@ absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collec
                                              options_.points_max));
 }
 
+absl::Status VectorStore::CheckPartitions(const Write& write, const Collection& collection,
+                                          absl::flat_hash_set<std::string>& added) const {
+  const std::string& key = collection.spec().partition_key;
+  if (key.empty() || write.upserts.empty()) return absl::OkStatus();
+  std::vector<std::string> names;
+  for (const Point& point : write.upserts) {
+    const std::string& name = std::get<std::string>(point.payload.at(key));
+    if (!added.contains(name)) names.push_back(name);
+  }
+  names = collection.NewPartitions(std::move(names));
+  const int64_t count = collection.partitions() + std::ssize(added) + std::ssize(names);
+  if (!names.empty() && count > options_.partitions_max) {
+    return absl::ResourceExhaustedError(
+        StrCat("collection \"", collection.spec().name, "\" would have ", count,
+               " partitions, vector.partitions_max is ", options_.partitions_max));
+  }
+  added.insert(names.begin(), names.end());
+  return absl::OkStatus();
+}
+
 absl::Status VectorStore::WriteAgain(const std::string& collection_name,
                                      std::span<const PointId> ids) {
   // As many at a time as other writers may have to wait for.
@@ -185,8 +216,10 @@ std::vector<WriteResult> VectorStore::Commit(std::vector<Write> writes) {
 
 absl::Status VectorStore::ResolveFilter(const Collection& collection, Write& write) const {
   const std::shared_ptr<const CollectionView> view = collection.View();
+  ASSIGN_OR_RETURN(const FilterPtr filter,
+                   FilterOf(collection.spec(), write.partition, write.filter));
   ASSIGN_OR_RETURN(std::vector<PointId> ids,
-                   MatchingIds(*view, *write.filter, options_.filter_write_points_max));
+                   MatchingIds(*view, *filter, options_.filter_write_points_max));
   (write.patches.empty() ? write.deletes : write.patches.front().ids) = std::move(ids);
   return absl::OkStatus();
 }
@@ -272,7 +305,8 @@ struct VectorStore::Group {
   std::deque<Write> named;  // in places that stay
   std::deque<WriteResult> named_results;
   std::vector<PlacedWrite> placed;
-  absl::flat_hash_map<uint32_t, Place> parts;  // by id
+  absl::flat_hash_map<uint32_t, Place> parts;                                  // by id
+  absl::flat_hash_map<uint32_t, absl::flat_hash_set<std::string>> partitions;  // new ones, by id
 };
 
 void VectorStore::PlaceNamed(const Collection& collection, Write& write,
@@ -307,6 +341,8 @@ std::vector<WriteResult> VectorStore::CommitGroup(std::span<Write> writes) {
     if (!status.ok()) continue;
     DropSuperseded(writes[i]);
     status = CheckRoom(writes[i], *collection, points);
+    if (!status.ok()) continue;
+    status = CheckPartitions(writes[i], *collection, group.partitions[collection->id()]);
     if (!status.ok()) continue;
     std::vector<PatchedPayload> patched;
     if (patches) {

@@ -51,6 +51,10 @@ absl::Status CheckName(const std::string& field, const std::string& name) {
   return absl::OkStatus();
 }
 
+PayloadIndex PartitionIndex(const CollectionSpec& spec) {
+  return {.field = spec.partition_key, .kind = PayloadIndexKind::kKeyword};
+}
+
 std::string Described(const CollectionSpec& spec) {
   const std::string collection = StrCat("collection \"", spec.name, "\"");
   if (spec.vector_name.empty()) return collection;
@@ -101,6 +105,10 @@ absl::Status CheckSpec(const CollectionSpec& spec, int64_t named_vectors_max) {
     return absl::InvalidArgumentError(StrCat("vectors has ", spec.vectors.size(),
                                              " entries, vector.named_vectors_max is ",
                                              named_vectors_max));
+  }
+  if (spec.partition_key.size() > kPayloadKeyBytesMax) {
+    return absl::InvalidArgumentError(StrCat("partition_key has ", spec.partition_key.size(),
+                                             " bytes, allowed is 0 to ", kPayloadKeyBytesMax));
   }
   absl::flat_hash_set<std::string> names;
   for (size_t i = 0; i < spec.vectors.size(); ++i) {

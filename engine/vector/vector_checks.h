@@ -18,6 +18,8 @@ namespace baton {
 absl::Status CheckName(const std::string& field, const std::string& name);
 // With its named vectors, of which there are at most `named_vectors_max`.
 absl::Status CheckSpec(const CollectionSpec& spec, int64_t named_vectors_max = INT64_MAX);
+// Of its partition key.
+PayloadIndex PartitionIndex(const CollectionSpec& spec);
 // A collection as messages call it, or one of its named vectors.
 std::string Described(const CollectionSpec& spec);
 // The same in one word, for logs and metrics.

@@ -23,6 +23,7 @@ struct VectorOptions {
   int64_t filter_write_points_max = 1'000'000;
   int64_t payload_indexes_max = 32;
   int64_t named_vectors_max = 16;
+  int64_t partitions_max = 100'000;
   int64_t seal_points = 8192;
   int64_t segment_points_max = 1 << 20;
   int64_t unindexed_points_max = 1 << 20;
@@ -60,6 +61,8 @@ struct VectorOptions {
       "payload indexes of one collection at most");
     v("named_vectors_max", named_vectors_max, Range{0, 256},
       "named vectors of one collection at most");
+    v("partitions_max", partitions_max, Range{1, 10'000'000},
+      "partitions of one collection with a partition key at most");
     v("seal_points", seal_points, Range{16, 1 << 20},
       "points in the growing buffer of a collection when it is sealed into a segment");
     v("segment_points_max", segment_points_max, Range{16, 1 << 28},

@@ -12,6 +12,7 @@
 #include "engine/vector/collection.h"
 #include "engine/vector/dead_rows.h"
 #include "engine/vector/durable_file.h"
+#include "engine/vector/partition.h"
 #include "engine/vector/point_db.h"
 #include "engine/vector/scrubber.h"
 #include "engine/vector/segment.h"
@@ -286,6 +287,9 @@ absl::Status VectorStore::CreateCollection(const CollectionSpec& spec,
   for (size_t i = 1; i < stored.size(); ++i) {
     collection->AddVector(std::make_shared<Collection>(std::move(stored[i]), options_, metrics_));
   }
+  if (!spec.partition_key.empty()) {
+    RETURN_IF_ERROR(Reindex(*collection, {PartitionIndex(spec)}));
+  }
   const std::lock_guard lock(mutex_);
   collections_.emplace(spec.name, std::move(collection));
   return absl::OkStatus();
@@ -365,6 +369,11 @@ absl::Status VectorStore::DropPayloadIndex(const std::string& name, const std::s
   const std::shared_ptr<Collection> collection = Find(name);
   if (collection == nullptr) return UnknownCollection(name);
   PayloadIndexes indexes = collection->Info().payload_indexes;
+  if (!field.empty() && field == collection->spec().partition_key) {
+    return absl::FailedPreconditionError(StrCat("field \"", Escaped(field),
+                                                "\" is the partition key of collection \"", name,
+                                                "\": its index cannot be dropped"));
+  }
   const size_t dropped =
       std::erase_if(indexes, [&field](const PayloadIndex& index) { return index.field == field; });
   if (dropped == 0) {
@@ -379,6 +388,13 @@ absl::Status VectorStore::CheckFilter(const Filter& filter) const {
   return filter.Check({.conditions_max = options_.filter_conditions_max,
                        .depth_max = options_.filter_depth_max,
                        .values_max = options_.filter_values_max});
+}
+
+absl::StatusOr<FilterPtr> VectorStore::CheckFilter(const CollectionSpec& spec,
+                                                   const PartitionChoice& partition,
+                                                   FilterPtr filter) const {
+  if (filter != nullptr) RETURN_IF_ERROR(CheckFilter(*filter));
+  return FilterOf(spec, partition, std::move(filter));
 }
 
 std::vector<CollectionInfo> VectorStore::List() const {

@@ -42,6 +42,8 @@ struct Write {
   // The points that match before the write are deleted, or, where there is a patch, patched by it:
   // there are no upserts and no ids then, and one patch at most.
   FilterPtr filter = nullptr;
+  // Whose points the filter means, or the write deletes.
+  PartitionChoice partition = {};
   // Vectors are as Get told them, and are stored as they are. The store's own.
   bool as_stored = false;
 };
@@ -108,6 +110,9 @@ class VectorStore {
   // Whether a filter is within the limits: INVALID_ARGUMENT. Whether a view's indexes answer it is
   // told by whatever uses it.
   absl::Status CheckFilter(const Filter& filter) const;
+  // The same of a filter that may be null, and then FilterOf.
+  absl::StatusOr<FilterPtr> CheckFilter(const CollectionSpec& spec,
+                                        const PartitionChoice& partition, FilterPtr filter) const;
   // What Commit would refuse without trying: unknown collection, wrong dimension, values, limits.
   absl::Status CheckWrite(const Write& write) const;
   // RESOURCE_EXHAUSTED with a hint when to try again where so many points of the collection have no
@@ -183,6 +188,9 @@ class VectorStore {
   std::vector<WriteResult> CommitGroup(std::span<Write> writes);
   // `points`: how many there are at most before the write.
   absl::Status CheckRoom(const Write& write, const Collection& collection, int64_t points) const;
+  // The same of partitions. `added`: those that come with writes before it, and then with it, too.
+  absl::Status CheckPartitions(const Write& write, const Collection& collection,
+                               absl::flat_hash_set<std::string>& added) const;
 
   const VectorOptions options_;
   const std::shared_ptr<FileLayer> files_;

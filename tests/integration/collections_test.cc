@@ -140,5 +140,93 @@ TEST_CASE("what is wrong with named vectors is said by name") {
                   "has named vectors only");
 }
 
+TEST_CASE("a tenant's points are searched, counted and deleted alone") {
+  Daemon daemon;
+  const Client client(daemon);
+  constexpr auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
+  v1::CreateCollectionRequest create;
+  create.mutable_spec()->set_name("shared");
+  create.mutable_spec()->set_dimension(1);
+  create.mutable_spec()->set_metric(v1::METRIC_L2);
+  create.mutable_spec()->set_partition_key("tenant");
+  const v1::CollectionInfo info =
+      Must(client.vectors, &Stub::CreateCollection, create).collection();
+  CHECK(info.spec().partition_key() == "tenant");
+  REQUIRE(info.payload_indexes_size() == 1);
+  CHECK(info.payload_indexes(0).field() == "tenant");
+  v1::UpsertRequest upsert;
+  upsert.set_collection("shared");
+  for (uint64_t id = 0; id < 10; ++id) {
+    AddPoint(upsert, id, {static_cast<float>(id)});
+    (*upsert.mutable_points(static_cast<int>(id))->mutable_payload())["tenant"].set_text(
+        id % 2 == 0 ? "even" : "odd");
+  }
+  Must(client.vectors, &Stub::Upsert, upsert);
+
+  v1::SearchRequest search = SearchOf("shared", {4}, 10);
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Search, search).status, kInvalid,
+                  "partition is missing");
+  search.mutable_params()->set_partition("odd");
+  v1::SearchResponse found = Must(client.vectors, &Stub::Search, search);
+  REQUIRE(found.points_size() == 5);
+  CHECK(found.points(0).id() == 3);
+  search.mutable_params()->set_all_partitions(true);
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Search, search).status, kInvalid,
+                  "both partition and all_partitions");
+  search.mutable_params()->clear_partition();
+  CHECK(Must(client.vectors, &Stub::Search, search).points_size() == 10);
+
+  v1::CountRequest count;
+  count.set_collection("shared");
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Count, count).status, kInvalid,
+                  "partition is missing");
+  count.set_partition("even");
+  CHECK(Must(client.vectors, &Stub::Count, count).points() == 5);
+  v1::ScrollRequest scroll;
+  scroll.set_collection("shared");
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Scroll, scroll).status, kInvalid,
+                  "partition is missing");
+  scroll.set_partition("odd");
+  CHECK(Must(client.vectors, &Stub::Scroll, scroll).points_size() == 5);
+  v1::FacetRequest facet;
+  facet.set_collection("shared");
+  facet.set_field("tenant");
+  facet.set_all_partitions(true);
+  CHECK(Must(client.vectors, &Stub::Facet, facet).hits_size() == 2);
+  v1::SearchGroupsRequest groups;
+  groups.set_collection("shared");
+  groups.mutable_vector()->Add(0);
+  groups.mutable_params()->set_k(2);
+  groups.set_group_by("tenant");
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::SearchGroups, groups).status, kInvalid,
+                  "partition is missing");
+  v1::ClusterRequest cluster;
+  cluster.set_collection("shared");
+  cluster.set_k(1);
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Cluster, cluster).status, kInvalid,
+                  "all_partitions is missing");
+
+  v1::DeleteRequest deletion;
+  deletion.set_collection("shared");
+  deletion.mutable_filter();
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Delete, deletion).status, kInvalid,
+                  "partition is missing");
+  deletion.clear_filter();
+  deletion.set_partition("odd");
+  CHECK(Must(client.vectors, &Stub::Delete, deletion).deleted() == 5);
+  deletion.add_ids(2);
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Delete, deletion).status, kInvalid,
+                  "both ids and a partition");
+  CHECK(Must(client.vectors, &Stub::Count, count).points() == 5);
+
+  count.set_collection("shared");
+  create.mutable_spec()->set_name("plain");
+  create.mutable_spec()->clear_partition_key();
+  Must(client.vectors, &Stub::CreateCollection, create);
+  count.set_collection("plain");
+  CHECK_RPC_ERROR(Try(client.vectors, &Stub::Count, count).status, kInvalid,
+                  "has no partition key");
+}
+
 }  // namespace
 }  // namespace baton
