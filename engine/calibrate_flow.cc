@@ -60,7 +60,7 @@ void Engine::Loop::Calibrate(const RequestPtr& active, Done<std::vector<LearnedC
   active->envelope.hints.fallback = Fallback::kAlternate;  // to the one executor it is for
   int64_t points = 0;
   for (const CollectionInfo& info : parts_.store->List()) {
-    if (info.points <= points) continue;
+    if (info.points <= points || info.spec.dimension == 0) continue;
     points = info.points;
     flow->collection = info.spec.name;
     flow->dimension = info.spec.dimension;

@@ -103,13 +103,18 @@ absl::Status ValidateGroups(const SearchGroupsRequest& request) {
   return absl::OkStatus();
 }
 
-// A view of a collection, for a filter within the limits.
-absl::StatusOr<std::shared_ptr<const CollectionView>> ViewFor(const VectorStore& store,
-                                                              const std::string& collection,
-                                                              const Filter* filter) {
-  ASSIGN_OR_RETURN(std::shared_ptr<const CollectionView> view, store.View(collection));
-  if (filter != nullptr) RETURN_IF_ERROR(store.CheckFilter(*filter));
-  return view;
+// A view of a collection, and which of its points a request means.
+struct FilteredView {
+  std::shared_ptr<const CollectionView> view;
+  FilterPtr filter;
+};
+template <class Request>
+absl::StatusOr<FilteredView> ViewFor(const VectorStore& store, const Request& request) {
+  FilteredView found;
+  ASSIGN_OR_RETURN(found.view, store.View(request.collection));
+  ASSIGN_OR_RETURN(found.filter,
+                   store.CheckFilter(found.view->spec(), request.partition, request.filter));
+  return found;
 }
 
 }  // namespace
@@ -332,9 +337,8 @@ absl::StatusOr<RequestId> Engine::Submit(CountRequest request, TimeUs deadline_u
   return SubmitHost<int64_t>(
       deadline_us,
       [this, request = std::move(request)]() -> absl::StatusOr<int64_t> {
-        ASSIGN_OR_RETURN(const auto view,
-                         ViewFor(*loop_->parts().store, request.collection, request.filter.get()));
-        return CountView(*view, request.filter.get());
+        ASSIGN_OR_RETURN(const FilteredView found, ViewFor(*loop_->parts().store, request));
+        return CountView(*found.view, found.filter.get());
       },
       std::move(done));
 }
@@ -345,9 +349,10 @@ absl::StatusOr<RequestId> Engine::Submit(ScrollRequest request, TimeUs deadline_
       deadline_us,
       [this, request = std::move(request)]() -> absl::StatusOr<ScrollResult> {
         const VectorStore& store = *loop_->parts().store;
-        ASSIGN_OR_RETURN(const auto view, ViewFor(store, request.collection, request.filter.get()));
+        ASSIGN_OR_RETURN(const FilteredView found, ViewFor(store, request));
+        const std::shared_ptr<const CollectionView>& view = found.view;
         ASSIGN_OR_RETURN(const IdPage page,
-                         ScrollView(*view, request.filter.get(), request.first, request.limit));
+                         ScrollView(*view, found.filter.get(), request.first, request.limit));
         ScrollResult result{.points = {}, .next = page.next};
         ASSIGN_OR_RETURN(result.points, store.Get(view->spec().name, page.ids, request.with_vectors,
                                                   request.with_payload));
@@ -361,9 +366,8 @@ absl::StatusOr<RequestId> Engine::Submit(FacetRequest request, TimeUs deadline_u
   return SubmitHost<std::vector<FacetHit>>(
       deadline_us,
       [this, request = std::move(request)]() -> absl::StatusOr<std::vector<FacetHit>> {
-        ASSIGN_OR_RETURN(const auto view,
-                         ViewFor(*loop_->parts().store, request.collection, request.filter.get()));
-        return FacetView(*view, request.field, request.filter.get(), request.limit);
+        ASSIGN_OR_RETURN(const FilteredView found, ViewFor(*loop_->parts().store, request));
+        return FacetView(*found.view, request.field, found.filter.get(), request.limit);
       },
       std::move(done));
 }

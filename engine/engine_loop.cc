@@ -67,6 +67,7 @@ absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorSt
         if (it == stored.end()) continue;
         scored.payload = it->second.payload;
         scored.vector = it->second.vector;
+        scored.named = it->second.named;
       }
       results[i].push_back(std::move(scored));
     }
@@ -464,16 +465,27 @@ void Engine::Loop::RunRerank(const RequestPtr& active, const EmbedderPart& model
 void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
                              absl::AnyInvocable<void(SearchResult)> then) {
   absl::StatusOr<std::shared_ptr<const CollectionView>> view =
-      parts_.store->View(request.collection);
+      parts_.store->View(request.collection, request.vector_name);
   if (!view.ok()) return Fail(active, view.status());
-  if (request.params.filter != nullptr) {
-    const absl::Status status = parts_.store->CheckFilter(*request.params.filter);
-    if (!status.ok()) return Fail(active, status);
+  // Texts are those of all points, also of those that lack the vector.
+  std::shared_ptr<const CollectionView> texts_view = *view;
+  if (!request.vector_name.empty() && !request.texts.empty()) {
+    const auto all = parts_.store->View((*view)->spec().name);
+    if (!all.ok()) return Fail(active, all.status());
+    texts_view = *all;
   }
+  // A named vector has no partition key of its own.
+  auto filter = CheckFilter(request.collection, request.params);
+  if (!filter.ok()) return Fail(active, filter.status());
+  request.params.filter = *std::move(filter);
   const bool text_only = IsTextOnly(request);
+  if (text_only && !request.vector_name.empty()) {
+    return Fail(active, absl::InvalidArgumentError(
+                            "vector_name says what a vector is compared with, but there is none"));
+  }
   for (size_t i = 0; i < request.queries.size(); ++i) {
     absl::Status status;
-    if (!request.texts.empty()) status = CheckTextQuery(**view, request.texts[i]);
+    if (!request.texts.empty()) status = CheckTextQuery(*texts_view, request.texts[i]);
     if (status.ok() && !text_only) status = PrepareQuery(**view, request.queries[i]);
     if (!status.ok()) {
       return Fail(
@@ -491,9 +503,9 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
                     .queries = std::move(request.queries),
                     .params = DenseParams(request),
                     .deadline_us = deadline_us};
-  // Only texts need the view once more.
-  if (request.texts.empty()) view->reset();
-  auto answer = [this, active, metric, deadline_us, view = *std::move(view),
+  // Only texts need a view once more.
+  if (request.texts.empty()) texts_view.reset();
+  auto answer = [this, active, metric, deadline_us, view = std::move(texts_view),
                  request = std::make_shared<SearchRequest>(std::move(request)),
                  then = std::move(then)](SearchBatchResult found) mutable {
     RunHost<SearchResult>(
@@ -508,7 +520,7 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
           TextHits hits{.neighbors = found.neighbors, .parts = {}};
           if (!request->texts.empty()) {
             const auto poll = [&] { return MayGoOn("search by text", *view, deadline_us); };
-            ASSIGN_OR_RETURN(hits, SearchTexts(*view, *request, found.neighbors, poll));
+            ASSIGN_OR_RETURN(hits, SearchTexts(*view, metric, *request, found.neighbors, poll));
           }
           ASSIGN_OR_RETURN(result.results, FetchPoints(*parts_.store, *request, metric, hits));
           return result;
@@ -558,12 +570,17 @@ absl::Status Engine::Loop::MayGoOn(const char* what, const CollectionView& view,
       StrCat("the ", what, " over ", view.points(), " points did not end before its deadline"));
 }
 
+absl::StatusOr<FilterPtr> Engine::Loop::CheckFilter(const std::string& collection,
+                                                    const SearchParams& params) const {
+  ASSIGN_OR_RETURN(const auto view, parts_.store->View(collection));
+  return parts_.store->CheckFilter(view->spec(), params.partition, params.filter);
+}
+
 absl::StatusOr<SearchGroupsResult> Engine::Loop::FindGroups(
     const SearchGroupsRequest& request) const {
-  ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection));
-  if (request.params.filter != nullptr) {
-    RETURN_IF_ERROR(parts_.store->CheckFilter(*request.params.filter));
-  }
+  ASSIGN_OR_RETURN(const auto view, parts_.store->View(request.collection, request.vector_name));
+  SearchParams params = request.params;
+  ASSIGN_OR_RETURN(params.filter, CheckFilter(request.collection, params));
   std::vector<float> query = request.query;
   RETURN_IF_ERROR(PrepareQuery(*view, query));
   const auto poll = [&] {
@@ -571,7 +588,7 @@ absl::StatusOr<SearchGroupsResult> Engine::Loop::FindGroups(
   };
   std::vector<NeighborGroup> found;
   SearchGroupsResult result;
-  RETURN_IF_ERROR(SearchViewGroups(*view, query, request.params, request.group_by, poll, &found,
+  RETURN_IF_ERROR(SearchViewGroups(*view, query, params, request.group_by, poll, &found,
                                    &result.unsearched_points));
   std::vector<std::vector<Neighbor>> neighbors;
   for (NeighborGroup& group : found) neighbors.push_back(std::move(group.neighbors));

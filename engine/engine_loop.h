@@ -207,6 +207,9 @@ class Engine::Loop {
                   absl::AnyInvocable<void(ClusterBatchResult)> then);
   void RunWrite(const RequestPtr& active, Write write, absl::AnyInvocable<void(WriteResult)> then);
   // The groups of a search, with their points' payloads and vectors. On the host lane.
+  // The filter of a search, as far as its partition goes.
+  absl::StatusOr<FilterPtr> CheckFilter(const std::string& collection,
+                                        const SearchParams& params) const;
   absl::StatusOr<SearchGroupsResult> FindGroups(const SearchGroupsRequest& request) const;
   // Whether a search on the host lane may go on.
   absl::Status MayGoOn(const char* what, const CollectionView& view, TimeUs deadline_us) const;

@@ -235,8 +235,23 @@ struct Engine::Loop::AskFlow {
 
 void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
                        std::shared_ptr<AskSink> sink) {
-  const auto collection = parts_.store->Describe(request.collection);
+  auto collection = parts_.store->Describe(request.collection);
   if (!collection.ok()) return Fail(active, collection.status());
+  if (!request.vector_name.empty()) {
+    const auto view = parts_.store->View(request.collection, request.vector_name);
+    if (!view.ok()) return Fail(active, view.status());
+    for (const CollectionSpec& vector : std::vector(collection->spec.vectors)) {
+      if (vector.vector_name != request.vector_name) continue;
+      collection->embedder = vector.embedder;
+      collection->spec = vector;
+    }
+    if (collection->embedder.empty()) {
+      return Fail(active, absl::FailedPreconditionError(
+                              StrCat("vector_name is \"", request.vector_name,
+                                     "\", but that vector of collection \"", request.collection,
+                                     "\" was created without an embedder")));
+    }
+  }
   if (collection->embedder.empty()) {
     return Fail(active, absl::FailedPreconditionError(
                             StrCat("collection \"", request.collection,
@@ -303,10 +318,12 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                     });
   }
   if (auto* search = std::get_if<AskMachine::Search>(&work)) {
-    SearchRequest wanted{.envelope = {},
-                         .collection = request.collection,
-                         .queries = {std::move(search->query)},
-                         .params = {.k = search->k, .filter = request.filter}};
+    SearchRequest wanted{
+        .envelope = {},
+        .collection = request.collection,
+        .queries = {std::move(search->query)},
+        .params = {.k = search->k, .filter = request.filter, .partition = request.partition}};
+    if (!wanted.queries.front().empty()) wanted.vector_name = request.vector_name;
     if (!search->text.empty()) {
       wanted.texts.push_back({.text = FirstWords(search->text), .field = kPassageTextField});
       wanted.fusion.candidates = search->k;
@@ -624,8 +641,20 @@ void Engine::Loop::Cluster(const RequestPtr& active, ClusterRequest request,
     input = {.points = std::ssize(batch.vectors), .dimension = std::ssize(batch.vectors.front())};
   } else {
     absl::StatusOr<std::shared_ptr<const CollectionView>> view =
-        parts_.store->View(request.collection);
+        parts_.store->View(request.collection, request.vector_name);
     if (!view.ok()) return Fail(active, view.status());
+    const auto all = parts_.store->View((*view)->spec().name);
+    if (!all.ok()) return Fail(active, all.status());
+    if (!(*all)->spec().partition_key.empty() && !request.all_partitions) {
+      return Fail(active, absl::InvalidArgumentError(StrCat(
+                              "all_partitions is missing: collection \"", request.collection,
+                              "\" has a partition key, and clusters are of everybody's points")));
+    }
+    if ((*view)->spec().dimension == 0) {
+      return Fail(active, absl::InvalidArgumentError(StrCat("vector_name is missing: collection \"",
+                                                            request.collection,
+                                                            "\" has named vectors only")));
+    }
     batch.view = *std::move(view);
     input = {.points = batch.view->points(), .dimension = batch.view->spec().dimension};
   }
@@ -659,7 +688,8 @@ void Engine::Loop::Delete(const RequestPtr& active, DeleteRequest request,
            {.collection = std::move(request.collection),
             .upserts = {},
             .deletes = std::move(request.ids),
-            .filter = std::move(request.filter)},
+            .filter = std::move(request.filter),
+            .partition = std::move(request.partition)},
            [this, active, done = std::move(done)](WriteResult written) mutable {
              if (Finish(active)) done(DeleteResult{.deleted = written.deleted});
            });
@@ -667,7 +697,9 @@ void Engine::Loop::Delete(const RequestPtr& active, DeleteRequest request,
 
 void Engine::Loop::PatchPayload(const RequestPtr& active, PatchPayloadRequest request,
                                 Done<PatchPayloadResult> done) {
-  Write write{.collection = std::move(request.collection), .filter = std::move(request.filter)};
+  Write write{.collection = std::move(request.collection),
+              .filter = std::move(request.filter),
+              .partition = std::move(request.partition)};
   write.patches.push_back(std::move(request.patch));
   RunWrite(active, std::move(write),
            [this, active, done = std::move(done)](WriteResult written) mutable {

@@ -92,7 +92,8 @@ SearchParams DenseParams(const SearchRequest& request) {
   return params;
 }
 
-absl::StatusOr<TextHits> SearchTexts(const CollectionView& view, const SearchRequest& request,
+absl::StatusOr<TextHits> SearchTexts(const CollectionView& view, Metric metric,
+                                     const SearchRequest& request,
                                      const std::vector<std::vector<Neighbor>>& dense,
                                      SearchPoll poll) {
   const bool fuses = !dense.empty();
@@ -109,7 +110,7 @@ absl::StatusOr<TextHits> SearchTexts(const CollectionView& view, const SearchReq
       }
       found.neighbors.push_back(std::move(text));
     } else {
-      std::vector<FusedHit> hits = Fuse(dense[i], text, view.spec().metric, request.fusion);
+      std::vector<FusedHit> hits = Fuse(dense[i], text, metric, request.fusion);
       Cut(request.params, hits);
       std::vector<Neighbor>& neighbors = found.neighbors.emplace_back();
       for (const FusedHit& hit : hits) {

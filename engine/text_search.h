@@ -27,10 +27,13 @@ struct TextHits {
   std::vector<std::vector<Neighbor>> neighbors;  // [queries]: distances are negated scores
   std::vector<std::vector<ScoreParts>> parts;    // the same of each neighbor
 };
-// The answers of a request that has texts, which were checked (CheckTextQuery), on the view that
-// was searched by vector. Its vectors are not looked at.
+// The answers of a request that has texts, which were checked (CheckTextQuery), on the view of all
+// points: the one that was searched by vector, unless that has a name. Its vectors are not looked
+// at.
+//   metric: of the search by vector
 //   dense: [queries], what DenseParams found; empty where IsTextOnly
-absl::StatusOr<TextHits> SearchTexts(const CollectionView& view, const SearchRequest& request,
+absl::StatusOr<TextHits> SearchTexts(const CollectionView& view, Metric metric,
+                                     const SearchRequest& request,
                                      const std::vector<std::vector<Neighbor>>& dense,
                                      SearchPoll poll);
 

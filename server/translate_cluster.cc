@@ -12,6 +12,8 @@ namespace baton {
 absl::StatusOr<ClusterRequest> ToCluster(const v1::ClusterRequest& proto, Envelope envelope) {
   ClusterRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
   request.params.k = proto.k();
+  request.vector_name = proto.vector_name();
+  request.all_partitions = proto.all_partitions();
   if (proto.has_iterations()) request.params.iterations = proto.iterations();
   if (proto.has_seed()) request.params.seed = proto.seed();
   if (proto.metric() != v1::METRIC_UNSPECIFIED) {

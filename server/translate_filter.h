@@ -17,4 +17,10 @@ absl::StatusOr<PayloadIndexKind> ToKind(v1::PayloadIndexKind kind);
 v1::PayloadIndexKind ToProto(PayloadIndexKind kind);
 void ToProto(const FilterValue& value, v1::MatchValue& proto);
 
+// Whose points a message means.
+template <class Message>
+PartitionChoice ToPartition(const Message& proto) {
+  return {.name = proto.partition(), .all = proto.all_partitions()};
+}
+
 }  // namespace baton

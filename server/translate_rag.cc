@@ -67,6 +67,8 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
     request.retrieval = static_cast<Retrieval>(proto.retrieval() - 1);
   }
   if (proto.has_k()) request.k = proto.k();
+  request.vector_name = proto.vector_name();
+  request.partition = ToPartition(proto);
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();
   return request;
 }

@@ -47,6 +47,7 @@ absl::StatusOr<SearchParams> ToParams(const v1::SearchParams& proto) {
     ASSIGN_OR_RETURN(params.filter, ToFilter(proto.filter()));
   }
   if (proto.has_score_threshold()) params.score_threshold = proto.score_threshold();
+  params.partition = ToPartition(proto);
   params.offset = proto.offset();
   params.allow_partial = proto.allow_partial();
   return params;
@@ -85,11 +86,13 @@ absl::Status CheckIds(const Request& proto) {
 // Either ids or a filter.
 template <class Request>
 absl::Status CheckChoice(const Request& proto) {
-  if (!proto.has_filter()) {
+  if (!proto.has_filter() && proto.partition().empty()) {
     return CheckIds(proto);
   }
   if (proto.ids_size() + proto.uuids_size() == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError("there are both ids and a filter, allowed is one of them");
+  return absl::InvalidArgumentError(StrCat("there are both ids and a ",
+                                           proto.has_filter() ? "filter" : "partition",
+                                           ", allowed is one of them"));
 }
 
 // A page's offset is the first id on it, in hexadecimal, or as a UUID.
@@ -109,9 +112,67 @@ absl::StatusOr<PointId> ToFirstId(std::string_view offset) {
       StrCat("offset must be the next_offset of another page, but is \"", Escaped(offset), "\""));
 }
 
+// What a collection's unnamed vector and a named one have in common. `field`: how the client knows
+// the message, with a dot.
+template <class Spec>
+absl::Status SetVectorSpec(const Spec& proto, const std::string& field, CollectionSpec& spec) {
+  spec.dimension = proto.dimension();
+  if (proto.metric() != v1::METRIC_UNSPECIFIED) {
+    if (!v1::Metric_IsValid(proto.metric())) {
+      return absl::InvalidArgumentError(StrCat(field,
+                                               "metric must be 1 to 3 (cosine, dot, l2), but is ",
+                                               static_cast<int>(proto.metric())));
+    }
+    spec.metric = static_cast<Metric>(proto.metric() - 1);
+  }
+  if (proto.has_hnsw_m()) spec.hnsw_m = proto.hnsw_m();
+  if (proto.has_hnsw_ef_construction()) spec.hnsw_ef_construction = proto.hnsw_ef_construction();
+  if (proto.index() != v1::INDEX_KIND_UNSPECIFIED) {
+    if (!v1::IndexKind_IsValid(proto.index())) {
+      return absl::InvalidArgumentError(
+          StrCat(field, "index must be 1 to 3 (hnsw, ivf_pq, ivf_sq), but is ",
+                 static_cast<int>(proto.index())));
+    }
+    spec.index = static_cast<IndexKind>(proto.index() - 1);
+  }
+  if (proto.has_ivf_lists()) spec.ivf_lists = proto.ivf_lists();
+  if (proto.has_ivf_pq_bytes()) spec.ivf_pq_bytes = proto.ivf_pq_bytes();
+  if (proto.storage() != v1::VECTOR_STORAGE_UNSPECIFIED) {
+    if (!v1::VectorStorage_IsValid(proto.storage())) {
+      return absl::InvalidArgumentError(
+          StrCat(field, "storage must be 1 to 4 (f32, f16, bf16, int8), but is ",
+                 static_cast<int>(proto.storage())));
+    }
+    spec.storage = static_cast<VectorStorage>(proto.storage() - 1);
+  }
+  return absl::OkStatus();
+}
+
+template <class Spec>
+void VectorSpecToProto(const CollectionSpec& spec, Spec& proto) {
+  proto.set_dimension(spec.dimension);
+  proto.set_metric(static_cast<v1::Metric>(static_cast<int>(spec.metric) + 1));
+  proto.set_hnsw_m(spec.hnsw_m);
+  proto.set_hnsw_ef_construction(spec.hnsw_ef_construction);
+  proto.set_index(static_cast<v1::IndexKind>(static_cast<int>(spec.index) + 1));
+  proto.set_ivf_lists(spec.ivf_lists);
+  proto.set_ivf_pq_bytes(spec.ivf_pq_bytes);
+  proto.set_storage(static_cast<v1::VectorStorage>(static_cast<int>(spec.storage) + 1));
+}
+
+void SetVectors(const std::vector<NamedVector>& vectors,
+                google::protobuf::RepeatedPtrField<v1::NamedVector>& proto) {
+  for (const NamedVector& vector : vectors) {
+    v1::NamedVector& added = *proto.Add();
+    added.set_name(vector.name);
+    added.mutable_values()->Add(vector.values.begin(), vector.values.end());
+  }
+}
+
 void SetPoint(Point point, v1::Point& proto) {
   SetId(point.id, proto);
   proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
+  SetVectors(point.named, *proto.mutable_vectors());
   ToProto(std::move(point.payload), *proto.mutable_payload());
 }
 
@@ -120,6 +181,7 @@ void SetScored(ScoredPoint point, v1::ScoredPoint& proto) {
   proto.set_score(point.score);
   ToProto(std::move(point.payload), *proto.mutable_payload());
   proto.mutable_vector()->Add(point.vector.begin(), point.vector.end());
+  SetVectors(point.named, *proto.mutable_vectors());
   if (!point.parts.has_value()) return;
   v1::ScoreParts& parts = *proto.mutable_parts();
   if (point.parts->dense_rank > 0) {
@@ -135,34 +197,13 @@ void SetScored(ScoredPoint point, v1::ScoredPoint& proto) {
 }  // namespace
 
 absl::StatusOr<CollectionSpec> ToSpec(const v1::CollectionSpec& proto) {
-  CollectionSpec spec{.name = proto.name(), .dimension = proto.dimension()};
-  if (proto.metric() != v1::METRIC_UNSPECIFIED) {
-    if (!v1::Metric_IsValid(proto.metric())) {
-      return absl::InvalidArgumentError(
-          StrCat("spec.metric must be 1 to 3 (cosine, dot, l2), but is ",
-                 static_cast<int>(proto.metric())));
-    }
-    spec.metric = static_cast<Metric>(proto.metric() - 1);
-  }
-  if (proto.has_hnsw_m()) spec.hnsw_m = proto.hnsw_m();
-  if (proto.has_hnsw_ef_construction()) spec.hnsw_ef_construction = proto.hnsw_ef_construction();
-  if (proto.index() != v1::INDEX_KIND_UNSPECIFIED) {
-    if (!v1::IndexKind_IsValid(proto.index())) {
-      return absl::InvalidArgumentError(
-          StrCat("spec.index must be 1 to 3 (hnsw, ivf_pq, ivf_sq), but is ",
-                 static_cast<int>(proto.index())));
-    }
-    spec.index = static_cast<IndexKind>(proto.index() - 1);
-  }
-  if (proto.has_ivf_lists()) spec.ivf_lists = proto.ivf_lists();
-  if (proto.has_ivf_pq_bytes()) spec.ivf_pq_bytes = proto.ivf_pq_bytes();
-  if (proto.storage() != v1::VECTOR_STORAGE_UNSPECIFIED) {
-    if (!v1::VectorStorage_IsValid(proto.storage())) {
-      return absl::InvalidArgumentError(
-          StrCat("spec.storage must be 1 to 4 (f32, f16, bf16, int8), but is ",
-                 static_cast<int>(proto.storage())));
-    }
-    spec.storage = static_cast<VectorStorage>(proto.storage() - 1);
+  CollectionSpec spec{.name = proto.name(), .partition_key = proto.partition_key()};
+  RETURN_IF_ERROR(SetVectorSpec(proto, "spec.", spec));
+  for (int i = 0; i < proto.vectors_size(); ++i) {
+    const v1::NamedVectorSpec& vector = proto.vectors(i);
+    CollectionSpec& added = spec.vectors.emplace_back(CollectionSpec{
+        .name = proto.name(), .vector_name = vector.name(), .embedder = vector.embedder()});
+    RETURN_IF_ERROR(SetVectorSpec(vector, StrCat("spec.vectors[", i, "]."), added));
   }
   return spec;
 }
@@ -181,6 +222,10 @@ absl::StatusOr<UpsertRequest> ToUpsert(const v1::UpsertRequest& proto, Envelope 
     request.points.push_back({.id = id,
                               .vector = {point.vector().begin(), point.vector().end()},
                               .payload = std::move(payload)});
+    for (const v1::NamedVector& vector : point.vectors()) {
+      request.points.back().named.push_back(
+          {.name = vector.name(), .values = {vector.values().begin(), vector.values().end()}});
+    }
   }
   return request;
 }
@@ -190,8 +235,9 @@ absl::StatusOr<DeleteRequest> ToDelete(const v1::DeleteRequest& proto, Envelope 
   RETURN_IF_ERROR(CheckChoice(proto));
   DeleteRequest request{
       .envelope = std::move(envelope), .collection = proto.collection(), .ids = {}};
+  request.partition = ToPartition(proto);
   ASSIGN_OR_RETURN(request.ids, ToPointIds(proto.ids(), proto.uuids()));
-  if (proto.has_filter()) {
+  if (proto.has_filter() || !proto.partition().empty()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
   return request;
@@ -209,6 +255,7 @@ absl::StatusOr<GetRequest> ToGet(const v1::GetRequest& proto) {
 absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRequest& proto, Envelope envelope) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   SearchRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.vector_name = proto.vector_name();
   request.queries.emplace_back(proto.vector().begin(), proto.vector().end());
   ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
   if (proto.has_text()) request.texts.push_back(ToText(proto.text()));
@@ -225,6 +272,7 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchBatchRequest& proto, Enve
         StrCat("queries times params.k must be at most ", kAnswerPointsMax, ", but is ", points));
   }
   SearchRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.vector_name = proto.vector_name();
   request.queries.reserve(static_cast<size_t>(proto.queries_size()));
   for (const v1::SearchBatchQuery& query : proto.queries()) {
     request.queries.emplace_back(query.vector().begin(), query.vector().end());
@@ -245,6 +293,7 @@ absl::StatusOr<SearchRequest> ToSearch(const v1::SearchRangeRequest& proto, Enve
         "has limit and score_threshold");
   }
   SearchRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.vector_name = proto.vector_name();
   request.queries.emplace_back(proto.vector().begin(), proto.vector().end());
   ASSIGN_OR_RETURN(request.params, ToParams(params));
   request.params.k = proto.has_limit() ? proto.limit() : kLimit;
@@ -260,6 +309,7 @@ absl::StatusOr<SearchGroupsRequest> ToSearchGroups(const v1::SearchGroupsRequest
                               .collection = proto.collection(),
                               .query = {proto.vector().begin(), proto.vector().end()}};
   ASSIGN_OR_RETURN(request.params, ToParams(proto.params()));
+  request.vector_name = proto.vector_name();
   request.group_by.field = proto.group_by();
   if (proto.has_group_size()) request.group_by.group_size = proto.group_size();
   return request;
@@ -268,6 +318,7 @@ absl::StatusOr<SearchGroupsRequest> ToSearchGroups(const v1::SearchGroupsRequest
 absl::StatusOr<CountRequest> ToCount(const v1::CountRequest& proto) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   CountRequest request{.collection = proto.collection()};
+  request.partition = ToPartition(proto);
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
@@ -277,6 +328,7 @@ absl::StatusOr<CountRequest> ToCount(const v1::CountRequest& proto) {
 absl::StatusOr<ScrollRequest> ToScroll(const v1::ScrollRequest& proto) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   ScrollRequest request{.collection = proto.collection()};
+  request.partition = ToPartition(proto);
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
@@ -291,6 +343,7 @@ absl::StatusOr<ScrollRequest> ToScroll(const v1::ScrollRequest& proto) {
 absl::StatusOr<FacetRequest> ToFacet(const v1::FacetRequest& proto) {
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   FacetRequest request{.collection = proto.collection(), .field = proto.field()};
+  request.partition = ToPartition(proto);
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
@@ -304,11 +357,12 @@ absl::StatusOr<PatchPayloadRequest> ToPatch(const v1::PatchPayloadRequest& proto
   RETURN_IF_ERROR(CheckCollection(proto.collection()));
   RETURN_IF_ERROR(CheckChoice(proto));
   PatchPayloadRequest request{.envelope = std::move(envelope), .collection = proto.collection()};
+  request.partition = ToPartition(proto);
   ASSIGN_OR_RETURN(request.patch.ids, ToPointIds(proto.ids(), proto.uuids()));
   request.patch.clear = proto.clear();
   request.patch.delete_keys = {proto.delete_keys().begin(), proto.delete_keys().end()};
   ASSIGN_OR_RETURN(request.patch.set, ToPayload(proto.set(), "set"));
-  if (proto.has_filter()) {
+  if (proto.has_filter() || !proto.partition().empty()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }
   return request;
@@ -353,14 +407,21 @@ void ToProto(const std::vector<Alias>& aliases, const std::string& collection,
 void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
   v1::CollectionSpec& spec = *proto.mutable_spec();
   spec.set_name(info.spec.name);
-  spec.set_dimension(info.spec.dimension);
-  spec.set_metric(static_cast<v1::Metric>(static_cast<int>(info.spec.metric) + 1));
-  spec.set_hnsw_m(info.spec.hnsw_m);
-  spec.set_hnsw_ef_construction(info.spec.hnsw_ef_construction);
-  spec.set_index(static_cast<v1::IndexKind>(static_cast<int>(info.spec.index) + 1));
-  spec.set_ivf_lists(info.spec.ivf_lists);
-  spec.set_ivf_pq_bytes(info.spec.ivf_pq_bytes);
-  spec.set_storage(static_cast<v1::VectorStorage>(static_cast<int>(info.spec.storage) + 1));
+  spec.set_partition_key(info.spec.partition_key);
+  VectorSpecToProto(info.spec, spec);
+  for (const CollectionSpec& vector : info.spec.vectors) {
+    v1::NamedVectorSpec& added = *spec.add_vectors();
+    added.set_name(vector.vector_name);
+    added.set_embedder(vector.embedder);
+    VectorSpecToProto(vector, added);
+  }
+  for (const NamedVectorInfo& vector : info.vectors) {
+    v1::NamedVectorInfo& added = *proto.add_vectors();
+    added.set_name(vector.name);
+    added.set_points(vector.points);
+    added.set_points_unindexed(vector.points_unindexed);
+    added.set_segments(vector.segments);
+  }
   proto.set_points(info.points);
   proto.set_points_unindexed(info.points_unindexed);
   proto.set_segments(info.segments);

@@ -135,14 +135,17 @@ grpc::ServerUnaryReactor* VectorService::Count(grpc::CallbackServerContext* cont
                                                const v1::CountRequest* request,
                                                v1::CountResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kCount, context);
-  if (!request->has_filter()) {  // is in memory
-    return call->Answered([&]() -> absl::Status {
-      RETURN_IF_ERROR(CheckCollection(request->collection()));
-      ASSIGN_OR_RETURN(const CollectionInfo info,
-                       parts_.engine.DescribeCollection(request->collection()));
-      response->set_points(info.points);
-      return absl::OkStatus();
-    }());
+  if (!request->has_filter()) {  // may be in memory
+    if (const absl::Status valid = CheckCollection(request->collection()); !valid.ok()) {
+      return call->Answered(valid);
+    }
+    const auto info = parts_.engine.DescribeCollection(request->collection());
+    if (!info.ok()) return call->Answered(info.status());
+    const bool chooses = !request->partition().empty() || request->all_partitions();
+    if (!chooses && info->spec.partition_key.empty()) {
+      response->set_points(info->points);
+      return call->Answered(absl::OkStatus());
+    }
   }
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(CountRequest count, ToCount(*request));

@@ -29,6 +29,8 @@ struct ClusterRequest {
   std::string collection;                   // or:
   std::vector<std::vector<float>> vectors;  // [vectors][dimension]
   ClusterParams params;
+  bool all_partitions = false;   // must be said where the collection has a partition key
+  std::string vector_name = {};  // of the collection's points; empty: the unnamed one
 };
 
 // One of the k clusters.

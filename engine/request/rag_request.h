@@ -47,6 +47,8 @@ struct AskRequest {
   bool retrieval_only = false;
   FilterPtr filter = nullptr;  // of the passages
   std::optional<Retrieval> retrieval = {};
+  PartitionChoice partition = {};
+  std::string vector_name = {};  // which vector the question is compared with; empty: the unnamed
 };
 
 // A stored piece of a document.

@@ -19,10 +19,18 @@ using PayloadValue = std::variant<std::string, int64_t, double, bool, std::vecto
                                   std::vector<int64_t>>;
 using Payload = std::map<std::string, PayloadValue>;
 
+// A vector beside the unnamed one.
+struct NamedVector {
+  std::string name;
+  std::vector<float> values;  // [dimension of that name]
+  friend bool operator==(const NamedVector&, const NamedVector&) = default;
+};
+
 struct Point {
   PointId id = 0;
-  std::vector<float> vector;  // [dimension]
+  std::vector<float> vector;  // [dimension]; empty where the collection has no unnamed vector
   Payload payload;
+  std::vector<NamedVector> named = {};  // each name once; any may be lacking
 };
 
 enum class Metric : uint8_t { kCosine, kDot, kL2 };
@@ -34,9 +42,10 @@ enum class IndexKind : uint8_t { kHnsw, kIvfPq, kIvfSq };
 // What each value of a vector is stored as: VectorFormat.
 enum class VectorStorage : uint8_t { kF32, kF16, kBf16, kInt8 };
 
+// A collection and its unnamed vector; or a named vector of one.
 struct CollectionSpec {
   std::string name;
-  int32_t dimension = 0;
+  int32_t dimension = 0;  // 0: there are only named vectors
   Metric metric = Metric::kCosine;
   int32_t hnsw_m = 16;
   int32_t hnsw_ef_construction = 200;
@@ -44,6 +53,20 @@ struct CollectionSpec {
   int32_t ivf_lists = 0;     // of each segment; 0: by its size
   int32_t ivf_pq_bytes = 0;  // of a row's code under kIvfPq; 0: by the dimension
   VectorStorage storage = VectorStorage::kF32;
+  std::vector<CollectionSpec> vectors = {};  // the named ones, in the order they were given
+  // A field of every point's payload that says whose it is, see partition.h; empty: there is none.
+  std::string partition_key = {};
+  // ---- Of a named vector; empty otherwise
+  std::string vector_name = {};
+  std::string embedder = {};  // what Ask embeds questions by; empty: nothing does
+};
+
+// What there is of a named vector.
+struct NamedVectorInfo {
+  std::string name;
+  int64_t points = 0;  // that have it
+  int64_t points_unindexed = 0;
+  int32_t segments = 0;
 };
 
 struct CollectionInfo {
@@ -54,6 +77,7 @@ struct CollectionInfo {
   std::string embedder;                            // empty: points came by Upsert alone
   std::vector<PayloadIndex> payload_indexes = {};  // by field
   std::vector<std::string> aliases = {};           // in their order
+  std::vector<NamedVectorInfo> vectors = {};       // as in spec.vectors
 };
 
 // A name that stands for a collection wherever one is named, but where it is dropped.
@@ -70,6 +94,12 @@ struct AliasAction {
   std::string alias;
   std::string collection = {};  // of kSet: what the alias stands for from then on
   std::string new_name = {};    // of kRename
+};
+
+// Whose points a request means, where the collection has a partition key.
+struct PartitionChoice {
+  std::string name = {};
+  bool all = false;  // instead: everybody's
 };
 
 // Of a client that names no points: those that match. Null: it names them.
@@ -89,7 +119,8 @@ struct DeleteRequest {
   Envelope envelope;
   std::string collection;
   std::vector<PointId> ids;
-  FilterPtr filter = nullptr;  // instead of ids
+  FilterPtr filter = nullptr;      // instead of ids
+  PartitionChoice partition = {};  // with a filter, or alone: all of its points
 };
 struct DeleteResult {
   int64_t deleted = 0;
@@ -106,7 +137,8 @@ struct PatchPayloadRequest {
   Envelope envelope;
   std::string collection;
   PayloadPatch patch;
-  FilterPtr filter = nullptr;  // instead of patch.ids
+  FilterPtr filter = nullptr;      // instead of patch.ids
+  PartitionChoice partition = {};  // with a filter
 };
 struct PatchPayloadResult {
   int64_t points = 0;
@@ -132,6 +164,7 @@ struct SearchParams {
   FilterPtr filter = nullptr;                 // null: all points
   std::optional<float> score_threshold = {};  // only this score or a better one
   int32_t offset = 0;                         // of the nearest, so many are left out
+  PartitionChoice partition = {};
   bool allow_partial = false;  // what cannot be read is left out and counted, no error
 };
 
@@ -162,7 +195,8 @@ struct SearchRequest {
   SearchParams params;
   std::vector<TextQuery> texts = {};  // [queries], or empty: there are none
   FusionParams fusion = {};           // where there are both
-  bool is_range = false;  // one query, all within params.score_threshold, at most params.k
+  bool is_range = false;         // one query, all within params.score_threshold, at most params.k
+  std::string vector_name = {};  // which vector the queries are compared with; empty: the unnamed
 };
 
 // What the score of a hit by vector and text was made of. A rank is from 1, of the candidates by
@@ -182,6 +216,7 @@ struct ScoredPoint {
   Payload payload;
   std::vector<float> vector;
   std::optional<ScoreParts> parts = {};  // of a search by text, or by both
+  std::vector<NamedVector> named = {};
 };
 struct SearchResult {
   std::vector<std::vector<ScoredPoint>> results;  // one per query, nearest first
@@ -201,6 +236,7 @@ struct SearchGroupsRequest {
   std::vector<float> query;
   SearchParams params;  // k: groups
   GroupBy group_by;
+  std::string vector_name = {};  // as SearchRequest's
 };
 struct SearchGroup {
   FilterValue value;
@@ -215,6 +251,7 @@ struct SearchGroupsResult {
 struct CountRequest {
   std::string collection;
   FilterPtr filter = nullptr;
+  PartitionChoice partition = {};
 };
 
 struct ScrollRequest {
@@ -224,6 +261,7 @@ struct ScrollRequest {
   PointId first = 0;    // no id below it
   bool with_payload = true;
   bool with_vectors = false;
+  PartitionChoice partition = {};
 };
 struct ScrollResult {
   std::vector<Point> points;
@@ -235,6 +273,7 @@ struct FacetRequest {
   std::string field;
   FilterPtr filter = nullptr;
   int32_t limit = 10;  // 1 to 10,000
+  PartitionChoice partition = {};
 };
 struct FacetHit {
   FilterValue value;

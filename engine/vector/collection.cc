@@ -39,8 +39,8 @@ Collection::Collection(StoredCollection stored, const VectorOptions& options, Me
     : stored_(std::move(stored)),
       options_(options),
       metrics_(metrics),
-      points_gauge_(&metrics.Gauge(MetricId::kPoints, {stored_.spec.name})),
-      unindexed_gauge_(&metrics.Gauge(MetricId::kPointsUnindexed, {stored_.spec.name})) {
+      points_gauge_(&metrics.Gauge(MetricId::kPoints, {FullName(stored_.spec)})),
+      unindexed_gauge_(&metrics.Gauge(MetricId::kPointsUnindexed, {FullName(stored_.spec)})) {
   buffers_.push_back(std::make_shared<GrowingBuffer>(FormatOf(spec()), options_.seal_points));
   PublishLocked(0);
 }
@@ -61,7 +61,27 @@ CollectionInfo Collection::Info() const {
   for (const CollectionView::SegmentPart& part : view->segments()) {
     info.points_unindexed -= part.live;
   }
+  for (const auto& vector : vectors_) {
+    const CollectionInfo of_vector = vector->Info();
+    info.vectors.push_back({.name = vector->spec().vector_name,
+                            .points = of_vector.points,
+                            .points_unindexed = of_vector.points_unindexed,
+                            .segments = of_vector.segments});
+  }
   return info;
+}
+
+const Collection* Collection::FindVector(const std::string& name) const {
+  const auto found = std::find_if(vectors_.begin(), vectors_.end(), [&name](const auto& vector) {
+    return vector->spec().vector_name == name;
+  });
+  return found == vectors_.end() ? nullptr : found->get();
+}
+
+int64_t Collection::Unindexed() const {
+  int64_t unindexed = unindexed_.load(std::memory_order_relaxed);
+  for (const auto& vector : vectors_) unindexed = std::max(unindexed, vector->Unindexed());
+  return unindexed;
 }
 
 void Collection::RecoverSegment(std::shared_ptr<Segment> segment, int64_t live) {
@@ -155,10 +175,11 @@ void Collection::ApplyLocked(const PlacedWrite& placed) {
 }
 
 void Collection::Drop() {
+  for (const auto& vector : vectors_) vector->Drop();
   const std::lock_guard lock(mutex_);
   dropped_ = true;
-  metrics_.RemoveGauge(MetricId::kPoints, {spec().name});
-  metrics_.RemoveGauge(MetricId::kPointsUnindexed, {spec().name});
+  metrics_.RemoveGauge(MetricId::kPoints, {FullName(spec())});
+  metrics_.RemoveGauge(MetricId::kPointsUnindexed, {FullName(spec())});
 }
 
 bool Collection::NeedsVacuum(const SegmentState& state) const {
@@ -419,7 +440,25 @@ bool Collection::ContainsLocked(PointId id) const {
                      [id](const auto& state) { return state.segment->Contains(id); });
 }
 
+std::vector<std::string> Collection::NewPartitions(std::vector<std::string> names) const {
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  const std::lock_guard lock(mutex_);
+  std::erase_if(names, [this](const std::string& name) { return partitions_.contains(name); });
+  return names;
+}
+
+int64_t Collection::partitions() const {
+  const std::lock_guard lock(mutex_);
+  return std::ssize(partitions_);
+}
+
 bool Collection::DeleteLocked(PointId id, WriteSequence sequence) {
+  if (!spec().partition_key.empty()) {
+    if (const std::optional<Place> place = FindLocked(id); place.has_value()) {
+      TakeFromPartitionLocked(*place);
+    }
+  }
   bool deleted = false;
   if (const auto found = buffer_of_.find(id); found != buffer_of_.end()) {
     deleted = found->second->Delete(id, sequence);
@@ -448,6 +487,7 @@ void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* v
   }
   if (payload != nullptr) {
     IndexRowLocked(*buffers_.back(), buffers_.back()->rows(), sequence, *payload);
+    AddToPartitionLocked(*payload);
   }
   buffers_.back()->Append(id, vector, sequence);
   buffer_of_.emplace(id, buffers_.back().get());

@@ -51,10 +51,18 @@ class Collection {
   uint32_t id() const { return stored_.id; }
   const CollectionSpec& spec() const { return stored_.spec; }
 
+  // ---- Named vectors: each a state like this one, of the points that have it
+
+  // Before any other thread knows the collection.
+  void AddVector(std::shared_ptr<Collection> vector) { vectors_.push_back(std::move(vector)); }
+  std::span<const std::shared_ptr<Collection>> vectors() const { return vectors_; }
+  // Null where there is none of that name.
+  const Collection* FindVector(const std::string& name) const;
+
   std::shared_ptr<const CollectionView> View() const;
   CollectionInfo Info() const;
-  // Live points without a graph.
-  int64_t Unindexed() const { return unindexed_.load(std::memory_order_relaxed); }
+  // Live points without a graph, of the vector that has the most.
+  int64_t Unindexed() const;
 
   // ---- Recovery: before any other thread knows the collection
 
@@ -77,6 +85,9 @@ class Collection {
 
   // How many of the points would be new.
   int64_t CountNew(const std::vector<Point>& points) const;
+  // Those of the names that no live point has, each once.
+  std::vector<std::string> NewPartitions(std::vector<std::string> names) const;
+  int64_t partitions() const;
   // Applies writes of one commit, in order, and makes them visible together. Each is valid, durable
   // and has each id once. Fills the counts of their results. True where there is something
   // to seal or merge now.
@@ -150,6 +161,9 @@ class Collection {
   };
   std::optional<Place> FindLocked(PointId id) const;
   std::shared_ptr<const PayloadSidecar> SidecarLocked(const void* part) const;
+  // Counts the live points of a partition: one more, or the one in a row less.
+  void AddToPartitionLocked(const Payload& payload);
+  void TakeFromPartitionLocked(const Place& place);
   // A row that was just appended.
   void IndexRowLocked(const GrowingBuffer& buffer, int64_t row, WriteSequence sequence,
                       const Payload& payload);
@@ -171,6 +185,7 @@ class Collection {
                             std::shared_ptr<PayloadSidecar> sidecar);
 
   const StoredCollection stored_;
+  std::vector<std::shared_ptr<Collection>> vectors_;  // the named ones
   const VectorOptions options_;
   Metrics& metrics_;
 
@@ -200,6 +215,8 @@ class Collection {
   };
   bool log_patches_ = false;
   std::vector<LoggedPatch> patched_;
+  // Live points of each partition, where there is a partition key.
+  absl::flat_hash_map<std::string, int64_t> partitions_;
   prometheus::Gauge* points_gauge_ = nullptr;
   prometheus::Gauge* unindexed_gauge_ = nullptr;
 

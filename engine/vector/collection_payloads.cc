@@ -100,6 +100,28 @@ std::optional<Collection::Place> Collection::FindLocked(PointId id) const {
   return std::nullopt;
 }
 
+void Collection::AddToPartitionLocked(const Payload& payload) {
+  if (spec().partition_key.empty()) return;
+  const auto found = payload.find(spec().partition_key);
+  if (found == payload.end()) return;  // only where the log lost what it had
+  if (const auto* name = std::get_if<std::string>(&found->second)) ++partitions_[*name];
+}
+
+void Collection::TakeFromPartitionLocked(const Place& place) {
+  if (indexes_ == nullptr) return;  // as the place of a record that was lost
+  const auto index =
+      std::find_if(indexes_->begin(), indexes_->end(),
+                   [this](const PayloadIndex& one) { return one.field == spec().partition_key; });
+  if (index == indexes_->end()) return;
+  const FieldValues values =
+      sidecars_.at(place.part)
+          ->ValuesOf(place.row, static_cast<size_t>(index - indexes_->begin()), kNeverDeleted);
+  for (const std::string& name : std::get<std::vector<std::string>>(values.values)) {
+    const auto found = partitions_.find(name);
+    if (found != partitions_.end() && --found->second == 0) partitions_.erase(found);
+  }
+}
+
 void Collection::IndexRowLocked(const GrowingBuffer& buffer, int64_t row, WriteSequence sequence,
                                 const Payload& payload) {
   if (indexes_ == nullptr) return;
@@ -187,6 +209,7 @@ absl::Status Collection::Reindex(std::shared_ptr<const PayloadIndexes> indexes,
                                  PayloadSource source) {
   const std::lock_guard lock(mutex_);
   absl::flat_hash_map<const void*, std::shared_ptr<PayloadSidecar>> sidecars;
+  partitions_.clear();
   if (indexes != nullptr) {
     // Rows of a segment come in their order, since both are by id.
     absl::flat_hash_map<const void*, std::vector<FieldColumn::Builder>> builders;
@@ -201,6 +224,7 @@ absl::Status Collection::Reindex(std::shared_ptr<const PayloadIndexes> indexes,
     RETURN_IF_ERROR(source([&](PointId id, const Payload& payload) {
       const std::optional<Place> place = FindLocked(id);
       if (!place.has_value()) return absl::OkStatus();
+      AddToPartitionLocked(payload);
       IndexedRow values = TakeValues(*indexes, payload);
       const auto found = builders.find(place->part);
       if (found == builders.end()) {

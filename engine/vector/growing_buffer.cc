@@ -8,7 +8,7 @@ namespace {
 // About 256 KiB of vectors: a collection of few points costs little, and a chunk is long enough for
 // a scan to run at the speed of memory.
 int64_t ChunkRows(const VectorFormat& format, int64_t capacity) {
-  const int64_t rows = (256 << 10) / format.row_bytes();
+  const int64_t rows = (256 << 10) / std::max<int64_t>(format.row_bytes(), 1);
   return std::clamp<int64_t>(rows, 1, capacity);
 }
 

@@ -1,7 +1,7 @@
 #include "engine/vector/point_db.h"
 
+#include <algorithm>
 #include <array>
-#include <bit>
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
@@ -16,6 +16,7 @@
 #include "engine/vector/durable_file.h"
 #include "engine/vector/log_check.h"
 #include "engine/vector/payload_codec.h"
+#include "engine/vector/point_db_codec.h"
 #include "engine/vector/vector_checks.h"
 #include "engine/vector/vector_store.h"
 #include "rocksdb/db.h"
@@ -29,219 +30,8 @@
 namespace baton {
 namespace {
 
-// With other types of vectors than floats, or UUIDs.
-constexpr uint32_t kFormatVersion = 3;
-constexpr uint32_t kFormatOfNumbers = 2;
-// Without a manifest: points were looked through at every start.
-constexpr uint32_t kFormatWithoutManifest = 1;
-constexpr char kFormatKey[] = "M";
-constexpr char kNextCollectionKey[] = "N";
-constexpr char kSequenceKey[] = "S";
-constexpr char kIncompleteKey[] = "F";
-constexpr char kResumedKey[] = "R";
-constexpr char kAliasesKey[] = "A";
-
-absl::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
-  if (status.ok()) return absl::OkStatus();
-  const std::string message = StrCat(what, ": ", status.ToString());
-  // ResumableFiles leaves of that kind of error its words.
-  const bool full = message.find("No space left on device") != std::string::npos;
-  if (status.IsNoSpace() || full)
-    return absl::ResourceExhaustedError(StrCat("disk full: ", message));
-  if (status.IsCorruption() || status.IsPathNotFound()) return absl::DataLossError(message);
-  if (status.IsBusy() || status.IsTryAgain()) return absl::UnavailableError(message);
-  return absl::InternalError(message);
-}
-
-void AppendBigEndian(std::string& out, uint32_t value) {
-  AppendNumber(out, __builtin_bswap32(value));
-}
-void AppendBigEndian(std::string& out, uint64_t value) {
-  AppendNumber(out, __builtin_bswap64(value));
-}
-
-// The key of a collection's record ('C'), or what all keys of its points start with ('V', 'P').
-std::string CollectionKey(char kind, uint32_t collection_id) {
-  std::string key(1, kind);
-  AppendBigEndian(key, collection_id);
-  return key;
-}
-
-// Of kinds that have a number: a segment's, or a write's.
-std::string NumberKey(char kind, uint32_t collection_id, uint64_t number) {
-  std::string key = CollectionKey(kind, collection_id);
-  AppendBigEndian(key, number);
-  return key;
-}
-
-// Of a point's records, 'V' and 'P'; UUIDs have kinds of their own, in lower case.
-constexpr char KindOfUuids(char kind) { return static_cast<char>(kind - 'A' + 'a'); }
-std::string PointKey(char kind, uint32_t collection_id, PointId id) {
-  if (!IsUuid(id)) return NumberKey(kind, collection_id, LowerHalf(id));
-  std::string key = NumberKey(KindOfUuids(kind), collection_id, UpperHalf(id));
-  AppendBigEndian(key, LowerHalf(id));
-  return key;
-}
-
-// What a collection's own keys start with.
-constexpr char kCollectionKinds[] = {'V', 'P', 'G', 'D', 'U', 'v', 'p'};
 // Keys of a dropped collection that are deleted by one write.
 constexpr int kPurgeKeys = 16'384;
-
-std::string EncodeSegment(const StoredSegment& segment) {
-  std::string out;
-  AppendNumber(out, segment.rows);
-  AppendNumber(out, segment.file_sum);
-  if (!segment.recall.empty()) AppendText(out, segment.recall);  // else as it was before that
-  return out;
-}
-
-// In the number of upserts: ids are 16 bytes each, the lower half first, since some are UUIDs.
-constexpr uint32_t kHasUuids = 1u << 31;
-
-bool HasUuids(std::span<const PointId> ids) { return std::any_of(ids.begin(), ids.end(), IsUuid); }
-
-std::string EncodePending(std::span<const PointId> upserts, std::span<const PointId> deletes) {
-  std::string out;
-  const bool uuids = HasUuids(upserts) || HasUuids(deletes);
-  AppendNumber(out, static_cast<uint32_t>(upserts.size()) | (uuids ? kHasUuids : 0));
-  for (const auto ids : {upserts, deletes}) {
-    for (const PointId id : ids) {
-      AppendNumber(out, LowerHalf(id));
-      if (uuids) AppendNumber(out, UpperHalf(id));
-    }
-  }
-  return out;
-}
-
-bool DecodePending(std::string_view value, PendingWrite* write) {
-  ByteReader reader(value);
-  const auto head = reader.Take<uint32_t>();
-  if (!head.has_value()) return false;
-  const bool uuids = (*head & kHasUuids) != 0;
-  const uint32_t upserts = *head & ~kHasUuids;
-  while (const auto lower = reader.Take<uint64_t>()) {
-    const std::optional<uint64_t> upper = uuids ? reader.Take<uint64_t>() : 0;
-    if (!upper.has_value()) return false;
-    (write->upserts.size() < upserts ? write->upserts : write->deletes)
-        .push_back(MakePointId(*upper, *lower));
-  }
-  return reader.at_end() && write->upserts.size() == upserts;
-}
-
-// The number at the end of a key that starts with CollectionKey.
-std::optional<uint64_t> NumberInKey(std::string_view key) {
-  ByteReader reader(key.substr(std::min(key.size(), CollectionKey('G', 0).size())));
-  const std::optional<uint64_t> number = reader.Take<uint64_t>();
-  if (!number.has_value() || !reader.at_end()) return std::nullopt;
-  return __builtin_bswap64(*number);
-}
-
-std::string EncodeAliases(std::span<const StoredAlias> aliases) {
-  std::string out;
-  for (const StoredAlias& alias : aliases) {
-    AppendText(out, alias.name);
-    AppendNumber(out, alias.collection_id);
-  }
-  return out;
-}
-
-std::string EncodeNumber(uint64_t value) {
-  std::string out;
-  AppendNumber(out, value);
-  return out;
-}
-
-std::string EncodeCollection(const CollectionSpec& spec, const std::string& embedder) {
-  std::string out;
-  AppendNumber(out, spec.dimension);
-  AppendNumber(out, static_cast<uint8_t>(spec.metric));
-  AppendNumber(out, spec.hnsw_m);
-  AppendNumber(out, spec.hnsw_ef_construction);
-  AppendText(out, spec.name);
-  AppendText(out, embedder);
-  const bool floats = spec.storage == VectorStorage::kF32;
-  if (spec.index != IndexKind::kHnsw || !floats) {  // else as it was before there were others
-    AppendNumber(out, static_cast<uint8_t>(spec.index));
-    AppendNumber(out, spec.ivf_lists);
-    AppendNumber(out, spec.ivf_pq_bytes);
-  }
-  if (!floats) AppendNumber(out, static_cast<uint8_t>(spec.storage));
-  return out;
-}
-
-absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::string_view value) {
-  ByteReader key_reader(key.substr(1));
-  const std::optional<uint32_t> id = key_reader.Take<uint32_t>();
-  ByteReader reader(value);
-  const auto dimension = reader.Take<int32_t>();
-  const auto metric = reader.Take<uint8_t>();
-  const auto m = reader.Take<int32_t>();
-  const auto ef_construction = reader.Take<int32_t>();
-  auto name = reader.TakeText();
-  auto embedder = reader.TakeText();
-  std::optional<uint8_t> index = 0;
-  std::optional<int32_t> lists = 0;
-  std::optional<int32_t> pq_bytes = 0;
-  if (embedder.has_value() && !reader.at_end()) {
-    index = reader.Take<uint8_t>();
-    lists = reader.Take<int32_t>();
-    pq_bytes = reader.Take<int32_t>();
-  }
-  std::optional<uint8_t> storage = 0;
-  if (pq_bytes.has_value() && !reader.at_end()) storage = reader.Take<uint8_t>();
-  if (!id.has_value() || !key_reader.at_end() || !embedder.has_value() || !name.has_value() ||
-      !reader.at_end() || !pq_bytes.has_value()) {
-    return absl::DataLossError("the record of a collection is damaged");
-  }
-  StoredCollection collection{.id = __builtin_bswap32(*id),
-                              .spec = {.name = std::move(*name),
-                                       .dimension = *dimension,
-                                       .metric = static_cast<Metric>(*metric),
-                                       .hnsw_m = *m,
-                                       .hnsw_ef_construction = *ef_construction,
-                                       .index = static_cast<IndexKind>(*index),
-                                       .ivf_lists = *lists,
-                                       .ivf_pq_bytes = *pq_bytes,
-                                       .storage = static_cast<VectorStorage>(*storage)},
-                              .embedder = std::move(*embedder)};
-  if (const absl::Status status = CheckSpec(collection.spec); !status.ok()) {
-    return absl::DataLossError(StrCat("the record of a collection is damaged: ", status.message()));
-  }
-  return collection;
-}
-
-// As floats, the vector is copied once, from the point to the batch. `row`: scratch.
-void PutVector(const PlacedWrite& placed, const Point& point, std::vector<std::byte>& row,
-               rocksdb::WriteBatch& batch) {
-  const std::string key_text = PointKey('V', placed.collection_id, point.id);
-  const rocksdb::Slice key = key_text;
-  rocksdb::Slice vector(reinterpret_cast<const char*>(point.vector.data()),
-                        point.vector.size() * sizeof(float));
-  if (placed.format.storage() != VectorStorage::kF32) {
-    row.resize(static_cast<size_t>(placed.format.row_bytes()));
-    placed.format.Encode(point.vector.data(), row.data());
-    vector = {reinterpret_cast<const char*>(row.data()), row.size()};
-  }
-  const rocksdb::Slice value[] = {
-      {reinterpret_cast<const char*>(&placed.sequence), sizeof(placed.sequence)}, vector};
-  batch.Put(rocksdb::SliceParts(&key, 1), rocksdb::SliceParts(value, 2));
-}
-
-// False where the value is no vector of this format. `vector` is resized to its dimension.
-bool DecodeVector(std::string_view value, const VectorFormat& format, WriteSequence* sequence,
-                  std::vector<float>& vector) {
-  if (value.size() != sizeof(*sequence) + static_cast<size_t>(format.row_bytes())) return false;
-  std::memcpy(sequence, value.data(), sizeof(*sequence));
-  vector.resize(static_cast<size_t>(format.dimension()));
-  format.Decode(reinterpret_cast<const std::byte*>(value.data()) + sizeof(*sequence), 1,
-                vector.data());
-  return true;
-}
-
-absl::Status DamagedPoint(PointId id, const char* what) {
-  return absl::DataLossError(StrCat("the stored ", what, " of point ", IdText(id), " is damaged"));
-}
 
 // What RocksDB has to say goes where all else does. Its own log file, of a disk that failed once,
 // ends the process when it is written to again.
@@ -453,7 +243,7 @@ absl::Status PointDb::Load() {
   if (format > kFormatVersion || format < kFormatOfNumbers) {
     return absl::FailedPreconditionError(StrCat("the database in ", directory_, " has format ",
                                                 format, ", this daemon reads formats ",
-                                                kFormatOfNumbers, " and ", kFormatVersion));
+                                                kFormatOfNumbers, " to ", kFormatVersion));
   }
   format_ = static_cast<uint32_t>(format);
   return absl::OkStatus();
@@ -465,6 +255,17 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::Collections() const {
   for (it->Seek("C"); it->Valid() && it->key().starts_with("C"); it->Next()) {
     ASSIGN_OR_RETURN(StoredCollection collection,
                      DecodeCollection(it->key().ToStringView(), it->value().ToStringView()));
+    const auto parent = std::find_if(
+        collections.begin(), collections.end(),
+        [&collection](const StoredCollection& other) { return other.id == collection.parent_id; });
+    if (parent != collections.end()) {
+      parent->spec.vectors.push_back(collection.spec);
+      parent->spec.vectors.back().embedder = collection.embedder;
+    } else if (collection.parent_id != 0) {
+      return absl::DataLossError(StrCat("the record of collection \"", collection.spec.name,
+                                        "\" is missing, but its vector \"",
+                                        collection.spec.vector_name, "\" is there"));
+    }
     collections.push_back(std::move(collection));
   }
   RETURN_IF_ERROR(ToStatus(it->status(), "cannot read the collections"));
@@ -573,18 +374,14 @@ absl::StatusOr<PayloadIndexes> PointDb::Indexes(uint32_t collection_id) const {
 }
 
 absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes) {
-  std::string value;
-  for (const PayloadIndex& index : indexes) {
-    AppendNumber(value, static_cast<uint8_t>(index.kind));
-    AppendText(value, index.field);
-  }
   rocksdb::WriteBatch batch;
-  batch.Put(CollectionKey('I', collection_id), value);
+  batch.Put(CollectionKey('I', collection_id), EncodeIndexes(indexes));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   return Apply(batch);
 }
 
 absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, const VectorFormat& format,
+                                                std::span<const StoredVector> named,
                                                 std::span<const PointId> ids, bool with_vectors,
                                                 bool with_payload) const {
   const bool read_payload = with_payload || !with_vectors;  // else to know whether it exists
@@ -619,36 +416,70 @@ absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, const Ve
       if (!DecodeVector(value.ToStringView(), format, &sequence, point.vector)) {
         return DamagedPoint(id, "vector");
       }
+      for (const StoredVector& one : named) {
+        value.Reset();
+        const rocksdb::Status found =
+            db_->Get(read, db_->DefaultColumnFamily(), PointKey('V', one.id, id), &value);
+        if (found.IsNotFound()) continue;
+        RETURN_IF_ERROR(ToStatus(found, "cannot read a vector"));
+        NamedVector& vector = point.named.emplace_back(NamedVector{.name = one.name, .values = {}});
+        if (!DecodeVector(value.ToStringView(), one.format, &sequence, vector.values)) {
+          return DamagedPoint(id, "vector");
+        }
+      }
     }
     points.push_back(std::move(point));
   }
   return points;
 }
 
-absl::StatusOr<uint32_t> PointDb::CreateCollection(const CollectionSpec& spec,
-                                                   const std::string& embedder) {
-  const uint32_t id = next_collection_id_++;
+absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
+    const CollectionSpec& spec, const std::string& embedder) {
+  std::vector<StoredCollection> stored = {
+      {.id = next_collection_id_++, .spec = spec, .embedder = embedder}};
+  for (CollectionSpec& vector : stored.front().spec.vectors) vector.name = spec.name;
+  // Older daemons read on as long as they can.
+  uint32_t format =
+      spec.storage == VectorStorage::kF32 ? format_ : std::max(format_, kFormatOfTypes);
+  for (const CollectionSpec& vector : spec.vectors) {
+    stored.push_back({.id = next_collection_id_++,
+                      .spec = vector,
+                      .embedder = vector.embedder,
+                      .parent_id = stored.front().id});
+    stored.back().spec.name = spec.name;  // as above
+    format = kFormatVersion;
+  }
   rocksdb::WriteBatch batch;
   batch.Put(kNextCollectionKey, EncodeNumber(next_collection_id_));
-  batch.Put(CollectionKey('C', id), EncodeCollection(spec, embedder));
-  // Older daemons read on as long as they can.
-  const uint32_t format = spec.storage == VectorStorage::kF32 ? format_ : kFormatVersion;
+  for (const StoredCollection& one : stored) {
+    batch.Put(CollectionKey('C', one.id), EncodeCollection(one));
+  }
+  if (!spec.partition_key.empty()) {
+    format = kFormatVersion;
+    const PayloadIndex index = PartitionIndex(spec);
+    batch.Put(CollectionKey('I', stored.front().id), EncodeIndexes(std::span(&index, 1)));
+  }
   if (format != format_) batch.Put(kFormatKey, EncodeNumber(format));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   RETURN_IF_ERROR(Apply(batch));
   format_ = format;
-  return id;
+  return stored;
 }
 
-absl::Status PointDb::DropCollection(uint32_t collection_id, std::span<const StoredAlias> aliases) {
+absl::Status PointDb::DropCollection(std::span<const uint32_t> ids,
+                                     std::span<const StoredAlias> aliases) {
   rocksdb::WriteBatch batch;
   batch.Put(kAliasesKey, EncodeAliases(aliases));
-  batch.Delete(CollectionKey('C', collection_id));
-  batch.Delete(CollectionKey('I', collection_id));
+  for (const uint32_t id : ids) {
+    batch.Delete(CollectionKey('C', id));
+    batch.Delete(CollectionKey('I', id));
+  }
   RETURN_IF_ERROR(Apply(batch));
   // It is dropped; what cannot be deleted now is when the database is opened again.
-  if (const absl::Status status = Purge(collection_id); !status.ok()) {
-    Log().warn("vector store: a dropped collection still takes room: {}", status.ToString());
+  for (const uint32_t id : ids) {
+    if (const absl::Status status = Purge(id); !status.ok()) {
+      Log().warn("vector store: a dropped collection still takes room: {}", status.ToString());
+    }
   }
   return absl::OkStatus();
 }
@@ -705,26 +536,28 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
     placed.sequence = ++last_sequence_;
     for (const PointId id : placed.write->deletes) {
       batch.Delete(PointKey('V', placed.collection_id, id));
-      batch.Delete(PointKey('P', placed.collection_id, id));
+      if (!placed.is_named) batch.Delete(PointKey('P', placed.collection_id, id));
     }
     if (std::any_of(placed.write->upserts.begin(), placed.write->upserts.end(),
                     [](const Point& point) { return IsUuid(point.id); })) {
-      format = kFormatVersion;
+      format = std::max(format, kFormatOfTypes);
     }
     // One kind after the other: RocksDB is quicker with keys that follow each other.
     for (const Point& point : placed.write->upserts) {
       PutVector(placed, point, row, batch);
     }
+    if (!placed.write->upserts.empty()) grows = true;
     for (const Point& point : placed.write->upserts) {
+      if (placed.is_named) break;
       batch.Put(PointKey('P', placed.collection_id, point.id), EncodePayload(point.payload));
-      grows = true;
     }
     for (const PatchedPayload& patched : placed.patched) {
+      if (placed.is_named) break;
       batch.Put(PointKey('P', placed.collection_id, patched.id), EncodePayload(patched.payload));
       grows = true;
     }
     if (!options_.graph_files) continue;
-    if (HasUuids(placed.write->deletes)) format = kFormatVersion;
+    if (HasUuids(placed.write->deletes)) format = std::max(format, kFormatOfTypes);
     ids.clear();
     for (const Point& point : placed.write->upserts) ids.push_back(point.id);
     batch.Put(NumberKey('U', placed.collection_id, placed.sequence),
@@ -737,47 +570,6 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
   RETURN_IF_ERROR(Apply(batch));
   format_ = format;
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<StoredSegment>> PointDb::Segments(uint32_t collection_id) const {
-  std::vector<StoredSegment> segments;
-  const std::string prefix = CollectionKey('G', collection_id);
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
-    const std::optional<uint64_t> number = NumberInKey(it->key().ToStringView());
-    ByteReader reader(it->value().ToStringView());
-    const auto rows = reader.Take<int64_t>();
-    const auto sum = reader.Take<uint32_t>();
-    std::string recall;
-    if (!reader.at_end()) recall = reader.TakeText().value_or("");
-    if (!number.has_value() || !sum.has_value() || !reader.at_end()) {
-      return absl::DataLossError("the manifest's record of a segment is damaged");
-    }
-    StoredSegment segment{
-        .number = *number, .rows = *rows, .file_sum = *sum, .recall = std::move(recall)};
-    RETURN_IF_ERROR(ToStatus(db_->Get({}, NumberKey('D', collection_id, *number), &segment.dead),
-                             "cannot read the dead rows of a segment"));
-    segments.push_back(std::move(segment));
-  }
-  RETURN_IF_ERROR(ToStatus(it->status(), "cannot read the manifest"));
-  return segments;
-}
-
-absl::StatusOr<std::vector<PendingWrite>> PointDb::Pending(uint32_t collection_id) const {
-  std::vector<PendingWrite> writes;
-  const std::string prefix = CollectionKey('U', collection_id);
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
-    const std::optional<uint64_t> sequence = NumberInKey(it->key().ToStringView());
-    PendingWrite write;
-    if (!sequence.has_value() || !DecodePending(it->value().ToStringView(), &write)) {
-      return absl::DataLossError("the record of a pending write is damaged");
-    }
-    write.sequence = *sequence;
-    writes.push_back(std::move(write));
-  }
-  RETURN_IF_ERROR(ToStatus(it->status(), "cannot read the pending writes"));
-  return writes;
 }
 
 absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
@@ -805,75 +597,6 @@ absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<
       RETURN_IF_ERROR(visit(some[i], sequence, vector.data()));
     }
   }
-  return absl::OkStatus();
-}
-
-absl::Status PointDb::CheckExists(uint32_t collection_id) const {
-  std::string ignored;
-  const rocksdb::Status status = db_->Get({}, CollectionKey('C', collection_id), &ignored);
-  if (status.IsNotFound()) return absl::NotFoundError("the collection was dropped");
-  return ToStatus(status, "cannot read a collection");
-}
-
-void PointDb::AddToBatch(uint32_t collection_id, const ManifestChange& change,
-                         rocksdb::WriteBatch& batch) const {
-  for (const uint64_t number : change.removed) {
-    batch.Delete(NumberKey('G', collection_id, number));
-    batch.Delete(NumberKey('D', collection_id, number));
-  }
-  for (const StoredSegment& segment : change.added) {
-    batch.Put(NumberKey('G', collection_id, segment.number), EncodeSegment(segment));
-    batch.Put(NumberKey('D', collection_id, segment.number), segment.dead);
-  }
-  for (const StoredSegment& segment : change.dead) {
-    batch.Put(NumberKey('D', collection_id, segment.number), segment.dead);
-  }
-  DropPending(collection_id, change.pending_from, batch);
-}
-
-void PointDb::DropPending(uint32_t collection_id, WriteSequence before,
-                          rocksdb::WriteBatch& batch) const {
-  // One by one: a memtable with a deleted range ends the process, by RocksDB's own checks, where
-  // writing is resumed twice.
-  const std::string prefix = CollectionKey('U', collection_id);
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
-    const std::optional<uint64_t> sequence = NumberInKey(it->key().ToStringView());
-    if (sequence.has_value() && *sequence >= before) return;
-    batch.Delete(it->key());
-  }
-}
-
-absl::Status PointDb::ChangeManifest(uint32_t collection_id, const ManifestChange& change) {
-  rocksdb::WriteBatch batch;
-  AddToBatch(collection_id, change, batch);
-  const std::lock_guard lock(write_mutex_);
-  RETURN_IF_ERROR(CheckExists(collection_id));
-  return ApplyLocked(batch, /*sync=*/true);
-}
-
-absl::Status PointDb::ReplaceManifest(uint32_t collection_id, const ManifestChange& change,
-                                      std::span<const PendingWrite> pending) {
-  rocksdb::WriteBatch batch;
-  AddToBatch(collection_id, change, batch);
-  DropPending(collection_id, UINT64_MAX, batch);
-  for (const PendingWrite& write : pending) {
-    batch.Put(NumberKey('U', collection_id, write.sequence),
-              EncodePending(write.upserts, write.deletes));
-  }
-  return Apply(batch, /*sync=*/true);
-}
-
-absl::Status PointDb::SetManifestComplete(bool complete) {
-  rocksdb::WriteBatch batch;
-  batch.Put(kFormatKey, EncodeNumber(format_));
-  if (complete) {
-    batch.Delete(kIncompleteKey);
-  } else {
-    batch.Put(kIncompleteKey, EncodeNumber(1));
-  }
-  RETURN_IF_ERROR(Apply(batch, /*sync=*/true));
-  manifest_is_complete_ = complete;
   return absl::OkStatus();
 }
 

@@ -34,10 +34,19 @@ struct WriteResult;
 
 // A collection's own record. Ids are never used twice, so that nothing left over from a dropped
 // collection can be taken for another's.
+// A named vector has a record of its own, and keys, as a collection has, but for payloads.
 struct StoredCollection {
   uint32_t id = 0;
   CollectionSpec spec;
   std::string embedder;
+  uint32_t parent_id = 0;  // of a named vector: its collection's; else 0
+};
+
+// Where a named vector is.
+struct StoredVector {
+  uint32_t id = 0;
+  VectorFormat format;
+  std::string name;
 };
 
 // What a point's payload becomes.
@@ -53,6 +62,7 @@ struct PlacedWrite {
   VectorFormat format = {};  // of the collection
   const Write* write = nullptr;
   WriteResult* result = nullptr;
+  bool is_named = false;  // of a named vector: payloads are stored with its collection alone
   std::vector<PatchedPayload> patched = {};  // what the write's patches come to, each id once
 };
 
@@ -93,7 +103,7 @@ struct PendingWrite {
 //   R                        something, for HaveSomethingToFlush
 //   F                        there while G and U do not tell all: points are to be looked through
 //   A                        all aliases; none where there is no such record
-//   C collection_id          StoredCollection
+//   C collection_id          StoredCollection; named vectors have ids as collections
 //   I collection_id          payload indexes; none where there is no such record
 //   V collection_id point_id u64 sequence, then the vector: VectorFormat
 //   P collection_id point_id payload; there for every point
@@ -125,6 +135,7 @@ class PointDb {
   // OK, or what every write is refused with: FAILED_PRECONDITION, which names the damaged file and
   // how to repair it.
   const absl::Status& writable() const { return writable_; }
+  // By id, named vectors among them, behind their collections.
   absl::StatusOr<std::vector<StoredCollection>> Collections() const;
   absl::StatusOr<std::vector<StoredAlias>> Aliases() const;
   using RowVisitor =
@@ -149,15 +160,18 @@ class PointDb {
   absl::StatusOr<std::optional<Payload>> GetPayload(uint32_t collection_id, PointId id) const;
   // As VectorStore::Get.
   absl::StatusOr<std::vector<Point>> Get(uint32_t collection_id, const VectorFormat& format,
+                                         std::span<const StoredVector> named,
                                          std::span<const PointId> ids, bool with_vectors,
                                          bool with_payload) const;
 
   // Durable on return, per the fsync policy. On error nothing is changed (the numbers given out are
   // not used again); RESOURCE_EXHAUSTED where the disk is full.
-  absl::StatusOr<uint32_t> CreateCollection(const CollectionSpec& spec,
-                                            const std::string& embedder);
-  // `aliases`: those that are left, at once with it.
-  absl::Status DropCollection(uint32_t collection_id, std::span<const StoredAlias> aliases);
+  // The collection, and behind it its named vectors.
+  absl::StatusOr<std::vector<StoredCollection>> CreateCollection(const CollectionSpec& spec,
+                                                                 const std::string& embedder);
+  // `ids`: the collection's, and those of its named vectors. `aliases`: those that are left, at
+  // once with it.
+  absl::Status DropCollection(std::span<const uint32_t> ids, std::span<const StoredAlias> aliases);
   // All of them, at once.
   absl::Status SetAliases(std::span<const StoredAlias> aliases);
   // Deletes what dropped collections left; `collections` are those that are there.

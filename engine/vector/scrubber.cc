@@ -9,6 +9,7 @@
 #include "engine/vector/collection.h"
 #include "engine/vector/segment.h"
 #include "engine/vector/segment_file.h"
+#include "engine/vector/vector_checks.h"
 
 namespace baton {
 namespace {
@@ -82,8 +83,8 @@ void Scrubber::MendUnreadable() {
   for (const std::shared_ptr<Collection>& collection : collections_()) {
     for (const auto& segment : FilesOf(*collection)) {
       if (!segment->unreadable()) continue;
-      Log().error("collection {}: the file of segment {} cannot be read", collection->spec().name,
-                  segment->number());
+      Log().error("collection {}: the file of segment {} cannot be read",
+                  FullName(collection->spec()), segment->number());
       Mend(*collection, *segment, 0, segment->rows());
     }
   }
@@ -100,12 +101,12 @@ void Scrubber::Check(const Collection& collection, const Segment& segment, bool 
   });
   if (absl::IsCancelled(damage.status()) || absl::IsNotFound(damage.status())) return;
   if (!damage.ok()) {
-    Log().error("collection {}: {}", collection.spec().name, damage.status().ToString());
+    Log().error("collection {}: {}", FullName(collection.spec()), damage.status().ToString());
     Mend(collection, segment, 0, segment.rows());
     return;
   }
   if (damage->status.ok()) return;
-  Log().error("collection {}: {}", collection.spec().name, damage->status.ToString());
+  Log().error("collection {}: {}", FullName(collection.spec()), damage->status.ToString());
   for (const auto& [first, end] : damage->rows) Mend(collection, segment, first, end);
 }
 
@@ -119,10 +120,10 @@ void Scrubber::Mend(const Collection& collection, const Segment& segment, int64_
   const absl::Status status = write_again_(collection.spec().name, ids);
   if (status.ok()) {
     Log().warn("collection {}: {} points of segment {} were written again from the database",
-               collection.spec().name, ids.size(), segment.number());
+               FullName(collection.spec()), ids.size(), segment.number());
   } else {
     Log().error("collection {}: {} points of segment {} cannot be written again: {}",
-                collection.spec().name, ids.size(), segment.number(), status.ToString());
+                FullName(collection.spec()), ids.size(), segment.number(), status.ToString());
   }
 }
 

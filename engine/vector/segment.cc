@@ -93,6 +93,7 @@ RowBlock Segment::Block(int64_t first, int64_t count) const {
 }
 
 void Segment::ReadVectors(int64_t first, int64_t count, float* vectors) const {
+  if (format_.dimension() == 0) return;
   if (rows_.vectors.bytes != nullptr) {
     format_.Decode(rows_.vectors.At(first), count, vectors);
     return;

@@ -11,6 +11,7 @@
 #include "engine/base/strings.h"
 #include "engine/vector/durable_file.h"
 #include "engine/vector/segment_file.h"
+#include "engine/vector/vector_checks.h"
 
 namespace baton {
 namespace {
@@ -201,7 +202,7 @@ std::optional<SealJob> SegmentBuilder::TakeJob(Collection& collection, int64_t* 
       Log().warn(
           "collection {}: points stay without a graph: a row takes {} bytes while it is built, and "
           "vector.build_memory_mb is {}",
-          collection.spec().name, row_bytes, options_.build_memory_mb);
+          FullName(collection.spec()), row_bytes, options_.build_memory_mb);
     }
   }
   return job;
@@ -219,7 +220,7 @@ bool SegmentBuilder::SealOne(Collection& collection) {
   std::shared_ptr<Segment> segment;
   if (const absl::Status status = BuildSegment(collection, *job, &segment); !status.ok()) {
     if (!absl::IsCancelled(status)) {
-      Log().error("collection {}: cannot seal a segment: {}", collection.spec().name,
+      Log().error("collection {}: cannot seal a segment: {}", FullName(collection.spec()),
                   status.ToString());
     }
     collection.AbandonJob(*job, clock_.NowUs());
@@ -234,7 +235,7 @@ bool SegmentBuilder::SealOne(Collection& collection) {
     if (!absl::IsNotFound(status)) {
       Log().warn(
           "collection {}: cannot store a segment, what it would hold is searched exactly: {}",
-          collection.spec().name, status.ToString());
+          FullName(collection.spec()), status.ToString());
     }
     // One that could not be named stays: after a crash the manifest may turn out to name it.
     if (absl::IsNotFound(status) && segment != nullptr) RemoveFile(collection, job->number);

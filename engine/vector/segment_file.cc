@@ -317,7 +317,7 @@ absl::StatusOr<SegmentDamage> FindSegmentDamage(const std::string& directory,
                       .hnsw_ef_construction = header.hnsw_ef_construction,
                       .index = static_cast<IndexKind>(header.metric >> 8 & 0xff),
                       .storage = static_cast<VectorStorage>(header.metric >> 16 & 0xff)};
-  if (header.dimension < 1 || header.dimension > 1 << 16 || spec.metric > Metric::kL2 ||
+  if (header.dimension < 0 || header.dimension > 1 << 16 || spec.metric > Metric::kL2 ||
       spec.storage > VectorStorage::kInt8) {
     return Damaged(path, "header");
   }
@@ -326,7 +326,7 @@ absl::StatusOr<SegmentDamage> FindSegmentDamage(const std::string& directory,
                   .parts = Parts(header)};
   RETURN_IF_ERROR(sums.CheckThemselves(path));
   SegmentDamage damage;
-  const int64_t row_bytes = FormatOf(header).row_bytes();
+  const int64_t row_bytes = std::max<int64_t>(FormatOf(header).row_bytes(), 1);
   for (int64_t block = 0; block < sums.parts.blocks; ++block) {
     RETURN_IF_ERROR(poll());
     const absl::Status status = sums.CheckBlock(block, path);

@@ -16,6 +16,7 @@ IvfParams ParamsOf(const CollectionSpec& spec) {
 absl::StatusOr<SegmentIndex> SegmentIndex::Build(const CollectionSpec& spec, const GraphRows& rows,
                                                  const GraphSeed& seed,
                                                  absl::FunctionRef<bool()> stop) {
+  if (spec.dimension == 0) return SegmentIndex();
   if (spec.index == IndexKind::kHnsw) {
     ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph, SealedGraph::Build(rows, seed, stop));
     return SegmentIndex(std::move(graph));
@@ -26,6 +27,10 @@ absl::StatusOr<SegmentIndex> SegmentIndex::Build(const CollectionSpec& spec, con
 
 absl::StatusOr<SegmentIndex> SegmentIndex::Load(const CollectionSpec& spec, const GraphRows& rows,
                                                 HugeBuffer bytes) {
+  if (spec.dimension == 0) {
+    if (bytes.size() == 0) return SegmentIndex();
+    return absl::DataLossError("index is damaged: there are no vectors");
+  }
   if (spec.index == IndexKind::kHnsw) {
     ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph, SealedGraph::Load(rows, std::move(bytes)));
     return SegmentIndex(std::move(graph));
@@ -48,7 +53,8 @@ const IvfIndex* SegmentIndex::ivf() const {
 }
 
 std::span<const std::byte> SegmentIndex::bytes() const {
-  return graph() != nullptr ? graph()->bytes() : ivf()->bytes();
+  if (graph() != nullptr) return graph()->bytes();
+  return ivf() != nullptr ? ivf()->bytes() : std::span<const std::byte>();
 }
 
 }  // namespace baton

@@ -16,10 +16,11 @@
 
 namespace baton {
 
-// What a segment is searched by, as its collection's spec says: a graph or an inverted file. Not
-// empty, but where it was moved from.
+// What a segment is searched by, as its collection's spec says: a graph or an inverted file; or
+// nothing, of rows without vectors.
 class SegmentIndex {
  public:
+  SegmentIndex() = default;
   SegmentIndex(std::unique_ptr<const SealedGraph> graph) : index_(std::move(graph)) {}
   SegmentIndex(std::unique_ptr<SealedGraph> graph) : index_(std::move(graph)) {}
   SegmentIndex(std::unique_ptr<const IvfIndex> ivf) : index_(std::move(ivf)) {}
@@ -33,7 +34,7 @@ class SegmentIndex {
   static absl::StatusOr<SegmentIndex> Load(const CollectionSpec& spec, const GraphRows& rows,
                                            HugeBuffer bytes);
 
-  // Null where it is the other.
+  // Null where it is another.
   const SealedGraph* graph() const;
   const IvfIndex* ivf() const;
 
@@ -42,7 +43,8 @@ class SegmentIndex {
   bool has_vectors() const { return graph() != nullptr && graph()->codes_are_exact(); }
 
  private:
-  std::variant<std::unique_ptr<const SealedGraph>, std::unique_ptr<const IvfIndex>> index_;
+  std::variant<std::monostate, std::unique_ptr<const SealedGraph>, std::unique_ptr<const IvfIndex>>
+      index_;
 };
 
 }  // namespace baton

@@ -19,6 +19,7 @@
 #include "engine/vector/mapped_file.h"
 #include "engine/vector/point_db.h"
 #include "engine/vector/segment_file.h"
+#include "engine/vector/vector_checks.h"
 #include "rocksdb/file_system.h"
 
 namespace baton {
@@ -82,7 +83,14 @@ absl::StatusOr<int64_t> BytesBelow(const std::string& path) {
   return bytes;
 }
 
-// One collection: each point in a segment, as a live row of its last write, or still pending.
+// Not their named vectors.
+int64_t CountCollections(const std::vector<StoredCollection>& stored) {
+  return std::count_if(stored.begin(), stored.end(),
+                       [](const StoredCollection& one) { return one.parent_id == 0; });
+}
+
+// One collection, or a named vector: each point in a segment, as a live row of its last write, or
+// still pending.
 absl::Status VerifyCollection(const PointDb& db, const StoredCollection& collection,
                               const std::string& segment_directory, VerifyReport* report) {
   ASSIGN_OR_RETURN(const std::vector<StoredSegment> stored, db.Segments(collection.id));
@@ -115,14 +123,14 @@ absl::Status VerifyCollection(const PointDb& db, const StoredCollection& collect
   const bool whole = segments.size() == stored.size() && db.manifest_is_complete();
   return db.ForEachVector(
       collection, [&](PointId id, WriteSequence sequence, const float*) -> absl::Status {
-        ++report->points;
+        if (collection.parent_id == 0) ++report->points;
         if (!whole || unsealed.contains(id)) return absl::OkStatus();
         for (const auto& segment : segments) {
           const std::optional<int64_t> row = segment->Find(id);
           if (!row.has_value() || segment->data().sequences[*row] != sequence) continue;
           if (segment->IsLive(*row)) return absl::OkStatus();
         }
-        report->problems.push_back(StrCat("collection ", collection.spec.name, ": point ",
+        report->problems.push_back(StrCat("collection ", FullName(collection.spec), ": point ",
                                           IdText(id), " is in no segment"));
         return absl::OkStatus();
       });
@@ -193,7 +201,7 @@ absl::Status Snapshots::Fill(const std::string& path, PointDb& db,
   AppendNumber(info, kInfoVersion);
   AppendNumber(info, static_cast<int64_t>(SystemClock().NowUs() / 1'000'000));
   AppendNumber(info, kept->last_sequence());
-  AppendNumber(info, static_cast<int64_t>(collections.size()));
+  AppendNumber(info, CountCollections(collections));
   AppendNumber(info, ChecksumOf(info));
   const std::string_view part = info;
   return WriteFileDurably(*files_, path, kInfoName, std::span(&part, 1));
@@ -305,7 +313,7 @@ absl::StatusOr<VerifyReport> Snapshots::VerifyAt(const std::string& path) const 
   const auto collections = db.Collections();
   note(collections.status());
   if (!collections.ok()) return report;
-  report.collections = std::ssize(*collections);
+  report.collections = CountCollections(*collections);
   if (report.collections != info.collections || db.last_sequence() != info.sequence) {
     report.problems.push_back(StrCat(path, " has another database than it was made with"));
   }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string_view>
 
+#include "absl/container/flat_hash_set.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/collection_view.h"
@@ -50,8 +51,23 @@ absl::Status CheckName(const std::string& field, const std::string& name) {
   return absl::OkStatus();
 }
 
-absl::Status CheckSpec(const CollectionSpec& spec) {
-  RETURN_IF_ERROR(CheckName("name", spec.name));
+PayloadIndex PartitionIndex(const CollectionSpec& spec) {
+  return {.field = spec.partition_key, .kind = PayloadIndexKind::kKeyword};
+}
+
+std::string Described(const CollectionSpec& spec) {
+  const std::string collection = StrCat("collection \"", spec.name, "\"");
+  if (spec.vector_name.empty()) return collection;
+  return StrCat("vector \"", spec.vector_name, "\" of ", collection);
+}
+
+std::string FullName(const CollectionSpec& spec) {
+  return spec.vector_name.empty() ? spec.name : StrCat(spec.name, "/", spec.vector_name);
+}
+
+namespace {
+
+absl::Status CheckVectorSpec(const CollectionSpec& spec) {
   if (spec.dimension < 1 || spec.dimension > kDimensionMax) {
     return OutOfRange("dimension", spec.dimension, 1, kDimensionMax);
   }
@@ -81,12 +97,45 @@ absl::Status CheckSpec(const CollectionSpec& spec) {
   return absl::OkStatus();
 }
 
+}  // namespace
+
+absl::Status CheckSpec(const CollectionSpec& spec, int64_t named_vectors_max) {
+  RETURN_IF_ERROR(CheckName("name", spec.name));
+  if (std::ssize(spec.vectors) > named_vectors_max) {
+    return absl::InvalidArgumentError(StrCat("vectors has ", spec.vectors.size(),
+                                             " entries, vector.named_vectors_max is ",
+                                             named_vectors_max));
+  }
+  if (spec.partition_key.size() > kPayloadKeyBytesMax) {
+    return absl::InvalidArgumentError(StrCat("partition_key has ", spec.partition_key.size(),
+                                             " bytes, allowed is 0 to ", kPayloadKeyBytesMax));
+  }
+  absl::flat_hash_set<std::string> names;
+  for (size_t i = 0; i < spec.vectors.size(); ++i) {
+    const std::string& name = spec.vectors[i].vector_name;
+    const std::string field = StrCat("vectors[", i, "].");
+    RETURN_IF_ERROR(CheckName(StrCat(field, "name"), name));
+    if (!names.insert(name).second) {
+      return absl::InvalidArgumentError(
+          StrCat(field, "name is \"", name, "\", which another vector has already"));
+    }
+    const absl::Status status = CheckVectorSpec(spec.vectors[i]);
+    if (!status.ok()) return {status.code(), StrCat(field, status.message())};
+  }
+  if (spec.dimension != 0 || spec.vectors.empty()) return CheckVectorSpec(spec);
+  if (spec.storage != VectorStorage::kF32 || spec.index != IndexKind::kHnsw) {
+    return absl::InvalidArgumentError(
+        "storage and index are of the unnamed vector, but dimension is 0, so that there is none");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
                          const std::vector<float>& vector) {
   if (vector.size() != static_cast<size_t>(spec.dimension)) {
-    return absl::InvalidArgumentError(
-        StrCat(field, " has ", vector.size(), vector.size() == 1 ? " value" : " values",
-               ", but collection \"", spec.name, "\" has dimension ", spec.dimension));
+    return absl::InvalidArgumentError(StrCat(field, " has ", vector.size(),
+                                             vector.size() == 1 ? " value" : " values", ", but ",
+                                             Described(spec), " has dimension ", spec.dimension));
   }
   bool all_zero = true;
   for (size_t i = 0; i < vector.size(); ++i) {
@@ -98,9 +147,9 @@ absl::Status CheckVector(const CollectionSpec& spec, const std::string& field,
     all_zero = all_zero && vector[i] == 0;
   }
   if (all_zero && spec.metric == Metric::kCosine) {
-    return absl::InvalidArgumentError(
-        StrCat(field, " is all zero, which has no direction: the metric of collection \"",
-               spec.name, "\" is cosine"));
+    return absl::InvalidArgumentError(StrCat(field,
+                                             " is all zero, which has no direction: the metric of ",
+                                             Described(spec), " is cosine"));
   }
   return absl::OkStatus();
 }
@@ -112,8 +161,8 @@ absl::Status CheckStorable(const CollectionSpec& spec, const std::string& field,
   for (size_t i = 0; i < vector.size(); ++i) {
     if (vector[i] >= range.min && vector[i] <= range.max) continue;
     return absl::InvalidArgumentError(StrCat(field, "[", i, "] is ", vector[i], ", allowed is ",
-                                             range.min, " to ", range.max, ": collection \"",
-                                             spec.name, "\" stores ", NameOf(spec.storage)));
+                                             range.min, " to ", range.max, ": ", Described(spec),
+                                             " stores ", NameOf(spec.storage)));
   }
   return absl::OkStatus();
 }
@@ -150,6 +199,16 @@ absl::Status CheckPayloadIndex(const PayloadIndex& index) {
   return absl::OkStatus();
 }
 
+absl::Status UnknownCollection(const std::string& name) {
+  return absl::NotFoundError(StrCat("collection \"", name, "\" does not exist"));
+}
+
+absl::Status UnknownVector(std::string_view field, const std::string& name,
+                           const CollectionSpec& spec) {
+  return absl::InvalidArgumentError(StrCat(field, " is \"", Escaped(name), "\", but ",
+                                           Described(spec), " has no vector of that name"));
+}
+
 void Normalize(float* vector, int64_t dimension) {
   double sum = 0;
   for (int64_t i = 0; i < dimension; ++i) sum += double{vector[i]} * vector[i];
@@ -158,6 +217,14 @@ void Normalize(float* vector, int64_t dimension) {
 }
 
 absl::Status PrepareQuery(const CollectionView& view, std::vector<float>& query) {
+  if (view.spec().dimension == 0) {
+    std::string names;
+    for (const CollectionSpec& vector : view.spec().vectors) {
+      names += StrCat(names.empty() ? "\"" : ", \"", vector.vector_name, "\"");
+    }
+    return absl::InvalidArgumentError(StrCat("vector_name is missing: ", Described(view.spec()),
+                                             " has no unnamed vector, but ", names));
+  }
   RETURN_IF_ERROR(CheckVector(view.spec(), "query", query));
   if (view.spec().metric == Metric::kCosine) Normalize(query.data(), view.spec().dimension);
   return absl::OkStatus();

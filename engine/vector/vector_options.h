@@ -22,6 +22,8 @@ struct VectorOptions {
   int64_t filter_values_max = 10'000;
   int64_t filter_write_points_max = 1'000'000;
   int64_t payload_indexes_max = 32;
+  int64_t named_vectors_max = 16;
+  int64_t partitions_max = 100'000;
   int64_t seal_points = 8192;
   int64_t segment_points_max = 1 << 20;
   int64_t merge_quiet_ms = 5000;
@@ -58,6 +60,10 @@ struct VectorOptions {
       "points deleted or patched by one write with a filter at most");
     v("payload_indexes_max", payload_indexes_max, Range{0, 256},
       "payload indexes of one collection at most");
+    v("named_vectors_max", named_vectors_max, Range{0, 256},
+      "named vectors of one collection at most");
+    v("partitions_max", partitions_max, Range{1, 10'000'000},
+      "partitions of one collection with a partition key at most");
     v("seal_points", seal_points, Range{16, 1 << 20},
       "points in the growing buffer of a collection when it is sealed into a segment");
     v("segment_points_max", segment_points_max, Range{16, 1 << 28},

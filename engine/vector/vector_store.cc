@@ -12,6 +12,7 @@
 #include "engine/vector/collection.h"
 #include "engine/vector/dead_rows.h"
 #include "engine/vector/durable_file.h"
+#include "engine/vector/partition.h"
 #include "engine/vector/point_db.h"
 #include "engine/vector/scrubber.h"
 #include "engine/vector/segment.h"
@@ -24,40 +25,6 @@
 
 namespace baton {
 namespace {
-
-absl::Status UnknownCollection(const std::string& name) {
-  return absl::NotFoundError(StrCat("collection \"", name, "\" does not exist"));
-}
-
-absl::Status CheckCount(const char* field, size_t count, int64_t max) {
-  if (static_cast<int64_t>(count) <= max) return absl::OkStatus();
-  return absl::InvalidArgumentError(StrCat(field, " has ", count, " entries, allowed is ", max));
-}
-
-// Leaves every id once: the last upsert of it, or one delete.
-void DropSuperseded(Write& write) {
-  absl::flat_hash_set<PointId> seen;
-  std::vector<Point> upserts;
-  upserts.reserve(write.upserts.size());
-  for (auto point = write.upserts.rbegin(); point != write.upserts.rend(); ++point) {
-    if (seen.insert(point->id).second) upserts.push_back(std::move(*point));
-  }
-  std::reverse(upserts.begin(), upserts.end());
-  write.upserts = std::move(upserts);
-  std::erase_if(write.deletes, [&seen](PointId id) { return !seen.insert(id).second; });
-}
-
-// Makes of a valid write's vectors what will be stored of them, where that is not all.
-void RoundVectors(const CollectionSpec& spec, Write& write) {
-  const VectorFormat format = FormatOf(spec);
-  if (format.storage() == VectorStorage::kF32 || write.as_stored) return;
-  std::vector<std::byte> row(static_cast<size_t>(format.row_bytes()));
-  for (Point& point : write.upserts) {
-    if (spec.metric == Metric::kCosine) Normalize(point.vector.data(), spec.dimension);
-    format.Encode(point.vector.data(), row.data());
-    format.Decode(row.data(), 1, point.vector.data());
-  }
-}
 
 // The segment files in a directory.
 absl::StatusOr<std::vector<SegmentFileName>> ListSegmentFiles(FileLayer& files,
@@ -111,10 +78,10 @@ absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptio
   const bool has_files = options.graph_files && store->db_->writable().ok();
   store->builder_ = std::make_unique<SegmentBuilder>(
       options, has_files ? SegmentDirectory(options.data_dir) : "", files, *store->db_, metrics,
-      clock, [self = store.get()] { return self->Collections(); });
+      clock, [self = store.get()] { return self->Parts(); });
   store->builder_->Wake();
   store->scrubber_ = std::make_unique<Scrubber>(
-      SegmentDirectory(options.data_dir), [self = store.get()] { return self->Collections(); },
+      SegmentDirectory(options.data_dir), [self = store.get()] { return self->Parts(); },
       [self = store.get()](const std::string& collection, std::span<const PointId> ids) {
         return self->WriteAgain(collection, ids);
       });
@@ -132,19 +99,15 @@ absl::Status VectorStore::Recover() {
   ASSIGN_OR_RETURN(const std::vector<StoredCollection> stored, db_->Collections());
   RETURN_IF_ERROR(db_->PurgeDropped(stored));
   for (const StoredCollection& record : stored) {
+    if (record.parent_id != 0) continue;  // recovered with its collection
     auto collection = std::make_shared<Collection>(record, options_, metrics_);
-    ASSIGN_OR_RETURN(const bool whole, RecoverSegments(record, *collection, used));
-    if (whole && db_->manifest_is_complete()) {
-      RETURN_IF_ERROR(ReplayPending(record, *collection));
-    } else {
-      RETURN_IF_ERROR(db_->ForEachVector(
-          record, [&collection](PointId id, WriteSequence sequence, const float* vector) {
-            collection->RecoverRow(id, sequence, vector);
-            return absl::OkStatus();
-          }));
-      if (keep_manifest) RETURN_IF_ERROR(StoreManifest(record, *collection));
+    RETURN_IF_ERROR(RecoverPart(record, *collection, used));
+    for (const StoredCollection& vector : stored) {
+      if (vector.parent_id != record.id) continue;
+      auto part = std::make_shared<Collection>(vector, options_, metrics_);
+      RETURN_IF_ERROR(RecoverPart(vector, *part, used));
+      collection->AddVector(std::move(part));
     }
-    collection->FinishRecovery(db_->last_sequence());
     ASSIGN_OR_RETURN(PayloadIndexes indexes, db_->Indexes(record.id));
     if (!indexes.empty()) RETURN_IF_ERROR(Reindex(*collection, std::move(indexes)));
     const CollectionInfo info = collection->Info();
@@ -160,6 +123,24 @@ absl::Status VectorStore::Recover() {
   if (db_->writable().ok()) RETURN_IF_ERROR(RemoveUnused(used));
   Log().info("vector store: {} collections with {} points opened in {} ms", collections_.size(),
              points_, (SystemClock().NowUs() - start_us) / 1000);
+  return absl::OkStatus();
+}
+
+absl::Status VectorStore::RecoverPart(const StoredCollection& record, Collection& part,
+                                      absl::flat_hash_set<std::string>& used) {
+  ASSIGN_OR_RETURN(const bool whole, RecoverSegments(record, part, used));
+  if (whole && db_->manifest_is_complete()) {
+    RETURN_IF_ERROR(ReplayPending(record, part));
+  } else {
+    RETURN_IF_ERROR(db_->ForEachVector(
+        record, [&part](PointId id, WriteSequence sequence, const float* vector) {
+          part.RecoverRow(id, sequence, vector);
+          return absl::OkStatus();
+        }));
+    const bool keep_manifest = options_.graph_files && db_->writable().ok();
+    if (keep_manifest) RETURN_IF_ERROR(StoreManifest(record, part));
+  }
+  part.FinishRecovery(db_->last_sequence());
   return absl::OkStatus();
 }
 
@@ -195,7 +176,8 @@ absl::StatusOr<bool> VectorStore::RecoverSegments(const StoredCollection& record
       read.push_back({.segment = std::move(file->segment), .dead = std::move(dead)});
       continue;
     }
-    Log().warn("collection {}: building a graph again: {}", record.spec.name, status.ToString());
+    Log().warn("collection {}: building a graph again: {}", FullName(record.spec),
+               status.ToString());
     whole = false;
     if (db_->writable().ok()) {
       const std::string path = StrCat(directory, "/", name.ToString());
@@ -272,11 +254,20 @@ std::vector<std::shared_ptr<Collection>> VectorStore::Collections() const {
   return collections;
 }
 
+std::vector<std::shared_ptr<Collection>> VectorStore::Parts() const {
+  std::vector<std::shared_ptr<Collection>> parts = Collections();
+  for (size_t i = 0, collections = parts.size(); i < collections; ++i) {
+    const auto vectors = parts[i]->vectors();
+    parts.insert(parts.end(), vectors.begin(), vectors.end());
+  }
+  return parts;
+}
+
 absl::Status VectorStore::writable() const { return db_->writable(); }
 
 absl::Status VectorStore::CreateCollection(const CollectionSpec& spec,
                                            const std::string& embedder) {
-  RETURN_IF_ERROR(CheckSpec(spec));
+  RETURN_IF_ERROR(CheckSpec(spec, options_.named_vectors_max));
   RETURN_IF_ERROR(db_->writable());
   const std::lock_guard commit_lock(commit_mutex_);
   if (const auto found = Find(spec.name); found != nullptr) {
@@ -291,9 +282,14 @@ absl::Status VectorStore::CreateCollection(const CollectionSpec& spec,
     return absl::ResourceExhaustedError(StrCat(
         "there are ", count, " collections, vector.collections_max is ", options_.collections_max));
   }
-  ASSIGN_OR_RETURN(const uint32_t id, db_->CreateCollection(spec, embedder));
-  auto collection =
-      std::make_shared<Collection>(StoredCollection{id, spec, embedder}, options_, metrics_);
+  ASSIGN_OR_RETURN(std::vector<StoredCollection> stored, db_->CreateCollection(spec, embedder));
+  auto collection = std::make_shared<Collection>(std::move(stored.front()), options_, metrics_);
+  for (size_t i = 1; i < stored.size(); ++i) {
+    collection->AddVector(std::make_shared<Collection>(std::move(stored[i]), options_, metrics_));
+  }
+  if (!spec.partition_key.empty()) {
+    RETURN_IF_ERROR(Reindex(*collection, {PartitionIndex(spec)}));
+  }
   const std::lock_guard lock(mutex_);
   collections_.emplace(spec.name, std::move(collection));
   return absl::OkStatus();
@@ -310,7 +306,9 @@ absl::Status VectorStore::DropCollection(const std::string& name) {
   }
   AliasMap aliases = Aliases();
   std::erase_if(aliases, [&](const auto& alias) { return alias.second == collection; });
-  RETURN_IF_ERROR(db_->DropCollection(collection->id(), ToStored(aliases)));
+  std::vector<uint32_t> ids = {collection->id()};
+  for (const auto& vector : collection->vectors()) ids.push_back(vector->id());
+  RETURN_IF_ERROR(db_->DropCollection(ids, ToStored(aliases)));
   points_ -= collection->View()->points();
   collection->Drop();
   {
@@ -324,7 +322,7 @@ absl::Status VectorStore::DropCollection(const std::string& name) {
   const auto files = ListSegmentFiles(*files_, directory);
   if (!files.ok()) return absl::OkStatus();
   for (const SegmentFileName& file : *files) {
-    if (file.collection_id != collection->id()) continue;
+    if (std::count(ids.begin(), ids.end(), file.collection_id) == 0) continue;
     RemoveFile(*files_, StrCat(directory, "/", file.ToString())).IgnoreError();
   }
   return absl::OkStatus();
@@ -334,8 +332,11 @@ absl::Status VectorStore::Reindex(Collection& collection, PayloadIndexes indexes
   const auto source = [this, id = collection.id()](Collection::PayloadVisitor visit) {
     return db_->ForEachPayload(id, visit);
   };
-  if (indexes.empty()) return collection.Reindex(nullptr, source);
-  return collection.Reindex(std::make_shared<const PayloadIndexes>(std::move(indexes)), source);
+  std::shared_ptr<const PayloadIndexes> shared;
+  if (!indexes.empty()) shared = std::make_shared<const PayloadIndexes>(std::move(indexes));
+  RETURN_IF_ERROR(collection.Reindex(shared, source));
+  for (const auto& vector : collection.vectors()) RETURN_IF_ERROR(vector->Reindex(shared, source));
+  return absl::OkStatus();
 }
 
 absl::Status VectorStore::CreatePayloadIndex(const std::string& name, const PayloadIndex& index) {
@@ -368,6 +369,11 @@ absl::Status VectorStore::DropPayloadIndex(const std::string& name, const std::s
   const std::shared_ptr<Collection> collection = Find(name);
   if (collection == nullptr) return UnknownCollection(name);
   PayloadIndexes indexes = collection->Info().payload_indexes;
+  if (!field.empty() && field == collection->spec().partition_key) {
+    return absl::FailedPreconditionError(StrCat("field \"", Escaped(field),
+                                                "\" is the partition key of collection \"", name,
+                                                "\": its index cannot be dropped"));
+  }
   const size_t dropped =
       std::erase_if(indexes, [&field](const PayloadIndex& index) { return index.field == field; });
   if (dropped == 0) {
@@ -384,6 +390,13 @@ absl::Status VectorStore::CheckFilter(const Filter& filter) const {
                        .values_max = options_.filter_values_max});
 }
 
+absl::StatusOr<FilterPtr> VectorStore::CheckFilter(const CollectionSpec& spec,
+                                                   const PartitionChoice& partition,
+                                                   FilterPtr filter) const {
+  if (filter != nullptr) RETURN_IF_ERROR(CheckFilter(*filter));
+  return FilterOf(spec, partition, std::move(filter));
+}
+
 std::vector<CollectionInfo> VectorStore::List() const {
   std::vector<CollectionInfo> infos;
   const AliasMap aliases = Aliases();
@@ -398,249 +411,30 @@ absl::StatusOr<CollectionInfo> VectorStore::Describe(const std::string& name) co
 }
 
 absl::StatusOr<std::shared_ptr<const CollectionView>> VectorStore::View(
-    const std::string& name) const {
+    const std::string& name, const std::string& vector_name) const {
   const std::shared_ptr<Collection> collection = Find(name);
   if (collection == nullptr) return UnknownCollection(name);
-  return collection->View();
-}
-
-absl::Status VectorStore::CheckWrite(const Write& write) const {
-  const std::shared_ptr<Collection> collection = Find(write.collection);
-  if (collection == nullptr) return UnknownCollection(write.collection);
-  RETURN_IF_ERROR(CheckWrite(write, collection->spec()));
-  return write.filter == nullptr ? absl::OkStatus()
-                                 : baton::CheckFilter(*collection->View(), *write.filter);
-}
-
-absl::Status VectorStore::CheckWrite(const Write& write, const CollectionSpec& spec) const {
-  if (write.upserts.empty() && write.deletes.empty() && write.patches.empty() &&
-      write.filter == nullptr) {
-    return absl::InvalidArgumentError("points is empty: there is nothing to write");
-  }
-  RETURN_IF_ERROR(CheckCount("points", write.upserts.size(), options_.write_points_max));
-  RETURN_IF_ERROR(CheckCount("ids", write.deletes.size(), options_.write_points_max));
-  for (size_t i = 0; i < write.upserts.size(); ++i) {
-    const Point& point = write.upserts[i];
-    const std::string field = StrCat("points[", i, "].vector");
-    RETURN_IF_ERROR(CheckVector(spec, field, point.vector));
-    RETURN_IF_ERROR(CheckStorable(spec, field, point.vector));
-    RETURN_IF_ERROR(CheckPayload(options_, StrCat("points[", i, "].payload"), point.payload));
-  }
-  for (const PayloadPatch& patch : write.patches) {
-    RETURN_IF_ERROR(CheckCount("ids", patch.ids.size(), options_.write_points_max));
-    RETURN_IF_ERROR(CheckPayload(options_, "set", patch.set));
-    if (!patch.clear && patch.delete_keys.empty() && patch.set.empty()) {
-      return absl::InvalidArgumentError("the patch is empty: it needs clear, delete_keys or set");
-    }
-  }
-  if (write.filter != nullptr) RETURN_IF_ERROR(CheckFilter(*write.filter));
-  if (write.filter != nullptr &&
-      !(write.upserts.empty() && write.deletes.empty() && write.patches.size() <= 1 &&
-        (write.patches.empty() || write.patches.front().ids.empty()))) {
-    return absl::InvalidArgumentError("a write has either ids or a filter, not both");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status VectorStore::CheckBacklog(const std::string& name) const {
-  const std::shared_ptr<Collection> collection = Find(name);
-  if (collection == nullptr) return absl::OkStatus();  // Commit says so
-  const int64_t unindexed = collection->Unindexed();
-  if (unindexed < options_.unindexed_points_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      StrCat(unindexed, " points of collection \"", name,
-             "\" have no graph yet, vector.unindexed_points_max is ", options_.unindexed_points_max,
-             "; retry in 1000 ms"));
-}
-
-absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collection,
-                                    int64_t points) const {
-  // Most writes are far from the limit: then no id is looked up.
-  if (points + static_cast<int64_t>(write.upserts.size()) <= options_.points_max) {
-    return absl::OkStatus();
-  }
-  const int64_t added = collection.CountNew(write.upserts);
-  if (added == 0 || points + added <= options_.points_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(StrCat("there are ", points, " points, ", added,
-                                             " more would exceed vector.points_max, ",
-                                             options_.points_max));
-}
-
-absl::Status VectorStore::WriteAgain(const std::string& collection_name,
-                                     std::span<const PointId> ids) {
-  // As many at a time as other writers may have to wait for.
-  constexpr size_t kAtOnce = 256;
-  for (; !ids.empty(); ids = ids.subspan(std::min(kAtOnce, ids.size()))) {
-    const std::lock_guard commit_lock(commit_mutex_);
-    Write write{.collection = collection_name, .as_stored = true};
-    ASSIGN_OR_RETURN(write.upserts, Get(collection_name, ids.first(std::min(kAtOnce, ids.size())),
-                                        /*with_vectors=*/true, /*with_payload=*/true));
-    if (write.upserts.empty()) continue;
-    std::vector<Write> writes;
-    writes.push_back(std::move(write));
-    RETURN_IF_ERROR(CommitLocked(std::move(writes)).at(0).status);
-  }
-  return absl::OkStatus();
+  if (vector_name.empty()) return collection->View();
+  const Collection* const vector = collection->FindVector(vector_name);
+  if (vector == nullptr) return UnknownVector("vector_name", vector_name, collection->spec());
+  return vector->View();
 }
 
 void VectorStore::ScrubNow() { scrubber_->ScrubNow(); }
-
-std::vector<WriteResult> VectorStore::Commit(std::vector<Write> writes) {
-  const std::lock_guard commit_lock(commit_mutex_);
-  return CommitLocked(std::move(writes));
-}
-
-absl::Status VectorStore::ResolveFilter(const Collection& collection, Write& write) const {
-  const std::shared_ptr<const CollectionView> view = collection.View();
-  ASSIGN_OR_RETURN(std::vector<PointId> ids,
-                   MatchingIds(*view, *write.filter, options_.filter_write_points_max));
-  (write.patches.empty() ? write.deletes : write.patches.front().ids) = std::move(ids);
-  return absl::OkStatus();
-}
-
-// Follows the payloads of a group of writes, of which nothing is stored yet.
-class VectorStore::PatchResolver {
- public:
-  PatchResolver(const PointDb& db, const VectorOptions& options) : db_(db), options_(options) {}
-
-  // In the order of the writes. On an error the write is as if it had never come.
-  absl::StatusOr<std::vector<PatchedPayload>> Resolve(uint32_t collection_id, const Write& write) {
-    absl::flat_hash_map<Key, std::optional<Payload>> changed;
-    for (const PointId id : write.deletes) changed[{collection_id, id}] = std::nullopt;
-    for (const Point& point : write.upserts) changed[{collection_id, point.id}] = point.payload;
-    absl::flat_hash_set<PointId> ids;
-    for (const PayloadPatch& patch : write.patches) {
-      for (const PointId id : patch.ids) {
-        const Key key = {collection_id, id};
-        auto found = changed.find(key);
-        if (found == changed.end()) {
-          ASSIGN_OR_RETURN(std::optional<Payload> before, Before(key));
-          found = changed.emplace(key, std::move(before)).first;
-        }
-        if (!found->second.has_value()) continue;
-        Apply(patch, *found->second);
-        RETURN_IF_ERROR(CheckPayload(options_, StrCat("the patched payload of point ", IdText(id)),
-                                     *found->second));
-        ids.insert(id);
-      }
-    }
-    std::vector<PatchedPayload> patched;
-    patched.reserve(ids.size());
-    for (const PointId id : ids) {
-      patched.push_back({.id = id, .payload = *changed.at({collection_id, id})});
-    }
-    for (auto& [key, payload] : changed) changed_[key] = std::move(payload);
-    return patched;
-  }
-
- private:
-  using Key = std::pair<uint32_t, PointId>;
-
-  absl::StatusOr<std::optional<Payload>> Before(const Key& key) const {
-    const auto found = changed_.find(key);
-    if (found != changed_.end()) return found->second;
-    return db_.GetPayload(key.first, key.second);
-  }
-
-  static void Apply(const PayloadPatch& patch, Payload& payload) {
-    if (patch.clear) payload.clear();
-    for (const std::string& key : patch.delete_keys) payload.erase(key);
-    for (const auto& [key, value] : patch.set) payload.insert_or_assign(key, value);
-  }
-
-  const PointDb& db_;
-  const VectorOptions& options_;
-  absl::flat_hash_map<Key, std::optional<Payload>> changed_;  // nothing: deleted
-};
-
-std::vector<WriteResult> VectorStore::CommitLocked(std::vector<Write> writes) {
-  std::vector<WriteResult> results;
-  results.reserve(writes.size());
-  // A filter looks at what was written before it: such a write is a group of its own.
-  for (size_t first = 0; first < writes.size();) {
-    size_t end = first + 1;
-    if (writes[first].filter == nullptr) {
-      while (end < writes.size() && writes[end].filter == nullptr) ++end;
-    }
-    for (WriteResult& result : CommitGroup(std::span(writes).subspan(first, end - first))) {
-      results.push_back(std::move(result));
-    }
-    first = end;
-  }
-  return results;
-}
-
-std::vector<WriteResult> VectorStore::CommitGroup(std::span<Write> writes) {
-  std::vector<WriteResult> results(writes.size());
-  std::vector<std::shared_ptr<Collection>> collections(writes.size());  // null where refused
-  std::vector<PlacedWrite> placed;
-  int64_t points = points_;  // at most, once those placed so far are applied
-  const bool patches = std::any_of(writes.begin(), writes.end(),
-                                   [](const Write& write) { return !write.patches.empty(); });
-  PatchResolver resolver(*db_, options_);
-  for (size_t i = 0; i < writes.size(); ++i) {
-    std::shared_ptr<Collection> collection = Find(writes[i].collection);
-    absl::Status& status = results[i].status;
-    status = collection == nullptr ? UnknownCollection(writes[i].collection)
-                                   : CheckWrite(writes[i], collection->spec());
-    if (status.ok() && writes[i].filter != nullptr) status = ResolveFilter(*collection, writes[i]);
-    if (!status.ok()) continue;
-    DropSuperseded(writes[i]);
-    status = CheckRoom(writes[i], *collection, points);
-    if (!status.ok()) continue;
-    std::vector<PatchedPayload> patched;
-    if (patches) {
-      auto resolved = resolver.Resolve(collection->id(), writes[i]);
-      status = resolved.status();
-      if (!status.ok()) continue;
-      patched = *std::move(resolved);
-    }
-    points += static_cast<int64_t>(writes[i].upserts.size());
-    RoundVectors(collection->spec(), writes[i]);
-    placed.push_back({.collection_id = collection->id(),
-                      .format = FormatOf(collection->spec()),
-                      .write = &writes[i],
-                      .result = &results[i],
-                      .patched = std::move(patched)});
-    collections[i] = std::move(collection);
-  }
-  if (placed.empty()) return results;
-
-  const TimeUs start_us = SystemClock().NowUs();
-  const absl::Status stored = db_->Commit(placed);
-  commit_seconds_.Observe(static_cast<double>(SystemClock().NowUs() - start_us) / 1e6);
-  if (!stored.ok()) {
-    for (const PlacedWrite& write : placed) write.result->status = stored;
-    return results;
-  }
-  // A collection's writes together, in their order.
-  std::sort(placed.begin(), placed.end(), [](const PlacedWrite& a, const PlacedWrite& b) {
-    return std::pair(a.collection_id, a.sequence) < std::pair(b.collection_id, b.sequence);
-  });
-  bool sealable = false;
-  for (auto first = placed.begin(); first != placed.end();) {
-    const auto end = std::find_if(first, placed.end(), [first](const PlacedWrite& write) {
-      return write.collection_id != first->collection_id;
-    });
-    Collection& collection = *collections[static_cast<size_t>(first->write - writes.data())];
-    const int64_t points_before = collection.View()->points();
-    if (collection.Apply(std::span(first, end))) sealable = true;
-    points_ += collection.View()->points() - points_before;
-    first = end;
-  }
-  for (const WriteResult& result : results) {
-    points_written_.Increment(static_cast<double>(result.upserted));
-  }
-  if (sealable) builder_->Wake();
-  return results;
-}
 
 absl::StatusOr<std::vector<Point>> VectorStore::Get(const std::string& collection_name,
                                                     std::span<const PointId> ids, bool with_vectors,
                                                     bool with_payload) const {
   const std::shared_ptr<Collection> collection = Find(collection_name);
   if (collection == nullptr) return UnknownCollection(collection_name);
-  return db_->Get(collection->id(), FormatOf(collection->spec()), ids, with_vectors, with_payload);
+  std::vector<StoredVector> named;
+  for (const auto& vector : collection->vectors()) {
+    named.push_back({.id = vector->id(),
+                     .format = FormatOf(vector->spec()),
+                     .name = vector->spec().vector_name});
+  }
+  return db_->Get(collection->id(), FormatOf(collection->spec()), named, ids, with_vectors,
+                  with_payload);
 }
 
 absl::StatusOr<SnapshotInfo> VectorStore::CreateSnapshot(const std::string& name) {

@@ -28,6 +28,7 @@ class Scrubber;
 class Snapshots;
 struct SnapshotInfo;
 struct VerifyReport;
+struct PatchedPayload;
 struct StoredAlias;
 struct StoredCollection;
 
@@ -41,6 +42,8 @@ struct Write {
   // The points that match before the write are deleted, or, where there is a patch, patched by it:
   // there are no upserts and no ids then, and one patch at most.
   FilterPtr filter = nullptr;
+  // Whose points the filter means, or the write deletes.
+  PartitionChoice partition = {};
   // Vectors are as Get told them, and are stored as they are. The store's own.
   bool as_stored = false;
 };
@@ -99,12 +102,17 @@ class VectorStore {
 
   std::vector<CollectionInfo> List() const;  // by name
   absl::StatusOr<CollectionInfo> Describe(const std::string& name) const;
-  // Includes every write whose Commit returned before this call.
-  absl::StatusOr<std::shared_ptr<const CollectionView>> View(const std::string& name) const;
+  // Includes every write whose Commit returned before this call. Of a named vector: the points that
+  // have it; INVALID_ARGUMENT where the collection has no such vector.
+  absl::StatusOr<std::shared_ptr<const CollectionView>> View(
+      const std::string& name, const std::string& vector_name = "") const;
 
   // Whether a filter is within the limits: INVALID_ARGUMENT. Whether a view's indexes answer it is
   // told by whatever uses it.
   absl::Status CheckFilter(const Filter& filter) const;
+  // The same of a filter that may be null, and then FilterOf.
+  absl::StatusOr<FilterPtr> CheckFilter(const CollectionSpec& spec,
+                                        const PartitionChoice& partition, FilterPtr filter) const;
   // What Commit would refuse without trying: unknown collection, wrong dimension, values, limits.
   absl::Status CheckWrite(const Write& write) const;
   // RESOURCE_EXHAUSTED with a hint when to try again where so many points of the collection have no
@@ -118,7 +126,8 @@ class VectorStore {
   std::vector<WriteResult> Commit(std::vector<Write> writes);
 
   // Points by id in the order asked, from one state of the store; ids that do not exist are left
-  // out. Vectors come back as they are stored: floats as they were written, not scaled.
+  // out. Vectors, named ones too, come back as they are stored: floats as they were written, not
+  // scaled.
   absl::StatusOr<std::vector<Point>> Get(const std::string& collection,
                                          std::span<const PointId> ids, bool with_vectors,
                                          bool with_payload) const;
@@ -162,15 +171,26 @@ class VectorStore {
   // By its name or an alias; null where there is none.
   std::shared_ptr<Collection> Find(const std::string& name) const;
   std::vector<std::shared_ptr<Collection>> Collections() const;  // by name
+  // The same, each with its named vectors: all that has segments.
+  std::vector<std::shared_ptr<Collection>> Parts() const;
+  absl::Status RecoverPart(const StoredCollection& record, Collection& part,
+                           absl::flat_hash_set<std::string>& used);
   absl::Status CheckWrite(const Write& write, const CollectionSpec& spec) const;
   absl::Status Reindex(Collection& collection, PayloadIndexes indexes) const;
   // Puts the points that a write's filter means in its place.
   absl::Status ResolveFilter(const Collection& collection, Write& write) const;
   // What the patches of a group's writes come to.
   class PatchResolver;
+  // Writes that are committed together.
+  struct Group;
+  static void PlaceNamed(const Collection& collection, Write& write,
+                         const std::vector<PatchedPayload>& patched, Group& group);
   std::vector<WriteResult> CommitGroup(std::span<Write> writes);
   // `points`: how many there are at most before the write.
   absl::Status CheckRoom(const Write& write, const Collection& collection, int64_t points) const;
+  // The same of partitions. `added`: those that come with writes before it, and then with it, too.
+  absl::Status CheckPartitions(const Write& write, const Collection& collection,
+                               absl::flat_hash_set<std::string>& added) const;
 
   const VectorOptions options_;
   const std::shared_ptr<FileLayer> files_;

@@ -103,6 +103,7 @@ int RunAsk(Session& session, const AskOptions& ask) {
   request.set_question(*std::move(question));
   request.set_model(ask.model);
   request.set_retrieval_only(ask.retrieval_only);
+  request.set_vector_name(ask.vector_name);
   if (ask.retrieval) {
     request.set_retrieval(*ask.retrieval);
   }

@@ -8,7 +8,8 @@ namespace baton::ctl {
 namespace {
 
 // The kind of index and what was chosen for it; 0 is left to the daemon.
-std::string IndexText(const v1::CollectionSpec& spec) {
+template <class Spec>
+std::string IndexText(const Spec& spec) {
   std::string kind = EnumWord(v1::IndexKind_Name(spec.index()), "INDEX_KIND_");
   switch (spec.index()) {
     case v1::INDEX_KIND_IVF_PQ:
@@ -44,6 +45,24 @@ void PrintCollections(std::ostream& out, const Infos& infos) {
                   info.aliases().empty() ? "-" : absl::StrJoin(info.aliases(), ", ")});
   }
   table.Print(out);
+  Table vectors({"vector", ">points", ">unindexed", ">segments", ">dimension", "storage", "metric",
+                 "index", "embedder"});
+  for (const v1::CollectionInfo& info : infos) {
+    for (int i = 0; i < info.vectors_size() && i < info.spec().vectors_size(); ++i) {
+      const v1::NamedVectorInfo& vector = info.vectors(i);
+      const v1::NamedVectorSpec& spec = info.spec().vectors(i);
+      vectors.AddRow({absl::StrCat(info.spec().name(), "/", spec.name()),
+                      absl::StrCat(vector.points()), absl::StrCat(vector.points_unindexed()),
+                      absl::StrCat(vector.segments()), absl::StrCat(spec.dimension()),
+                      EnumWord(v1::VectorStorage_Name(spec.storage()), "VECTOR_STORAGE_"),
+                      EnumWord(v1::Metric_Name(spec.metric()), "METRIC_"), IndexText(spec),
+                      spec.embedder().empty() ? "-" : spec.embedder()});
+    }
+  }
+  if (!vectors.empty()) {
+    out << "\n";
+    vectors.Print(out);
+  }
 }
 
 template <class Response>

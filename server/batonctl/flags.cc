@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "server/batonctl/exit_codes.h"
 
 namespace baton::ctl {
@@ -256,6 +258,8 @@ void AddImport(CLI::App& app, Options& options, ImportOptions& import) {
   sub->add_option("--skip", import.skip, "Leave out the first N rows: resumes an import")
       ->check(CLI::Range(int64_t{0}, INT64_MAX));
   sub->add_option("--first-id", import.first_id, "Add N to ids");
+  sub->add_option("--vector-name", import.vector_name,
+                  "Which vector of the points it is; default: the unnamed one");
   sub->callback([&] { options.command = import; });
 }
 
@@ -271,6 +275,7 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
   sub->add_flag("--passages", ask.show_passages, "Show the passages that were found");
   MaybeEnum(*sub, "--retrieval", "Find passages by: dense, text or hybrid", kRetrievals,
             [&](v1::Retrieval retrieval) { ask.retrieval = retrieval; });
+  sub->add_option("--vector-name", ask.vector_name, "Compare with this vector of the points");
   AddFilter(*sub, ask.filter);
   AddConstraint(*sub, ask.constraint);
   AddSampling(*sub, &ask.sampling);
@@ -306,6 +311,7 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   Maybe<int32_t>(*sub, "--candidates", "Points by vector and by words that are fused",
                  [&](int32_t n) { search.fusion.set_candidates(n); })
       ->check(CLI::Range(1, 10'000));
+  sub->add_option("--vector-name", search.vector_name, "Compare with this vector of the points");
   sub->add_option("--model", search.model, "Embedder for --text; default: the collection's");
   sub->add_option("-k,--k", search.k, "Points to find")
       ->capture_default_str()
@@ -491,6 +497,29 @@ void AddExplain(CLI::App& app, Options& options, ExplainOptions& explain) {
   sub->callback([&] { options.command = explain; });
 }
 
+// "NAME:DIM[:METRIC[:STORAGE[:INDEX]]]", as its field `vectors`.
+void AddNamedVector(const std::string& text, v1::CollectionSpec& spec) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ':');
+  const auto fail = [&text](const std::string& what) {
+    throw CLI::ValidationError("--vector", what + " in " + text);
+  };
+  v1::NamedVectorSpec& vector = *spec.add_vectors();
+  vector.set_name(parts[0]);
+  int32_t dimension = 0;
+  if (parts.size() < 2 || parts.size() > 5 || !absl::SimpleAtoi(parts[1], &dimension)) {
+    fail("there must be NAME:DIM[:METRIC[:STORAGE[:INDEX]]]");
+  }
+  vector.set_dimension(dimension);
+  const auto value_of = [&](const auto& names, size_t part) {
+    const auto found = names.find(parts[part]);
+    if (found == names.end()) fail("\"" + parts[part] + "\" is not known");
+    return found->second;
+  };
+  if (parts.size() > 2) vector.set_metric(value_of(kMetrics, 2));
+  if (parts.size() > 3) vector.set_storage(value_of(kStorages, 3));
+  if (parts.size() > 4) vector.set_index(value_of(kIndexKinds, 4));
+}
+
 void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* group = app.add_subcommand("collections", "List (default), describe, create, drop");
   group->require_subcommand(0, 1);
@@ -517,10 +546,16 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   Maybe<std::string>(*create, "NAME", "Collection", [spec](const std::string& name) {
     spec->set_name(name);
   })->required();
-  Maybe<int32_t>(*create, "--dim", "Length of every vector",
-                 [spec](int32_t dimension) { spec->set_dimension(dimension); })
-      ->required()
-      ->check(CLI::Range(1, 65'536));
+  auto* dimension =
+      Maybe<int32_t>(*create, "--dim", "Length of every unnamed vector", [spec](int32_t dim) {
+        spec->set_dimension(dim);
+      })->check(CLI::Range(1, 65'536));
+  auto* named = Maybe<std::vector<std::string>>(
+      *create, "--vector",
+      "NAME:DIM[:METRIC[:STORAGE[:INDEX]]]: a vector beside the unnamed one, or instead of it",
+      [spec](const auto& texts) {
+        for (const std::string& text : texts) AddNamedVector(text, *spec);
+      });
   MaybeEnum(*create, "--metric", "cosine (default), dot or l2", kMetrics,
             [spec](v1::Metric metric) { spec->set_metric(metric); });
   Maybe<int32_t>(*create, "--hnsw-m", "Graph degree", [spec](int32_t m) {
@@ -539,7 +574,10 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
       ->check(CLI::Range(1, 256));
   MaybeEnum(*create, "--storage", "Of each value: f32 (default), f16, bf16 or int8", kStorages,
             [spec](v1::VectorStorage storage) { spec->set_storage(storage); });
-  create->callback([&] { options.command = commands.create; });
+  create->callback([&options, &commands, dimension, named] {
+    if (dimension->empty() && named->empty()) throw CLI::RequiredError("--dim or --vector");
+    options.command = commands.create;
+  });
 }
 
 void AddAliases(CLI::App& app, Options& options, Commands& commands) {

@@ -98,7 +98,13 @@ class Import {
       } else {
         point.set_uuid(row.uuid);
       }
-      point.mutable_vector()->Add(row.vector.begin(), row.vector.end());
+      if (options_.vector_name.empty()) {
+        point.mutable_vector()->Add(row.vector.begin(), row.vector.end());
+      } else {
+        v1::NamedVector& vector = *point.add_vectors();
+        vector.set_name(options_.vector_name);
+        vector.mutable_values()->Add(row.vector.begin(), row.vector.end());
+      }
       for (auto& [key, value] : row.payload) {
         v1::PayloadValue& to = (*point.mutable_payload())[key];
         if (const auto* text = std::get_if<std::string>(&value)) to.set_text(*text);

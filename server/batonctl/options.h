@@ -27,8 +27,9 @@ struct IngestOptions {
 struct ImportOptions {
   std::string path;
   std::string collection;
-  int64_t skip = 0;       // rows to leave out from the front: resumes an import that stopped
-  uint64_t first_id = 0;  // added to ids
+  int64_t skip = 0;         // rows to leave out from the front: resumes an import that stopped
+  uint64_t first_id = 0;    // added to ids
+  std::string vector_name;  // of all vectors; empty: the unnamed one
 };
 
 // What a generated text must look like: at most one of them.
@@ -48,15 +49,17 @@ struct AskOptions {
   bool show_passages = false;
   std::string filter;  // of the passages: a v1.Filter in JSON; empty: none
   std::optional<v1::Retrieval> retrieval;
+  std::string vector_name;
   ConstraintOptions constraint;
   v1::SamplingParams sampling;
 };
 
 struct SearchOptions {
   std::string collection;
-  std::string text;    // embedded first; empty: `vector` is the query
-  std::string vector;  // "1,2,3"; empty, as `text`: by words alone
-  std::string words;   // looked for as they are; empty: by vector alone
+  std::string text;         // embedded first; empty: `vector` is the query
+  std::string vector;       // "1,2,3"; empty, as `text`: by words alone
+  std::string words;        // looked for as they are; empty: by vector alone
+  std::string vector_name;  // empty: the unnamed one
   v1::TextQuery word_query;
   v1::Fusion fusion;
   std::string model;  // embedder; empty: the collection's

@@ -99,6 +99,7 @@ int SearchRange(Session& session, const SearchOptions& search, const v1::SearchR
   v1::SearchRangeRequest request;
   request.set_collection(single.collection());
   *request.mutable_vector() = single.vector();
+  request.set_vector_name(single.vector_name());
   request.set_score_threshold(single.params().score_threshold());
   if (search.limit) {
     request.set_limit(*search.limit);
@@ -131,6 +132,7 @@ int SearchGroups(Session& session, const SearchOptions& search, const v1::Search
   v1::SearchGroupsRequest request;
   request.set_collection(single.collection());
   *request.mutable_vector() = single.vector();
+  request.set_vector_name(single.vector_name());
   *request.mutable_params() = single.params();
   *request.mutable_options() = single.options();
   request.set_group_by(search.group_by);
@@ -159,6 +161,7 @@ int RunSearch(Session& session, const SearchOptions& search) {
   const Client::Subject subject{search.collection, search.model};
   v1::SearchRequest request;
   request.set_collection(search.collection);
+  request.set_vector_name(search.vector_name);
   v1::EmbedResponse embedded;
   if (!search.vector.empty()) {
     const auto vector = ParseVector(search.vector);
