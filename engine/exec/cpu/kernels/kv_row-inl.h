@@ -59,30 +59,43 @@ static BATON_INLINE void StoreRow(const Row& row, F32 factor, int64_t count, std
   }
 }
 
+// The largest lane of what has no negative one.
+static BATON_INLINE int32_t MaxLane(I32 v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(v));
+#else
+  int32_t largest = 0;
+  for (int64_t i = 0; i < kLanes; ++i) largest = v[i] > largest ? v[i] : largest;
+  return largest;
+#endif
+}
+
 // Returns the scale; NaN where an element is not finite.
 template <class Row>
 static BATON_INLINE float StoreRowInt8(const Row& row, int64_t count, std::byte* out) {
-  F32 largest = {};
-  F32 poison = {};  // 0, or NaN
+  // Magnitudes are ordered as their bits are, with infinity and NaN above all others.
+  I32 bits = {};
   int64_t d = 0;
   const auto look = [&](F32 v) {
-    const F32 magnitude = Abs(v);
-    largest = Select(magnitude > largest, magnitude, largest);
-    poison += v * 0.0f;
+    const I32 magnitude = reinterpret_cast<I32>(Abs(v));
+    bits = magnitude > bits ? magnitude : bits;
   };
   for (; d + kLanes <= count; d += kLanes) look(row.Lanes({}, d));
   if (d < count) look(row.Partial(d, count - d));
+  const int32_t largest = MaxLane(bits);
+  const bool finite = largest < 0x7f800000;
+  float maximum;
+  __builtin_memcpy(&maximum, &largest, sizeof(maximum));
   // Below it, 127 / maximum would not be a float; such a vector is as good as none.
-  const float maximum = Max(largest);
   const bool none = maximum < 0x1p-100f;
-  const float inverse = none ? 0.0f : 127.0f / maximum;
+  const float inverse = none || !finite ? 0.0f : 127.0f / maximum;
   for (d = 0; d + kLanes <= count; d += kLanes) {
     StoreI8(Round(row.Lanes({}, d) * inverse), out + d);
   }
   if (d < count) {
     StoreI8Partial(Round(row.Partial(d, count - d) * inverse), out + d, count - d);
   }
-  return (none ? 0.0f : maximum / 127.0f) + Sum(poison);
+  return !finite ? __builtin_nanf("") : none ? 0.0f : maximum / 127.0f;
 }
 
 }  // namespace baton::BATON_SIMD_NAMESPACE

@@ -182,7 +182,15 @@ static BATON_INLINE float LoadF16Scalar(const void* p) {
 
 // kLanes bfloat16, the upper halves of floats, to floats, exactly.
 static BATON_INLINE F32 LoadBF16(const void* p) {
+#if defined(__AVX512F__)
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+  return reinterpret_cast<F32>(reinterpret_cast<U32>(wide) << 16);
+#elif defined(__AVX2__)
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  return reinterpret_cast<F32>(reinterpret_cast<U32>(wide) << 16);
+#else
   return reinterpret_cast<F32>(__builtin_convertvector(LoadAs<U16>(p), U32) << 16);
+#endif
 }
 
 static BATON_INLINE F32 LoadBF16Partial(const void* p, int64_t n) {
