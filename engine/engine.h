@@ -25,6 +25,7 @@
 #include "engine/request/rerank_request.h"
 #include "engine/request/vector_request.h"
 #include "engine/schedule/power_model.h"
+#include "engine/transfer/path_table.h"
 #include "engine/vector/vector_store.h"
 
 namespace baton {
@@ -112,6 +113,8 @@ class Engine {
   absl::StatusOr<CollectionInfo> DescribeCollection(const std::string& name) const;
   std::vector<ModelReport> ListModels() const;
   std::vector<DeviceReport> Devices() const;
+  // By which ways KV blocks are copied between memories, and what copies have cost.
+  std::vector<PathReport> TransferPaths() const;
   absl::StatusOr<std::vector<ExplainedStage>> Explain(const ExplainRequest& request) const;
 
   // Refuses new requests with UNAVAILABLE from now on; what runs goes on.

@@ -9,9 +9,11 @@
 #include "engine/base/check.h"
 #include "engine/base/log.h"
 #include "engine/base/memory_limit.h"
+#include "engine/base/simd_level.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/cost_model_file.h"
+#include "engine/exec/cpu/kernels/kv_convert.h"
 #include "engine/text_search.h"
 #include "engine/vector/view_queries.h"
 #include "engine/vector/view_text.h"
@@ -89,6 +91,9 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       clock_(*parts_.clock),
       metrics_(*parts_.metrics),
       board_(options, Pointers(parts_.executors), clock_, metrics_),
+      host_direct_path_(KvConverterFor(DetectedSimdLevel()), clock_),
+      host_path_(KvConverterFor(DetectedSimdLevel()),
+                 static_cast<size_t>(options.transfer.host_copies_max), clock_),
       transfer_(options.transfer, metrics_),
       models_(ModelsBytesMax(options.memory), metrics_),
       in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
@@ -96,7 +101,10 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
                   static_cast<size_t>(options.queues.write_queue_max)),
       host_lane_(static_cast<int>(options.queues.host_threads),
                  static_cast<size_t>(options.queues.host_queue_max)),
-      loader_(std::in_place, 1, static_cast<size_t>(kModelJobsMax)) {}
+      loader_(std::in_place, 1, static_cast<size_t>(kModelJobsMax)) {
+  transfer_.RegisterDirectPath(&host_direct_path_);
+  transfer_.RegisterPath(&host_path_);
+}
 
 absl::Status Engine::Loop::LoadModels() {
   for (auto& model : std::exchange(parts_.models, {})) {

@@ -24,6 +24,7 @@
 #include "engine/rag/ask_machine.h"
 #include "engine/rag/ingest_machine.h"
 #include "engine/schedule/route_choice.h"
+#include "engine/transfer/host_copy_path.h"
 #include "engine/transfer/transfer_manager.h"
 #include "engine/write_lane.h"
 
@@ -74,6 +75,8 @@ class Engine::Loop {
   const EngineOptions& options() const { return options_; }
   const EngineParts& parts() const { return parts_; }
   ExecutorBoard& board() { return board_; }
+  // Of other threads, its Paths() only.
+  const TransferManager& transfer() const { return transfer_; }
   // What is known of work of a kind before it is at hand.
   WorkShape ShapeOf(WorkKind kind, int64_t items) const;
   const ModelTable& models() const { return models_; }
@@ -269,6 +272,8 @@ class Engine::Loop {
   ExecutorBoard board_;
   TimeUs saved_us_ = 0;    // the cost model
   std::mutex save_mutex_;  // one writes its file at a time: the host lane, or the end
+  HostDirectPath host_direct_path_;
+  HostCopyPath host_path_;
   TransferManager transfer_;
   ModelTable models_;
   std::vector<std::unique_ptr<LlmLane>> llm_lanes_;  // one per model

@@ -32,6 +32,9 @@ grpc::ServerUnaryReactor* AdminService::Devices(grpc::CallbackServerContext* con
   for (const DeviceReport& report : parts_.engine.Devices()) {
     ToProto(report, *response->add_devices());
   }
+  for (const PathReport& report : parts_.engine.TransferPaths()) {
+    ToProto(report, *response->add_paths());
+  }
   return call->Answered(absl::OkStatus());
 }
 

@@ -1,5 +1,6 @@
 #include "server/translate_admin.h"
 
+#include <limits>
 #include <utility>
 
 #include "engine/base/status_macros.h"
@@ -80,6 +81,22 @@ void ToProto(const DeviceReport& report, v1::Device& proto) {
   proto.set_watts(report.watts);
   proto.set_watts_measured(report.watts_measured);
   for (const std::string& event : report.events) proto.add_events(event);
+}
+
+void ToProto(const PathReport& report, v1::TransferPath& proto) {
+  proto.set_path(report.path);
+  if (report.copies == 0 && report.failures == 0) return;  // it has not been taken yet
+  proto.set_source(ToString(report.source));
+  proto.set_destination(ToString(report.destination));
+  proto.set_bytes_min(report.bytes_min);
+  if (report.bytes_max != std::numeric_limits<int64_t>::max()) {
+    proto.set_bytes_max(report.bytes_max);
+  }
+  proto.set_copies(report.copies);
+  proto.set_failures(report.failures);
+  proto.set_latency_us(report.latency_us);
+  proto.set_bytes_per_s(report.bytes_per_s);
+  proto.set_predicted_us(report.predicted_us);
 }
 
 void ToProto(const LearnedCost& cost, v1::LearnedCost& proto) {

@@ -15,6 +15,7 @@ absl::StatusOr<LoadModelRequest> ToLoadModel(const v1::LoadModelRequest& proto);
 absl::StatusOr<UnloadModelRequest> ToUnloadModel(const v1::UnloadModelRequest& proto);
 
 void ToProto(const DeviceReport& report, v1::Device& proto);
+void ToProto(const PathReport& report, v1::TransferPath& proto);
 void ToProto(const ExplainedStage& stage, v1::ExplainStage& proto);
 void ToProto(const LearnedCost& cost, v1::LearnedCost& proto);
 v1::PowerMode ToProto(PowerMode mode);

@@ -17,7 +17,9 @@ struct KvLayout {
   int32_t block_tokens = 0;  // a power of two, 8 to 64
   KvType type = KvType::kF32;
 
-  int64_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1; }
+  bool operator==(const KvLayout&) const = default;
+
+  int64_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kInt8 ? 1 : 2; }
   int64_t scale_bytes() const { return type == KvType::kInt8 ? int64_t{sizeof(float)} : 0; }
   // A multiple of 8, so that every area's elements and scales are aligned.
   int64_t area_bytes() const { return block_tokens * (head_dim * element_bytes() + scale_bytes()); }

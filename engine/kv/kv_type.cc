@@ -8,6 +8,8 @@ std::string_view Name(KvType type) {
       return "f32";
     case KvType::kF16:
       return "f16";
+    case KvType::kBF16:
+      return "bf16";
     case KvType::kInt8:
       break;
   }
@@ -15,7 +17,7 @@ std::string_view Name(KvType type) {
 }
 
 std::optional<KvType> KvTypeOf(std::string_view name) {
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8}) {
     if (Name(type) == name) return type;
   }
   return std::nullopt;

@@ -9,12 +9,19 @@ namespace baton {
 struct TransferOptions {
   int64_t lease_ms = 30000;
   int64_t handoffs_max = 4096;
+  int64_t transfer_threshold_bytes = 65536;
+  int64_t host_copies_max = 1024;
 
   template <class Visitor>
   void Describe(Visitor& v) {
     v("lease_ms", lease_ms, Range{100, 3600000},
       "a handoff that nobody renews for this long is released; renewed each sixth of it");
     v("handoffs_max", handoffs_max, Range{1, 1000000}, "handoffs prepared and not yet released");
+    v("transfer_threshold_bytes", transfer_threshold_bytes, Range{0, 1 << 20},
+      "copies between host spaces of fewer bytes are made at once, by the engine's loop, rather "
+      "than handed to the copying thread");
+    v("host_copies_max", host_copies_max, Range{1, 1000000},
+      "copies between host spaces that wait for the copying thread");
   }
 };
 

@@ -39,6 +39,22 @@ void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
   }
 }
 
+void PrintPaths(std::ostream& out, const v1::DevicesResponse& response) {
+  Table table({"path", "from", "to", ">bytes from", ">to", ">copies", ">failures", ">latency",
+               ">bandwidth"});
+  for (const v1::TransferPath& path : response.paths()) {
+    const bool taken = path.copies() > 0;
+    table.AddRow({path.path(), path.source().empty() ? "-" : path.source(),
+                  path.destination().empty() ? "-" : path.destination(),
+                  taken ? FormatBytes(path.bytes_min()) : "-",
+                  path.has_bytes_max() ? FormatBytes(path.bytes_max()) : "-",
+                  absl::StrCat(path.copies()), absl::StrCat(path.failures()),
+                  taken ? absl::StrFormat("%.1f us", path.latency_us()) : "-",
+                  taken ? absl::StrFormat("%.2f GB/s", path.bytes_per_s() * 1e-9) : "-"});
+  }
+  table.Print(out);
+}
+
 void PrintCosts(std::ostream& out, const v1::CalibrateResponse& response) {
   Table table({"class", "platform", "device", ">batches", ">median error", ">drifts"});
   for (const v1::LearnedCost& cost : response.costs()) {
@@ -93,6 +109,8 @@ int RunDevices(Session& session) {
     PrintJson(session.terminal.out, response);
   } else {
     PrintDevices(session.terminal.out, response);
+    session.terminal.out << "\n";
+    PrintPaths(session.terminal.out, response);
   }
   return kExitOk;
 }

@@ -179,7 +179,7 @@ class LongAttention {
 };
 
 void RunAttention(const BenchArgs& args, const CpuKernels& kernels, BenchReport& report) {
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8}) {
     const double read_gb_per_s = ReadBandwidth(args.tiny);
     LongAttention attention(kernels, type, args.tiny ? 2 : 2048);
     const std::string name = "attention." + std::string(Name(type));

@@ -54,6 +54,10 @@ TEST_CASE("every executor is listed, the absent ones with their reason") {
   CHECK_FALSE(cpu->detail().empty());
   CHECK(std::vector<std::string>(cpu->skills().begin(), cpu->skills().end()) ==
         std::vector<std::string>{"llm", "search", "embed", "cluster"});
+  REQUIRE(devices.paths_size() >= 2);  // of the host, which nothing has been copied on
+  CHECK(devices.paths(0).path() == "host_direct");
+  CHECK(devices.paths(1).path() == "host");
+  CHECK(devices.paths(1).copies() == 0);
   for (const v1::Platform platform : {v1::PLATFORM_GPU, v1::PLATFORM_FPGA}) {
     const v1::Device* device = Find(devices, platform);
     CAPTURE(v1::Platform_Name(platform));

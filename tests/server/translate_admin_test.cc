@@ -37,6 +37,37 @@ TEST_CASE("a device says how it does, and why it gets no work") {
   CHECK_FALSE(absent.has_temperature_c());
 }
 
+TEST_CASE("a transfer path says between what, of which sizes, and how fast") {
+  v1::TransferPath taken;
+  ToProto(PathReport{.path = "host",
+                     .source = {.kind = MemorySpace::Kind::kCuda, .device = 1},
+                     .destination = {},
+                     .bytes_min = 65536,
+                     .bytes_max = 1048576,
+                     .copies = 3,
+                     .failures = 1,
+                     .latency_us = 12,
+                     .bytes_per_s = 2e9,
+                     .predicted_us = 80},
+          taken);
+  CHECK(taken.source() == "cuda:1");
+  CHECK(taken.destination() == "host");
+  CHECK(taken.bytes_min() == 65536);
+  CHECK(taken.bytes_max() == 1048576);
+  CHECK(taken.copies() == 3);
+  CHECK(taken.failures() == 1);
+  CHECK(taken.latency_us() == 12);
+  CHECK(taken.bytes_per_s() == 2e9);
+  CHECK(taken.predicted_us() == 80);
+  v1::TransferPath open;
+  ToProto(PathReport{.path = "host", .bytes_max = INT64_MAX, .copies = 1}, open);
+  CHECK_FALSE(open.has_bytes_max());
+  v1::TransferPath unused;
+  ToProto(PathReport{.path = "host"}, unused);
+  CHECK(unused.path() == "host");
+  CHECK(unused.source().empty());
+}
+
 TEST_CASE("an explained candidate has its prediction") {
   v1::ExplainStage stage;
   ToProto(ExplainedStage{.name = "search",

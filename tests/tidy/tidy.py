@@ -23,7 +23,7 @@ ARROWS = {
     "engine/request": ["engine/base"],
     "engine/classify": ["engine/request", "engine/base"],
     "engine/schedule": ["engine/request", "engine/base"],
-    "engine/transfer": ["engine/base"],
+    "engine/transfer": ["engine/kv", "engine/base"],
     "engine/kv": ["engine/base"],
     "engine/model": ["engine/request", "engine/base"],
     "engine/vector": ["engine/request", "engine/base"],

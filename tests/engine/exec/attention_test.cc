@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -50,6 +51,11 @@ float Element(const KvLayout& layout, const std::byte* area, int64_t position, i
       uint16_t half;
       std::memcpy(&half, area + 2 * at, sizeof(half));
       return F16ToF32(half);
+    }
+    case KvType::kBF16: {
+      uint16_t half;
+      std::memcpy(&half, area + 2 * at, sizeof(half));
+      return std::bit_cast<float>(uint32_t{half} << 16);
     }
     case KvType::kInt8:
       break;
@@ -170,7 +176,7 @@ std::vector<double> Naive(const Problem& problem, float scale) {
 
 TEST_CASE("attention over blocks equals its naive twin") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kInt8);
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8);
   const int32_t block_tokens = GENERATE(8, 64);
   std::mt19937 random(kSeed);
   CAPTURE(kSeed, Name(level), Name(type), block_tokens);
@@ -221,7 +227,7 @@ TEST_CASE("attention over blocks equals its naive twin") {
 
 TEST_CASE("a position's attention is the same bits alone and beside others") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kInt8);
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8);
   const int64_t group = GENERATE(1, 3, 4);
   const int32_t head_dim = GENERATE(20, 64);
   const int64_t window = GENERATE(0, 5, 70);
@@ -255,7 +261,7 @@ TEST_CASE("a position's attention is the same bits alone and beside others") {
 
 TEST_CASE("keys and values are stored to the nearest of their type, beside one another") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kInt8);
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8);
   CAPTURE(kSeed, Name(level), Name(type));
   std::mt19937 random(kSeed);
   for (const int32_t head_dim : {1, 2, 7, 8, 15, 16, 17, 33, 64, 80, 128, 256}) {
@@ -286,6 +292,14 @@ TEST_CASE("keys and values are stored to the nearest of their type, beside one a
             REQUIRE(got == vector[d]);
           } else if (type == KvType::kF16) {
             REQUIRE(got == F16ToF32(F32ToF16(vector[d])));
+          } else if (type == KvType::kBF16) {  // half a unit of its 8 bits, ties to even
+            const float down = std::bit_cast<float>(std::bit_cast<uint32_t>(vector[d]) & ~0xffffu);
+            const float up =
+                std::bit_cast<float>((std::bit_cast<uint32_t>(vector[d]) & ~0xffffu) + 0x10000u);
+            const double below = std::abs(double{vector[d]} - down);
+            const double above = std::abs(double{up} - vector[d]);
+            const bool even = (std::bit_cast<uint32_t>(down) & 0x10000u) == 0;
+            REQUIRE(got == (below < above || (below == above && even) ? down : up));
           } else {  // half a step of 127, or too small for a scale; and f32 rounding
             REQUIRE(std::abs(got - vector[d]) <= largest * (0.5f / 127 + 1e-6f) + 0x1p-100f);
           }
@@ -319,7 +333,7 @@ TEST_CASE("every f16 and every tie between two is stored as the reference rounds
 
 TEST_CASE("a value that is not a number reaches attention's output") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kInt8);
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8);
   std::mt19937 random(kSeed);
   Problem problem = RandomProblem(
       KernelsFor(level),

@@ -30,7 +30,7 @@ TEST_CASE("a smaller type makes smaller blocks, or of more positions") {
   CHECK(Layout(32, 8, 128, KvType::kF16).block_tokens == 16);
   CHECK(Layout(22, 4, 64, KvType::kF16).block_tokens == 64);
   CHECK(Layout(22, 4, 64, KvType::kInt8).block_tokens == 64);
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8}) {
     CHECK(KvTypeOf(Name(type)) == type);
     // Odd heads do not misalign what lies behind them.
     const KvLayout odd = Layout(3, 5, 7, type);

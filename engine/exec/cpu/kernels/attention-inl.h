@@ -2,6 +2,7 @@
 
 #include "engine/exec/cpu/kernels/dot-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/kernels/kv_row-inl.h"
 #include "engine/exec/cpu/kernels/soft_cap-inl.h"
 
 namespace baton::BATON_SIMD_NAMESPACE {
@@ -26,19 +27,6 @@ struct AttentionSpace {
 };
 // Vectors from which on a block of a smaller type is converted once for all of them.
 constexpr int64_t kExpandFrom = 8;
-
-// One position's int8 elements, without their scale: that multiplies what comes of the whole
-// vector, once.
-struct I8Row {
-  struct Shared {};
-  const std::byte* p;  // [head_dim], int8
-  static BATON_INLINE I8Row At(const std::byte* row) { return {row}; }
-  BATON_INLINE Shared Segment(int64_t) const { return {}; }
-  BATON_INLINE F32 Lanes(Shared, int64_t c) const {
-    return LoadI8(reinterpret_cast<const int8_t*>(p + c));
-  }
-  BATON_INLINE F32 Partial(int64_t c, int64_t n) const { return LoadI8Partial(p + c, n); }
-};
 
 // A register tile of queries by keys, as of tokens by weight rows.
 constexpr int kAttentionTile = kLanes == 16 ? 4 : 2;
@@ -375,6 +363,8 @@ static void Attention(const AttentionArgs& args) {
       return AttentionOver<F32Row, 4, false>(args);
     case KvType::kF16:
       return AttentionOver<F16Row, 2, false>(args);
+    case KvType::kBF16:
+      return AttentionOver<BF16Row, 2, false>(args);
     case KvType::kInt8:
       return AttentionOver<I8Row, 1, true>(args);
   }

@@ -180,6 +180,25 @@ static BATON_INLINE float LoadF16Scalar(const void* p) {
 #endif
 }
 
+// kLanes bfloat16, the upper halves of floats, to floats, exactly.
+static BATON_INLINE F32 LoadBF16(const void* p) {
+#if defined(__AVX512F__)
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+  return reinterpret_cast<F32>(reinterpret_cast<U32>(wide) << 16);
+#elif defined(__AVX2__)
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  return reinterpret_cast<F32>(reinterpret_cast<U32>(wide) << 16);
+#else
+  return reinterpret_cast<F32>(__builtin_convertvector(LoadAs<U16>(p), U32) << 16);
+#endif
+}
+
+static BATON_INLINE F32 LoadBF16Partial(const void* p, int64_t n) {
+  U16 halves = {};
+  __builtin_memcpy(&halves, p, static_cast<size_t>(n) * 2);
+  return LoadBF16(&halves);
+}
+
 // kLanes signed bytes to floats.
 static BATON_INLINE F32 LoadI8(const int8_t* p) {
 #if defined(__AVX512F__)
@@ -257,6 +276,26 @@ static BATON_INLINE void StoreF16(F32 v, void* p) {
 
 static BATON_INLINE void StoreF16Partial(F32 v, void* p, int64_t n) {
   const U16 halves = ToF16(v);
+  __builtin_memcpy(p, &halves, static_cast<size_t>(n) * 2);
+}
+
+// kLanes floats to bfloat16, to nearest, ties to even; a carry into the exponent is as it should
+// be.
+static BATON_INLINE U16 ToBF16(F32 x) {
+  const U32 bits = reinterpret_cast<U32>(x);
+  const U32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const U32 quiet = (bits >> 16) | 0x40;
+  const U32 nan = reinterpret_cast<U32>((bits & 0x7fffffff) > 0x7f800000);
+  return __builtin_convertvector((nan & quiet) | (~nan & rounded), U16);
+}
+
+static BATON_INLINE void StoreBF16(F32 v, void* p) {
+  const U16 halves = ToBF16(v);
+  __builtin_memcpy(p, &halves, sizeof(halves));
+}
+
+static BATON_INLINE void StoreBF16Partial(F32 v, void* p, int64_t n) {
+  const U16 halves = ToBF16(v);
   __builtin_memcpy(p, &halves, static_cast<size_t>(n) * 2);
 }
 
