@@ -1,8 +1,50 @@
 #include "engine/base/simd_level.h"
 
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstddef>
+#include <cstring>
+#include <string>
+
+#include "engine/base/strings.h"
 
 namespace baton {
+namespace {
+
+struct TileRegisters {
+  bool usable = false;
+  std::string why_not;  // empty: usable, or the processor has none
+};
+
+// Linux saves a thread's tile registers only for processes that asked for them (arch_prctl(2)).
+const TileRegisters& Tiles() {
+  static const TileRegisters tiles = [] {
+    constexpr unsigned kBf16 = 1U << 22;  // CPUID leaf 7, EDX
+    constexpr unsigned kTile = 1U << 24;
+    constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+    constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+    unsigned eax = 0;
+    unsigned ebx = 0;
+    unsigned ecx = 0;
+    unsigned edx = 0;
+    TileRegisters result;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return result;
+    if ((edx & kTile) == 0 || (edx & kBf16) == 0) return result;
+    result.usable = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+    if (!result.usable) {
+      result.why_not = StrCat("the system refuses AMX: ", std::strerror(errno));
+    }
+    return result;
+  }();
+  return tiles;
+}
+
+}  // namespace
+
+std::string_view WithoutAmx() { return Tiles().why_not; }
 
 SimdLevel DetectedSimdLevel() {
   static const SimdLevel level = [] {
@@ -12,7 +54,8 @@ SimdLevel DetectedSimdLevel() {
                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     if (!avx2) return SimdLevel::kBaseline;
     if (!avx512) return SimdLevel::kAvx2;
-    return __builtin_cpu_supports("avx512vnni") ? SimdLevel::kAvx512Vnni : SimdLevel::kAvx512;
+    if (!__builtin_cpu_supports("avx512vnni")) return SimdLevel::kAvx512;
+    return Tiles().usable ? SimdLevel::kAmx : SimdLevel::kAvx512Vnni;
   }();
   return level;
 }
@@ -31,6 +74,8 @@ std::string_view Name(SimdLevel level) {
       return "avx512";
     case SimdLevel::kAvx512Vnni:
       return "avx512_vnni";
+    case SimdLevel::kAmx:
+      return "amx";
   }
   return "unknown";
 }

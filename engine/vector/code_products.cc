@@ -15,6 +15,7 @@ BATON_DECLARE_PRODUCTS(avx512_vnni)
 
 CodeProductsFn CodeProductsFor(SimdLevel level) {
   switch (level) {
+    case SimdLevel::kAmx:
     case SimdLevel::kAvx512Vnni:
       return avx512_vnni::CodeProducts;
     case SimdLevel::kAvx512:

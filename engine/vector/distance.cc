@@ -17,6 +17,7 @@ BATON_DECLARE_DISTANCES(avx512)
 DistanceFn DistanceFor(Metric metric, SimdLevel level) {
   const bool l2 = metric == Metric::kL2;
   switch (level) {
+    case SimdLevel::kAmx:
     case SimdLevel::kAvx512Vnni:
     case SimdLevel::kAvx512:
       return l2 ? avx512::L2Distance : avx512::InnerProductDistance;

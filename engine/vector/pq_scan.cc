@@ -13,6 +13,7 @@ BATON_DECLARE_SCAN(avx512)
 
 PqScanFn PqScanFor(SimdLevel level) {
   switch (level) {
+    case SimdLevel::kAmx:
     case SimdLevel::kAvx512Vnni:  // sums up neighboring bytes, which here are of other rows
     case SimdLevel::kAvx512:
       return avx512::ScanPq;

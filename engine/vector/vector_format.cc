@@ -125,6 +125,7 @@ BATON_DECLARE_KERNELS(avx512)
 
 StoredKernels StoredKernelsFor(RowKind kind, SimdLevel level) {
   switch (level) {
+    case SimdLevel::kAmx:
     case SimdLevel::kAvx512Vnni:
     case SimdLevel::kAvx512:
       return avx512::StoredKernelsOf(kind);

@@ -22,7 +22,7 @@
 namespace baton {
 namespace {
 
-constexpr int64_t kBatches[] = {1, 2, 4, 8, 16, 64};
+constexpr int64_t kBatches[] = {1, 2, 4, 8, 16, 64, 512};
 
 struct Matrix {
   std::string bytes;
@@ -59,6 +59,7 @@ class Product {
         scales_(x_.size() / 32),
         sums_16_(x_.size() / 16),
         sums_32_(x_.size() / 32),
+        tiles_(static_cast<size_t>((m_max + kTileTokens - 1) / kTileTokens * (w.cols / 32))),
         packed_scratch_(static_cast<size_t>(PackedScratchBytes(w.cols))) {
     if (kernels.packed_matmul != nullptr) packed_ = PackedMatrix(w, team_);
   }
@@ -78,7 +79,8 @@ class Product {
                        .scratch = scratch_.data()});
       return;
     }
-    const QuantisedRows rows = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data()};
+    const QuantisedRows rows = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data(),
+                                tiles_.data()};
     kernels_.quantise(
         {.x = x_.data(), .m = m, .cols = w_.cols, .token_begin = 0, .token_end = m, .out = rows});
     kernels_.packed_matmul({.w = packed_.weights(),
@@ -104,6 +106,7 @@ class Product {
   std::vector<float> scales_;
   std::vector<int32_t> sums_16_;
   std::vector<int32_t> sums_32_;
+  std::vector<TokenTile> tiles_;
   std::vector<std::byte> packed_scratch_;
 };
 

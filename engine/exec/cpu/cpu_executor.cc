@@ -38,7 +38,7 @@ absl::StatusOr<SimdLevel> ChooseSimdLevel(const std::string& name) {
                                                 " at most"));
   }
   return absl::InvalidArgumentError(
-      StrCat("simd must be auto, baseline, avx2, avx512 or avx512_vnni, but is ", name));
+      StrCat("simd must be auto, baseline, avx2, avx512, avx512_vnni or amx, but is ", name));
 }
 
 int64_t PageBytes() { return sysconf(_SC_PAGESIZE); }
@@ -72,9 +72,10 @@ class CpuExecutor final : public Executor {
     info_.platform = Platform::kCpu;
     info_.device = "cpu0";
     info_.present = true;
-    info_.detail =
-        StrCat(std::string(Name(level)), ", ", CoreCount(), " cores; threads: ", llm_threads_,
-               " llm, ", search_threads_, " search, ", embed_threads_, " embed");
+    info_.detail = StrCat(std::string(Name(level)), WithoutAmx().empty() ? "" : " (",
+                          std::string(WithoutAmx()), WithoutAmx().empty() ? "" : ")", ", ",
+                          CoreCount(), " cores; threads: ", llm_threads_, " llm, ", search_threads_,
+                          " search, ", embed_threads_, " embed");
     info_.memory_bytes_total = sysconf(_SC_PHYS_PAGES) * PageBytes();
   }
 

@@ -35,7 +35,7 @@ struct CpuOptions {
       "k-means requests waiting at most; one runs at a time");
     v("cluster_sample_mb", cluster_sample_mb, Range{1, 1 << 20},
       "points that k-means trains with take so much memory at most, MiB");
-    v("simd", simd, OneOf{"auto", "baseline", "avx2", "avx512", "avx512_vnni"},
+    v("simd", simd, OneOf{"auto", "baseline", "avx2", "avx512", "avx512_vnni", "amx"},
       "instruction set of the kernels; auto: the best this machine has");
   }
 };

@@ -13,6 +13,13 @@ constexpr int64_t kRangeWork = 64 * 1024;
 // From kWideRows rows of activations on, a range's panels share what is prepared of them once.
 constexpr int64_t kWideRows = 64;
 constexpr int64_t kWidePanels = 8;
+// In tiles the arithmetic is so fast that reading the activations again for each range would show.
+constexpr int64_t kTilePanels = 32;
+
+int64_t TileCount(const CpuKernels& kernels, const MatrixProducts::Bounds& bounds) {
+  if (!kernels.token_tiles || bounds.rows_max < kPackedWideFrom) return 0;
+  return (bounds.rows_max + kTileTokens - 1) / kTileTokens * (bounds.cols_max / kActivationBlock);
+}
 
 int64_t ScratchPerThread(const CpuKernels& kernels, int64_t cols_max) {
   const int64_t rows = kMatmulPanelRows * cols_max;
@@ -35,7 +42,8 @@ MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, cons
     scales_.resize(quants / 32 + 1);
     sums_16_.resize(quants / 16 + 1);
     sums_32_.resize(quants / 32 + 1);
-    quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data()};
+    tiles_.resize(static_cast<size_t>(TileCount(kernels, bounds)));
+    quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data(), tiles_.data()};
   }
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 }
@@ -54,7 +62,7 @@ int64_t MatrixProducts::WorkspaceBytes(const CpuKernels& kernels, int threads,
                                        const Bounds& bounds) {
   const int64_t quants = kernels.quantise == nullptr ? 0 : bounds.rows_max * bounds.cols_max;
   // Of each 32 quants a scale and three sums, of 4 bytes.
-  return quants + quants / 32 * 16 +
+  return quants + quants / 32 * 16 + TileCount(kernels, bounds) * int64_t{sizeof(TokenTile)} +
          threads * ScratchPerThread(kernels, bounds.cols_max) * int64_t{sizeof(float)};
 }
 
@@ -75,7 +83,7 @@ void MatrixProducts::Multiply(const float* x, int64_t m, std::span<const Product
   }
   if (any_packed) Quantise(x, m, cols);
   int64_t grain = WorkGrain(m * cols * kPackedRows);
-  if (m >= kWideRows) grain = std::max(grain, kWidePanels);
+  if (m >= kWideRows) grain = std::max(grain, kernels_.token_tiles ? kTilePanels : kWidePanels);
   team_.ParallelFor(panel_count, grain, [&](int64_t begin, int64_t end, int thread) {
     float* const scratch = scratch_.data() + thread * scratch_per_thread_;
     for (const Product& product : products) {

@@ -65,6 +65,7 @@ class MatrixProducts {
   std::vector<float> scales_;
   std::vector<int32_t> sums_16_;
   std::vector<int32_t> sums_32_;
+  std::vector<TokenTile> tiles_;  // where the kernels take many tokens so: [m / 16, cols_max / 32]
   // Each thread's workspace: for packed products, or [kMatmulPanelRows, cols_max] f32.
   int64_t scratch_per_thread_ = 0;  // floats
   std::vector<float> scratch_;

@@ -39,7 +39,9 @@ struct Activations {
         scales(static_cast<size_t>(m * cols / 32)),
         sums_16(static_cast<size_t>(m * cols / 16)),
         sums_32(static_cast<size_t>(m * cols / 32)),
-        rows{q.data(), scales.data(), sums_16.data(), sums_32.data()} {
+        tiled(kernels.token_tiles && m >= kPackedWideFrom),
+        tiles(static_cast<size_t>((m + kTileTokens - 1) / kTileTokens * (cols / 32))),
+        rows{q.data(), scales.data(), sums_16.data(), sums_32.data(), tiles.data()} {
     // In two goes, cut where no tile need end.
     for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, m / 3}, {m / 3, m}}) {
       kernels.quantise(
@@ -51,7 +53,23 @@ struct Activations {
     const ActivationTile tile = TileOf(token, m);
     return static_cast<size_t>(tile.first * each + i * tile.tokens + token - tile.first);
   }
-  int8_t Quant(int64_t token, int64_t column) const {
+  const TokenTile& Tile(int64_t token, int64_t column) const {
+    return tiles[static_cast<size_t>(token / kTileTokens * (cols / 32) + column / 32)];
+  }
+  float Scale(int64_t token, int64_t column) const {
+    if (tiled) return Tile(token, column).scales[token % kTileTokens];
+    return scales[Index(token, column / 32, cols / 32)];
+  }
+  int32_t Quant(int64_t token, int64_t column) const {
+    if (tiled) {
+      const int64_t in_four = column % 4;
+      const int64_t place = in_four == 1 ? 2 : in_four == 2 ? 1 : in_four;
+      const uint32_t bits =
+          uint32_t{Tile(token, column).q[token % kTileTokens][column % 32 / 4 * 4 + place]} << 16;
+      float value;
+      std::memcpy(&value, &bits, sizeof(value));
+      return static_cast<int32_t>(value);
+    }
     return q[Index(token, column / 4, cols / 4) * 4 + static_cast<size_t>(column % 4)];
   }
   // As the kernels read it back.
@@ -59,8 +77,7 @@ struct Activations {
     std::vector<float> x;
     for (int64_t token = 0; token < m; ++token) {
       for (int64_t column = 0; column < cols; ++column) {
-        x.push_back(scales[Index(token, column / 32, cols / 32)] *
-                    static_cast<float>(Quant(token, column)));
+        x.push_back(Scale(token, column) * static_cast<float>(Quant(token, column)));
       }
     }
     return x;
@@ -71,6 +88,8 @@ struct Activations {
   std::vector<float> scales;
   std::vector<int32_t> sums_16;
   std::vector<int32_t> sums_32;
+  bool tiled;
+  std::vector<TokenTile> tiles;
   QuantisedRows rows;
 };
 
@@ -113,10 +132,16 @@ TEST_CASE("activations are rounded to the nearest of 255 values") {
       sum += activations.Quant(token, part * 32 + c);
     }
     CAPTURE(block);
-    CHECK(activations.sums_32[activations.Index(token, part, cols / 32)] == sum);
-    CHECK(activations.sums_16[activations.Index(token, 2 * part, cols / 16)] +
-              activations.sums_16[activations.Index(token, 2 * part + 1, cols / 16)] ==
-          sum);
+    if (activations.tiled) {
+      const TokenTile& tile = activations.Tile(token, part * 32);
+      CHECK(tile.scaled_sums[token % kTileTokens] ==
+            tile.scales[token % kTileTokens] * static_cast<float>(sum));
+    } else {
+      CHECK(activations.sums_32[activations.Index(token, part, cols / 32)] == sum);
+      CHECK(activations.sums_16[activations.Index(token, 2 * part, cols / 16)] +
+                activations.sums_16[activations.Index(token, 2 * part + 1, cols / 16)] ==
+            sum);
+    }
     for (auto i = static_cast<size_t>(block * 32); i < static_cast<size_t>(block * 32 + 32); ++i) {
       REQUIRE(std::abs(back[i] - x[i]) <= largest / 127 * 0.5001f);
     }

@@ -36,6 +36,9 @@ constexpr CpuKernels kTable = {
 #if defined(__AVX512VNNI__)
     .quantise = &Quantise,
     .packed_matmul = &PackedMatmul,
+#if defined(__AMX_BF16__)
+    .token_tiles = true,
+#endif
 #endif
 };
 

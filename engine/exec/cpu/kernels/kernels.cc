@@ -4,6 +4,8 @@ namespace baton {
 
 const CpuKernels& KernelsFor(SimdLevel level) {
   switch (level) {
+    case SimdLevel::kAmx:
+      return kAmxKernels;
     case SimdLevel::kAvx512Vnni:
       return kAvx512VnniKernels;
     case SimdLevel::kAvx512:

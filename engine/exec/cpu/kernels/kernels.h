@@ -95,11 +95,22 @@ struct PackedWeights {
 
 // Activations in 8 bits: x = scale * q for each 32 columns, q in [-127, 127]; and sums of q.
 inline constexpr int64_t kActivationBlock = 32;
+//
+// Kernels with tile registers take them, from kPackedWideFrom tokens on, as TokenTiles instead, of
+// sixteen tokens each: tiles[token / 16][column / 32].
+inline constexpr int64_t kTileTokens = 16;
+struct alignas(64) TokenTile {
+  uint16_t q[kTileTokens][kActivationBlock];  // bf16; of each four columns the first, third, second
+                                              // and fourth
+  float scales[kTileTokens];
+  float scaled_sums[kTileTokens];  // scale * sum of q
+};
 struct QuantisedRows {
-  int8_t* q;         // [m, cols]
-  float* scales;     // [m, cols / 32]
-  int32_t* sums_16;  // [m, cols / 16], of 16 columns
-  int32_t* sums_32;  // [m, cols / 32], of 32
+  int8_t* q;                   // [m, cols]
+  float* scales;               // [m, cols / 32]
+  int32_t* sums_16;            // [m, cols / 16], of 16 columns
+  int32_t* sums_32;            // [m, cols / 32], of 32
+  TokenTile* tiles = nullptr;  // [ceil(m / kTileTokens), cols / 32]
 };
 // Tokens that a product takes together stand side by side in QuantisedRows: of a tile, q is
 // [cols / 4][tokens][4], the others [..][tokens]. A tile begins where it would in rows.
@@ -144,7 +155,7 @@ struct PackedMatmulArgs {
 };
 inline constexpr int64_t PackedScratchBytes(int64_t cols) {
   const int64_t corrections = kPackedWideFrom * (cols / 16) * int64_t{sizeof(int32_t)};
-  const int64_t wide = 120 * 1024;
+  const int64_t wide = 120 * 1024;  // of either way; packed_wide-inl.h and packed_tiles-inl.h check
   return corrections > wide ? corrections : wide;
 }
 
@@ -295,6 +306,7 @@ struct CpuKernels {
   // Both null where the instruction set has no integer dot product.
   void (*quantise)(const QuantiseArgs& args) = nullptr;
   void (*packed_matmul)(const PackedMatmulArgs& args) = nullptr;
+  bool token_tiles = false;  // from kPackedWideFrom tokens on, QuantisedRows::tiles
 };
 
 // `level` must be one that this machine has.
@@ -305,5 +317,6 @@ extern const CpuKernels kBaselineKernels;
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
 extern const CpuKernels kAvx512VnniKernels;
+extern const CpuKernels kAmxKernels;
 
 }  // namespace baton

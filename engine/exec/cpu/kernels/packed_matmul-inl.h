@@ -2,6 +2,7 @@
 
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/packed_block-inl.h"
+#include "engine/exec/cpu/kernels/packed_tiles-inl.h"
 #include "engine/exec/cpu/kernels/packed_wide-inl.h"
 
 #if defined(__AVX512VNNI__)
@@ -31,7 +32,11 @@ static void PackedPanelTile(const std::byte* panel, const PackedTile& x, float* 
 
 template <PackedKind kKind>
 static void PackedMatmulOf(const PackedMatmulArgs& args) {
+#if defined(__AMX_BF16__)
+  if (args.m >= kPackedWideFrom) return PackedTilesOf<kKind>(args);
+#else
   if (args.m >= kPackedWideFrom) return PackedWideOf<kKind>(args);
+#endif
   const PackedWeights& w = args.w;
   const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
   PackedTile all = {args.x.q, args.x.scales, args.x.sums_16, args.x.sums_32, w.cols};
@@ -115,6 +120,9 @@ static BATON_INLINE void Quantise32(const float* x, int64_t i, int64_t t, int64_
 }
 
 static void Quantise(const QuantiseArgs& args) {
+#if defined(__AMX_BF16__)
+  if (args.m >= kPackedWideFrom) return QuantiseTiles(args);
+#endif
   const int64_t parts = args.cols / kActivationBlock;
   for (int64_t token = args.token_begin; token < args.token_end; ++token) {
     const ActivationTile tile = TileOf(token, args.m);
