@@ -97,6 +97,10 @@ void ForEachSection(Config& config, Visit&& visit) {
   visit("health", config.engine.health);
   visit("power", config.engine.power);
   visit("schedule", config.engine.schedule);
+  visit("schedule.batching", config.engine.batching);
+  visit("schedule.batching.search_single", config.engine.batching.search_single);
+  visit("schedule.batching.search_bulk", config.engine.batching.search_bulk);
+  visit("schedule.batching.embed", config.engine.batching.embed);
   visit("kv", config.engine.kv);
   visit("transfer", config.engine.transfer);
   visit("rag", config.engine.rag);

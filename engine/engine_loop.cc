@@ -95,6 +95,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       host_path_(KvConverterFor(DetectedSimdLevel()),
                  static_cast<size_t>(options.transfer.host_copies_max), clock_),
       transfer_(options.transfer, metrics_),
+      collector_(options.batching),
       models_(ModelsBytesMax(options.memory), metrics_),
       in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
       write_lane_(*parts_.store, clock_, *parts_.metrics,
@@ -164,10 +165,11 @@ void Engine::Loop::Turn() {
   TimeUs wake_us = now_us + kIdleTurnUs;
   if (!deadlines_.empty()) wake_us = std::min(wake_us, deadlines_.begin()->first);
   for (const auto& lane : llm_lanes_) wake_us = std::min(wake_us, lane->NextWakeUs(now_us));
-  wake_us = std::min({wake_us, NextUnloadUs(), board_.NextWatchUs()});
+  wake_us = std::min({wake_us, NextUnloadUs(), board_.NextWatchUs(), collector_.NextDueUs()});
   for (Mailbox::Task& task : mailbox_.TakeAll(std::max<TimeUs>(0, wake_us - now_us))) task();
   now_us = clock_.NowUs();
   ExpireDeadlines(now_us);
+  LaunchDue(now_us);
   for (const auto& lane : llm_lanes_) lane->Step(now_us);
   AdvanceUnloads(now_us);
   transfer_.ExpireLeases(now_us);

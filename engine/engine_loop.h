@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "engine/executor_board.h"
 #include "engine/host_lane.h"
+#include "engine/launch_merge.h"
 #include "engine/llm_lane.h"
 #include "engine/mailbox.h"
 #include "engine/model/any_model.h"
@@ -23,6 +24,7 @@
 #include "engine/model_table.h"
 #include "engine/rag/ask_machine.h"
 #include "engine/rag/ingest_machine.h"
+#include "engine/schedule/launch_collector.h"
 #include "engine/schedule/route_choice.h"
 #include "engine/transfer/host_copy_path.h"
 #include "engine/transfer/transfer_manager.h"
@@ -176,11 +178,21 @@ class Engine::Loop {
     int executor = -1;
     int32_t retries_left = -1;  // < 0: not known yet
     uint32_t number = 0;        // a completion of an earlier attempt is dropped
+    TimeUs ready_us = 0;        // since when it waits for company
+
+    WorkClass work_class() const { return active->stages[stage].route.work_class; }
   };
   template <class Batch, class Result>
   using AttemptPtr = std::shared_ptr<Attempt<Batch, Result>>;
   template <class Batch, class Result>
   void Try(const AttemptPtr<Batch, Result>& attempt);
+  // Whether it waits for others to go to the executor with.
+  template <class Batch, class Result>
+  bool Collect(const AttemptPtr<Batch, Result>& attempt);
+  // Those that have waited, all of one kind; or one.
+  template <class Batch, class Result>
+  void Launch(std::vector<AttemptPtr<Batch, Result>> attempts);
+  void LaunchDue(TimeUs now_us);
   template <class Batch, class Result>
   void OnTried(const AttemptPtr<Batch, Result>& attempt, absl::Status fault);
   // Whether work that failed on its executor may be done again, and is counted; `failed` and
@@ -275,6 +287,11 @@ class Engine::Loop {
   HostDirectPath host_direct_path_;
   HostCopyPath host_path_;
   TransferManager transfer_;
+  LaunchCollector collector_;
+  // What waits for company, by the collector's ids.
+  std::map<uint64_t, AttemptPtr<SearchBatch, SearchBatchResult>> waiting_searches_;
+  std::map<uint64_t, AttemptPtr<EmbedBatch, EmbedBatchResult>> waiting_embeds_;
+  uint64_t next_piece_ = 1;
   ModelTable models_;
   std::vector<std::unique_ptr<LlmLane>> llm_lanes_;  // one per model
   // What the host lane compiles and keeps for each language model.
@@ -311,53 +328,6 @@ void Engine::Loop::RunHost(const RequestPtr& active, absl::AnyInvocable<absl::St
         });
       });
   if (!queued) RefuseFull(active, "host", options_.queues.host_queue_max);
-}
-
-template <class Batch, class Result>
-void Engine::Loop::Try(const AttemptPtr<Batch, Result>& attempt) {
-  attempt->executor = Route(attempt->active, attempt->stage_name, attempt->work);
-  if (attempt->executor < 0) return;
-  attempt->stage = attempt->active->stages.size() - 1;
-  if (attempt->retries_left < 0) {
-    attempt->retries_left = RetriesOf(options_.route, attempt->active->envelope.hints);
-    // Where there is no other executor a copy of the batch would be for nothing.
-    const bool again = attempt->active->envelope.hints.fallback == Fallback::kRetry ||
-                       options_.route.fallback == "retry";
-    if (board_.present_count() < 2 && !again) attempt->retries_left = 0;
-  }
-  const uint32_t number = ++attempt->number;
-  const uint64_t ticket = board_.Begin(
-      {.executor = attempt->executor,
-       .work_class = attempt->active->stages.back().route.work_class,
-       .shape = attempt->work.shape,
-       .open_ended = attempt->open_ended},
-      [this, attempt, number] {
-        if (number != attempt->number || attempt->active->ended) return;
-        OnTried(attempt, absl::UnavailableError("the device completes nothing and was fenced"));
-      });
-  Batch batch = attempt->retries_left > 0 ? attempt->batch : std::move(attempt->batch);
-  attempt->execute(
-      *parts_.executors[static_cast<size_t>(attempt->executor)], std::move(batch),
-      [this, attempt, number, ticket](Result result) mutable {
-        mailbox_.Post([this, attempt, number, ticket, result = std::move(result)]() mutable {
-          const auto energy = board_.End(ticket, result.status, result.times);
-          if (!energy || number != attempt->number || attempt->active->ended) return;
-          EndStage(attempt->active->stages[attempt->stage], result.times, *energy);
-          if (!result.status.ok()) return OnTried(attempt, std::move(result.status));
-          attempt->then(std::move(result));
-        });
-      });
-}
-
-template <class Batch, class Result>
-void Engine::Loop::OnTried(const AttemptPtr<Batch, Result>& attempt, absl::Status fault) {
-  ++attempt->number;  // what still comes of this attempt is dropped
-  const RequestPtr& active = attempt->active;
-  if (MayRetry(active, fault, attempt->executor, active->stages[attempt->stage].route.work_class,
-               attempt->work, attempt->retries_left)) {
-    return Try(attempt);
-  }
-  Fail(active, std::move(fault));
 }
 
 }  // namespace baton

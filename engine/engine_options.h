@@ -7,6 +7,7 @@
 #include "engine/classify/classifier_options.h"
 #include "engine/kv/kv_options.h"
 #include "engine/rag/rag_options.h"
+#include "engine/schedule/batching_options.h"
 #include "engine/schedule/cost_model_options.h"
 #include "engine/schedule/health_options.h"
 #include "engine/schedule/power_options.h"
@@ -60,6 +61,7 @@ struct EngineOptions {
   ClassifierOptions classify;
   RouteOptions route;
   ScheduleOptions schedule;
+  BatchingOptions batching;
   KvOptions kv;
   TransferOptions transfer;
   RagOptions rag;

@@ -232,6 +232,12 @@ uint64_t ExecutorBoard::Begin(Begun begun, absl::AnyInvocable<void()> fenced) {
   return ticket;
 }
 
+TimeUs ExecutorBoard::ExpectedUs(const Begun& begun) const {
+  const std::lock_guard lock(mutex_);
+  const auto predicted = costs_.Predict(begun.executor, begun.work_class, begun.shape);
+  return predicted && costs_.Sure(*predicted) ? std::llround(predicted->run_us_high) : 0;
+}
+
 void ExecutorBoard::Observe(const Begun& begun, TimeUs run_us, TimeUs now_us) {
   State& state = states_[static_cast<size_t>(begun.executor)];
   const auto predicted = costs_.Predict(begun.executor, begun.work_class, begun.shape);

@@ -57,6 +57,8 @@ class ExecutorBoard {
     bool open_ended = false;
   };
   uint64_t Begin(Begun begun, absl::AnyInvocable<void()> fenced);
+  // How long such a batch is expected to run at most; 0: not known for sure.
+  TimeUs ExpectedUs(const Begun& begun) const;
   // The batch came back. nullopt: its device was fenced with it, and what comes so late is nobody's
   // any more; else what it drew.
   std::optional<Energy> End(uint64_t ticket, const absl::Status& status, const BatchTimes& times);

@@ -61,6 +61,9 @@ enum class MetricId {
   kEnergyJoules,         // {work_class, platform, measured}
   kCostErrorRatio,       // {work_class, platform}
   kWorkRetries,          // {work_class, from}
+  kLaunchItems,          // {work_class, platform}
+  kLaunchRequests,       // {work_class, platform}
+  kLaunchWaitSeconds,    // {work_class, platform}
   kLateResults,          // {platform}
   kCount
 };

@@ -32,6 +32,7 @@ int RunDevices(Session& session);
 int RunCalibrate(Session& session);
 int RunPower(Session& session, const PowerOptions& power);
 int RunExplain(Session& session, const ExplainOptions& explain);
+int RunPlan(Session& session, const PlanOptions& options);
 int RunListCollections(Session& session);
 int RunDescribeCollection(Session& session, const DescribeCollectionOptions& describe);
 int RunDropCollection(Session& session, const DropCollectionOptions& drop);

@@ -226,6 +226,7 @@ struct Commands {
   UnloadOptions unload;
   PowerOptions power;
   ExplainOptions explain;
+  PlanOptions plan;
   DescribeCollectionOptions describe;
   DropCollectionOptions drop;
   CreateSnapshotOptions create_snapshot;
@@ -520,6 +521,14 @@ void AddNamedVector(const std::string& text, v1::CollectionSpec& spec) {
   if (parts.size() > 4) vector.set_index(value_of(kIndexKinds, 4));
 }
 
+void AddPlan(CLI::App& app, Options& options, PlanOptions& plan) {
+  CLI::App* sub = app.add_subcommand(
+      "plan", "Say what devices would make of a workload, and cost; asks no daemon");
+  Need(*sub, "--workload", plan.workload_file, "YAML file: the requests, their stages and SLAs");
+  Need(*sub, "--devices", plan.devices_file, "YAML file: the devices, their times, power, prices");
+  sub->callback([&] { options.command = plan; });
+}
+
 void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* group = app.add_subcommand("collections", "List (default), describe, create, drop");
   group->require_subcommand(0, 1);
@@ -683,6 +692,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
       ->callback([&] { options.command = CalibrateOptions{}; });
   AddPower(app, options, commands.power);
   AddExplain(app, options, commands.explain);
+  AddPlan(app, options, commands.plan);
   AddCollections(app, options, commands);
   AddAliases(app, options, commands);
   AddSnapshots(app, options, commands);

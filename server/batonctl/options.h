@@ -166,6 +166,11 @@ struct ExplainOptions {
   std::optional<int32_t> items;
 };
 
+struct PlanOptions {
+  std::string workload_file;
+  std::string devices_file;
+};
+
 struct ListCollectionsOptions {};
 struct DescribeCollectionOptions {
   std::string name;
@@ -210,7 +215,7 @@ struct Options {
   v1::RequestOptions request;  // hints, priority, tenant
   std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions,
                RerankOptions, GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
-               DevicesOptions, CalibrateOptions, PowerOptions, ExplainOptions,
+               DevicesOptions, CalibrateOptions, PowerOptions, ExplainOptions, PlanOptions,
                ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
                CreateCollectionOptions, CountOptions, ScrollOptions, FacetOptions,
                DeletePointsOptions, PatchOptions, CreateIndexOptions, DropIndexOptions,

@@ -34,6 +34,7 @@ struct Dispatch {
   int operator()(const CalibrateOptions&) { return RunCalibrate(session); }
   int operator()(const PowerOptions& o) { return RunPower(session, o); }
   int operator()(const ExplainOptions& o) { return RunExplain(session, o); }
+  int operator()(const PlanOptions& o) { return RunPlan(session, o); }
   int operator()(const ListCollectionsOptions&) { return RunListCollections(session); }
   int operator()(const DescribeCollectionOptions& o) { return RunDescribeCollection(session, o); }
   int operator()(const DropCollectionOptions& o) { return RunDropCollection(session, o); }

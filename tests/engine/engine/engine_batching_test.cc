@@ -1,0 +1,121 @@
+// Searches that arrive together, and what becomes of each where their launch fails.
+#include <catch2/catch.hpp>
+#include <future>
+
+#include "tests/engine/engine/engine_fixture.h"
+#include "tests/support/await.h"
+#include "tests/support/scripted_search.h"
+
+namespace baton {
+namespace {
+
+class BatchingNode : public EngineFixture {
+ public:
+  ScriptedSearch* gpu = nullptr;
+
+  explicit BatchingNode(EngineOptions wanted = {}) {
+    options = std::move(wanted);
+    options.kv.memory_mb = 4;
+    auto executor = std::make_unique<ScriptedSearch>();
+    gpu = executor.get();
+    AddExecutor(std::move(executor));
+    Start();
+    REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
+      return engine->SubmitCreate({.name = "c", .dimension = 2}, std::move(done));
+    }));
+    UpsertRequest upsert{.collection = "c"};
+    upsert.points.push_back({.id = PointId(1), .vector = {1, 1}});
+    REQUIRE_OK(Call<UpsertResult>(
+        [&](auto done) { return engine->Submit(std::move(upsert), std::move(done)); }));
+  }
+
+  // As many searches at once; each of one query.
+  std::vector<absl::StatusOr<SearchResult>> SearchAtOnce(int count, const Hints& hints = {}) {
+    std::vector<std::future<absl::StatusOr<SearchResult>>> answers;
+    for (int i = 0; i < count; ++i) {
+      SearchRequest request{.collection = "c", .queries = {{1, 0}}};
+      request.params.k = 1;
+      request.envelope.hints = hints;
+      auto promise = std::make_shared<std::promise<absl::StatusOr<SearchResult>>>();
+      answers.push_back(promise->get_future());
+      REQUIRE_OK(engine->Submit(std::move(request), [promise](absl::StatusOr<SearchResult> found) {
+        promise->set_value(std::move(found));
+      }));
+    }
+    std::vector<absl::StatusOr<SearchResult>> results;
+    for (auto& answer : answers) results.push_back(Await(std::move(answer)));
+    return results;
+  }
+};
+
+EngineOptions Throughput() {
+  EngineOptions options;
+  options.batching.search_single = {
+      .strategy = "high_throughput", .wait_us_max = 10'000'000, .items_max = 8};
+  return options;
+}
+
+TEST_CASE("searches that come together are one launch") {
+  BatchingNode node(Throughput());
+  for (const auto& result : node.SearchAtOnce(8, {.platform = Platform::kGpu})) {
+    REQUIRE_OK(result);
+    CHECK(result->results.size() == 1);
+    CHECK(result->timings.stages.at(0).items == 1);
+    CHECK(result->timings.stages.at(0).run_us == 1000);
+  }
+  CHECK(node.gpu->searches() == 1);
+}
+
+TEST_CASE("a launch that fails is done again by each of its requests") {
+  BatchingNode node(Throughput());
+  node.gpu->FailNext(1);
+  const auto results =
+      node.SearchAtOnce(8, {.platform = Platform::kGpu, .fallback = Fallback::kCpu});
+  for (const auto& result : results) {
+    REQUIRE_OK(result);
+    CHECK(result->results.at(0).size() == 1);  // the CPU finds the point
+    CHECK(result->timings.stages.at(0).route.platform == Platform::kCpu);
+  }
+}
+
+TEST_CASE("a search waits for company no longer than its deadline allows") {
+  BatchingNode node(Throughput());
+  SearchRequest request{.collection = "c", .queries = {{1, 0}}};
+  request.params.k = 1;
+  request.envelope.hints.platform = Platform::kGpu;
+  request.envelope.deadline_us = SystemClock().NowUs() + 400'000;
+  const auto result = Call<SearchResult>(
+      [&](auto done) { return node.engine->Submit(std::move(request), std::move(done)); });
+  REQUIRE_OK(result);
+  CHECK(node.gpu->searches() == 1);
+}
+
+TEST_CASE("a search that ends while it waits is not launched") {
+  BatchingNode node(Throughput());
+  auto answer = std::make_shared<std::promise<absl::Status>>();
+  SearchRequest request{.collection = "c", .queries = {{1, 0}}};
+  request.params.k = 1;
+  request.envelope.hints.platform = Platform::kGpu;
+  const auto id = node.engine->Submit(
+      std::move(request),
+      [answer](absl::StatusOr<SearchResult> result) { answer->set_value(result.status()); });
+  REQUIRE_OK(id);
+  node.engine->Cancel(*id);
+  CHECK(absl::IsCancelled(Await(answer->get_future())));
+  // It was one of the eight, or came first.
+  for (const auto& result : node.SearchAtOnce(7, {.platform = Platform::kGpu})) REQUIRE_OK(result);
+  CHECK(node.gpu->searches() == 1);
+}
+
+TEST_CASE("an idle device is not waited for") {
+  BatchingNode node;  // adaptive
+  for (int i = 0; i < 3; ++i) {
+    for (const auto& result : node.SearchAtOnce(1, {.platform = Platform::kGpu})) {
+      REQUIRE_OK(result);
+    }
+  }
+  CHECK(node.gpu->searches() == 3);
+}
+
+}  // namespace
+}  // namespace baton
