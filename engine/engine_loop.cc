@@ -95,7 +95,9 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
                   static_cast<size_t>(options.queues.write_queue_max)),
       host_lane_(static_cast<int>(options.queues.host_threads),
                  static_cast<size_t>(options.queues.host_queue_max)),
-      loader_(std::in_place, 1, static_cast<size_t>(kModelJobsMax)) {}
+      loader_(std::in_place, 1, static_cast<size_t>(kModelJobsMax)) {
+  for (const auto& path : parts_.paths) transfer_.RegisterPath(path.get());
+}
 
 absl::Status Engine::Loop::LoadModels() {
   for (auto& model : std::exchange(parts_.models, {})) {
@@ -143,7 +145,7 @@ Engine::Loop::~Loop() {
   SaveCosts();
   loader_.reset();  // it works on the executors
   // Executors run what they have begun; their completions go to the closed mailbox.
-  parts_.executors.clear();
+  while (!parts_.executors.empty()) parts_.executors.pop_back();  // some stand on earlier ones
 }
 
 void Engine::Loop::Run() {
