@@ -61,6 +61,7 @@ enum class MetricId {
   kEnergyJoules,         // {work_class, platform, measured}
   kCostErrorRatio,       // {work_class, platform}
   kWorkRetries,          // {work_class, from}
+  kSequencesRecovered,   // {how}
   kLateResults,          // {platform}
   kCount
 };
