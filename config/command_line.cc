@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "config/key_table.h"
 #include "config/models.h"
+#include "config/simulation_file.h"
 #include "config/validate.h"
 #include "config/yaml_file.h"
 #include "engine/base/status_macros.h"
@@ -122,6 +123,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
       command.action = CommandLine::Action::kPrintConfig;
     } else if (flag.name == "port-file") {
       command.port_file = flag.value;
+    } else if (flag.name == "simulate") {
+      if (command.simulation) return absl::InvalidArgumentError("--simulate is given twice");
+      ASSIGN_OR_RETURN(command.simulation, ReadSimulation(flag.value));
     } else if (flag.name == "model") {
       const absl::Status added = AddModel(ParseModelFlag(flag.value), models);
       if (!added.ok()) {
@@ -152,6 +156,8 @@ std::string HelpText() {
       "  --model [NAME=]FILE     language model (GGUF); repeatable, the first is the default;\n"
       "                          replaces the models of the file\n"
       "  --port-file FILE        write the bound addresses there once ready\n"
+      "  --simulate FILE         stand in for devices that are not there: the CPU computes, and \n"
+      "                          answers when the curves of the file say so; labelled everywhere\n"
       "  --print-config          print the effective configuration as commented YAML, and exit\n"
       "  --version, --help\n"
       "\n"

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "config/config.h"
+#include "engine/exec/simulated/simulation_options.h"
 
 namespace baton {
 
@@ -15,6 +17,7 @@ struct CommandLine {
   Action action = Action::kServe;
   Config config;          // defaults, then the file, then the flags
   std::string port_file;  // where to write the bound addresses; empty: nowhere
+  std::optional<SimulationOptions> simulation;  // devices to simulate
 };
 
 // `arguments` without the program's name. Every key of the configuration is a flag, --KEY=VALUE or

@@ -1,10 +1,6 @@
 #include "config/yaml_file.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -13,32 +9,13 @@
 #include "absl/strings/str_join.h"
 #include "config/key_table.h"
 #include "config/models.h"
+#include "config/text_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "yaml-cpp/yaml.h"
 
 namespace baton {
 namespace {
-
-constexpr size_t kFileBytesMax = 1 << 20;  // a configuration that is longer is some other file
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             &std::fclose);
-  if (file == nullptr) {
-    return absl::ErrnoToStatus(errno, StrCat("cannot read the configuration file ", path));
-  }
-  std::string text(kFileBytesMax + 1, '\0');
-  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
-  if (std::ferror(file.get()) != 0) {
-    return absl::ErrnoToStatus(errno, StrCat("cannot read the configuration file ", path));
-  }
-  if (text.size() > kFileBytesMax) {
-    return absl::InvalidArgumentError(StrCat(path, " is longer than ", kFileBytesMax,
-                                             " bytes: not a configuration file of batond"));
-  }
-  return text;
-}
 
 std::string_view KindOf(const YAML::Node& node) {
   if (node.IsMap()) return "a map";
@@ -198,8 +175,8 @@ class Reader {
 }  // namespace
 
 absl::Status ApplyYamlFile(const std::string& path, Config& config, Origins& origins) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  // The only place where yaml-cpp is called, and where its exceptions end.
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, "configuration file"));
+  // Where yaml-cpp's exceptions end.
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.size() > 1) {

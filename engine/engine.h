@@ -25,6 +25,7 @@
 #include "engine/request/rerank_request.h"
 #include "engine/request/vector_request.h"
 #include "engine/schedule/power_model.h"
+#include "engine/transfer/copy_path.h"
 #include "engine/transfer/path_table.h"
 #include "engine/vector/vector_store.h"
 
@@ -40,6 +41,7 @@ struct EngineParts {
   Metrics* metrics = nullptr;
   VectorStore* store = nullptr;
   std::vector<std::unique_ptr<Executor>> executors;          // one per device, absent ones too
+  std::vector<std::unique_ptr<CopyPath>> paths = {};         // between their memories, best first
   std::vector<std::shared_ptr<const LanguageModel>> models;  // the first is the default
   std::vector<EmbedderPart> embedders;                       // the first is the default
 };

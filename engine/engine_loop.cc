@@ -105,6 +105,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       loader_(std::in_place, 1, static_cast<size_t>(kModelJobsMax)) {
   transfer_.RegisterDirectPath(&host_direct_path_);
   transfer_.RegisterPath(&host_path_);
+  for (const auto& path : parts_.paths) transfer_.RegisterPath(path.get());
 }
 
 absl::Status Engine::Loop::LoadModels() {
@@ -153,7 +154,7 @@ Engine::Loop::~Loop() {
   SaveCosts();
   loader_.reset();  // it works on the executors
   // Executors run what they have begun; their completions go to the closed mailbox.
-  parts_.executors.clear();
+  while (!parts_.executors.empty()) parts_.executors.pop_back();  // some stand on earlier ones
 }
 
 void Engine::Loop::Run() {
@@ -712,7 +713,12 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
     return true;
   };
   active->llm_fenced = [this, run, again](int executor, absl::Status status) {
-    if (!again(status, executor)) Fail(run->active, std::move(status));
+    if (run->delivered) {  // each of its sequences that depends on it goes on as it may
+      const std::vector<SequenceId> sequences = run->active->sequences;
+      for (const SequenceId id : sequences) run->lane->Lost(id, executor, status);
+    } else if (!again(status, executor)) {
+      Fail(run->active, std::move(status));
+    }
   };
   for (size_t i = 0; i < run->on_tokens.size(); ++i) {
     LlmJob job = run->retries_left > 0 ? CopyWork(run->jobs[i]) : std::move(run->jobs[i]);
@@ -722,6 +728,15 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
     job.tenant = active->envelope.tenant;
     job.arrived_us = active->arrived_us;
     job.deadline_us = active->envelope.deadline_us;
+    job.on_failure = OnHandoffFailure(active->envelope.hints);
+    job.on_lost = [this, run, number, failed = 0u](
+                      SequenceId next, int executor,
+                      const absl::Status& status) mutable -> absl::StatusOr<LlmPlacement> {
+      if (executor >= 0) failed |= 1u << executor;
+      // Before the first token the fallback decides.
+      if (run->active->ended || number != run->number || !run->delivered) return status;
+      return Reroute(*run, failed, next, status);
+    };
     if (run->on_prompt[i] != nullptr) {
       job.on_prompt = [run, number, i](PromptChunk chunk) {
         if (number != run->number) return;
@@ -752,6 +767,37 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
   if (run->retries_left == 0) run->jobs.clear();
 }
 
+HandoffFailure Engine::Loop::OnHandoffFailure(const Hints& hints) const {
+  HandoffFailure failure{};
+  BATON_CHECK(Parse(options_.transfer.on_failure, &failure));  // the options' OneOf
+  return hints.on_handoff_failure.value_or(failure);
+}
+
+absl::StatusOr<LlmPlacement> Engine::Loop::Reroute(GenerateRun& run, uint32_t failed,
+                                                   SequenceId next, const absl::Status& status) {
+  Hints hints = run.active->envelope.hints;
+  if (!hints.platform && !hints.fallback) hints.fallback = Fallback::kAlternate;
+  ExecutorBoard::Work work[] = {run.prefill, run.decode};
+  RouteChoice choices[2];
+  for (size_t i = 0; i < 2; ++i) {
+    work[i].failed |= failed;
+    work[i].only = run.active->only_executor;
+    choices[i] = board_.Choose(hints, work[i]);
+    if (choices[i].chosen < 0) return status;  // nowhere else
+  }
+  for (size_t i = 0; i < 2; ++i) {
+    const baton::Route& route = choices[i].route;
+    metrics_
+        .Counter(MetricId::kFallbacks,
+                 {Name(route.work_class), Name(route.preferred), Name(route.platform)})
+        .Increment();
+    run.routed[i].route = std::move(choices[i].route);
+    run.active->llm_executors.push_back(choices[i].chosen);
+  }
+  run.active->sequences.push_back(next);
+  return LlmPlacement{.prefill_executor = choices[0].chosen, .decode_executor = choices[1].chosen};
+}
+
 void Engine::Loop::OnLlmFenced(int executor) {
   std::vector<RequestPtr> hit;
   for (const auto& [id, active] : active_) {
@@ -764,6 +810,8 @@ void Engine::Loop::OnLlmFenced(int executor) {
     if (active->ended || active->llm_fenced == nullptr) continue;
     auto fenced = std::exchange(active->llm_fenced, nullptr);  // it may set another one
     fenced(executor, absl::UnavailableError("the device completes nothing and was fenced"));
+    // What goes on may be hit by another fence.
+    if (!active->ended && active->llm_fenced == nullptr) active->llm_fenced = std::move(fenced);
   }
 }
 

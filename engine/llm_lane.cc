@@ -13,9 +13,6 @@ namespace {
 
 constexpr TimeUs kHandoffPollUs = 200;
 
-// Keys and values of prefill and decode live in host memory until an executor brings its own pool.
-constexpr MemorySpace kPoolSpace{.kind = MemorySpace::Kind::kHost};
-
 // No more than every running sequence could fill.
 int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOptions& schedule,
                  const KvOptions& kv) {
@@ -53,9 +50,10 @@ KvLayout LlmLane::KvLayoutOf(const LlmShape& shape, const KvOptions& kv) {
 }
 
 int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
-                         const KvOptions& kv) {
+                         const KvOptions& kv, std::span<Executor* const> executors) {
   const KvLayout layout = KvLayoutOf(shape, kv);
-  return KvBlocks(shape, layout, schedule, kv) * layout.block_bytes();
+  return KvBlocks(shape, layout, schedule, kv) * layout.block_bytes() *
+         std::ssize(LaneKv::SpacesOf(executors));
 }
 
 absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const LanguageModel> model,
@@ -71,29 +69,27 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
   }
   for (Executor* executor : env.executors) {
     if (executor->llm() == nullptr) continue;
-    if (executor->llm()->kv_space() != kPoolSpace) {
-      return absl::UnimplementedError(
-          StrCat("executor ", executor->Describe().device, " keeps its KV in ",
-                 ToString(executor->llm()->kv_space()), ", which has no block pool"));
-    }
     RETURN_IF_ERROR(executor->llm()->LoadModel(model));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> pool,
-                   KvBlockPool::Create(layout, static_cast<int32_t>(blocks)));
+  ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools,
+                   LaneKv::Create(layout, static_cast<int32_t>(blocks), env.executors));
   return std::unique_ptr<LlmLane>(
-      new LlmLane(std::move(model), schedule, kv, std::move(pool), std::move(env)));
+      new LlmLane(std::move(model), schedule, kv, std::move(pools), std::move(env)));
 }
 
 LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
-                 const KvOptions& kv, std::unique_ptr<KvBlockPool> pool, Env env)
+                 const KvOptions& options, std::unique_ptr<LaneKv> kv, Env env)
     : model_(std::move(model)),
       draft_tokens_max_(schedule.draft_tokens_max),
-      use_cache_(kv.prefix_cache),
-      pool_(std::move(pool)),
-      cache_(*pool_),
+      use_cache_(options.prefix_cache),
+      kv_(std::move(kv)),
       env_(std::move(env)),
-      scheduler_(schedule, pool_->block_count(), pool_->layout().block_tokens,
-                 [this](SequenceId id) { return CachedBlocks(id); }),
+      scheduler_(schedule,
+                 {.block_counts = std::vector<int32_t>(static_cast<size_t>(kv_->pool_count()),
+                                                       kv_->block_count()),
+                  .of_executor = kv_->pool_of()},
+                 kv_->layout().block_tokens,
+                 [this](SequenceId id, int pool) { return CachedBlocks(id, pool); }),
       metrics_{
           .first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
           .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
@@ -105,15 +101,19 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
           .draft_tokens = &env_.metrics->Counter(MetricId::kDraftTokens),
           .accepted_tokens = &env_.metrics->Counter(MetricId::kDraftTokensAccepted),
           .preemptions = &env_.metrics->Counter(MetricId::kPreemptions),
+          .moved = &env_.metrics->Counter(MetricId::kSequencesRecovered,
+                                          {Name(HandoffFailure::kRecompute)}),
+          .stayed =
+              &env_.metrics->Counter(MetricId::kSequencesRecovered, {Name(HandoffFailure::kLocal)}),
           .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
           .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
           .blocks_used = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "used"}),
           .blocks_cached = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "cached"}),
           .blocks_reserved =
               &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "reserved"})} {
-  env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "total"}).Set(pool_->block_count());
-  env_.metrics->Gauge(MetricId::kKvBlockBytes, {model_->name(), Name(pool_->layout().type)})
-      .Set(static_cast<double>(pool_->layout().block_bytes()));
+  env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "total"}).Set(kv_->CountBlocks().total);
+  env_.metrics->Gauge(MetricId::kKvBlockBytes, {model_->name(), Name(kv_->layout().type)})
+      .Set(static_cast<double>(kv_->layout().block_bytes()));
   for (auto i = static_cast<int32_t>(schedule.sequences_running_max); i-- > 0;) {
     free_slots_.emplace_back(env_.first_slot + i);
   }
@@ -123,7 +123,7 @@ LlmLane::~LlmLane() {
   const std::string& name = model_->name();
   env_.metrics->RemoveGauge(MetricId::kSequencesRunning, {name});
   env_.metrics->RemoveGauge(MetricId::kSequencesWaiting, {name});
-  env_.metrics->RemoveGauge(MetricId::kKvBlockBytes, {name, Name(pool_->layout().type)});
+  env_.metrics->RemoveGauge(MetricId::kKvBlockBytes, {name, Name(kv_->layout().type)});
   for (const char* state : {"total", "used", "cached", "reserved"}) {
     env_.metrics->RemoveGauge(MetricId::kKvBlocks, {name, state});
   }
@@ -132,10 +132,10 @@ LlmLane::~LlmLane() {
 absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
   const auto prompt_tokens = static_cast<int32_t>(job.prompt.size());
   const int32_t blocks = scheduler_.BlocksFor(prompt_tokens, job.max_tokens);
-  if (blocks > pool_->block_count()) {
+  if (blocks > kv_->block_count()) {
     return absl::ResourceExhaustedError(StrCat(
         "a prompt of ", prompt_tokens, " and max_tokens of ", job.max_tokens, " need ", blocks,
-        " KV blocks, but kv.memory_mb allows ", pool_->block_count(), "; ask for fewer tokens"));
+        " KV blocks, but kv.memory_mb allows ", kv_->block_count(), "; ask for fewer tokens"));
   }
   const SequenceId id(next_sequence_++);
   events_.arrived.push_back({.id = id,
@@ -150,8 +150,8 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
   StopScanner scanner(job.stop.strings);
   sequences_.emplace(id, Sequence{.job = std::move(job),
                                   .slot = SlotId(-1),
-                                  .blocks = {},
-                                  .chain = {},
+                                  .kv = {},
+                                  .target = {},
                                   .text = std::move(text),
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
                                   .scanner = std::move(scanner),
@@ -167,9 +167,13 @@ void LlmLane::Cancel(SequenceId id) { events_.cancelled.push_back(id); }
 
 TimeUs LlmLane::NextWakeUs(TimeUs now_us) const {
   const bool events = !events_.arrived.empty() || !events_.completed.empty() ||
-                      !events_.handed_over.empty() || !events_.cancelled.empty();
+                      !events_.handed_over.empty() || !events_.stay.empty() ||
+                      !events_.cancelled.empty();
   if (events) return now_us;
-  const TimeUs deadline_us = scheduler_.NextDeadlineUs();
+  TimeUs deadline_us = scheduler_.NextDeadlineUs();
+  for (const AwaitedBlocks& awaited : awaited_) {
+    deadline_us = std::min(deadline_us, awaited.since_us + lease_us());
+  }
   return handoffs_.empty() ? deadline_us : std::min(deadline_us, now_us + kHandoffPollUs);
 }
 
@@ -184,6 +188,8 @@ void LlmLane::Step(TimeUs now_us) {
   for (const SequenceId id : plan.released) Release(id);
   for (const SequenceId id : plan.preempted) Preempt(id);
   for (const SequenceId id : plan.admitted) Admit(id);
+  BeginCopies(plan.hand_over, now_us);
+  PollAwaited(now_us);
   for (PlannedBatch& batch : plan.batches) Submit(std::move(batch), now_us);
   UpdateGauges();
 }
@@ -197,27 +203,33 @@ std::span<const TokenId> LlmLane::Reusable(const Sequence& sequence) const {
   return std::span(sequence.text).first(use_cache_ ? tokens : 0);
 }
 
-std::vector<BlockId> LlmLane::CachedBlocks(SequenceId id) const {
+std::vector<BlockId> LlmLane::CachedBlocks(SequenceId id, int pool) const {
   const Sequence& sequence = sequences_.at(id);
   std::vector<BlockId> blocks;
-  for (const KvBlockRef& block : cache_.Match(sequence.job.tenant, Reusable(sequence))) {
+  for (const KvBlockRef& block : kv_->cache(pool)->Match(sequence.job.tenant, Reusable(sequence))) {
     blocks.push_back(block.id);
   }
   return blocks;
 }
 
-KvBlockRef LlmLane::AllocateBlock() {
-  // No plan names more than the pool has: what is not free is cached and unused.
-  if (pool_->free_count() == 0) BATON_CHECK(cache_.Evict());
-  return *pool_->Allocate();
+LlmLane::Kv LlmLane::TakeCached(const Sequence& sequence, int pool) {
+  Kv kv{.pool = pool, .blocks = {}, .cache = kv_->cache(pool), .chain = {}};
+  kv.chain = kv.cache->Acquire(sequence.job.tenant, Reusable(sequence), kv.blocks);
+  return kv;
+}
+
+void LlmLane::GiveBack(Kv& kv) {
+  kv_->Release(kv.pool, kv.cache, kv.chain);
+  for (const KvBlockRef block : kv.blocks) kv_->blocks(kv.pool).Free(block);
+  kv = {};
 }
 
 void LlmLane::Cache(Sequence& sequence, int32_t positions) {
   if (!use_cache_) return;
-  const auto step = static_cast<size_t>(pool_->layout().block_tokens);
-  for (size_t at = sequence.chain.size(); (at + 1) * step <= static_cast<size_t>(positions); ++at) {
-    cache_.Extend(sequence.chain, std::span(sequence.text).subspan(at * step, step),
-                  sequence.blocks[at]);
+  Kv& kv = sequence.kv;
+  const auto step = static_cast<size_t>(kv_->layout().block_tokens);
+  for (size_t at = kv.chain.size(); (at + 1) * step <= static_cast<size_t>(positions); ++at) {
+    kv.cache->Extend(kv.chain, std::span(sequence.text).subspan(at * step, step), kv.blocks[at]);
   }
 }
 
@@ -226,9 +238,9 @@ void LlmLane::Admit(SequenceId id) {
   BATON_CHECK(!free_slots_.empty());
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
-  sequence.chain = cache_.Acquire(sequence.job.tenant, Reusable(sequence), sequence.blocks);
+  sequence.kv = TakeCached(sequence, kv_->PoolOf(sequence.job.prefill_executor));
   const int32_t cached =
-      std::min(static_cast<int32_t>(sequence.chain.size()) * pool_->layout().block_tokens,
+      std::min(static_cast<int32_t>(sequence.kv.chain.size()) * kv_->layout().block_tokens,
                static_cast<int32_t>(sequence.job.prompt.size()));
   const int32_t fresh = std::max(0, cached - sequence.prefilled);
   sequence.prefilled += fresh;
@@ -275,27 +287,24 @@ void LlmLane::Vacate(SequenceId id, Sequence& sequence) {
   free_slots_.push_back(sequence.slot);
   sequence.slot = SlotId(-1);
   sequence.slot_open = false;
-  cache_.Release(sequence.chain);
-  sequence.chain = {};
-  for (const KvBlockRef block : sequence.blocks) pool_->Free(block);
-  sequence.blocks.clear();
+  sequence.handing_over = false;
+  sequence.handed_over = false;
+  ReleaseHandoffs(id);  // first: a copy touches the blocks
+  GiveBack(sequence.kv);
+  if (sequence.target) GiveBack(*sequence.target);
+  sequence.target.reset();
   sequence.draft.clear();
-  std::erase_if(handoffs_, [&](const PendingHandoff& pending) {
-    if (pending.sequence != id) return false;
-    env_.transfer->Release(pending.handoff);
-    return true;
-  });
 }
 
 void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
-  LlmBatch batch{.model = model_, .layout = pool_->layout(), .items = {}};
+  LlmBatch batch{.model = model_, .layout = kv_->layout(), .items = {}};
   int64_t tokens = 0;
   for (const PlannedItem& item : planned.items) {
     Sequence& sequence = sequences_.at(item.sequence);
     const int32_t positions = item.position + item.tokens;
-    while (int64_t{pool_->layout().block_tokens} * static_cast<int64_t>(sequence.blocks.size()) <
-           positions) {
-      sequence.blocks.push_back(AllocateBlock());
+    Kv& kv = sequence.kv;
+    while (int64_t{kv_->layout().block_tokens} * std::ssize(kv.blocks) < positions) {
+      kv.blocks.push_back(kv_->Allocate(kv.pool));
     }
     LlmItem work{.sequence = item.sequence,
                  .slot = sequence.slot,
@@ -313,7 +322,8 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
       work.tokens.assign(sequence.draft.begin(), sequence.draft.begin() + (item.tokens - 1));
       if (sequence.usage.decode_start_us == 0) sequence.usage.decode_start_us = now_us;
     }
-    for (const KvBlockRef block : sequence.blocks) work.blocks.push_back(pool_->Data(block));
+    KvBlockPool& pool = kv_->blocks(kv.pool);
+    for (const KvBlockRef block : kv.blocks) work.blocks.push_back(pool.Data(block));
     tokens += item.tokens;
     batch.items.push_back(std::move(work));
   }
@@ -367,6 +377,8 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
   energy.joules /= static_cast<double>(planned.items.size());
   BatchCompletion completion{
       .executor = planned.executor, .items = {}, .run_us = result.times.run_us};
+  const bool fault = IsExecutorsFault(result.status);
+  if (fault) Distrust(planned.executor);
   for (size_t i = 0; i < planned.items.size(); ++i) {
     const PlannedItem& item = planned.items[i];
     Sequence& sequence = sequences_.at(item.sequence);
@@ -381,7 +393,11 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
     used.joules += energy.joules;
     used.measured = energy.measured;
     --sequence.batches_in_flight;
-    if (!result.status.ok()) End(sequence, result.status);
+    if (fault && !sequence.ended) {
+      Recover(item.sequence, planned.executor, result.status);
+    } else if (!result.status.ok()) {
+      End(sequence, result.status);
+    }
     if (sequence.ended) {  // failed, cancelled, expired, or computed beyond end-of-text
       done.ended = true;
       continue;
@@ -532,62 +548,6 @@ int32_t LlmLane::Draft(Sequence& sequence, std::span<const TokenId> tokens) {
   return drafter.pays() ? static_cast<int32_t>(sequence.draft.size()) : kPlanAhead;
 }
 
-void LlmLane::HandOver(SequenceId id, TimeUs now_us) {
-  Sequence& sequence = sequences_.at(id);
-  const LlmJob& job = sequence.job;
-  LlmSkill& from = *env_.executors[static_cast<size_t>(job.prefill_executor)]->llm();
-  LlmSkill& to = *env_.executors[static_cast<size_t>(job.decode_executor)]->llm();
-  if (&from != &to) {
-    to.OpenSlot(sequence.slot, SetupOf(sequence));
-    sequence.slot_open = true;
-  }
-  HandoffRequest request{.source = from.kv_space(),
-                         .destination = to.kv_space(),
-                         .job = {},
-                         .still_current = [this, blocks = sequence.blocks] {
-                           return std::all_of(blocks.begin(), blocks.end(),
-                                              [this](KvBlockRef b) { return pool_->IsCurrent(b); });
-                         }};
-  absl::StatusOr<HandoffId> handoff = env_.transfer->Prepare(std::move(request), now_us);
-  absl::Status status = handoff.status();
-  if (status.ok()) status = env_.transfer->Post(*handoff, now_us);
-  if (!status.ok()) {
-    End(sequence, std::move(status));
-    return;
-  }
-  sequence.usage.handoff_start_us = now_us;
-  handoffs_.push_back({.sequence = id,
-                       .handoff = *handoff,
-                       .renew_at_us = now_us + env_.transfer->renew_interval_us()});
-  PollHandoffs(now_us);  // within one space it is ready at once
-}
-
-void LlmLane::PollHandoffs(TimeUs now_us) {
-  std::erase_if(handoffs_, [&](PendingHandoff& pending) {
-    const absl::StatusOr<TransferManager::State> state =
-        env_.transfer->Check(pending.handoff, now_us);
-    if (!state.ok()) {
-      Sequence& sequence = sequences_.at(pending.sequence);
-      End(sequence, state.status());
-      events_.cancelled.push_back(pending.sequence);
-      return true;
-    }
-    if (*state == TransferManager::State::kReady) {
-      FinishHandOver(pending.sequence, pending.handoff);
-      return true;
-    }
-    if (now_us >= pending.renew_at_us && env_.transfer->Renew(pending.handoff, now_us).ok()) {
-      pending.renew_at_us = now_us + env_.transfer->renew_interval_us();
-    }
-    return false;
-  });
-}
-
-void LlmLane::FinishHandOver(SequenceId id, HandoffId handoff) {
-  sequences_.at(id).usage.handoff = *env_.transfer->Release(handoff);
-  events_.handed_over.push_back(id);
-}
-
 void LlmLane::End(Sequence& sequence, absl::Status status, Ending ending) {
   if (sequence.ended) return;
   sequence.ended = true;
@@ -626,8 +586,9 @@ void LlmLane::End(Sequence& sequence, absl::Status status, Ending ending) {
 void LlmLane::UpdateGauges() {
   metrics_.running->Set(scheduler_.running_count());
   metrics_.waiting->Set(scheduler_.waiting_count());
-  metrics_.blocks_used->Set(pool_->block_count() - pool_->free_count() - cache_.unused_count());
-  metrics_.blocks_cached->Set(cache_.block_count());
+  const LaneKv::Counts blocks = kv_->CountBlocks();
+  metrics_.blocks_used->Set(blocks.used);
+  metrics_.blocks_cached->Set(blocks.cached);
   metrics_.blocks_reserved->Set(scheduler_.blocks_reserved());
 }
 

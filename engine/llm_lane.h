@@ -20,6 +20,7 @@
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_options.h"
 #include "engine/kv/prefix_cache.h"
+#include "engine/lane_kv.h"
 #include "engine/mailbox.h"
 #include "engine/model/language_model.h"
 #include "engine/model/stop_scanner.h"
@@ -45,8 +46,15 @@ struct LlmUsage {
   int64_t draft_tokens = 0;  // guesses that were verified
   int64_t draft_tokens_accepted = 0;
   int32_t preemptions = 0;
+  int32_t recoveries = 0;  // times that it went on elsewhere, or stayed, after a failure
   HandoffReport handoff;
   TimeUs handoff_start_us = 0;
+};
+
+// Where a sequence runs.
+struct LlmPlacement {
+  int prefill_executor = 0;
+  int decode_executor = 0;
 };
 
 // A sequence to be generated, and where its tokens go.
@@ -68,6 +76,13 @@ struct LlmJob {
   TimeUs deadline_us = kNoDeadline;
   int prefill_executor = 0;
   int decode_executor = 0;
+  // What becomes of it where its handoff or an executor fails.
+  HandoffFailure on_failure = HandoffFailure::kRecompute;
+  // On the loop's thread. Of kRecompute: where it goes on, as the sequence `next`, from its text so
+  // far, since `executor` failed at it. An error, or null: it ends with that.
+  absl::AnyInvocable<absl::StatusOr<LlmPlacement>(SequenceId next, int executor,
+                                                  const absl::Status&)>
+      on_lost;
   // On the loop's thread. `on_prompt` may be null: no echo. `on_end` comes once and last.
   absl::AnyInvocable<void(PromptChunk)> on_prompt;
   absl::AnyInvocable<void(TokenChunk)> on_tokens;
@@ -78,8 +93,9 @@ struct LlmJob {
 LlmJob CopyWork(const LlmJob& job);
 
 // Runs one language model's sequences: carries out the plans of the pure LlmScheduler. Owns their
-// KV blocks and slots; hands the KV over between prefill and decode. Lives on the engine's loop
-// thread; only the completions that executors post come from elsewhere, through the mailbox.
+// KV blocks and slots; hands the KV over between prefill and decode, and has sequences go on where
+// an executor or a handoff fails them (llm_lane_handoff.cc). Lives on the engine's loop thread;
+// only the completions that executors post come from elsewhere, through the mailbox.
 class LlmLane {
  public:
   struct Env {
@@ -93,9 +109,9 @@ class LlmLane {
     int32_t first_slot = 0;  // slots from here on are this lane's; executors serve several lanes
   };
 
-  // What the KV blocks of a model take at most.
+  // What the KV blocks of a model take at most, in all memories of these executors.
   static int64_t KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
-                         const KvOptions& kv);
+                         const KvOptions& kv, std::span<Executor* const> executors);
 
   // Blocks while executors take the model; on any thread. RESOURCE_EXHAUSTED: not even one sequence
   // fits kv.memory_mb.
@@ -115,6 +131,9 @@ class LlmLane {
   absl::StatusOr<SequenceId> Start(LlmJob job);
   // Ends a sequence: `on_end` gets CANCELLED at the next step, unless it has ended already.
   void Cancel(SequenceId id);
+  // An executor will not do what it was given, and may do it late: a sequence that depends on it
+  // goes on as its job says. Nothing where it has ended.
+  void Lost(SequenceId id, int executor, const absl::Status& status);
   // One turn: what happened since the last one becomes a plan, the plan becomes batches.
   void Step(TimeUs now_us);
   // When Step must be called though nothing happens; kNoDeadline: never.
@@ -125,11 +144,18 @@ class LlmLane {
   bool idle() const { return sequences_.empty(); }
 
  private:
+  // Blocks in one memory, and what of them is shared by a cache.
+  struct Kv {
+    int pool = 0;
+    std::vector<KvBlockRef> blocks;
+    std::shared_ptr<PrefixCache> cache;  // null: holds nothing
+    PrefixCache::Chain chain;
+  };
   struct Sequence {
     LlmJob job;
     SlotId slot;
-    std::vector<KvBlockRef> blocks;
-    PrefixCache::Chain chain;
+    Kv kv;
+    std::optional<Kv> target;   // where it is being copied to
     std::vector<TokenId> text;  // prompt and what was generated
     StreamDecoder decoder;
     StopScanner scanner;
@@ -144,6 +170,8 @@ class LlmLane {
     int32_t generated = 0;
     TimeUs last_token_us = 0;
     bool slot_open = false;
+    bool handing_over = false;  // prefilled; decodes once it is handed over
+    bool handed_over = false;
     bool ended = false;  // the client has been told
 
     std::span<const TokenId> generated_text() const {
@@ -159,14 +187,22 @@ class LlmLane {
     SequenceId sequence;
     HandoffId handoff;
     TimeUs renew_at_us = 0;
+    TimeUs renew_until_us = 0;  // a copy that takes longer hangs: its lease runs out
+  };
+  // Of a sequence that waits for blocks where it decodes.
+  struct AwaitedBlocks {
+    SequenceId sequence;
+    TimeUs since_us = 0;
   };
 
   LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
-          const KvOptions& kv, std::unique_ptr<KvBlockPool> pool, Env env);
+          const KvOptions& options, std::unique_ptr<LaneKv> kv, Env env);
   // What of its text may come from the cache.
   std::span<const TokenId> Reusable(const Sequence& sequence) const;
-  std::vector<BlockId> CachedBlocks(SequenceId id) const;
-  KvBlockRef AllocateBlock();
+  std::vector<BlockId> CachedBlocks(SequenceId id, int pool) const;
+  // Takes what the pool's cache has of its text.
+  Kv TakeCached(const Sequence& sequence, int pool);
+  void GiveBack(Kv& kv);
   // Adds to the cache the blocks that are full now: K and V of `positions` are computed.
   void Cache(Sequence& sequence, int32_t positions);
   void Admit(SequenceId id);
@@ -192,29 +228,47 @@ class LlmLane {
   int32_t Draft(Sequence& sequence, std::span<const TokenId> tokens);
   SlotSetup SetupOf(const Sequence& sequence) const;
   void SetTexts(TokenLogprobs& logprobs) const;
+
+  // ---- llm_lane_handoff.cc
+
   void HandOver(SequenceId id, TimeUs now_us);
+  // Those whose blocks are granted, to the memory where they decode.
+  void BeginCopies(const std::vector<SequenceId>& ids, TimeUs now_us);
+  void Post(SequenceId id, HandoffRequest request, TimeUs now_us);
   void FinishHandOver(SequenceId id, HandoffId handoff);
   void PollHandoffs(TimeUs now_us);
+  void PollAwaited(TimeUs now_us);
+  void ReleaseHandoffs(SequenceId id);
+  // What becomes of a sequence that `executor` failed; -1: nobody did.
+  void Recover(SequenceId id, int executor, const absl::Status& status);
+  // Decodes where it has prefilled.
+  void Stay(SequenceId id);
+  // Goes on elsewhere, from its text, as another sequence; what it leaves behind ends when nothing
+  // in flight names it.
+  void Migrate(SequenceId id, LlmPlacement to);
+  void Distrust(int executor);
+  TimeUs lease_us() const { return env_.transfer->renew_interval_us() * 6; }
+
   void End(Sequence& sequence, absl::Status status, Ending ending = {});
   void UpdateGauges();
 
   const std::shared_ptr<const LanguageModel> model_;
   const int32_t draft_tokens_max_;
   const bool use_cache_;
-  const std::unique_ptr<KvBlockPool> pool_;
-  PrefixCache cache_;
+  const std::unique_ptr<LaneKv> kv_;
   Env env_;
   LlmScheduler scheduler_;
   ScheduleEvents events_;  // since the last step
   std::map<SequenceId, Sequence> sequences_;
   std::vector<SlotId> free_slots_;
   std::vector<PendingHandoff> handoffs_;
+  std::vector<AwaitedBlocks> awaited_;
   uint64_t next_sequence_ = 1;
 
   struct Handles {
     prometheus::Histogram *first_token, *inter_token, *step_tokens;
     prometheus::Counter *prompt_tokens, *cached_tokens, *recomputed_tokens, *generated_tokens,
-        *draft_tokens, *accepted_tokens, *preemptions;
+        *draft_tokens, *accepted_tokens, *preemptions, *moved, *stayed;
     prometheus::Gauge *running, *waiting, *blocks_used, *blocks_cached, *blocks_reserved;
   };
   const Handles metrics_;

@@ -70,13 +70,13 @@ int32_t Engine::Loop::TakeSlots(const std::string& name) {
 
 absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(
     std::shared_ptr<const LanguageModel> model, int32_t first_slot) {
-  int64_t bytes =
-      model->weight_bytes() + LlmLane::KvBytes(model->shape(), options_.schedule, options_.kv);
+  int64_t bytes = model->weight_bytes();
   std::vector<Executor*> executors;
   for (const auto& executor : parts_.executors) {
     executors.push_back(executor.get());
     if (executor->llm() != nullptr) bytes += executor->llm()->ModelBytes(*model);
   }
+  bytes += LlmLane::KvBytes(model->shape(), options_.schedule, options_.kv, executors);
   RETURN_IF_ERROR(models_.Reserve(model->name(), bytes));
   LoadedModel loaded;
   loaded.language = std::move(model);

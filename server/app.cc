@@ -18,6 +18,7 @@
 #include "engine/exec/cpu/cpu_executor.h"
 #include "engine/exec/fpga/fpga_executor.h"
 #include "engine/exec/gpu/gpu_executor.h"
+#include "engine/exec/simulated/simulated_node.h"
 #include "engine/model/any_model.h"
 #include "engine/model/embedder.h"
 #include "engine/vector/vector_store.h"
@@ -73,8 +74,9 @@ void LogFromGrpc(gpr_log_func_args* record) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config) {
-  std::unique_ptr<App> app(new App(config));
+absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config,
+                                                std::optional<SimulationOptions> simulation) {
+  std::unique_ptr<App> app(new App(config, std::move(simulation)));
   RETURN_IF_ERROR(app->Build());
   return app;
 }
@@ -149,7 +151,7 @@ absl::Status App::BuildEngine() {
   }
   parts.embedders.push_back({.embedder = MakeLexicalEmbedder(config_.embedder.dimension)});
   SetPhase(absl::UnavailableError("starting: opening the executors"));
-  ASSIGN_OR_RETURN(parts.executors, MakeExecutors());
+  RETURN_IF_ERROR(MakeExecutors(parts));
   EngineOptions options = config_.engine;
   ASSIGN_OR_RETURN(options.repository.directory,
                    AbsoluteDirectory("repository.directory", options.repository.directory));
@@ -179,16 +181,37 @@ absl::Status App::LoadInto(EngineParts& parts, const ModelOptions& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::unique_ptr<Executor>>> App::MakeExecutors() const {
+absl::Status App::MakeExecutors(EngineParts& parts) const {
   const ExecutorsOptions& options = config_.executors;
-  std::vector<std::unique_ptr<Executor>> executors;
+  std::vector<std::unique_ptr<Executor>>& executors = parts.executors;
   CpuOptions cpu_options = options.cpu;
   cpu_options.step_tokens_max = config_.engine.schedule.step_tokens_max;
   auto cpu = MakeCpuExecutor(cpu_options, SystemClock());
   if (!cpu.ok()) return Annotate("executors.cpu", cpu.status());
-  executors.push_back(*std::move(cpu));
-  executors.push_back(MakeGpuExecutor(options.gpu));
-  executors.push_back(MakeFpgaExecutor(options.fpga));
+  const auto simulated = [this](Platform platform) {
+    return simulation_ &&
+           std::ranges::find(simulation_->devices, platform, &SimulatedDeviceOptions::platform) !=
+               simulation_->devices.end();
+  };
+  if (simulation_) {
+    Log().warn("--simulate: devices that are not there answer as their curves say");
+    SimulatedNode::Parts made =
+        SimulatedNode::Create(*simulation_, SystemClock())->Make(*std::move(cpu));
+    executors = std::move(made.executors);
+    parts.paths = std::move(made.paths);
+  } else {
+    executors.push_back(*std::move(cpu));
+  }
+  if (!simulated(Platform::kGpu)) executors.push_back(MakeGpuExecutor(options.gpu));
+  if (!simulated(Platform::kFpga)) executors.push_back(MakeFpgaExecutor(options.fpga));
+  for (const Platform platform : {Platform::kGpu, Platform::kFpga}) {
+    if (simulated(platform) &&
+        std::ranges::find(options.require, Name(platform)) != options.require.end()) {
+      return absl::FailedPreconditionError(StrCat("executors.require names ", Name(platform),
+                                                  ", but --simulate puts a simulated one in its "
+                                                  "place"));
+    }
+  }
 
   for (const auto& executor : executors) {
     const ExecutorInfo& info = executor->Describe();
@@ -203,7 +226,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Executor>>> App::MakeExecutors() cons
                                                   ", but it is absent: ", info.reason));
     }
   }
-  return executors;
+  return absl::OkStatus();
 }
 
 absl::Status App::BuildGrpc(const Address& wanted) {

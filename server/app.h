@@ -3,7 +3,9 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,6 +13,7 @@
 #include "config/config.h"
 #include "engine/base/metrics.h"
 #include "engine/engine.h"
+#include "engine/exec/simulated/simulation_options.h"
 #include "grpcpp/server.h"
 #include "server/admin_service.h"
 #include "server/http_port.h"
@@ -28,8 +31,10 @@ namespace baton {
 class App {
  public:
   // Blocks until everything serves: the store is recovered, the models are loaded. Errors name the
-  // key of the configuration that they come from.
-  static absl::StatusOr<std::unique_ptr<App>> Start(const Config& config);
+  // key of the configuration that they come from. The devices of a simulation take the places of
+  // real ones.
+  static absl::StatusOr<std::unique_ptr<App>> Start(
+      const Config& config, std::optional<SimulationOptions> simulation = std::nullopt);
   ~App();
   App(const App&) = delete;
   App& operator=(const App&) = delete;
@@ -43,13 +48,14 @@ class App {
   absl::Status WritePortFile(const std::string& path) const;
 
  private:
-  explicit App(const Config& config) : config_(config) {}
+  App(const Config& config, std::optional<SimulationOptions> simulation)
+      : config_(config), simulation_(std::move(simulation)) {}
 
   absl::Status Build();
   absl::Status BuildEngine();
   // Loads a model from its file and adds it to its kind.
   absl::Status LoadInto(EngineParts& parts, const ModelOptions& options);
-  absl::StatusOr<std::vector<std::unique_ptr<Executor>>> MakeExecutors() const;
+  absl::Status MakeExecutors(EngineParts& parts) const;
   absl::Status BuildGrpc(const Address& wanted);
   void SetPhase(absl::Status why_not_ready);
   absl::Status Ready();  // thread safe
@@ -57,6 +63,7 @@ class App {
   void Drain();
 
   const Config config_;
+  const std::optional<SimulationOptions> simulation_;
   Metrics metrics_;
   std::mutex phase_mutex_;
   absl::Status phase_ = absl::UnavailableError("starting");  // OK while serving

@@ -20,7 +20,7 @@ int Fail(const absl::Status& status) {
 int Serve(const baton::CommandLine& command) {
   baton::SignalWatcher signals;  // first: it blocks signals in every thread to come
   baton::InitLog(command.config.log);
-  auto app = baton::App::Start(command.config);
+  auto app = baton::App::Start(command.config, command.simulation);
   if (!app.ok()) return Fail(app.status());
   signals.SetServing();
   if (!command.port_file.empty()) {

@@ -96,6 +96,9 @@ absl::Status ParseMetadataField(std::string_view key, std::string_view value,
   } else if (name == "sla-required") {
     parsed = ParseField(value, fields.hints.sla_required);
     expected = "true or false";
+  } else if (name == "on-handoff-failure") {
+    parsed = ParseField(value, fields.hints.on_handoff_failure);
+    expected = "fail, recompute or local";
   } else if (name == "priority") {
     parsed = ParseField(value, fields.priority);
     expected = "an integer";
@@ -106,7 +109,7 @@ absl::Status ParseMetadataField(std::string_view key, std::string_view value,
         "metadata ", Escaped(key),
         " is not known; there are baton-latency-sla-us, "
         "-batch-size, -power-budget-w, -deterministic, -platform, -fallback, -retries, -exclude, "
-        "-policy, -sla-required, -priority and -tenant"));
+        "-policy, -sla-required, -on-handoff-failure, -priority and -tenant"));
   }
   if (!parsed) {
     return absl::InvalidArgumentError(
@@ -172,6 +175,14 @@ absl::StatusOr<Hints> ToHints(const v1::Hints& proto) {
     hints.policy = static_cast<Policy>(proto.policy() - 1);
   }
   if (proto.has_sla_required()) hints.sla_required = proto.sla_required();
+  if (proto.on_handoff_failure() != v1::HANDOFF_FAILURE_UNSPECIFIED) {
+    if (!v1::HandoffFailure_IsValid(proto.on_handoff_failure())) {
+      return absl::InvalidArgumentError(
+          StrCat("hints.on_handoff_failure must be 1 to 3 (fail, recompute, local), but is ",
+                 static_cast<int>(proto.on_handoff_failure())));
+    }
+    hints.on_handoff_failure = static_cast<HandoffFailure>(proto.on_handoff_failure() - 1);
+  }
   return hints;
 }
 

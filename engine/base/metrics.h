@@ -64,6 +64,7 @@ enum class MetricId {
   kLaunchItems,          // {work_class, platform}
   kLaunchRequests,       // {work_class, platform}
   kLaunchWaitSeconds,    // {work_class, platform}
+  kSequencesRecovered,   // {how}
   kLateResults,          // {platform}
   kCount
 };

@@ -15,6 +15,7 @@ std::string Shown(double value) { return StrCat(value); }
 std::string Shown(bool value) { return value ? "true" : "false"; }
 std::string Shown(Platform value) { return std::string(Name(value)); }
 std::string Shown(Fallback value) { return std::string(Name(value)); }
+std::string Shown(HandoffFailure value) { return std::string(Name(value)); }
 std::string Shown(Policy value) { return std::string(Name(value)); }
 std::string Shown(PlatformSet value) { return Name(value); }
 
@@ -97,6 +98,8 @@ absl::StatusOr<Hints> MergeHints(const Hints& message, const Hints& metadata) {
   RETURN_IF_ERROR(MergeField("exclude", metadata.exclude, merged.exclude));
   RETURN_IF_ERROR(MergeField("policy", metadata.policy, merged.policy));
   RETURN_IF_ERROR(MergeField("sla_required", metadata.sla_required, merged.sla_required));
+  RETURN_IF_ERROR(
+      MergeField("on_handoff_failure", metadata.on_handoff_failure, merged.on_handoff_failure));
   return merged;
 }
 

@@ -23,6 +23,7 @@ struct Hints {
   std::optional<PlatformSet> exclude;  // where it must not run, whatever else is said
   std::optional<Policy> policy;
   std::optional<bool> sla_required;  // refuse what is predicted to take longer than latency_sla_us
+  std::optional<HandoffFailure> on_handoff_failure = {};
 
   bool operator==(const Hints&) const = default;
 };

@@ -12,6 +12,7 @@ constexpr std::array<std::string_view, kWorkClassCount> kWorkClasses = {
 constexpr std::array<std::string_view, 4> kPolicies = {"latency_optimized", "throughput_optimized",
                                                        "power_optimized", "balanced"};
 constexpr std::array<std::string_view, 4> kFallbacks = {"none", "cpu", "alternate", "retry"};
+constexpr std::array<std::string_view, 3> kHandoffFailures = {"fail", "recompute", "local"};
 
 template <size_t kSize, class Enum>
 bool ParseIn(const std::array<std::string_view, kSize>& names, std::string_view name, Enum* value) {
@@ -32,6 +33,9 @@ std::string_view Name(WorkClass work_class) {
 }
 std::string_view Name(Policy policy) { return kPolicies[static_cast<size_t>(policy)]; }
 std::string_view Name(Fallback fallback) { return kFallbacks[static_cast<size_t>(fallback)]; }
+std::string_view Name(HandoffFailure failure) {
+  return kHandoffFailures[static_cast<size_t>(failure)];
+}
 
 std::string Name(PlatformSet platforms) {
   std::string names;
@@ -49,6 +53,9 @@ bool Parse(std::string_view name, Platform* platform) {
 bool Parse(std::string_view name, Policy* policy) { return ParseIn(kPolicies, name, policy); }
 bool Parse(std::string_view name, Fallback* fallback) {
   return ParseIn(kFallbacks, name, fallback);
+}
+bool Parse(std::string_view name, HandoffFailure* failure) {
+  return ParseIn(kHandoffFailures, name, failure);
 }
 bool Parse(std::string_view names, PlatformSet* platforms) {
   *platforms = {};

@@ -37,6 +37,11 @@ enum class Policy : uint8_t {
 // kAlternate, and more than once.
 enum class Fallback : uint8_t { kNone, kCpu, kAlternate, kRetry };
 
+// What becomes of a sequence whose handoff fails, or one of its executors, once it has begun to
+// answer. kFail: it ends with UNAVAILABLE. kRecompute: its text so far is prefilled elsewhere, and
+// it goes on there. kLocal: it decodes where it was prefilled.
+enum class HandoffFailure : uint8_t { kFail, kRecompute, kLocal };
+
 // Some of the platforms.
 class PlatformSet {
  public:
@@ -61,12 +66,14 @@ std::string_view Name(Platform platform);
 std::string_view Name(WorkClass work_class);
 std::string_view Name(Policy policy);
 std::string_view Name(Fallback fallback);
+std::string_view Name(HandoffFailure failure);
 std::string Name(PlatformSet platforms);  // "gpu,fpga"
 
 // The reverse; false where `name` is none of them.
 bool Parse(std::string_view name, Platform* platform);
 bool Parse(std::string_view name, Policy* policy);
 bool Parse(std::string_view name, Fallback* fallback);
+bool Parse(std::string_view name, HandoffFailure* failure);
 bool Parse(std::string_view names, PlatformSet* platforms);
 
 }  // namespace baton

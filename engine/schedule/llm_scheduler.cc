@@ -20,12 +20,13 @@ bool Above(const A& a, const B& b) {
 
 }  // namespace
 
-LlmScheduler::LlmScheduler(const ScheduleOptions& options, int32_t block_count,
-                           int32_t block_tokens, CachedBlocks cached_blocks)
+LlmScheduler::LlmScheduler(const ScheduleOptions& options, KvPools pools, int32_t block_tokens,
+                           CachedBlocks cached_blocks)
     : options_(options),
       block_tokens_(block_tokens),
       cached_blocks_(std::move(cached_blocks)),
-      ledger_(block_count),
+      pool_of_executor_(std::move(pools.of_executor)),
+      ledgers_(pools.block_counts.begin(), pools.block_counts.end()),
       forecast_(options.admission == "worst_case" ? LengthForecast::WorstCase()
                                                   : LengthForecast::Learning()) {}
 
@@ -39,26 +40,110 @@ int32_t LlmScheduler::ExpectedBlocks(const SequenceArrival& arrival, int32_t gen
   return BlocksFor(arrival.prompt_tokens, forecast_.Expect(generated, arrival.max_tokens));
 }
 
-int32_t LlmScheduler::blocks_reserved() const {
-  int32_t blocks = ledger_.used();
+int LlmScheduler::PoolOf(int executor) const {
+  const auto index = static_cast<size_t>(executor);
+  return index < pool_of_executor_.size() ? pool_of_executor_[index] : 0;
+}
+
+int32_t LlmScheduler::Reserved(int pool) const {
+  int32_t blocks = ledgers_[static_cast<size_t>(pool)].used();
   for (const auto& [id, sequence] : running_) {
     if (!sequence.live()) continue;
-    const int32_t expected = ExpectedBlocks(sequence.arrival, sequence.generated_planned);
-    blocks += std::max(0, expected - sequence.blocks.count());
+    const bool decodes_here = PoolOf(sequence.arrival.decode_executor) == pool;
+    if (sequence.pool != pool && !decodes_here) continue;
+    const int32_t expected = decodes_here
+                                 ? ExpectedBlocks(sequence.arrival, sequence.generated_planned)
+                                 : BlocksOf(sequence.prefill_tokens);
+    int32_t held = 0;
+    if (sequence.pool == pool) {
+      held = sequence.blocks.count();
+    } else if (sequence.target) {
+      held = sequence.target->count();
+    }
+    blocks += std::max(0, expected - held);
   }
   return blocks;
+}
+
+int32_t LlmScheduler::blocks_reserved() const {
+  int32_t blocks = 0;
+  for (int pool = 0; pool < static_cast<int>(ledgers_.size()); ++pool) blocks += Reserved(pool);
+  return blocks;
+}
+
+std::vector<BlockId> LlmScheduler::Cached(SequenceId id, int pool) const {
+  return cached_blocks_ ? cached_blocks_(id, pool) : std::vector<BlockId>();
+}
+
+void LlmScheduler::FreeBlocks(Running& sequence) {
+  LedgerOf(sequence).Free(sequence.blocks);
+  if (!sequence.target) return;
+  ledgers_[static_cast<size_t>(PoolOf(sequence.arrival.decode_executor))].Free(*sequence.target);
+  sequence.target.reset();
+}
+
+void LlmScheduler::HandOver(SequenceId id) {
+  const auto it = running_.find(id);
+  if (it == running_.end() || it->second.phase != Phase::kHandingOver) return;
+  Running& sequence = it->second;
+  const int pool = PoolOf(sequence.arrival.decode_executor);
+  if (pool != sequence.pool) {
+    BATON_CHECK(sequence.target.has_value());
+    LedgerOf(sequence).Free(sequence.blocks);
+    sequence.blocks = *std::exchange(sequence.target, std::nullopt);
+    sequence.pool = pool;
+  }
+  sequence.phase = Phase::kDecoding;
+}
+
+void LlmScheduler::Stay(SequenceId id) {
+  const auto it = running_.find(id);
+  if (it == running_.end() || it->second.phase != Phase::kHandingOver) return;
+  Running& sequence = it->second;
+  if (sequence.target) {
+    ledgers_[static_cast<size_t>(PoolOf(sequence.arrival.decode_executor))].Free(*sequence.target);
+    sequence.target.reset();
+  }
+  sequence.arrival.decode_executor = sequence.arrival.prefill_executor;
+  sequence.phase = Phase::kDecoding;
+}
+
+void LlmScheduler::GrantTargets(Plan& plan) {
+  for (const SequenceId id : std::vector<SequenceId>(order_)) {
+    const auto it = running_.find(id);
+    if (it == running_.end()) continue;  // made room for one above
+    Running& sequence = it->second;
+    const int pool = PoolOf(sequence.arrival.decode_executor);
+    if (!sequence.live() || sequence.phase != Phase::kHandingOver || pool == sequence.pool ||
+        sequence.target || sequence.batches_in_flight > 0) {
+      continue;
+    }
+    BlockLedger& ledger = ledgers_[static_cast<size_t>(pool)];
+    std::vector<BlockId> cached = Cached(id, pool);
+    const int32_t own = BlocksOf(sequence.tokens_planned) - static_cast<int32_t>(cached.size());
+    BATON_CHECK(own >= 0);
+    const int32_t wanted = ledger.CountNew(cached) + own;
+    if (ledger.free() < wanted) MakeRoom(sequence, pool, wanted, plan);
+    if (ledger.free() < wanted) return;  // nobody below comes first
+    sequence.target = ledger.Hold(std::move(cached));
+    ledger.Grow(*sequence.target, own);
+    plan.hand_over.push_back(id);
+  }
 }
 
 Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
   Plan plan;
   for (const BatchCompletion& completion : events.completed) Complete(completion);
-  for (const SequenceId id : events.handed_over) {
-    const auto it = running_.find(id);
-    if (it != running_.end() && it->second.phase == Phase::kHandingOver) {
-      it->second.phase = Phase::kDecoding;
-    }
-  }
+  for (const SequenceId id : events.handed_over) HandOver(id);
+  for (const SequenceId id : events.stay) Stay(id);
   for (const SequenceArrival& arrival : events.arrived) {
+    if (arrival.continues) {
+      // It was admitted before: no bound refuses it.
+      const auto before = running_.find(*arrival.continues);
+      const uint64_t ordinal = before != running_.end() ? before->second.ordinal : next_ordinal_++;
+      Queue({.arrival = arrival, .ordinal = ordinal, .generated = arrival.generated});
+      continue;
+    }
     if (waiting_count() >= options_.sequences_waiting_max) {
       plan.ended.push_back({arrival.id, absl::ResourceExhaustedError(StrCat(
                                             "schedule.sequences_waiting_max: ", waiting_.size(),
@@ -72,6 +157,7 @@ Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
   }
   Expire(now_us, plan);
   Release(plan);
+  GrantTargets(plan);
   Admit(plan);
   Fill(plan);
   return plan;
@@ -143,7 +229,7 @@ void LlmScheduler::Release(Plan& plan) {
   for (const SequenceId id : order) {
     Running& sequence = running_.at(id);
     if (sequence.phase != Phase::kDraining || sequence.batches_in_flight > 0) continue;
-    ledger_.Free(sequence.blocks);
+    FreeBlocks(sequence);
     plan.released.push_back(id);
     std::erase(order_, id);
     running_.erase(id);
@@ -153,7 +239,7 @@ void LlmScheduler::Release(Plan& plan) {
     Running& sequence = running_.at(id);
     if (sequence.live()) above = true;
     if (!sequence.preempting || sequence.batches_in_flight > 0) continue;
-    if (!above || ledger_.free() > 0) {
+    if (!above || LedgerOf(sequence).free() > 0) {
       sequence.preempting = false;  // others have made room meanwhile
       above = true;
     } else {
@@ -166,7 +252,8 @@ void LlmScheduler::Preempt(SequenceId id, Plan& plan) {
   const auto it = running_.find(id);
   Running& sequence = it->second;
   BATON_CHECK(sequence.batches_in_flight == 0 && sequence.generated == sequence.generated_planned);
-  ledger_.Free(sequence.blocks);
+  FreeBlocks(sequence);
+  std::erase(plan.hand_over, id);
   Queue(
       {.arrival = sequence.arrival, .ordinal = sequence.ordinal, .generated = sequence.generated});
   if (std::erase(plan.admitted, id) == 0) {  // else nothing has come of it yet
@@ -181,14 +268,20 @@ void LlmScheduler::Admit(Plan& plan) {
   while (!waiting_.empty() && running_count() < options_.sequences_running_max) {
     const Waiting& next = waiting_.front();
     const SequenceArrival& arrival = next.arrival;
-    BATON_CHECK(BlocksFor(arrival.prompt_tokens, arrival.max_tokens) <= ledger_.block_count());
-    std::vector<BlockId> cached =
-        cached_blocks_ ? cached_blocks_(arrival.id) : std::vector<BlockId>();
+    const int pool = PoolOf(arrival.prefill_executor);
+    const int target = PoolOf(arrival.decode_executor);
+    BlockLedger& ledger = ledgers_[static_cast<size_t>(pool)];
+    const int32_t target_count = ledgers_[static_cast<size_t>(target)].block_count();
+    const int32_t worst = BlocksFor(arrival.prompt_tokens, arrival.max_tokens);
+    BATON_CHECK(worst <= ledger.block_count() && worst <= target_count);
+    std::vector<BlockId> cached = Cached(arrival.id, pool);
     const auto cached_count = static_cast<int32_t>(cached.size());
     const int32_t prefill_tokens = arrival.prompt_tokens + next.generated;
     BATON_CHECK(cached_count * block_tokens_ < prefill_tokens);
-    const int32_t blocks = ExpectedBlocks(arrival, next.generated) - cached_count;
-    if (blocks_reserved() + ledger_.CountNew(cached) + blocks > ledger_.block_count()) return;
+    const int32_t expected = ExpectedBlocks(arrival, next.generated);
+    const int32_t blocks = (pool == target ? expected : BlocksOf(prefill_tokens)) - cached_count;
+    if (Reserved(pool) + ledger.CountNew(cached) + blocks > ledger.block_count()) return;
+    if (pool != target && Reserved(target) + expected > target_count) return;
     plan.admitted.push_back(arrival.id);
     const auto [it, added] =
         running_.emplace(arrival.id, Running{.arrival = arrival,
@@ -197,7 +290,8 @@ void LlmScheduler::Admit(Plan& plan) {
                                              .tokens_planned = cached_count * block_tokens_,
                                              .generated_planned = next.generated,
                                              .generated = next.generated,
-                                             .blocks = ledger_.Hold(std::move(cached))});
+                                             .pool = pool,
+                                             .blocks = ledger.Hold(std::move(cached))});
     const auto place = std::find_if(order_.begin(), order_.end(), [&](SequenceId other) {
       return Above(it->second, running_.at(other));
     });
@@ -330,25 +424,30 @@ void LlmScheduler::PlanPrefill(SequenceId id, PlannedBatch& batch, int64_t& room
 
 int32_t LlmScheduler::Grant(Running& sequence, int32_t tokens, Plan& plan) {
   const auto capacity = [&] {
-    const int64_t blocks = int64_t{sequence.blocks.count()} + ledger_.free();
+    const int64_t blocks = int64_t{sequence.blocks.count()} + LedgerOf(sequence).free();
     return blocks * block_tokens_ - sequence.tokens_planned;
   };
-  if (capacity() < 1) MakeRoom(sequence, plan);
+  if (capacity() < 1) MakeRoom(sequence, sequence.pool, 1, plan);
   tokens = static_cast<int32_t>(std::clamp<int64_t>(capacity(), 0, tokens));
   const int32_t positions = sequence.tokens_planned + tokens;
   const int32_t blocks = (positions + block_tokens_ - 1) / block_tokens_;
-  ledger_.Grow(sequence.blocks, std::max(0, blocks - sequence.blocks.count()));
+  LedgerOf(sequence).Grow(sequence.blocks, std::max(0, blocks - sequence.blocks.count()));
   return tokens;
 }
 
-void LlmScheduler::MakeRoom(const Running& sequence, Plan& plan) {
-  const auto leaves = [](const auto& entry) {
-    return !entry.second.live() && entry.second.blocks.own > 0;
+void LlmScheduler::MakeRoom(const Running& sequence, int pool, int32_t blocks, Plan& plan) {
+  const auto here = [this, pool](const Running& other) {
+    return other.pool == pool || (other.target && PoolOf(other.arrival.decode_executor) == pool);
+  };
+  const auto leaves = [&](const auto& entry) {
+    const Running& other = entry.second;
+    return !other.live() && here(other) && (other.pool != pool || other.blocks.own > 0);
   };
   if (std::any_of(running_.begin(), running_.end(), leaves)) return;  // soon
-  while (ledger_.free() == 0) {
-    const auto victim = std::find_if(order_.rbegin(), order_.rend(),
-                                     [this](SequenceId id) { return running_.at(id).live(); });
+  while (ledgers_[static_cast<size_t>(pool)].free() < blocks) {
+    const auto victim = std::find_if(order_.rbegin(), order_.rend(), [&](SequenceId id) {
+      return running_.at(id).live() && here(running_.at(id));
+    });
     if (victim == order_.rend() || !Above(sequence, running_.at(*victim))) return;
     if (running_.at(*victim).batches_in_flight > 0) {
       running_.at(*victim).preempting = true;

@@ -4,6 +4,8 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,6 +29,15 @@ struct SequenceArrival {
   TimeUs deadline_us = kNoDeadline;
   int prefill_executor = 0;  // indices of the caller's choosing
   int decode_executor = 0;
+  // Of one that goes on elsewhere, in the rank of the sequence whose place it takes.
+  int32_t generated = 0;  // tokens of its text beside the prompt; below max_tokens
+  std::optional<SequenceId> continues = {};
+};
+
+// The memories that executors keep KV blocks in.
+struct KvPools {
+  std::vector<int32_t> block_counts;
+  std::vector<int> of_executor = {};  // by executor; beyond it: the first pool
 };
 
 // How many guesses there are for the tokens after a sequence's next one. kPlanAhead: nobody
@@ -53,6 +64,7 @@ struct ScheduleEvents {
   std::vector<SequenceArrival> arrived;
   std::vector<BatchCompletion> completed;
   std::vector<SequenceId> handed_over;  // their KV is where they decode
+  std::vector<SequenceId> stay;         // handed nothing over, and decode where they prefilled
   std::vector<SequenceId> cancelled;
 };
 
@@ -81,6 +93,9 @@ struct Plan {
   // computed from their prompt and what they have generated.
   std::vector<SequenceId> preempted;
   std::vector<SequenceId> admitted;  // take slots, and of the prefix cache what was asked for
+  // Prefilled in another pool than they decode in; blocks for what they have are granted there:
+  // take of its prefix cache what was asked for, copy the rest, and say handed_over.
+  std::vector<SequenceId> hand_over;
   std::vector<PlannedBatch> batches;
 };
 
@@ -105,15 +120,25 @@ struct Plan {
 // its blocks are freed and it waits, in its rank, to be computed again from its prompt and what it
 // has generated. It never makes room for one below it, so the highest always gets on, and with it
 // everybody in turn.
+//
+// Executors with KV blocks in different memories have a pool each. A sequence is admitted when both
+// its pools can have it; after the prefill it waits, in its rank, until it is granted blocks where
+// it decodes, and gives back the others when it has been handed over.
 class LlmScheduler {
  public:
-  // The blocks that hold the K and V of a sequence's first tokens already, whole blocks, but not of
-  // all of its prompt and generated tokens. Asked of a waiting sequence; no promise to admit it.
-  using CachedBlocks = std::function<std::vector<BlockId>(SequenceId)>;
+  // The blocks of a pool that hold the K and V of a sequence's first tokens already, whole blocks,
+  // but not of all of its prompt and generated tokens. Asked of a waiting sequence; no promise to
+  // admit it.
+  using CachedBlocks = std::function<std::vector<BlockId>(SequenceId, int pool)>;
 
   // An empty `cached_blocks`: none ever.
-  LlmScheduler(const ScheduleOptions& options, int32_t block_count, int32_t block_tokens,
+  LlmScheduler(const ScheduleOptions& options, KvPools pools, int32_t block_tokens,
                CachedBlocks cached_blocks = {});
+  // Of one pool.
+  LlmScheduler(const ScheduleOptions& options, int32_t block_count, int32_t block_tokens,
+               CachedBlocks cached_blocks = {})
+      : LlmScheduler(options, KvPools{.block_counts = {block_count}}, block_tokens,
+                     std::move(cached_blocks)) {}
 
   Plan Step(const ScheduleEvents& events, TimeUs now_us);
 
@@ -125,7 +150,7 @@ class LlmScheduler {
 
   int32_t waiting_count() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t running_count() const { return static_cast<int32_t>(running_.size()); }
-  // Held, and expected to be held by those that run.
+  // Held, and expected to be held by those that run; of all pools.
   int32_t blocks_reserved() const;
   // Blocks a sequence needs in the worst case.
   int32_t BlocksFor(int32_t prompt_tokens, int32_t max_tokens) const;
@@ -154,9 +179,11 @@ class LlmScheduler {
     int32_t generated_planned = 0;  // tokens sampled or in flight
     int32_t generated = 0;          // tokens sampled
     int32_t batches_in_flight = 0;
+    int pool = 0;  // where its blocks are
     BlockLedger::Holding blocks;
-    int32_t draft = kPlanAhead;   // guesses for the next decode
-    int32_t draft_in_flight = 0;  // guesses being verified
+    std::optional<BlockLedger::Holding> target = {};  // where it decodes, while it is handed over
+    int32_t draft = kPlanAhead;                       // guesses for the next decode
+    int32_t draft_in_flight = 0;                      // guesses being verified
 
     bool live() const { return !preempting && phase != Phase::kDraining; }
   };
@@ -176,15 +203,30 @@ class LlmScheduler {
   void PlanPrefill(SequenceId id, PlannedBatch& batch, int64_t& room, Plan& plan);
   // Gives the sequence blocks for as many of its next `tokens` as it can have: how many those are.
   int32_t Grant(Running& sequence, int32_t tokens, Plan& plan);
-  // Frees blocks of those that rank below the sequence, or has them freed when they drain.
-  void MakeRoom(const Running& sequence, Plan& plan);
+  // Frees blocks of those that rank below the sequence until there are so many, or has them freed
+  // when they drain.
+  void MakeRoom(const Running& sequence, int pool, int32_t blocks, Plan& plan);
+  // Blocks in the pools where they decode, for those that have prefilled in another one.
+  void GrantTargets(Plan& plan);
+  void FreeBlocks(Running& sequence);
+  void HandOver(SequenceId id);
+  void Stay(SequenceId id);
+  int PoolOf(int executor) const;
+  BlockLedger& LedgerOf(const Running& sequence) {
+    return ledgers_[static_cast<size_t>(sequence.pool)];
+  }
+  // Held in a pool, and expected to be by those that run.
+  int32_t Reserved(int pool) const;
+  std::vector<BlockId> Cached(SequenceId id, int pool) const;
+  int32_t BlocksOf(int32_t tokens) const { return (tokens + block_tokens_ - 1) / block_tokens_; }
   void Preempt(SequenceId id, Plan& plan);
   int32_t ExpectedBlocks(const SequenceArrival& arrival, int32_t generated) const;
 
   const ScheduleOptions options_;
   const int32_t block_tokens_;
   const CachedBlocks cached_blocks_;
-  BlockLedger ledger_;
+  const std::vector<int> pool_of_executor_;
+  std::vector<BlockLedger> ledgers_;  // by pool
   LengthForecast forecast_;
   std::deque<Waiting> waiting_;             // by rank
   std::vector<SequenceId> order_;           // of running_, by rank

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "engine/base/options.h"
 
@@ -11,6 +12,7 @@ struct TransferOptions {
   int64_t handoffs_max = 4096;
   int64_t transfer_threshold_bytes = 65536;
   int64_t host_copies_max = 1024;
+  std::string on_failure = "recompute";
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -22,6 +24,9 @@ struct TransferOptions {
       "than handed to the copying thread");
     v("host_copies_max", host_copies_max, Range{1, 1000000},
       "copies between host spaces that wait for the copying thread");
+    v("on_failure", on_failure, OneOf{"fail", "recompute", "local"},
+      "what becomes of a text that has begun when its handoff or an executor fails: it ends with "
+      "UNAVAILABLE, is computed again elsewhere and goes on, or decodes where it was prefilled");
   }
 };
 

@@ -17,6 +17,10 @@ const std::map<std::string, v1::Fallback> kFallbacks = {{"none", v1::FALLBACK_NO
                                                         {"cpu", v1::FALLBACK_CPU},
                                                         {"alternate", v1::FALLBACK_ALTERNATE},
                                                         {"retry", v1::FALLBACK_RETRY}};
+const std::map<std::string, v1::HandoffFailure> kHandoffFailures = {
+    {"fail", v1::HANDOFF_FAILURE_FAIL},
+    {"recompute", v1::HANDOFF_FAILURE_RECOMPUTE},
+    {"local", v1::HANDOFF_FAILURE_LOCAL}};
 const std::map<std::string, v1::Policy> kPolicies = {
     {"latency_optimized", v1::POLICY_LATENCY_OPTIMIZED},
     {"throughput_optimized", v1::POLICY_THROUGHPUT_OPTIMIZED},
@@ -99,6 +103,10 @@ void AddGlobal(CLI::App& app, Options& options) {
       ->check(CLI::IsMember(kPlatforms));
   MaybeEnum(app, "--policy", "latency_optimized, throughput_optimized, power_optimized or balanced",
             kPolicies, [request](v1::Policy p) { request->mutable_hints()->set_policy(p); });
+  MaybeEnum(app, "--on-handoff-failure", "Of a handoff that fails: fail, recompute or local",
+            kHandoffFailures, [request](v1::HandoffFailure f) {
+              request->mutable_hints()->set_on_handoff_failure(f);
+            });
   app.add_flag_callback(
       "--sla-required", [request] { request->mutable_hints()->set_sla_required(true); },
       "Fail where --sla-us is predicted to be missed");
@@ -121,7 +129,7 @@ void AddGlobal(CLI::App& app, Options& options) {
                      [request](const std::string& tenant) { request->set_tenant(tenant); });
   for (const char* name : {"--platform", "--fallback", "--retries", "--exclude", "--policy",
                            "--sla-us", "--sla-required", "--batch-size", "--power-w",
-                           "--deterministic", "--priority", "--tenant"}) {
+                           "--deterministic", "--on-handoff-failure", "--priority", "--tenant"}) {
     app.get_option(name)->group(group);
   }
 }

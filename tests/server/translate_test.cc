@@ -204,19 +204,22 @@ TEST_CASE("what a request rules out, and asks of its route") {
   hints.set_retries(3);
   hints.set_latency_sla_us(9);
   hints.set_sla_required(true);
+  hints.set_on_handoff_failure(v1::HANDOFF_FAILURE_LOCAL);
   const Hints expected = {.latency_sla_us = 9,
                           .fallback = Fallback::kRetry,
                           .retries = 3,
                           .exclude = PlatformSet{Platform::kGpu, Platform::kFpga},
                           .policy = Policy::kPowerOptimized,
-                          .sla_required = true};
+                          .sla_required = true,
+                          .on_handoff_failure = HandoffFailure::kLocal};
   CHECK(ToEnvelope(options, {}, 0)->hints == expected);
   const auto metadata = Metadata({{"baton-latency-sla-us", "9"},
                                   {"baton-fallback", "retry"},
                                   {"baton-retries", "3"},
                                   {"baton-exclude", "fpga,gpu"},
                                   {"baton-policy", "power_optimized"},
-                                  {"baton-sla-required", "true"}});
+                                  {"baton-sla-required", "true"},
+                                  {"baton-on-handoff-failure", "local"}});
   CHECK(ToEnvelope({}, metadata, 0)->hints == expected);
   CHECK(ToEnvelope(options, metadata, 0)->hints == expected);
 }

@@ -67,6 +67,7 @@ KERNEL_INCLUDES = {
 
 # try, catch and throw: only where a throwing library is wrapped.
 EXCEPTION_FILES = [
+    "config/simulation_file.cc",               # yaml-cpp
     "config/yaml_file.cc",                     # yaml-cpp
     "engine/exec/fpga/plugin/fpga_plugin.cc",  # XRT
     "engine/plan/plan_file.cc",                # yaml-cpp

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/engine.h"
 #include "engine/exec/cpu/cpu_executor.h"
+#include "engine/exec/simulated/simulated_node.h"
 #include "tests/support/await.h"
 #include "tests/support/encoder_file.h"
 #include "tests/support/gguf_writer.h"
@@ -22,6 +24,9 @@ class EngineFixture {
   Metrics metrics;
   std::vector<std::shared_ptr<const LanguageModel>> models;
   std::vector<EmbedderPart> embedders;  // the lexical one comes behind them
+  SimulationOptions simulation;         // its devices stand behind the CPU
+  const Clock* clock = &SystemClock();
+  Timeline::Warp warp;
 
   EngineFixture() { options.kv.memory_mb = 4; }
 
@@ -67,16 +72,24 @@ class EngineFixture {
     auto store = VectorStore::Open(VectorOptions{.data_dir = dir_.File("data")}, metrics);
     REQUIRE_OK(store);
     store_ = *std::move(store);
-    EngineParts parts{.clock = &SystemClock(),
+    EngineParts parts{.clock = clock,
                       .metrics = &metrics,
                       .store = store_.get(),
                       .executors = std::move(extra_),
                       .models = models,
                       .embedders = embedders};
     parts.embedders.push_back({.embedder = MakeLexicalEmbedder(512)});
-    auto cpu = MakeCpuExecutor(CpuOptions{.llm_threads = 2, .search_threads = 2}, SystemClock());
+    auto cpu = MakeCpuExecutor(CpuOptions{.llm_threads = 2, .search_threads = 2}, *clock);
     REQUIRE_OK(cpu);
-    parts.executors.push_back(*std::move(cpu));
+    if (simulation.devices.empty()) {
+      parts.executors.push_back(*std::move(cpu));
+    } else {
+      node = SimulatedNode::Create(simulation, *clock, warp);
+      SimulatedNode::Parts made =
+          node->Make(wrap_cpu ? wrap_cpu(*std::move(cpu)) : *std::move(cpu));
+      for (auto& executor : made.executors) parts.executors.push_back(std::move(executor));
+      parts.paths = std::move(made.paths);
+    }
     auto made = Engine::Create(options, std::move(parts));
     if (made.ok()) engine = *std::move(made);
     return made.status();
@@ -104,7 +117,9 @@ class EngineFixture {
   std::unique_ptr<VectorStore> store_;
 
  public:
-  std::unique_ptr<Engine> engine;  // destroyed first
+  std::function<std::unique_ptr<Executor>(std::unique_ptr<Executor>)> wrap_cpu;  // of a simulation
+  std::shared_ptr<SimulatedNode> node;  // of the last Start()
+  std::unique_ptr<Engine> engine;       // destroyed first
 };
 
 }  // namespace baton

@@ -63,7 +63,7 @@ TEST_CASE("a sequence is prefilled in chunks, handed over, decoded, released") {
 TEST_CASE("what is cached of a prompt as it is admitted is not planned") {
   std::vector<SequenceId> asked;
   LlmScheduler scheduler({.sequences_running_max = 1, .plans_in_flight_max = 1}, 10, kBlockTokens,
-                         [&asked](SequenceId id) {
+                         [&asked](SequenceId id, int) {
                            asked.push_back(id);
                            return std::vector{BlockId(3)};
                          });
@@ -378,7 +378,7 @@ TEST_CASE("the lowest priority is preempted, though it came first") {
 }
 
 TEST_CASE("under worst_case nobody is preempted, and blocks in common count once") {
-  const auto shared = [](SequenceId) { return std::vector{BlockId(5), BlockId(7)}; };
+  const auto shared = [](SequenceId, int) { return std::vector{BlockId(5), BlockId(7)}; };
   const auto running = [&](LlmScheduler::CachedBlocks cached) {
     LlmScheduler scheduler({.admission = "worst_case"}, 6, kBlockTokens, std::move(cached));
     Machine machine{scheduler};
@@ -487,7 +487,7 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
     std::map<SequenceId, SequenceArrival> live;
     std::map<SequenceId, int32_t> generated;
     // Every third text begins with one of two others, of which the cache knows a block or two.
-    const auto cached = [&](SequenceId id) {
+    const auto cached = [&](SequenceId id, int) {
       std::vector<BlockId> blocks;
       const int32_t tokens = live.at(id).prompt_tokens + generated[id];
       for (int32_t i = 0; id.value() % 3 == 0 && i < 2 && (i + 1) * kBlockTokens < tokens; ++i) {
@@ -577,7 +577,7 @@ TEST_CASE("under random work every sequence ends once and nothing is overbooked"
       for (const SequenceId id : plan.admitted) {
         CHECK(waiting.erase(id) == 1);
         CHECK(holding.insert(id).second);
-        shared[id] = cached(id);
+        shared[id] = cached(id, 0);
         next_position[id] = static_cast<int32_t>(shared[id].size()) * kBlockTokens;
         positions[id] = next_position[id];
       }

@@ -1,0 +1,147 @@
+#include "engine/exec/simulated/simulated_path.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+
+namespace baton {
+
+struct SimulatedPath::State {
+  struct Copy {
+    Job job;
+    bool due = false;
+    bool done = false;
+    absl::Status status;
+  };
+
+  State(const SimulatedPathOptions& options, std::shared_ptr<SimulatedDevice> from,
+        std::shared_ptr<SimulatedDevice> to, Timeline& when)
+      : source(std::move(from)),
+        destination(std::move(to)),
+        timeline(when),
+        script(options.faults, when.clock().NowUs()) {}
+
+  bool Is(FaultScript::Mode mode) const {
+    return script.mode() == mode || (source != nullptr && source->mode() == mode) ||
+           (destination != nullptr && destination->mode() == mode);
+  }
+
+  absl::Status Fault(const std::string& name) const {
+    if (Is(FaultScript::Mode::kLost)) {
+      return absl::UnavailableError(StrCat("simulated path ", name, ": an end of it is lost"));
+    }
+    if (script.mode() == FaultScript::Mode::kFailing) {
+      return absl::InternalError(StrCat("simulated failure of path ", name));
+    }
+    return absl::OkStatus();
+  }
+
+  // Does what is due, unless something hangs.
+  void Try(Copy& copy, const std::string& name) {
+    if (copy.done) return;
+    script.Advance(timeline.clock().NowUs());
+    copy.status = Fault(name);
+    if (copy.status.ok()) {
+      if (!copy.due || Is(FaultScript::Mode::kHung)) return;
+      copy.status = Do(copy.job);
+    }
+    copy.done = true;
+  }
+
+  absl::Status Do(const Job& job) {
+    std::vector<const std::byte*> from;
+    std::vector<const std::byte*> to;
+    for (const void* block : job.sources) from.push_back(static_cast<const std::byte*>(block));
+    for (const void* block : job.destinations) to.push_back(static_cast<const std::byte*>(block));
+    if (source != nullptr) RETURN_IF_ERROR(source->CheckWritten(from));
+    for (size_t i = 0; i < from.size(); ++i) {
+      std::memcpy(job.destinations[i], from[i], static_cast<size_t>(job.block_bytes));
+    }
+    if (destination != nullptr) destination->Write(to);
+    return absl::OkStatus();
+  }
+
+  const std::shared_ptr<SimulatedDevice> source;
+  const std::shared_ptr<SimulatedDevice> destination;
+  Timeline& timeline;
+  std::mutex mutex;  // before the devices'
+  FaultScript script;
+  std::map<Ticket, Copy> copies;
+  TimeUs free_us = 0;
+  Ticket next_ticket = 1;
+};
+
+SimulatedPath::SimulatedPath(SimulatedPathOptions options, std::shared_ptr<SimulatedDevice> source,
+                             std::shared_ptr<SimulatedDevice> destination, Timeline& timeline)
+    : options_(std::move(options)),
+      state_(
+          std::make_shared<State>(options_, std::move(source), std::move(destination), timeline)) {}
+
+SimulatedPath::~SimulatedPath() {
+  const std::lock_guard lock(state_->mutex);
+  state_->copies.clear();
+}
+
+bool SimulatedPath::Connects(const MemorySpace& source, const MemorySpace& destination) const {
+  return options_.from == source && options_.to == destination;
+}
+
+absl::StatusOr<CopyPath::Ticket> SimulatedPath::Post(const Job& job) {
+  const std::lock_guard lock(state_->mutex);
+  State& state = *state_;
+  const TimeUs now_us = state.timeline.clock().NowUs();
+  state.script.Advance(now_us);
+  state.script.CountBatch();
+  RETURN_IF_ERROR(state.Fault(options_.name));
+  const double bytes =
+      static_cast<double>(job.block_bytes) * static_cast<double>(job.sources.size());
+  const double us =
+      (options_.latency_us + bytes / (options_.gb_per_s * 1e3)) * state.script.slow_factor();
+  state.free_us = std::max(state.free_us, now_us) + std::llround(us);
+  const Ticket ticket = state.next_ticket++;
+  state.copies.emplace(ticket, State::Copy{.job = job, .status = {}});
+  state.timeline.At(state.free_us, [held = state_, ticket, name = options_.name] {
+    const std::lock_guard inner(held->mutex);
+    const auto it = held->copies.find(ticket);
+    if (it == held->copies.end()) return;
+    it->second.due = true;
+    held->Try(it->second, name);
+  });
+  return ticket;
+}
+
+absl::StatusOr<bool> SimulatedPath::Poll(Ticket ticket) {
+  const std::lock_guard lock(state_->mutex);
+  const auto it = state_->copies.find(ticket);
+  if (it == state_->copies.end()) {
+    return absl::NotFoundError(StrCat("simulated path ", options_.name, " has no copy ", ticket));
+  }
+  state_->Try(it->second, options_.name);
+  if (!it->second.done) return false;
+  const absl::Status status = it->second.status;
+  state_->copies.erase(it);
+  RETURN_IF_ERROR(status);
+  return true;
+}
+
+void SimulatedPath::Cancel(Ticket ticket) {
+  const std::lock_guard lock(state_->mutex);
+  state_->copies.erase(ticket);
+}
+
+void SimulatedPath::Inject(SimulatedFault fault, double factor) {
+  const std::lock_guard lock(state_->mutex);
+  state_->script.Apply(fault, factor);
+}
+
+size_t SimulatedPath::open_count() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->copies.size();
+}
+
+}  // namespace baton

@@ -1,0 +1,333 @@
+// Generations that prefill on one simulated device and decode on another: the text is the CPU's,
+// whatever fails on the way, and nothing is left behind.
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/engine/engine/engine_fixture.h"
+#include "tests/support/await.h"
+#include "tests/support/eventually.h"
+
+namespace baton {
+namespace {
+
+constexpr int32_t kTokens = 24;
+
+// What fails and how, once a request is at a state.
+struct Fault {
+  const char* of = "";  // a device or a path
+  SimulatedFault fault = SimulatedFault::kLose;
+};
+
+CurveOptions Us(double fixed) { return {.fixed_us = fixed}; }
+
+SimulatedDeviceOptions Llm(const char* name, Platform platform, MemorySpace space) {
+  SimulatedDeviceOptions device{.name = name, .platform = platform, .space = space};
+  device.latency[static_cast<size_t>(WorkClass::kPrefill)] = Us(300);
+  device.latency[static_cast<size_t>(WorkClass::kDecode)] = Us(200);
+  return device;
+}
+
+// A GPU that is preferred for prompts, an FPGA for decodes, and the CPU itself.
+class Hybrid : public EngineFixture {
+ public:
+  static constexpr MemorySpace kGpu{.kind = MemorySpace::Kind::kCuda};
+  static constexpr MemorySpace kFpga{.kind = MemorySpace::Kind::kFpga, .bank = 1};
+
+  explicit Hybrid(double copy_us = 50, int64_t lease_ms = 30'000) {
+    simulation.devices = {Llm("gpu0", Platform::kGpu, kGpu), Llm("fpga0", Platform::kFpga, kFpga)};
+    const auto path = [&](const char* name, MemorySpace from, MemorySpace to) {
+      simulation.paths.push_back(
+          {.name = name, .from = from, .to = to, .gb_per_s = 10, .latency_us = copy_us});
+    };
+    path("peer", kGpu, kFpga);
+    path("up", kGpu, {});
+    path("down", {}, kGpu);
+    path("fpga-up", kFpga, {});
+    path("fpga-down", {}, kFpga);
+    options.transfer.lease_ms = lease_ms;
+    options.health.stall_ms = 100;
+    options.health.probe_ms = 1;
+    options.health.error_batches_min = 100000;  // what is tested here fails often
+    AddRandomModel({.context_tokens = 256});
+  }
+
+  static GenerateRequest Request(int variant) {
+    std::mt19937 random(static_cast<uint32_t>(variant) + 5);
+    std::vector<TokenId> prompt;
+    for (int i = 0; i < 5 + 37 * (variant % 4); ++i) {
+      prompt.push_back(260 + static_cast<TokenId>(random() % 30));
+    }
+    GenerateRequest request;
+    request.prompt = std::move(prompt);
+    request.max_tokens = kTokens;
+    request.ignore_eos = true;
+    request.sampling.seed = 3;
+    if (variant % 3 == 1) request.sampling.temperature = 1.2f;
+    request.envelope.hints.fallback = Fallback::kAlternate;
+    return request;
+  }
+
+  // What the CPU alone makes of it.
+  const std::vector<TokenId>& Expected(int variant) {
+    std::vector<TokenId>& expected = expected_[variant];
+    if (!expected.empty()) return expected;
+    GenerateRequest request = Request(variant);
+    request.envelope.hints.fallback.reset();
+    request.envelope.hints.platform = Platform::kCpu;
+    const auto sink = std::make_shared<GenerateRecorder>();
+    REQUIRE_OK(engine->Submit(request, sink));
+    REQUIRE_OK(sink->Wait().status);
+    REQUIRE(sink->ids.size() == kTokens);
+    return expected = sink->ids;
+  }
+
+  std::shared_ptr<GenerateRecorder> Submit(const GenerateRequest& request) {
+    auto sink = std::make_shared<GenerateRecorder>();
+    const auto id = engine->Submit(request, sink);
+    REQUIRE_OK(id);
+    last = *id;
+    return sink;
+  }
+
+  void Recover() {
+    for (const char* name : {"gpu0", "fpga0", "peer", "up", "down", "fpga-up", "fpga-down"}) {
+      REQUIRE_OK(node->Inject(name, SimulatedFault::kRecover));
+    }
+  }
+
+  double Blocks(const char* state) {
+    return metrics.Gauge(MetricId::kKvBlocks, {"random", state}).Value();
+  }
+
+  // No sequence, block, copy or slot is left.
+  bool Clean() {
+    Recover();
+    return Eventually([&] {
+      return engine->InFlight() == 0 &&
+             metrics.Gauge(MetricId::kSequencesRunning, {"random"}).Value() == 0 &&
+             metrics.Gauge(MetricId::kSequencesWaiting, {"random"}).Value() == 0 &&
+             Blocks("used") == 0 && Blocks("reserved") == 0 && node->open_copies() == 0;
+    });
+  }
+
+  double Recovered(const char* how) {
+    return metrics.Counter(MetricId::kSequencesRecovered, {how}).Value();
+  }
+
+  RequestId last;
+
+ private:
+  std::map<int, std::vector<TokenId>> expected_;
+};
+
+TEST_CASE("KV goes from the memory of one device to that of another, and the text is the CPU's") {
+  Hybrid f;
+  f.Start();
+  for (int variant = 0; variant < 6; ++variant) {
+    CAPTURE(variant);
+    const auto sink = f.Submit(Hybrid::Request(variant));
+    const auto outcome = sink->Wait();
+    REQUIRE_OK(outcome.status);
+    CHECK(sink->ids == f.Expected(variant));
+    const std::vector<Stage>& stages = outcome.result.timings.stages;
+    REQUIRE(stages.size() == 3);
+    CHECK(stages[0].route.platform == Platform::kGpu);
+    CHECK(stages[0].route.emulated);
+    CHECK(stages[1].route.reason == "path peer");
+    CHECK(stages[2].route.platform == Platform::kFpga);
+  }
+  // The same again: its full blocks are where it decodes already.
+  const double bytes = f.metrics.Counter(MetricId::kHandoffBytes, {"peer"}).Value();
+  CHECK(bytes > 0);
+  const auto again = f.Submit(Hybrid::Request(3));
+  REQUIRE_OK(again->Wait().status);
+  CHECK(again->ids == f.Expected(3));
+  CHECK(f.metrics.Counter(MetricId::kHandoffBytes, {"peer"}).Value() - bytes < bytes / 4);
+  CHECK(f.Clean());
+}
+
+// Waits until a request is at a state of its handoff.
+bool Reach(Hybrid& f, const std::string& state, const GenerateRecorder& sink) {
+  if (state == "posted") return Eventually([&] { return f.node->open_copies() == 1; });
+  return Eventually([&] { return sink.chunks >= 3; });  // ready and released: it decodes
+}
+
+TEST_CASE("recompute: a text goes on elsewhere, none of its tokens twice, none wrong") {
+  const auto fault =
+      GENERATE(Fault{"gpu0", SimulatedFault::kLose}, Fault{"fpga0", SimulatedFault::kLose},
+               Fault{"gpu0", SimulatedFault::kFail}, Fault{"fpga0", SimulatedFault::kFail},
+               Fault{"fpga0", SimulatedFault::kHang}, Fault{"peer", SimulatedFault::kFail},
+               Fault{"peer", SimulatedFault::kHang}, Fault{"peer", SimulatedFault::kLose});
+  const std::string state = GENERATE("prepared", "posted", "ready");
+  const int variant = GENERATE(2, 4);
+  CAPTURE(fault.of, static_cast<int>(fault.fault), state, variant);
+  Hybrid f(/*copy_us=*/state == "posted" ? 100'000 : 50, /*lease_ms=*/100);
+  f.Start();
+  const auto expected = f.Expected(variant);
+  const bool path = fault.of == std::string("peer");
+  if (state == "prepared" && path) REQUIRE_OK(f.node->Inject(fault.of, fault.fault));
+  const auto sink = f.Submit(Hybrid::Request(variant));
+  if (state != "prepared") {
+    REQUIRE(Reach(f, state, *sink));
+    REQUIRE_OK(f.node->Inject(fault.of, fault.fault));
+  } else if (!path) {
+    REQUIRE(Eventually([&] { return sink->chunks >= 1; }));
+    REQUIRE_OK(f.node->Inject(fault.of, fault.fault));
+  }
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
+  CHECK(sink->ids == expected);
+  CHECK(sink->misplaced == 0);
+  CHECK(f.Clean());
+}
+
+TEST_CASE("local: a text decodes where it was prefilled") {
+  const auto fault =
+      GENERATE(Fault{"peer", SimulatedFault::kFail}, Fault{"peer", SimulatedFault::kHang},
+               Fault{"fpga0", SimulatedFault::kLose});
+  CAPTURE(fault.of, static_cast<int>(fault.fault));
+  Hybrid f(/*copy_us=*/100'000, /*lease_ms=*/100);
+  f.options.transfer.on_failure = "local";
+  f.Start();
+  const auto expected = f.Expected(2);
+  const auto sink = f.Submit(Hybrid::Request(2));
+  REQUIRE(Reach(f, "posted", *sink));
+  REQUIRE_OK(f.node->Inject(fault.of, fault.fault));
+  REQUIRE_OK(sink->Wait().status);
+  CHECK(sink->ids == expected);
+  CHECK(f.Recovered("local") == 1);
+  CHECK(f.Clean());
+}
+
+TEST_CASE("fail: a text ends with UNAVAILABLE, and a request's own word counts") {
+  Hybrid f;
+  f.options.transfer.on_failure = "fail";
+  f.Start();
+  const auto expected = f.Expected(2);
+  REQUIRE_OK(f.node->Inject("peer", SimulatedFault::kFail));
+  const auto failed = f.Submit(Hybrid::Request(2));
+  REQUIRE_STATUS(failed->Wait().status, absl::StatusCode::kUnavailable, "the handoff failed");
+  GenerateRequest request = Hybrid::Request(2);
+  request.envelope.hints.on_handoff_failure = HandoffFailure::kRecompute;
+  const auto moved = f.Submit(request);
+  REQUIRE_OK(moved->Wait().status);
+  CHECK(moved->ids == expected);
+  CHECK(f.Recovered("recompute") == 1);
+  CHECK(f.Clean());
+}
+
+TEST_CASE("a cancelled or late request leaves nothing, at any state") {
+  const std::string state = GENERATE("posted", "ready");
+  const bool cancel = GENERATE(true, false);
+  CAPTURE(state, cancel);
+  Hybrid f(state == "posted" ? 5'000'000 : 50);
+  f.Start();
+  GenerateRequest request = Hybrid::Request(2);
+  if (state == "ready") request.max_tokens = 150;
+  if (!cancel) request.envelope.deadline_us = SystemClock().NowUs() + 200'000;
+  const auto sink = f.Submit(request);
+  REQUIRE(Reach(f, state, *sink));
+  if (!cancel && state == "ready") REQUIRE_OK(f.node->Inject("fpga0", SimulatedFault::kSlow, 50));
+  if (cancel) f.engine->Cancel(f.last);
+  if (cancel) f.engine->Cancel(f.last);
+  const auto outcome = sink->Wait();
+  CHECK(outcome.status.code() ==
+        (cancel ? absl::StatusCode::kCancelled : absl::StatusCode::kDeadlineExceeded));
+  CHECK(f.Clean());
+}
+
+TEST_CASE("more texts than blocks for them: all end as they would alone") {
+  Hybrid f;
+  f.options.schedule.sequences_running_max = 4;
+  f.options.kv.memory_mb = 1;
+  f.Start();
+  std::vector<std::shared_ptr<GenerateRecorder>> sinks;
+  for (int i = 0; i < 24; ++i) {
+    GenerateRequest request = Hybrid::Request(i % 6);
+    request.envelope.priority = i % 3;
+    sinks.push_back(f.Submit(request));
+  }
+  for (int i = 0; i < 24; ++i) {
+    REQUIRE_OK(sinks[static_cast<size_t>(i)]->Wait().status);
+    CHECK(sinks[static_cast<size_t>(i)]->ids == f.Expected(i % 6));
+  }
+  CHECK(f.Clean());
+}
+
+// Faults at random moments while texts are generated; answers the number of those injected.
+int Storm(int faults_wanted, uint32_t seed) {
+  Hybrid f(/*copy_us=*/300, /*lease_ms=*/100);
+  f.options.schedule.sequences_running_max = 8;
+  f.Start();
+  for (int variant = 0; variant < 12; ++variant) f.Expected(variant);
+  std::mt19937 random(seed);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  constexpr const char* kNames[] = {"gpu0", "fpga0", "peer", "up", "fpga-down", "down", "fpga-up"};
+  constexpr SimulatedFault kFaults[] = {SimulatedFault::kFail, SimulatedFault::kHang,
+                                        SimulatedFault::kSlow, SimulatedFault::kLose};
+  struct Live {
+    std::shared_ptr<GenerateRecorder> sink;
+    int variant;
+    bool cancelled;
+  };
+  std::vector<Live> live;
+  int faults = 0;
+  int good = 0;
+  while (faults < faults_wanted) {
+    for (int i = 0; i < 4; ++i) {
+      const int variant = below(12);
+      GenerateRequest request = Hybrid::Request(variant);
+      request.envelope.hints.on_handoff_failure = static_cast<HandoffFailure>(below(3));
+      if (below(8) == 0) request.envelope.deadline_us = SystemClock().NowUs() + below(20'000) + 1;
+      const auto sink = f.Submit(request);
+      const bool cancelled = below(8) == 0;
+      live.push_back({sink, variant, cancelled});
+      if (cancelled) f.engine->Cancel(f.last);
+    }
+    for (int i = 0; i < 12; ++i) {
+      const char* name = kNames[below(7)];
+      REQUIRE_OK(f.node->Inject(name, kFaults[below(4)], 3));
+      ++faults;
+      std::this_thread::sleep_for(std::chrono::microseconds(below(400)));
+      if (below(3) > 0) REQUIRE_OK(f.node->Inject(name, SimulatedFault::kRecover));
+    }
+    f.Recover();
+    for (const Live& request : live) {
+      const auto outcome = request.sink->Wait();
+      const auto& ids = request.sink->ids;
+      const auto& expected = f.Expected(request.variant);
+      REQUIRE(ids.size() <= expected.size());
+      REQUIRE(std::equal(ids.begin(), ids.end(), expected.begin()));
+      if (outcome.status.ok()) {
+        REQUIRE(ids.size() == expected.size());
+        ++good;
+      }
+      REQUIRE(request.sink->misplaced == 0);
+    }
+    live.clear();
+  }
+  CHECK(f.Clean());
+  std::printf(
+      "engine_hybrid: seed %u, %d faults, %d texts whole, %.0f computed again, %.0f stayed\n", seed,
+      faults, good, f.Recovered("recompute"), f.Recovered("local"));
+  CHECK(good > 0);
+  return faults;
+}
+
+TEST_CASE("faults at random moments: no wrong token and nothing left") {
+  CHECK(Storm(120, 20261122) >= 120);
+}
+
+TEST_CASE("ten thousand faults at random moments", "[.slow]") {
+  const uint32_t seed = std::random_device()();
+  std::printf("engine_hybrid: seed %u\n", seed);
+  CHECK(Storm(10'000, seed) >= 10'000);
+}
+
+}  // namespace
+}  // namespace baton
