@@ -110,6 +110,7 @@ int RunAsk(Session& session, const AskOptions& ask) {
   if (ask.k) {
     request.set_k(*ask.k);
   }
+  SetPartition(ask.partition, request);
   if (!ask.filter.empty()) {
     const absl::Status read = ParseFilter(ask.filter, *request.mutable_filter());
     if (!read.ok()) {

@@ -57,6 +57,8 @@ void PrintAssignment(std::ostream& out, const v1::ClusterResponse& response) {
 int RunCluster(Session& session, const ClusterOptions& cluster) {
   v1::ClusterRequest request;
   request.set_collection(cluster.collection);
+  request.set_vector_name(cluster.vector_name);
+  request.set_all_partitions(cluster.all_partitions);
   request.set_k(cluster.k);
   if (cluster.iterations) {
     request.set_iterations(*cluster.iterations);

@@ -58,6 +58,13 @@ absl::StatusOr<std::string> ReadText(const std::string& argument, absl::string_v
 // A file's text, which must be UTF-8, too.
 absl::StatusOr<std::string> ReadTextFile(const std::string& path, absl::string_view what);
 
+// `request`: anything that has a partition.
+template <class Request>
+void SetPartition(const PartitionOptions& partition, Request& request) {
+  request.set_partition(partition.name);
+  request.set_all_partitions(partition.all);
+}
+
 // Sets what the text of a GenerateRequest or AskRequest must look like, from the files named.
 template <class Request>
 absl::Status SetConstraint(const ConstraintOptions& constraint, Request& request) {

@@ -194,6 +194,11 @@ void AddFilter(CLI::App& app, std::string& filter) {
                  "{\"must\": [{\"field\": \"color\", \"match\": {\"text\": \"red\"}}]}");
 }
 
+void AddPartition(CLI::App& app, PartitionOptions& partition) {
+  auto* name = app.add_option("--partition", partition.name, "Only points of this partition");
+  app.add_flag("--all-partitions", partition.all, "The points of all partitions")->excludes(name);
+}
+
 // What is wrong with the text as a point's id; nothing where it looks like one.
 std::string CheckPointId(const std::string& text) {
   const bool number = !text.empty() && text.size() <= 20 &&
@@ -286,6 +291,7 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
             [&](v1::Retrieval retrieval) { ask.retrieval = retrieval; });
   sub->add_option("--vector-name", ask.vector_name, "Compare with this vector of the points");
   AddFilter(*sub, ask.filter);
+  AddPartition(*sub, ask.partition);
   AddConstraint(*sub, ask.constraint);
   AddSampling(*sub, &ask.sampling);
   sub->callback([&] { options.command = ask; });
@@ -334,6 +340,7 @@ void AddSearch(CLI::App& app, Options& options, SearchOptions& search) {
   AddOptional(*sub, "--nprobe", search.nprobe, "Lists of an inverted file to look at")
       ->check(CLI::Range(1, 65'536));
   AddFilter(*sub, search.filter);
+  AddPartition(*sub, search.partition);
   AddOptional(*sub, "--threshold", search.score_threshold, "Only points with this score or better");
   AddOptional(*sub, "--offset", search.offset, "Leave out so many of the nearest")
       ->check(CLI::Range(0, 10'000));
@@ -354,11 +361,13 @@ void AddPoints(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* count = app.add_subcommand("count", "Count points");
   Need(*count, "--collection,-c", commands.count.collection, "Collection");
   AddFilter(*count, commands.count.filter);
+  AddPartition(*count, commands.count.partition);
   count->callback([&] { options.command = commands.count; });
 
   CLI::App* scroll = app.add_subcommand("scroll", "List points by id, page by page");
   Need(*scroll, "--collection,-c", commands.scroll.collection, "Collection");
   AddFilter(*scroll, commands.scroll.filter);
+  AddPartition(*scroll, commands.scroll.partition);
   AddOptional(*scroll, "--limit", commands.scroll.limit, "Points on a page")
       ->check(CLI::Range(1, 10'000));
   scroll->add_option("--offset", commands.scroll.offset, "The page before says it");
@@ -368,6 +377,7 @@ void AddPoints(CLI::App& app, Options& options, Commands& commands) {
   Need(*facet, "FIELD", commands.facet.field, "Field of the payload");
   Need(*facet, "--collection,-c", commands.facet.collection, "Collection");
   AddFilter(*facet, commands.facet.filter);
+  AddPartition(*facet, commands.facet.partition);
   AddOptional(*facet, "--limit", commands.facet.limit, "Values")->check(CLI::Range(1, 10'000));
   facet->callback([&] { options.command = commands.facet; });
 
@@ -377,7 +387,14 @@ void AddPoints(CLI::App& app, Options& options, Commands& commands) {
   which->add_option("ID", commands.delete_points.ids, "Points: numbers or UUIDs")
       ->check(CheckPointId);
   AddFilter(*which, commands.delete_points.filter);
-  which->require_option(1);
+  which->get_option("--filter")->excludes("ID");
+  which
+      ->add_option("--partition", commands.delete_points.partition.name,
+                   "Only points of this partition")
+      ->excludes("ID");
+  which->require_option(1, 2);
+  remove->add_flag("--all-partitions", commands.delete_points.partition.all,
+                   "The points of all partitions");
   remove->callback([&] { options.command = commands.delete_points; });
 
   CLI::App* patch = app.add_subcommand("patch", "Set and delete keys of payloads");
@@ -385,7 +402,11 @@ void AddPoints(CLI::App& app, Options& options, Commands& commands) {
   which = patch->add_option_group("points");
   which->add_option("ID", commands.patch.ids, "Points: numbers or UUIDs")->check(CheckPointId);
   AddFilter(*which, commands.patch.filter);
-  which->require_option(1);
+  which->get_option("--filter")->excludes("ID");
+  which->add_option("--partition", commands.patch.partition.name, "Only points of this partition")
+      ->excludes("ID");
+  which->require_option(1, 2);
+  patch->add_flag("--all-partitions", commands.patch.partition.all, "The points of all partitions");
   patch->add_flag("--clear", commands.patch.clear, "First, delete all keys");
   patch->add_option("--delete-key", commands.patch.delete_keys, "Then delete these");
   patch->add_option("--set", commands.patch.set, "Then set these: a JSON object");
@@ -417,6 +438,8 @@ void AddCluster(CLI::App& app, Options& options, ClusterOptions& cluster) {
       ->check(CLI::Range(0, INT32_MAX));
   MaybeEnum(*sub, "--metric", "cosine, dot or l2; default: the collection's", kMetrics,
             [&cluster](v1::Metric metric) { cluster.metric = metric; });
+  sub->add_option("--vector-name", cluster.vector_name, "Of this vector of the points");
+  sub->add_flag("--all-partitions", cluster.all_partitions, "The points of all partitions");
   sub->add_flag("--assignment", cluster.assignment, "Print the cluster of each point, too");
   sub->callback([&] { options.command = cluster; });
 }
@@ -573,6 +596,8 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
       [spec](const auto& texts) {
         for (const std::string& text : texts) AddNamedVector(text, *spec);
       });
+  Maybe<std::string>(*create, "--partition-key", "A field that says whose a point is",
+                     [spec](const std::string& field) { spec->set_partition_key(field); });
   MaybeEnum(*create, "--metric", "cosine (default), dot or l2", kMetrics,
             [spec](v1::Metric metric) { spec->set_metric(metric); });
   Maybe<int32_t>(*create, "--hnsw-m", "Graph degree", [spec](int32_t m) {

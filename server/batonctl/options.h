@@ -39,6 +39,12 @@ struct ConstraintOptions {
   bool json_object = false;
 };
 
+// Whose points are meant, in a collection with a partition key.
+struct PartitionOptions {
+  std::string name;
+  bool all = false;
+};
+
 struct AskOptions {
   std::string question;  // "-": standard input
   std::string collection;
@@ -48,6 +54,7 @@ struct AskOptions {
   bool retrieval_only = false;
   bool show_passages = false;
   std::string filter;  // of the passages: a v1.Filter in JSON; empty: none
+  PartitionOptions partition;
   std::optional<v1::Retrieval> retrieval;
   std::string vector_name;
   ConstraintOptions constraint;
@@ -69,6 +76,7 @@ struct SearchOptions {
   std::optional<double> recall_target;
   std::optional<int32_t> nprobe;
   std::string filter;  // a v1.Filter in JSON; empty: none
+  PartitionOptions partition;
   std::optional<float> score_threshold;
   std::optional<int32_t> offset;
   bool allow_partial = false;
@@ -81,10 +89,12 @@ struct SearchOptions {
 struct CountOptions {
   std::string collection;
   std::string filter;
+  PartitionOptions partition;
 };
 struct ScrollOptions {
   std::string collection;
   std::string filter;
+  PartitionOptions partition;
   std::optional<int32_t> limit;
   std::string offset;
 };
@@ -92,6 +102,7 @@ struct FacetOptions {
   std::string collection;
   std::string field;
   std::string filter;
+  PartitionOptions partition;
   std::optional<int32_t> limit;
 };
 // Of points: which are deleted, or patched.
@@ -99,11 +110,13 @@ struct DeletePointsOptions {
   std::string collection;
   std::vector<std::string> ids;  // whole numbers and UUIDs
   std::string filter;
+  PartitionOptions partition;
 };
 struct PatchOptions {
   std::string collection;
   std::vector<std::string> ids;  // whole numbers and UUIDs
   std::string filter;
+  PartitionOptions partition;
   bool clear = false;
   std::vector<std::string> delete_keys;
   std::string set;  // a JSON object; empty: nothing
@@ -116,6 +129,8 @@ struct ClusterOptions {
   std::optional<int32_t> seed;
   std::optional<v1::Metric> metric;
   bool assignment = false;
+  std::string vector_name;
+  bool all_partitions = false;
 };
 
 struct RerankOptions {

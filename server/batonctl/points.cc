@@ -31,6 +31,7 @@ void SetIds(const std::vector<std::string>& ids, Request& request) {
 int RunCount(Session& session, const CountOptions& count) {
   v1::CountRequest request;
   request.set_collection(count.collection);
+  SetPartition(count.partition, request);
   if (const absl::Status read = SetFilter(count.filter, request); !read.ok()) {
     return FailUsage(session.terminal, read);
   }
@@ -55,6 +56,7 @@ int RunScroll(Session& session, const ScrollOptions& scroll) {
   if (scroll.limit) {
     request.set_limit(*scroll.limit);
   }
+  SetPartition(scroll.partition, request);
   if (const absl::Status read = SetFilter(scroll.filter, request); !read.ok()) {
     return FailUsage(session.terminal, read);
   }
@@ -90,6 +92,7 @@ int RunFacet(Session& session, const FacetOptions& facet) {
   if (facet.limit) {
     request.set_limit(*facet.limit);
   }
+  SetPartition(facet.partition, request);
   if (const absl::Status read = SetFilter(facet.filter, request); !read.ok()) {
     return FailUsage(session.terminal, read);
   }
@@ -116,6 +119,7 @@ int RunDeletePoints(Session& session, const DeletePointsOptions& points) {
   request.set_collection(points.collection);
   SetIds(points.ids, request);
   *request.mutable_options() = session.options.request;
+  SetPartition(points.partition, request);
   if (const absl::Status read = SetFilter(points.filter, request); !read.ok()) {
     return FailUsage(session.terminal, read);
   }
@@ -140,6 +144,7 @@ int RunPatch(Session& session, const PatchOptions& patch) {
   request.set_clear(patch.clear);
   for (const std::string& key : patch.delete_keys) request.add_delete_keys(key);
   *request.mutable_options() = session.options.request;
+  SetPartition(patch.partition, request);
   absl::Status read = SetFilter(patch.filter, request);
   if (read.ok() && !patch.set.empty()) read = ParsePayload(patch.set, *request.mutable_set());
   if (!read.ok()) {

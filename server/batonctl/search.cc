@@ -197,6 +197,7 @@ int RunSearch(Session& session, const SearchOptions& search) {
   if (search.nprobe) {
     request.mutable_params()->set_nprobe(*search.nprobe);
   }
+  SetPartition(search.partition, *request.mutable_params());
   if (!search.filter.empty()) {
     const absl::Status read =
         ParseFilter(search.filter, *request.mutable_params()->mutable_filter());

@@ -113,9 +113,9 @@ TEST_CASE("a database of the format without a manifest is brought to this one") 
   f.store.reset();
   REQUIRE(Records(f.dir.path()).at("M") == std::string("\2\0\0\0\0\0\0\0", 8));
   REQUIRE(Count(Records(f.dir.path()), 'G') > 0);
-  Change(f.dir.path(), "M", "\4\0\0\0\0\0\0\0");
+  Change(f.dir.path(), "M", "\5\0\0\0\0\0\0\0");
   REQUIRE_STATUS(VectorStore::Open(f.options, f.metrics), absl::StatusCode::kFailedPrecondition,
-                 "has format 4, this daemon reads formats 2 and 3");
+                 "has format 5, this daemon reads formats 2 to 4");
 }
 
 TEST_CASE("types other than floats take their bytes, and a format that says so") {

@@ -1,4 +1,4 @@
-// Collections with a partition key, against a plain model of whose points are whose.
+#include "engine/vector/partition.h"
 
 #include <map>
 #include <random>
@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "engine/vector/partition.h"
 #include "engine/vector/vector_store.h"
 #include "engine/vector/view_queries.h"
 #include "tests/engine/vector/vector_harness.h"
