@@ -64,12 +64,14 @@ PrefixCache::Chain PrefixCache::Acquire(std::string_view tenant, std::span<const
   const auto step = static_cast<size_t>(pool_.layout().block_tokens);
   Chain chain;
   chain.tenant_ = tenant;
+  chain.key_ = hash_.Root(tenant);
   for (; (chain.size_ + 1) * step <= tokens.size(); ++chain.size_) {
     const auto known = Find(tenant, chain.last_, tokens.subspan(chain.size_ * step, step));
     if (!known) break;
     Use(*known);
     chain.nodes_.push_back(*known);
     chain.last_ = *known;
+    chain.key_ = nodes_.at(*known).chain;
     blocks.push_back(nodes_.at(*known).block);
     pool_.Share(blocks.back());
   }
@@ -79,6 +81,7 @@ PrefixCache::Chain PrefixCache::Acquire(std::string_view tenant, std::span<const
 void PrefixCache::Extend(Chain& chain, std::span<const TokenId> tokens, KvBlockRef block) {
   BATON_CHECK(std::ssize(tokens) == pool_.layout().block_tokens);
   ++chain.size_;
+  chain.key_ = hash_.Next(chain.key_, tokens);
   if (const auto known = Find(chain.tenant_, chain.last_, tokens)) {
     // Not kept from eviction: the sequence has its own block, and pays for one only.
     chain.last_ = *known;
@@ -86,6 +89,7 @@ void PrefixCache::Extend(Chain& chain, std::span<const TokenId> tokens, KvBlockR
   }
   const uint64_t id = next_node_++;
   Node node{.key = Key(chain.tenant_, chain.last_, tokens),
+            .chain = chain.key_,
             .parent = chain.last_,
             .tenant = chain.tenant_,
             .tokens = {tokens.begin(), tokens.end()},
@@ -107,13 +111,30 @@ void PrefixCache::Release(const Chain& chain) {
   }
 }
 
+std::vector<KvChainKey> PrefixCache::KeysBehind(const Chain& chain,
+                                                std::span<const TokenId> tokens) const {
+  const auto step = static_cast<size_t>(pool_.layout().block_tokens);
+  std::vector<KvChainKey> keys;
+  KvChainKey last = chain.key_;
+  for (size_t block = chain.size_; (block + 1) * step <= tokens.size(); ++block) {
+    last = hash_.Next(last, tokens.subspan(block * step, step));
+    keys.push_back(last);
+  }
+  return keys;
+}
+
 bool PrefixCache::Evict() {
   if (unused_.empty()) return false;
   const auto it = nodes_.find(unused_.front());
   unused_.pop_front();
   const auto [begin, end] = by_key_.equal_range(it->second.key);
   by_key_.erase(std::find_if(begin, end, [&](const auto& e) { return e.second == it->first; }));
-  pool_.Free(it->second.block);
+  const Node& node = it->second;
+  if (tell_evicted_) {
+    tell_evicted_(
+        {.tenant = node.tenant, .key = node.chain, .tokens = node.tokens, .block = node.block});
+  }
+  pool_.Free(node.block);
   nodes_.erase(it);
   return true;
 }

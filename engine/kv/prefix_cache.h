@@ -7,10 +7,13 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "engine/base/ids.h"
 #include "engine/kv/block_pool.h"
+#include "engine/kv/chain_key.h"
 
 namespace baton {
 
@@ -28,13 +31,24 @@ class PrefixCache {
    public:
     // In blocks.
     size_t size() const { return size_; }
+    // Of the text so far.
+    KvChainKey key() const { return key_; }
 
    private:
     friend class PrefixCache;
     std::string tenant_;
     size_t size_ = 0;
+    KvChainKey key_;
     uint64_t last_ = 0;            // node of the last block
     std::vector<uint64_t> nodes_;  // those that it keeps from eviction
+  };
+
+  // A block that Evict is about to give back, by what names it in a tier below.
+  struct Evicted {
+    std::string_view tenant;
+    KvChainKey key;                   // of the text up to its end
+    std::span<const TokenId> tokens;  // [block_tokens], its own
+    KvBlockRef block;                 // who wants it longer shares it
   };
 
   explicit PrefixCache(KvBlockPool& pool) : pool_(pool) {}
@@ -54,6 +68,11 @@ class PrefixCache {
   void Extend(Chain& chain, std::span<const TokenId> tokens, KvBlockRef block);
   // The user is done with it.
   void Release(const Chain& chain);
+  // Called for each block that is evicted, before it is given back.
+  void OnEvict(absl::AnyInvocable<void(const Evicted&)> tell) { tell_evicted_ = std::move(tell); }
+  // The keys of the whole blocks of `tokens`, the sequence's text, that lie behind the chain: what
+  // a tier below may have. Hashes what lies behind only.
+  std::vector<KvChainKey> KeysBehind(const Chain& chain, std::span<const TokenId> tokens) const;
   // Gives a block back to the pool; false where all are in use.
   bool Evict();
 
@@ -64,6 +83,7 @@ class PrefixCache {
  private:
   struct Node {
     uint64_t key = 0;     // hash of tenant, parent and tokens
+    KvChainKey chain;     // of the text up to its end
     uint64_t parent = 0;  // a node, perhaps gone; 0: the tenant's root
     std::string tenant;
     std::vector<TokenId> tokens;  // [block_tokens]
@@ -77,6 +97,8 @@ class PrefixCache {
   void Use(uint64_t id);
 
   KvBlockPool& pool_;
+  const KvChainHash hash_;
+  absl::AnyInvocable<void(const Evicted&)> tell_evicted_;
   std::unordered_map<uint64_t, Node> nodes_;
   std::unordered_multimap<uint64_t, uint64_t> by_key_;
   std::list<uint64_t> unused_;  // longest unused first

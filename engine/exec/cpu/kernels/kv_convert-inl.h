@@ -11,9 +11,27 @@ static void ConvertPlain(const KvRowsArgs& args) {
   StoreRow<Out>(Row::At(args.source), Broadcast(1.0f), args.rows * args.head_dim, args.destination);
 }
 
+// Asks for what lies some rows ahead, also beyond the last one, since one block's areas follow one
+// another: work on a row by itself keeps too little of memory in flight.
+static BATON_INLINE void Prefetch(const KvRowsArgs& args, int64_t row, int64_t source_bytes,
+                                  int64_t destination_bytes) {
+  constexpr int64_t kAhead = 1024;  // elements
+  constexpr int64_t kLineBytes = 64;
+  const int64_t at = row * args.head_dim + kAhead;
+  const std::byte* const source = args.source + at * source_bytes;
+  for (int64_t i = 0; i < args.head_dim * source_bytes; i += kLineBytes) {
+    __builtin_prefetch(source + i);
+  }
+  std::byte* const destination = args.destination + at * destination_bytes;
+  for (int64_t i = 0; i < args.head_dim * destination_bytes; i += kLineBytes) {
+    __builtin_prefetch(destination + i, 1);
+  }
+}
+
 template <class Out>
 static void ConvertFromInt8(const KvRowsArgs& args) {
   for (int64_t r = 0; r < args.rows; ++r) {
+    Prefetch(args, r, 1, Out::kBytes);
     float scale;
     __builtin_memcpy(&scale, args.source_scales + 4 * r, sizeof(scale));
     StoreRow<Out>(I8Row::At(args.source + r * args.head_dim), Broadcast(scale), args.head_dim,
@@ -24,6 +42,7 @@ static void ConvertFromInt8(const KvRowsArgs& args) {
 template <class Row, int64_t kBytes>
 static void ConvertToInt8(const KvRowsArgs& args) {
   for (int64_t r = 0; r < args.rows; ++r) {
+    Prefetch(args, r, kBytes, 1);
     const float scale = StoreRowInt8(Row::At(args.source + r * args.head_dim * kBytes),
                                      args.head_dim, args.destination + r * args.head_dim);
     __builtin_memcpy(args.destination_scales + 4 * r, &scale, sizeof(scale));
