@@ -129,12 +129,6 @@ static BATON_INLINE void TileTurn(const TileUnits& of, int64_t unit, bool enter,
   if (enter) MultiplyTiles<4 + kStage, kA, kB>();
 }
 
-static BATON_INLINE void FetchTokens(const TokenTile* tile) {
-  const auto* const p = reinterpret_cast<const std::byte*>(tile);
-#pragma GCC unroll 18
-  for (size_t i = 0; i < sizeof(TokenTile); i += 64) __builtin_prefetch(p + i, 0, 3);
-}
-
 static BATON_INLINE void LoadSums(const float (&y)[kTileTokens][kPackedRows],
                                   __m512 (&sums)[kTileTokens]) {
 #pragma GCC unroll 16
@@ -174,11 +168,6 @@ static void MultiplyGroups(const TileUnits& of, int64_t x_stride, int64_t groups
   for (int64_t i = 0; i < total + 8; i += 4) {
     const bool enter = i < total;
     const bool leave = i >= 4 && i < total + 4;
-    if (enter && entering.weights == of.weights) {
-      const TokenTile* const ahead =
-          next + 4 < of.units ? entering.x + (next + 4) / kHalves : entering.x + x_stride;
-      for (int64_t part = 0; part < 4 / kHalves; ++part) FetchTokens(ahead + part);
-    }
     TileTurn<kHalves, 0>(entering, next, enter, leave, stage);
     if (i >= 8) scale(scaled, done - 1, stage[3], sums);
     if (leave && done == of.units) {
