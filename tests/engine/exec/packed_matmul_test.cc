@@ -20,6 +20,7 @@ std::vector<SimdLevel> IntegerLevels() {
     if (KernelsFor(level).packed_matmul != nullptr) levels.push_back(level);
   }
   if (levels.empty()) WARN("SKIPPED: this machine has no integer dot product for packed weights");
+  if (DetectedSimdLevel() < SimdLevel::kAmx) WARN("SKIPPED: no AMX here to compare its tiles with");
   return levels;
 }
 

@@ -17,7 +17,10 @@ namespace baton::BATON_SIMD_NAMESPACE {
 // product, stored, and sixteen vectors scaled. A product takes 52 cycles and a new one can begin
 // every 16 (Intel's optimisation manual, "Intel AMX"), so four are under way in four tiles.
 
-constexpr int kTileParts = 16;   // 32 columns each: 20 KB of weights, and as much of activations
+// 32 columns each, of two panels: 20 KB of weights, and 9 KB of activations that both read from the
+// first cache.
+constexpr int kTileParts = 8;
+constexpr int kTilePanelsAtOnce = 2;
 constexpr int kTileGroups = 16;  // of tokens, at most, that take turns
 constexpr int64_t kTileBlockBytes = int64_t{1600}
                                     << 10;  // what these groups may take: second cache
@@ -32,9 +35,9 @@ struct alignas(64) PanelTile {
 
 // The workspace of one thread.
 struct TileSpace {
-  PanelTile weights[kTileParts];
+  PanelTile weights[kTilePanelsAtOnce][kTileParts];
   float stage[4][kTileTokens][kPackedRows];  // what came out of the four tiles
-  float y[kTileGroups][kTileTokens][kPackedRows];
+  float y[kTileGroups * kTilePanelsAtOnce][kTileTokens][kPackedRows];
 };
 static_assert(sizeof(TileSpace) + 64 <= PackedScratchBytes(0));
 
@@ -110,41 +113,97 @@ static BATON_INLINE void ScaleUnit(const TileUnits& of, int64_t unit,
   }
 }
 
-// One turn of the pipeline, with product tile 4 + kStage: the unit four turns ago leaves it, unit
-// `i` enters it, and what left a tile in the turn before is scaled.
-template <bool kMinimums, int kHalves, int kStage>
-static BATON_INLINE void TileTurn(const TileUnits& of, int64_t i,
-                                  float (&stage)[4][kTileTokens][kPackedRows],
-                                  __m512 (&sums)[kTileTokens]) {
+// One turn of the pipeline, with product tile 4 + kStage: the unit four turns ago leaves it, the
+// given one enters.
+template <int kHalves, int kStage>
+static BATON_INLINE void TileTurn(const TileUnits& of, int64_t unit, bool enter, bool leave,
+                                  float (&stage)[4][kTileTokens][kPackedRows]) {
   constexpr int kA = kStage % 2;
   constexpr int kB = 2 + kStage % 2;
-  if (i >= 4 && i - 4 < of.units) StoreTile<4 + kStage>(stage[kStage]);
-  if (i < of.units) {
-    const int64_t half = i % kHalves;
-    LoadTile<kA>(of.x[i / kHalves].q[0] + half * 16, sizeof(of.x->q[0]));
-    LoadTile<kB>(of.weights[i / kHalves].q[half * 8], sizeof(of.weights->q[0]));
-    MultiplyTiles<4 + kStage, kA, kB>();
+  if (enter) {
+    const int64_t half = unit % kHalves;
+    LoadTile<kA>(of.x[unit / kHalves].q[0] + half * 16, sizeof(of.x->q[0]));
+    LoadTile<kB>(of.weights[unit / kHalves].q[half * 8], sizeof(of.weights->q[0]));
   }
-  if (i >= 5 && i - 5 < of.units) {
-    ScaleUnit<kMinimums, kHalves>(of, i - 5, stage[(kStage + 3) % 4], sums);
-  }
+  if (leave) StoreTile<4 + kStage>(stage[kStage]);
+  if (enter) MultiplyTiles<4 + kStage, kA, kB>();
 }
 
-// y += the units' products.
+static BATON_INLINE void LoadSums(const float (&y)[kTileTokens][kPackedRows],
+                                  __m512 (&sums)[kTileTokens]) {
+#pragma GCC unroll 16
+  for (int t = 0; t < kTileTokens; ++t) sums[t] = _mm512_load_ps(y[t]);
+}
+static BATON_INLINE void StoreSums(const __m512 (&sums)[kTileTokens],
+                                   float (&y)[kTileTokens][kPackedRows]) {
+#pragma GCC unroll 16
+  for (int t = 0; t < kTileTokens; ++t) _mm512_store_ps(y[t], sums[t]);
+}
+
+// y[g * panels + p] += the units' products, for groups of tokens, whose tiles are x_stride apart,
+// and panels, whose weights are kTileParts apart: one stream of units, for filling and draining the
+// tiles takes as long as five of them. What is stored in a turn is scaled in the next, while other
+// products are under way. `of.units` is a multiple of 4.
+template <bool kMinimums, int kHalves>
+static void MultiplyGroups(const TileUnits& of, int64_t x_stride, int64_t groups, int64_t panels,
+                           float (&stage)[4][kTileTokens][kPackedRows],
+                           float (*y)[kTileTokens][kPackedRows]) {
+  const auto scale = [](const TileUnits& units, int64_t unit, const auto& from, auto& sums) {
+    ScaleUnit<kMinimums, kHalves>(units, unit, from, sums);
+  };
+  const auto advance = [&](TileUnits& at) {
+    at.weights += kTileParts;
+    if (at.weights == of.weights + panels * kTileParts) {
+      at.weights = of.weights;
+      at.x += x_stride;
+    }
+  };
+  TileUnits entering = of;
+  TileUnits scaled = of;
+  int64_t next = 0;  // the unit of its group that enters
+  int64_t done = 0;  // and how many are scaled but for the last
+  const int64_t total = of.units * groups * panels;
+  __m512 sums[kTileTokens];
+  LoadSums(*y, sums);
+  for (int64_t i = 0; i < total + 8; i += 4) {
+    const bool enter = i < total;
+    const bool leave = i >= 4 && i < total + 4;
+    TileTurn<kHalves, 0>(entering, next, enter, leave, stage);
+    if (i >= 8) scale(scaled, done - 1, stage[3], sums);
+    if (leave && done == of.units) {
+      StoreSums(sums, *y);
+      LoadSums(*++y, sums);
+      advance(scaled);
+      done = 0;
+    }
+    TileTurn<kHalves, 1>(entering, next + 1, enter, leave, stage);
+    if (leave) scale(scaled, done, stage[0], sums);
+    TileTurn<kHalves, 2>(entering, next + 2, enter, leave, stage);
+    if (leave) scale(scaled, done + 1, stage[1], sums);
+    TileTurn<kHalves, 3>(entering, next + 3, enter, leave, stage);
+    if (leave) scale(scaled, done + 2, stage[2], sums);
+    if (leave) done += 4;
+    next += 4;
+    if (next == of.units) {
+      next = 0;
+      advance(entering);
+    }
+  }
+  StoreSums(sums, *y);
+}
+
+// The same of one group, for any number of units.
 template <bool kMinimums, int kHalves>
 static void MultiplyUnits(const TileUnits& of, float (&stage)[4][kTileTokens][kPackedRows],
                           float (&y)[kTileTokens][kPackedRows]) {
   __m512 sums[kTileTokens];
-#pragma GCC unroll 16
-  for (int t = 0; t < kTileTokens; ++t) sums[t] = _mm512_load_ps(y[t]);
-  for (int64_t i = 0; i < of.units + 5; i += 4) {
-    TileTurn<kMinimums, kHalves, 0>(of, i, stage, sums);
-    TileTurn<kMinimums, kHalves, 1>(of, i + 1, stage, sums);
-    TileTurn<kMinimums, kHalves, 2>(of, i + 2, stage, sums);
-    TileTurn<kMinimums, kHalves, 3>(of, i + 3, stage, sums);
+  LoadSums(y, sums);
+  for (int64_t unit = 0; unit < of.units; ++unit) {
+    TileTurn<kHalves, 0>(of, unit, /*enter=*/true, /*leave=*/false, stage);
+    StoreTile<4>(stage[0]);
+    ScaleUnit<kMinimums, kHalves>(of, unit, stage[0], sums);
   }
-#pragma GCC unroll 16
-  for (int t = 0; t < kTileTokens; ++t) _mm512_store_ps(y[t], sums[t]);
+  StoreSums(sums, y);
 }
 
 // bf16 of first, first + 1, ... 32 of them; of 16 of them, twice, where they `repeat`.
@@ -315,28 +374,40 @@ static void PackedTilesOf(const PackedMatmulArgs& args) {
   ConfigureTiles(32 / kHalves);
   for (int64_t first = 0; first < groups; first += turn) {
     const int64_t count = groups - first < turn ? groups - first : turn;
-    for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
+    for (int64_t panel = args.panel_begin; panel < args.panel_end; panel += kTilePanelsAtOnce) {
+      const int64_t left = args.panel_end - panel;
+      const int64_t panels = left < kTilePanelsAtOnce ? left : kTilePanelsAtOnce;
       const std::byte* const data = w.data + panel * panel_bytes;
-      __builtin_memset(space.y, 0, static_cast<size_t>(count) * sizeof(space.y[0]));
+      __builtin_memset(space.y, 0, static_cast<size_t>(count * panels) * sizeof(space.y[0]));
       for (int64_t part = 0; part < row_parts; part += kTileParts) {
         const int64_t parts = row_parts - part < kTileParts ? row_parts - part : kTileParts;
-        UnpackTiles<kKind>(data, part, parts, space.weights);
-        // What is unpacked next, each group asks for some of it.
-        const std::byte* next = data + (part + parts) * panel_bytes / row_parts;
-        const int64_t lines = parts * panel_bytes / row_parts / 64 / count + 1;
-        for (int64_t g = 0; g < count; ++g) {
-          for (int64_t line = 0; line < lines; ++line, next += 64) __builtin_prefetch(next, 0, 2);
-          const TileUnits units = {args.x.tiles + (first + g) * row_parts + part, space.weights,
-                                   parts * kHalves};
-          MultiplyUnits<PackedForm<kKind>::kMinimums, kHalves>(units, space.stage, space.y[g]);
+        for (int64_t p = 0; p < panels; ++p) {
+          UnpackTiles<kKind>(data + p * panel_bytes, part, parts, space.weights[p]);
+          // What is unpacked next; it comes while these are multiplied.
+          const std::byte* const next =
+              data + p * panel_bytes + (part + parts) * panel_bytes / row_parts;
+          const int64_t next_bytes = parts * panel_bytes / row_parts;
+          for (int64_t i = 0; i < next_bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
+        }
+        const TileUnits units = {args.x.tiles + first * row_parts + part, space.weights[0],
+                                 parts * kHalves};
+        if (units.units % 4 == 0) {
+          MultiplyGroups<PackedForm<kKind>::kMinimums, kHalves>(units, row_parts, count, panels,
+                                                                space.stage, space.y);
+          continue;
+        }
+        for (int64_t g = 0; g < count * panels; ++g) {
+          MultiplyUnits<PackedForm<kKind>::kMinimums, kHalves>(
+              {units.x + g / panels * row_parts, space.weights[g % panels], units.units},
+              space.stage, space.y[g]);
         }
       }
-      const __mmask16 rows = PackedRowMask(w, panel);
-      for (int64_t g = 0; g < count; ++g) {
-        const int64_t token = (first + g) * kTileTokens;
-        const int64_t left = args.m - token;
-        StoreGroup(space.y[g], left < kTileTokens ? left : kTileTokens, rows, args.add,
-                   args.y + token * args.y_stride + panel * kPackedRows, args.y_stride);
+      for (int64_t g = 0; g < count * panels; ++g) {
+        const int64_t token = (first + g / panels) * kTileTokens;
+        const int64_t tokens = args.m - token < kTileTokens ? args.m - token : kTileTokens;
+        const int64_t at = panel + g % panels;
+        StoreGroup(space.y[g], tokens, PackedRowMask(w, at), args.add,
+                   args.y + token * args.y_stride + at * kPackedRows, args.y_stride);
       }
     }
   }
