@@ -218,8 +218,9 @@ uint64_t ExecutorBoard::Begin(Begun begun, absl::AnyInvocable<void()> fenced) {
   State& state = states_[static_cast<size_t>(begun.executor)];
   // A sample costs microseconds, and where there is nothing to choose between nothing is decided.
   if (present_count_ > 1) begun.shape.load = state.executor->Sample().load;
+  if (begun.prompts) begun.prompts->load = begun.shape.load;
   TimeUs expected_us = begun.open_ended ? -1 : 0;
-  if (!begun.open_ended && begun.learn && !state.cpu) {
+  if (!begun.open_ended && !begun.prompts && !state.cpu) {
     const auto predicted = costs_.Predict(begun.executor, begun.work_class, begun.shape);
     if (predicted && costs_.Sure(*predicted)) expected_us = std::llround(predicted->run_us_high);
   }
@@ -270,7 +271,11 @@ std::optional<Energy> ExecutorBoard::End(uint64_t ticket, const absl::Status& st
     return std::nullopt;
   }
   if (!ended.begun.open_ended) state.health.End(!IsExecutorsFault(status), now_us);
-  if (status.ok() && ended.begun.learn) Observe(ended.begun, times.run_us, now_us);
+  if (status.ok() && ended.begun.prompts) {
+    costs_.ObserveMixed(index, ended.begun.shape, *ended.begun.prompts, times.run_us, now_us);
+  } else if (status.ok()) {
+    Observe(ended.begun, times.run_us, now_us);
+  }
   const Energy energy = power_.Of(index, times.run_us, sharing);
   metrics_
       .Counter(MetricId::kEnergyJoules, {Name(ended.begun.work_class), PlatformName(index),

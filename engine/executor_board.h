@@ -46,14 +46,15 @@ class ExecutorBoard {
 
   // ---- What the loop brings
 
-  // A batch goes to an executor; the shape's load is set here. `learn`: it is of one class, so that
-  // its time tells of it. `open_ended`: it may run for any time. `fenced` is called by Watch()
-  // where the device is fenced with it. The ticket is for End().
+  // A batch goes to an executor; the shapes' load is set here. `prompts`: of a batch of decodes,
+  // which `shape` is then of alone, what prompts are in it beside them. `open_ended`: it may run
+  // for any time. `fenced` is called by Watch() where the device is fenced with it. The ticket is
+  // for End().
   struct Begun {
     int executor = 0;
     WorkClass work_class = WorkClass::kPrefill;
     WorkShape shape;
-    bool learn = true;
+    std::optional<WorkShape> prompts = {};
     bool open_ended = false;
   };
   uint64_t Begin(Begun begun, absl::AnyInvocable<void()> fenced);

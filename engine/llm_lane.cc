@@ -341,20 +341,28 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
 }
 
 ExecutorBoard::Begun LlmLane::BegunOf(const PlannedBatch& planned) const {
-  ExecutorBoard::Begun begun{.executor = planned.executor, .shape = {.items = 0}};
-  int64_t decodes = 0;
-  int64_t positions = 0;
-  for (const PlannedItem& item : planned.items) {
-    begun.shape.items += item.tokens;
-    positions += item.position;
-    decodes += item.work_class == WorkClass::kDecode ? 1 : 0;
+  const auto shape_of = [&](WorkClass work_class) {
+    WorkShape shape{
+        .items = 0, .batch = 0, .scale = static_cast<double>(model_->shape().parameters)};
+    for (const PlannedItem& item : planned.items) {
+      if (item.work_class != work_class) continue;
+      shape.items += item.tokens;
+      shape.batch += 1;
+      shape.context += item.position;
+    }
+    shape.context /= std::max(1.0, shape.batch);
+    return shape;
+  };
+  const WorkShape decodes = shape_of(WorkClass::kDecode);
+  const WorkShape prompts = shape_of(WorkClass::kPrefill);
+  ExecutorBoard::Begun begun{
+      .executor = planned.executor, .work_class = WorkClass::kDecode, .shape = decodes};
+  if (decodes.batch == 0) {
+    begun.work_class = WorkClass::kPrefill;
+    begun.shape = prompts;
+  } else if (prompts.batch > 0) {
+    begun.prompts = prompts;
   }
-  const auto sequences = std::ssize(planned.items);
-  begun.shape.batch = static_cast<double>(sequences);
-  begun.shape.context = static_cast<double>(positions) / static_cast<double>(sequences);
-  begun.shape.scale = static_cast<double>(model_->shape().parameters);
-  begun.work_class = decodes > 0 ? WorkClass::kDecode : WorkClass::kPrefill;
-  begun.learn = decodes == 0 || decodes == sequences;  // else it tells of neither
   return begun;
 }
 

@@ -41,7 +41,10 @@ bool ParseClass(std::string_view name, size_t* index) {
 }  // namespace
 
 CostModel::CostModel(const CostModelOptions& options, std::vector<std::string> executors)
-    : options_(options), executors_(std::move(executors)), rows_(executors_.size()) {}
+    : options_(options),
+      executors_(std::move(executors)),
+      rows_(executors_.size()),
+      mixed_(executors_.size()) {}
 
 void CostModel::Observe(int executor, WorkClass work_class, const WorkShape& shape, TimeUs run_us,
                         TimeUs now_us) {
@@ -59,6 +62,26 @@ void CostModel::Observe(int executor, WorkClass work_class, const WorkShape& sha
   }
   known->curve.Observe(shape, taken_us);
   known->last_us = now_us;
+}
+
+void CostModel::ObserveMixed(int executor, const WorkShape& decodes, const WorkShape& prompts,
+                             TimeUs run_us, TimeUs now_us) {
+  const auto sure = [&](WorkClass work_class, const WorkShape& shape) {
+    std::optional<CostPrediction> predicted = Predict(executor, work_class, shape);
+    if (predicted && !Sure(*predicted)) predicted.reset();
+    return predicted;
+  };
+  const MixedSteps::Times times = mixed_[static_cast<size_t>(executor)].Split(
+      static_cast<double>(run_us), sure(WorkClass::kDecode, decodes),
+      sure(WorkClass::kPrefill, prompts));
+  const auto learn = [&](WorkClass work_class, const WorkShape& shape, double taken_us) {
+    auto& known = rows_[static_cast<size_t>(executor)][static_cast<size_t>(work_class)];
+    if (known == nullptr) known = std::make_unique<Known>();
+    known->curve.Observe(shape, taken_us);
+    known->last_us = now_us;
+  };
+  if (times.decode_us) learn(WorkClass::kDecode, decodes, *times.decode_us);
+  if (times.prefill_us) learn(WorkClass::kPrefill, prompts, *times.prefill_us);
 }
 
 std::optional<CostPrediction> CostModel::Predict(int executor, WorkClass work_class,

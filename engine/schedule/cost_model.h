@@ -12,6 +12,7 @@
 #include "engine/request/work.h"
 #include "engine/schedule/cost_curve.h"
 #include "engine/schedule/cost_model_options.h"
+#include "engine/schedule/mixed_steps.h"
 
 namespace baton {
 
@@ -33,6 +34,10 @@ class CostModel {
   // A batch of this class has run. What cannot be, such as no time at all, teaches nothing.
   void Observe(int executor, WorkClass work_class, const WorkShape& shape, TimeUs run_us,
                TimeUs now_us);
+  // A batch of decodes and prompts has run: each is taught its part of the time (MixedSteps). What
+  // that says of an error is not counted, for it is no prediction.
+  void ObserveMixed(int executor, const WorkShape& decodes, const WorkShape& prompts, TimeUs run_us,
+                    TimeUs now_us);
   // nullopt: nothing is known yet.
   std::optional<CostPrediction> Predict(int executor, WorkClass work_class,
                                         const WorkShape& shape) const;
@@ -62,7 +67,8 @@ class CostModel {
 
   const CostModelOptions options_;
   const std::vector<std::string> executors_;
-  std::vector<Row> rows_;  // by executor
+  std::vector<Row> rows_;          // by executor
+  std::vector<MixedSteps> mixed_;  // by executor; not saved, a few steps learn it again
 };
 
 }  // namespace baton
