@@ -8,6 +8,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "engine/base/strings.h"
 #include "engine/schedule/llm_scheduler.h"
@@ -34,7 +35,8 @@ class Trace {
                  .draft_sequences_max = 1 + Below(4)},
         arrivals_percent_(10 + Below(60)),
         ends_one_of_(5 + Below(60)),
-        scheduler_(options_, kBlocks, kBlockTokens) {}
+        pools_(1 + Below(2)),
+        scheduler_(options_, PoolsOf(pools_), kBlockTokens) {}
 
   // Runs it to its end; empty where every property held.
   std::string Run() {
@@ -64,8 +66,17 @@ class Trace {
     int32_t held = 0;      // positions that it has blocks for
     bool holding = false;
     bool waiting = true;
-    int topped_at = -1;  // the step since which nobody ranks above it and it got nothing
+    int pool = 0;          // where its blocks are
+    bool copying = false;  // to the pool where it decodes, which has blocks for all it has
+    int topped_at = -1;    // the step since which nobody ranks above it and it got nothing
   };
+
+  static KvPools PoolsOf(int pools) {
+    KvPools of{.block_counts = std::vector<int32_t>(static_cast<size_t>(pools), kBlocks)};
+    if (pools == 2) of.of_executor = {0, 1};
+    return of;
+  }
+  int PoolOf(int executor) const { return pools_ == 2 ? executor : 0; }
 
   int Below(int n) { return static_cast<int>(random_() % static_cast<unsigned>(n)); }
   bool Idle() const { return scheduler_.running_count() + scheduler_.waiting_count() == 0; }
@@ -87,8 +98,21 @@ class Trace {
                               .priority = Below(3)};
       if (Below(6) == 0) arrival.deadline_us = step_ + Below(60);
       arrival.decode_executor = Below(2);
+      if (pools_ == 2) arrival.prefill_executor = Below(2);
       live_[arrival.id] = {.arrival = arrival};
       events.arrived.push_back(arrival);
+    }
+    for (auto& [id, sequence] : live_) {
+      if (!sequence.copying || Below(3) > 0 || told_.contains(id)) continue;
+      sequence.copying = false;
+      if (Below(4) == 0) {
+        events.stay.push_back(id);
+        stayed_ = true;
+        sequence.arrival.decode_executor = sequence.arrival.prefill_executor;
+      } else {
+        events.handed_over.push_back(id);
+        sequence.pool = PoolOf(sequence.arrival.decode_executor);
+      }
     }
     for (auto& [executor, queue] : in_flight_) {
       if (queue.empty() || Below(3) == 0) continue;
@@ -112,7 +136,10 @@ class Trace {
       sequence.generated += done.generated;
       done.ended = item.sample && Below(ends_one_of_) == 0;
       done.draft = Below(5) - 1;
-      if (!done.ended && !decode && item.sample) events.handed_over.push_back(item.sequence);
+      const bool far = PoolOf(sequence.arrival.decode_executor) != sequence.pool;
+      if (!done.ended && !decode && item.sample && !far) {
+        events.handed_over.push_back(item.sequence);
+      }
       (decode ? completion.decode_tokens : completion.prompt_tokens) += item.tokens;
       completion.items.push_back(done);
     }
@@ -136,6 +163,7 @@ class Trace {
     }
     sequence.holding = false;
     sequence.held = 0;
+    sequence.copying = false;
   }
 
   void Apply(const Plan& plan) {
@@ -152,7 +180,8 @@ class Trace {
     for (const SequenceId id : plan.preempted) {
       Leave(id, "preempted");
       live_.at(id).waiting = true;
-      Require(options_.admission == "expected", "worst_case preempts");
+      // Who decodes where it prefilled has set nothing aside there for that.
+      Require(options_.admission == "expected" || stayed_, "worst_case preempts");
       Require(!told_.contains(id), "preempted after its end: ", id.value());
     }
     for (const SequenceId id : plan.admitted) {
@@ -161,23 +190,36 @@ class Trace {
       sequence.waiting = false;
       sequence.holding = true;
       sequence.position = 0;
+      sequence.pool = PoolOf(sequence.arrival.prefill_executor);
       for (const auto& [other, waiting] : live_) {
-        Require(!waiting.waiting || !Above(waiting.arrival, sequence.arrival), id.value(),
+        // One preempted in this very step made room in a pool that the admitted one is not in.
+        const bool now = pools_ == 2 && std::find(plan.preempted.begin(), plan.preempted.end(),
+                                                  other) != plan.preempted.end();
+        Require(now || !waiting.waiting || !Above(waiting.arrival, sequence.arrival), id.value(),
                 " overtook ", other.value());
       }
+    }
+    for (const SequenceId id : plan.hand_over) {
+      Sequence& sequence = live_.at(id);
+      Require(sequence.holding && !sequence.copying, "handed over twice: ", id.value());
+      Require(PoolOf(sequence.arrival.decode_executor) != sequence.pool, "handed over to itself");
+      Require(!told_.contains(id), "handed over after its end: ", id.value());
+      sequence.copying = true;
     }
     std::set<SequenceId> served(plan.admitted.begin(), plan.admitted.end());
     for (const PlannedBatch& batch : plan.batches) Check(batch, served);
 
-    int32_t blocks = 0;
+    int32_t blocks[2] = {};
     int64_t waiting = 0;
     int64_t holding = 0;
     for (const auto& [id, sequence] : live_) {
-      blocks += (sequence.held + kBlockTokens - 1) / kBlockTokens;
+      const int32_t held = (sequence.held + kBlockTokens - 1) / kBlockTokens;
+      blocks[sequence.pool] += held;
+      if (sequence.copying) blocks[PoolOf(sequence.arrival.decode_executor)] += held;
       waiting += sequence.waiting ? 1 : 0;
       holding += sequence.holding ? 1 : 0;
     }
-    Require(blocks <= kBlocks, "blocks overbooked: ", blocks);
+    for (const int32_t of : blocks) Require(of <= kBlocks, "blocks overbooked: ", of);
     Require(waiting == scheduler_.waiting_count(), "waiting miscounted");
     Require(holding == scheduler_.running_count(), "running miscounted");
     Require(holding <= options_.sequences_running_max, "too many run: ", holding);
@@ -240,6 +282,8 @@ class Trace {
   const ScheduleOptions options_;
   const int arrivals_percent_;
   const int ends_one_of_;
+  const int pools_;
+
   LlmScheduler scheduler_;
   std::map<SequenceId, Sequence> live_;
   std::set<SequenceId> told_;  // that they have ended, other than by themselves
@@ -248,6 +292,7 @@ class Trace {
   uint64_t next_id_ = 1;
   int step_ = 0;
   int64_t longest_wait_ = 0;
+  bool stayed_ = false;  // one decodes where it prefilled
   std::string broken_;
 };
 
