@@ -42,9 +42,8 @@ bool Engine::Loop::Collect(const AttemptPtr<Batch, Result>& attempt) {
     TimeUs latest_us = attempt->batch.deadline_us;
     if (latest_us != kNoDeadline) {
       // What it runs is left to it, and half of its time in any case.
-      const TimeUs expected_us = board_.ExpectedUs({.executor = attempt->executor,
-                                                    .work_class = work_class,
-                                                    .shape = attempt->work.shape});
+      const TimeUs expected_us = board_.ExpectedUs(
+          {.executor = attempt->executor, .work_class = work_class, .shape = attempt->work.shape});
       latest_us -= std::max(expected_us, (latest_us - attempt->ready_us) / 2);
     }
     const uint64_t id = next_piece_++;

@@ -11,8 +11,6 @@ struct KvOptions {
   int64_t memory_mb = 1024;
   std::string type = "f16";
   bool prefix_cache = true;
-  int64_t offload_memory_mb = 0;
-  int64_t offload_numa_node = -1;
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -23,11 +21,6 @@ struct KvOptions {
       "f32's range, int8 in about a quarter, each a step less accurate");
     v("prefix_cache", prefix_cache, AnyValue{},
       "keep the blocks of finished texts, for those that begin alike, until memory is wanted");
-    v("offload_memory_mb", offload_memory_mb, Range{0, 1 << 24},
-      "host or far memory where cached blocks go when theirs is wanted, to be brought back when "
-      "their text is asked for again, MiB for each model; 0: none");
-    v("offload_numa_node", offload_numa_node, Range{-1, 1023},
-      "the NUMA node of that memory, such as a CXL expander's; -1: wherever the system puts it");
   }
 };
 

@@ -17,8 +17,8 @@ absl::StatusOr<std::unique_ptr<KvOffloadTier>> KvOffloadTier::Create(const KvLay
   const int64_t slots =
       std::min<int64_t>(bytes / layout.block_bytes(), std::numeric_limits<int32_t>::max());
   if (slots <= 0) {
-    return absl::InvalidArgumentError(StrCat("kv.offload_memory_mb: ", bytes,
-                                             " bytes hold no KV block, which has ",
+    return absl::InvalidArgumentError(StrCat("a KV offload tier of ", bytes,
+                                             " bytes holds no KV block, which has ",
                                              layout.block_bytes()));
   }
   ASSIGN_OR_RETURN(auto memory, MappedMemory::Create({.bytes = slots * layout.block_bytes(),

@@ -38,6 +38,9 @@ bool ParseClass(std::string_view name, size_t* index) {
   return false;
 }
 
+// What took less than the clock's step took half of it.
+constexpr double kRunUsMin = 0.5;
+
 }  // namespace
 
 CostModel::CostModel(const CostModelOptions& options, std::vector<std::string> executors)
@@ -48,10 +51,10 @@ CostModel::CostModel(const CostModelOptions& options, std::vector<std::string> e
 
 void CostModel::Observe(int executor, WorkClass work_class, const WorkShape& shape, TimeUs run_us,
                         TimeUs now_us) {
-  if (run_us <= 0) return;
+  if (run_us < 0) return;
   auto& known = rows_[static_cast<size_t>(executor)][static_cast<size_t>(work_class)];
   if (known == nullptr) known = std::make_unique<Known>();
-  const auto taken_us = static_cast<double>(run_us);
+  const double taken_us = std::max(static_cast<double>(run_us), kRunUsMin);
   if (known->curve.samples() >= options_.samples_min) {
     const double error = std::abs(known->curve.Predict(shape).run_us / taken_us - 1);
     if (known->errors.size() < kErrorsMax) {

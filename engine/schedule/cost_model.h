@@ -31,7 +31,7 @@ class CostModel {
   // `executors`: a name for each, by which what was saved is found again.
   CostModel(const CostModelOptions& options, std::vector<std::string> executors);
 
-  // A batch of this class has run. What cannot be, such as no time at all, teaches nothing.
+  // A batch of this class has run. What cannot be, a time below zero, teaches nothing.
   void Observe(int executor, WorkClass work_class, const WorkShape& shape, TimeUs run_us,
                TimeUs now_us);
   // A batch of decodes and prompts has run: each is taught its part of the time (MixedSteps). What

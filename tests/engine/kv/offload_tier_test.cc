@@ -111,7 +111,7 @@ TEST_CASE("the block unused for longest makes room, those that are held stay") {
 
 TEST_CASE("a tier that holds nothing, or is on no node, is refused") {
   REQUIRE_STATUS(KvOffloadTier::Create(kLayout, kLayout.block_bytes() - 1, -1),
-                 absl::StatusCode::kInvalidArgument, "kv.offload_memory_mb");
+                 absl::StatusCode::kInvalidArgument, "holds no KV block");
   REQUIRE_STATUS(KvOffloadTier::Create(kLayout, 1 << 20, 1000), absl::StatusCode::kInvalidArgument,
                  "NUMA node 1000");
   const auto near = KvOffloadTier::Create(kLayout, 1 << 20, MemoryNodes().front());

@@ -43,11 +43,15 @@ TEST_CASE("31 samples are unsure, 32 are sure, and a wide interval never is") {
   CHECK_FALSE(model.Sure({.run_us = 100, .run_us_high = 201, .samples = 32}));
 }
 
-TEST_CASE("batches without a time teach nothing") {
+TEST_CASE("a time below zero teaches nothing, none that it was short") {
   CostModel model = Model();
-  model.Observe(0, kSingle, {}, 0, 1);
   model.Observe(0, kSingle, {}, -4, 1);
   CHECK_FALSE(model.Predict(0, kSingle, {}));
+  for (int i = 0; i < 40; ++i) model.Observe(0, kSingle, {}, 0, 1 + i);
+  const auto known = model.Predict(0, kSingle, {});
+  REQUIRE(known);
+  CHECK(known->run_us == Approx(0.5));
+  CHECK(model.Sure(*known));
 }
 
 TEST_CASE("routing leaves a device that slows three times within 2 s, on a virtual clock") {

@@ -4,6 +4,7 @@ namespace baton {
 
 KvRowConverter KvConverterFor(SimdLevel level) {
   switch (level) {
+    case SimdLevel::kAmx:
     case SimdLevel::kAvx512Vnni:
     case SimdLevel::kAvx512:
       return kAvx512KvConverter;
