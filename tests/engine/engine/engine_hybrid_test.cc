@@ -206,19 +206,38 @@ TEST_CASE("local: a text decodes where it was prefilled") {
 }
 
 TEST_CASE("fail: a text ends with UNAVAILABLE, and a request's own word counts") {
+  const bool own_word = GENERATE(false, true);
+  CAPTURE(own_word);
+  Hybrid f(/*copy_us=*/100'000, /*lease_ms=*/100);
+  f.options.transfer.on_failure = "fail";
+  f.Start();
+  const auto expected = f.Expected(2);
+  GenerateRequest request = Hybrid::Request(2);
+  if (own_word) request.envelope.hints.on_handoff_failure = HandoffFailure::kRecompute;
+  const auto sink = f.Submit(request);
+  REQUIRE(Reach(f, "posted", *sink));
+  REQUIRE_OK(f.node->Inject("peer", SimulatedFault::kFail));
+  const auto outcome = sink->Wait();
+  if (own_word) {
+    REQUIRE_OK(outcome.status);
+    CHECK(sink->ids == expected);
+  } else {
+    REQUIRE_STATUS(outcome.status, absl::StatusCode::kUnavailable, "the handoff failed");
+  }
+  CHECK(f.Recovered("recompute") == (own_word ? 1 : 0));
+  CHECK(f.Clean());
+}
+
+TEST_CASE("a path that takes no copy is passed over for the next") {
   Hybrid f;
   f.options.transfer.on_failure = "fail";
   f.Start();
   const auto expected = f.Expected(2);
   REQUIRE_OK(f.node->Inject("peer", SimulatedFault::kFail));
-  const auto failed = f.Submit(Hybrid::Request(2));
-  REQUIRE_STATUS(failed->Wait().status, absl::StatusCode::kUnavailable, "the handoff failed");
-  GenerateRequest request = Hybrid::Request(2);
-  request.envelope.hints.on_handoff_failure = HandoffFailure::kRecompute;
-  const auto moved = f.Submit(request);
-  REQUIRE_OK(moved->Wait().status);
-  CHECK(moved->ids == expected);
-  CHECK(f.Recovered("recompute") == 1);
+  const auto sink = f.Submit(Hybrid::Request(2));
+  REQUIRE_OK(sink->Wait().status);
+  CHECK(sink->ids == expected);
+  CHECK(f.metrics.Counter(MetricId::kHandoffs, {"peer"}).Value() == 0);
   CHECK(f.Clean());
 }
 
