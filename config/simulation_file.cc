@@ -13,6 +13,7 @@
 #include "config/text_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/yaml_documents.h"
 #include "yaml-cpp/yaml.h"
 
 namespace baton {
@@ -400,12 +401,12 @@ class SimulationReader {
 absl::StatusOr<SimulationOptions> ParseSimulation(std::string_view text, const std::string& name) {
   // Where yaml-cpp's exceptions end.
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.size() != 1) {
-      return absl::InvalidArgumentError(
-          StrCat(name, ": must hold one YAML document, but holds ", documents.size()));
+    const int documents = CountYamlDocuments(std::string(text));
+    if (documents != 1) {
+      return absl::InvalidArgumentError(StrCat(name, ": must hold one YAML document, but holds ",
+                                               documents == 0 ? "none" : "more"));
     }
-    return SimulationReader(name).Read(documents[0]);
+    return SimulationReader(name).Read(YAML::Load(std::string(text)));
   } catch (const YAML::Exception& error) {
     return absl::InvalidArgumentError(
         StrCat(name, ":", error.mark.line + 1, ": not valid YAML: ", error.msg));

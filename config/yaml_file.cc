@@ -12,6 +12,7 @@
 #include "config/text_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/yaml_documents.h"
 #include "yaml-cpp/yaml.h"
 
 namespace baton {
@@ -178,13 +179,13 @@ absl::Status ApplyYamlFile(const std::string& path, Config& config, Origins& ori
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, "configuration file"));
   // Where yaml-cpp's exceptions end.
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) {
+    const int documents = CountYamlDocuments(text);
+    if (documents > 1) {
       return absl::InvalidArgumentError(
-          StrCat(path, ": holds ", documents.size(), " YAML documents; only one is read"));
+          StrCat(path, ": holds several YAML documents; only one is read"));
     }
-    if (documents.empty()) return absl::OkStatus();
-    return Reader(path, config, origins).ReadRoot(documents[0]);
+    if (documents == 0) return absl::OkStatus();
+    return Reader(path, config, origins).ReadRoot(YAML::Load(text));
   } catch (const YAML::Exception& error) {
     return absl::InvalidArgumentError(
         StrCat(path, ":", error.mark.line + 1, ": not valid YAML: ", error.msg));

@@ -6,14 +6,13 @@
 #include <functional>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <utility>
 #include <vector>
 
 #include "engine/base/options.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
-#include "yaml-cpp/eventhandler.h"
+#include "engine/base/yaml_documents.h"
 #include "yaml-cpp/yaml.h"
 
 namespace baton::plan {
@@ -392,33 +391,6 @@ absl::Status ReadFleet(const PlanReader& reader, const YAML::Node& root, Fleet& 
         true}});
 }
 
-// Hears of a document and keeps nothing.
-class Unheard : public YAML::EventHandler {
- public:
-  using Mark = YAML::Mark;
-  using Style = YAML::EmitterStyle::value;
-  void OnDocumentStart(const Mark&) override {}
-  void OnDocumentEnd() override {}
-  void OnNull(const Mark&, YAML::anchor_t) override {}
-  void OnAlias(const Mark&, YAML::anchor_t) override {}
-  void OnScalar(const Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
-  void OnSequenceStart(const Mark&, const std::string&, YAML::anchor_t, Style) override {}
-  void OnSequenceEnd() override {}
-  void OnMapStart(const Mark&, const std::string&, YAML::anchor_t, Style) override {}
-  void OnMapEnd() override {}
-};
-
-// Documents in the text, at most 2. YAML::LoadAll never ends on text such as "}", which yaml-cpp
-// takes for one empty document after another.
-int CountDocuments(const std::string& text) {
-  std::istringstream stream(text);
-  YAML::Parser parser(stream);
-  Unheard handler;
-  int count = 0;
-  while (count < 2 && parser.HandleNextDocument(handler)) ++count;
-  return count;
-}
-
 template <class Input, class Read>
 absl::StatusOr<Input> ParseDocument(std::string_view text, const std::string& name, Read read) {
   if (text.size() > kPlanFileBytesMax) {
@@ -427,7 +399,7 @@ absl::StatusOr<Input> ParseDocument(std::string_view text, const std::string& na
   }
   // Where yaml-cpp's exceptions end.
   try {
-    const int documents = CountDocuments(std::string(text));
+    const int documents = CountYamlDocuments(std::string(text));
     if (documents != 1) {
       return absl::InvalidArgumentError(
           StrCat(name, " must be one YAML document, but holds ", documents == 0 ? "none" : "more"));

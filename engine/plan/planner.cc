@@ -11,8 +11,6 @@
 namespace baton::plan {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 // What comes of one class, over all requests.
 struct Flow {
   double per_ms = 0;
@@ -313,7 +311,7 @@ class Evaluation {
 
   // Over the slower of two links, at once: 1 MB at 1 GB/s is 1 ms.
   static double MoveMs(const Device& from, const Device& to, double megabytes) {
-    double slowest = kInfinity;
+    double slowest = std::numeric_limits<double>::infinity();
     for (const Device* device : {&from, &to}) {
       if (device->link_gb_per_s > 0) slowest = std::min(slowest, device->link_gb_per_s);
     }

@@ -74,6 +74,8 @@ TEST_CASE("what is wrong is named with its line") {
       "devices:\n- {name: g, platform: gpu, latency: {kmeans: {fixed_us: 1}}, ";
   for (const Bad& bad : std::vector<Bad>{
            {"", "one YAML document"},
+           {"}", "not valid YAML"},
+           {", ms: 15}", "YAML"},
            {"devices: []\n", "f:1: devices must have 1 to 16 entries, but has 0"},
            {"a: 1\n", "f:1: unknown key \"a\"; the file may have: seed, devices, paths"},
            {"seed: 1\n", "devices: there must be at least one"},

@@ -115,7 +115,8 @@ TEST_CASE("a wrong file is refused, naming line, key and bound") {
       {"log:\n\tlevel: info\n", {":2:", "not valid YAML"}},
       {"log: *nowhere\n", {":1:", "not valid YAML"}},
       {"log: &l {level: *l}\n", {":1:", "log.level"}},
-      {"log: {}\n---\nlog: {}\n", {"2 YAML documents"}},
+      {"log: {}\n---\nlog: {}\n", {"several YAML documents"}},
+      {"log: {}\n}\n", {"YAML"}},
   };
   const TempDir dir;
   for (const Case& c : cases) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 namespace baton {
 namespace {
@@ -13,13 +12,16 @@ TimeUs DueUs(const FaultStep& step, TimeUs start_us) {
 
 }  // namespace
 
-FaultScript::FaultScript(std::vector<FaultStep> steps, TimeUs start_us) : start_us_(start_us) {
-  for (FaultStep& step : steps) (step.at_s ? timed_ : counted_).push_back(step);
-  std::stable_sort(timed_.begin(), timed_.end(),
-                   [](const FaultStep& a, const FaultStep& b) { return *a.at_s < *b.at_s; });
-  std::stable_sort(counted_.begin(), counted_.end(), [](const FaultStep& a, const FaultStep& b) {
-    return *a.at_batch < *b.at_batch;
-  });
+FaultScript::FaultScript(const std::vector<FaultStep>& steps, TimeUs start_us)
+    : start_us_(start_us) {
+  // Steps of one time stay in their order.
+  for (const FaultStep& step : steps) {
+    std::vector<FaultStep>& into = step.at_s ? timed_ : counted_;
+    const auto earlier = [](const FaultStep& a, const FaultStep& b) {
+      return a.at_s ? *a.at_s < *b.at_s : *a.at_batch < *b.at_batch;
+    };
+    into.insert(std::upper_bound(into.begin(), into.end(), step, earlier), step);
+  }
 }
 
 bool FaultScript::Advance(TimeUs now_us) {

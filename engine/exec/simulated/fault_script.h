@@ -15,7 +15,7 @@ class FaultScript {
   enum class Mode : uint8_t { kWell, kFailing, kHung, kLost };
 
   // The script's times count from `start_us`.
-  FaultScript(std::vector<FaultStep> steps, TimeUs start_us);
+  FaultScript(const std::vector<FaultStep>& steps, TimeUs start_us);
 
   // Applies what is due by now. True where something changed.
   bool Advance(TimeUs now_us);
