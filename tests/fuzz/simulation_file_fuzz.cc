@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "absl/strings/match.h"
 #include "config/simulation_file.h"
 #include "engine/base/check.h"
 
@@ -12,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto read = ParseSimulation(text, "f");
   if (!read.ok()) {
-    BATON_CHECK(read.status().message().starts_with("f:"));
+    BATON_CHECK(absl::StartsWith(read.status().message(), "f:"));
     return 0;
   }
   BATON_CHECK(!read->devices.empty() && read->devices.size() <= 16);
