@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "config/key_table.h"
 #include "config/models.h"
+#include "config/quoted.h"
 #include "config/simulation_file.h"
 #include "config/validate.h"
 #include "config/yaml_file.h"

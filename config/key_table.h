@@ -41,7 +41,4 @@ std::string Allowed(const ConfigKey& key);
 // The value as YAML that Assign, or AssignList item by item, reads back.
 std::string Shown(const ConfigKey& key);
 
-// A string in double quotes, valid YAML whatever it holds.
-std::string Quoted(std::string_view text);
-
 }  // namespace baton

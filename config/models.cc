@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "config/key_table.h"
+#include "config/quoted.h"
 #include "engine/base/strings.h"
 
 namespace baton {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_split.h"
 #include "config/key_table.h"
+#include "config/quoted.h"
 #include "engine/base/strings.h"
 
 namespace baton {

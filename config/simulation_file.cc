@@ -9,7 +9,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
-#include "config/key_table.h"
+#include "config/quoted.h"
 #include "config/text_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"

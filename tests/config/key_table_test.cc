@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "config/quoted.h"
 #include "tests/support/status_matchers.h"
 
 namespace baton {
