@@ -75,7 +75,8 @@ RowKind VectorFormat::row_kind() const {
 void VectorFormat::Encode(const float* vector, std::byte* row) const {
   switch (row_kind()) {
     case RowKind::kF32:
-      std::memcpy(row, vector, static_cast<size_t>(row_bytes_));
+      // Not memcpy, which takes no null: where all vectors are named, this one has no values.
+      std::copy_n(reinterpret_cast<const std::byte*>(vector), row_bytes_, row);
       return;
     case RowKind::kF16:
       for (int32_t i = 0; i < dimension_; ++i) Put(ToHalf(vector[i]), row, i);

@@ -54,7 +54,7 @@ KvRowsArgs Args(Rows& from, Rows& to, int64_t rows, int64_t head_dim) {
 // Fills `to` with `values`, by the twin.
 void Fill(Rows& to, const std::vector<float>& values, int64_t rows, int64_t head_dim) {
   Rows from(KvType::kF32, rows, head_dim, 0);
-  std::memcpy(from.data(), values.data(), values.size() * sizeof(float));
+  if (!values.empty()) std::memcpy(from.data(), values.data(), values.size() * sizeof(float));
   NaiveConvertRows(Args(from, to, rows, head_dim));
 }
 
