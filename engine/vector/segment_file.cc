@@ -282,7 +282,7 @@ absl::StatusOr<SegmentFile> ReadSegmentFile(const std::string& directory,
   file->ReadSoon(parts.graph, header.graph_bytes);
   RETURN_IF_ERROR(sums.CheckPart(parts.graph, parts.sums, path));
   HugeBuffer graph_bytes(static_cast<size_t>(header.graph_bytes));
-  std::memcpy(graph_bytes.data(), bytes.data() + parts.graph, graph_bytes.size());
+  std::copy_n(bytes.data() + parts.graph, graph_bytes.size(), graph_bytes.data());
   ASSIGN_OR_RETURN(SegmentIndex index,
                    SegmentIndex::Load(spec,
                                       {.rows = header.rows,
