@@ -104,11 +104,11 @@ TEST_CASE("blocks of any size arrive whole, and each copy is measured") {
 }
 
 TEST_CASE("copies that wait are bounded, and none is lost") {
-  HostCopyPath path(&GatedConvert, 2, SystemClock());
   Converted first;
   Converted second;
   Converted third;
   Converted refused;
+  HostCopyPath path(&GatedConvert, 2, SystemClock());
   const Gate gate;
   const auto running = path.Post(first.Job());
   REQUIRE_OK(running);
@@ -125,13 +125,15 @@ TEST_CASE("copies that wait are bounded, and none is lost") {
   CHECK(*path.Poll(*running));
   CHECK(*path.Poll(*waiting));
   // There is room again.
-  REQUIRE_OK(path.Post(refused.Job()));
+  const auto accepted = path.Post(refused.Job());
+  REQUIRE_OK(accepted);
+  REQUIRE(Eventually([&] { return *path.Poll(*accepted); }));
 }
 
 TEST_CASE("a cancelled copy touches nothing any more") {
-  HostCopyPath path(&GatedConvert, 4, SystemClock());
   Converted running;
   Converted waiting;
+  HostCopyPath path(&GatedConvert, 4, SystemClock());
   std::fill(waiting.to.begin(), waiting.to.end(), std::byte{7});
   const std::vector<std::byte> untouched = waiting.to;
   {
@@ -158,9 +160,9 @@ TEST_CASE("a cancelled copy touches nothing any more") {
 }
 
 TEST_CASE("what is no copy is refused") {
+  Converted one;
   HostCopyPath path(&NaiveConvertRows, 4, SystemClock());
   HostDirectPath direct(&NaiveConvertRows, SystemClock());
-  Converted one;
   CopyPath::Job job = one.Job();
   job.conversion->tokens = 9;
   REQUIRE_STATUS(path.Post(job), absl::StatusCode::kInvalidArgument, "9 positions need 2 blocks");
