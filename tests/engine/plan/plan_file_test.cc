@@ -94,7 +94,7 @@ struct Wrong {
 
 TEST_CASE("a wrong workload is refused by field and line") {
   const Wrong cases[] = {
-      {"", "w.yaml must be one YAML document"},
+      {"", "w.yaml: must hold one YAML document"},
       {"a: 1\n---\nb: 2\n", "holds more"},
       {"[1]\n", "w.yaml:1: the file must be a map"},
       {"batching: {}\n", "requests is missing"},
