@@ -41,6 +41,7 @@
 #include "engine/exec/cpu/cpu_executor.h"
 #include "grpcpp/grpcpp.h"
 #include "server/app.h"
+#include "tests/bench/bench_tools.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/read_bandwidth.h"
@@ -50,49 +51,22 @@
 namespace baton {
 namespace {
 
-using SteadyClock = std::chrono::steady_clock;
-
-double SecondsSince(SteadyClock::time_point begin) {
-  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
-}
-
-void Must(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "llm-cpu: %s\n", std::string(status.message()).c_str());
-  std::exit(1);
-}
-template <class T>
-T Must(absl::StatusOr<T> value) {
-  Must(value.status());
-  return *std::move(value);
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-double Quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  return values[std::min(values.size() - 1,
-                         static_cast<size_t>(share * static_cast<double>(values.size())))];
-}
-
 // ---- An engine of its own, and what runs on it
 
 struct BenchEngine {
   BenchEngine(const std::string& model, const EngineOptions& options, int threads) {
-    store = Must(VectorStore::Open(VectorOptions{.data_dir = dir.File("data")}, metrics));
+    store = OrDie(VectorStore::Open(VectorOptions{.data_dir = dir.File("data")}, metrics));
     EngineParts parts{.clock = &SystemClock(),
                       .metrics = &metrics,
                       .store = store.get(),
                       .executors = {},
-                      .models = {Must(LoadLanguageModel("bench", model))},
+                      .models = {OrDie(LoadLanguageModel("bench", model))},
                       .embedders = {}};
     parts.embedders.push_back({.embedder = MakeLexicalEmbedder(1024)});
     weight_bytes = parts.models[0]->weight_bytes();
-    parts.executors.push_back(Must(
+    parts.executors.push_back(OrDie(
         MakeCpuExecutor(CpuOptions{.llm_threads = threads, .search_threads = 1}, SystemClock())));
-    engine = Must(Engine::Create(options, std::move(parts)));
+    engine = OrDie(Engine::Create(options, std::move(parts)));
   }
 
   TempDir dir;
@@ -121,7 +95,7 @@ class Stream final : public TokenSink {
   // The chunks with tokens in them. `cut`: it may have been cancelled.
   std::vector<Chunk> Wait(bool cut = false) {
     const absl::Status status = end_.get_future().get();
-    if (!cut || status.code() != absl::StatusCode::kCancelled) Must(status);
+    if (!cut || status.code() != absl::StatusCode::kCancelled) OrDie(status);
     std::erase_if(chunks_, [](const Chunk& chunk) { return chunk.tokens == 0; });
     return chunks_;
   }
@@ -149,7 +123,7 @@ std::shared_ptr<Stream> Start(Engine& engine, std::vector<TokenId> prompt, int32
   request.max_tokens = max_tokens;
   request.ignore_eos = true;
   auto stream = std::make_shared<Stream>();
-  stream->id = Must(engine.Submit(std::move(request), stream));
+  stream->id = OrDie(engine.Submit(std::move(request), stream));
   return stream;
 }
 
@@ -206,7 +180,7 @@ double PeerRate(const std::string& peer, const std::string& model, const PeerRun
   }
   const auto parsed = nlohmann::json::parse(out, nullptr, false);
   if (!parsed.is_array() || parsed.empty() || !parsed[0].contains("avg_ts")) {
-    Must(absl::InternalError(StrCat("--peer: no result of: ", command)));
+    OrDie(absl::InternalError(StrCat("--peer: no result of: ", command)));
   }
   return parsed[0]["avg_ts"];
 }
@@ -482,7 +456,7 @@ double GrpcSeconds(const std::string& address, int32_t tokens, uint64_t seed) {
       v1::GenerateResponse response;
       while (reader->Read(&response)) continue;
       const grpc::Status status = reader->Finish();
-      if (!status.ok()) Must(absl::InternalError(status.error_message()));
+      if (!status.ok()) OrDie(absl::InternalError(status.error_message()));
     });
   }
   for (std::thread& client : clients) client.join();
@@ -509,8 +483,8 @@ void DaemonOverhead(const BenchArgs& args, BenchReport& report) {
   config.executors.cpu.llm_threads = 1;
   config.vector.data_dir = dir.File("data");
   config.engine = Plain();
-  const auto app = Must(App::Start(config));
-  Must(app->WritePortFile(dir.File("ports")));
+  const auto app = OrDie(App::Start(config));
+  OrDie(app->WritePortFile(dir.File("ports")));
   const std::string ports = ReadWholeFile(dir.File("ports"));
   const size_t at = ports.find("grpc=") + 5;
   const std::string address = ports.substr(at, ports.find('\n', at) - at);
@@ -553,7 +527,7 @@ class Answer final : public AskSink {
   void OnRetrieved(std::vector<Passage>) override {}
   void OnTokens(TokenChunk chunk) override { text += chunk.text; }
   void OnFinished(absl::Status status, AskResult result) override {
-    Must(status);
+    OrDie(status);
     end.set_value(std::move(result));
   }
   std::string text;
@@ -573,7 +547,7 @@ Answers AskAll(Engine& engine, const std::vector<std::string>& questions) {
     request.collection = "demo";
     request.question = question;
     const auto sink = std::make_shared<Answer>();
-    Must(engine.Submit(std::move(request), sink).status());
+    OrDie(engine.Submit(std::move(request), sink).status());
     const AskResult result = sink->end.get_future().get();
     answers.texts.push_back(sink->text);
     if (result.mode != AskMode::kGenerated) continue;
@@ -608,15 +582,15 @@ void Lookup(const BenchArgs& args, BenchReport& report) {
                            .metadata = {}});
     }
     std::promise<absl::StatusOr<IngestResult>> done;
-    Must(b->engine
-             ->Submit(IngestRequest{.envelope = {},
-                                    .collection = "demo",
-                                    .documents = std::move(documents),
-                                    .passage_chars_max = {},
-                                    .passage_overlap_chars = {}},
-                      [&done](auto result) { done.set_value(std::move(result)); })
-             .status());
-    Must(done.get_future().get().status());
+    OrDie(b->engine
+              ->Submit(IngestRequest{.envelope = {},
+                                     .collection = "demo",
+                                     .documents = std::move(documents),
+                                     .passage_chars_max = {},
+                                     .passage_overlap_chars = {}},
+                       [&done](auto result) { done.set_value(std::move(result)); })
+              .status());
+    OrDie(done.get_future().get().status());
     return b;
   };
   const auto with = make(ScheduleOptions{}.draft_tokens_max);
@@ -625,8 +599,8 @@ void Lookup(const BenchArgs& args, BenchReport& report) {
   for (int round = 0; round < (args.tiny ? 1 : 5); ++round) {
     const Answers plain = AskAll(*without->engine, questions);
     const Answers drafted = AskAll(*with->engine, questions);
-    if (plain.texts != drafted.texts) Must(absl::InternalError("drafts changed an answer"));
-    if (plain.tokens == 0) Must(absl::InternalError("no question was answered by the model"));
+    if (plain.texts != drafted.texts) OrDie(absl::InternalError("drafts changed an answer"));
+    if (plain.tokens == 0) OrDie(absl::InternalError("no question was answered by the model"));
     ratios.push_back(plain.decode_s / drafted.decode_s);
   }
   report.Add("lookup.speedup", Median(ratios), "times the decode rate without drafts");

@@ -1,13 +1,10 @@
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
-#include <mutex>
-#include <thread>
 #include <utility>
 
 #include "engine/exec/executor.h"
+#include "tests/support/held_queue.h"
 
 namespace baton {
 
@@ -19,36 +16,15 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   using Script = std::function<absl::StatusOr<TokenId>(const LlmItem& item)>;
 
   explicit ScriptedExecutor(Script script)
-      : script_(std::move(script)), thread_([this] { Run(); }) {
+      : script_(std::move(script)), queue_([this](Work work) { Run(std::move(work)); }) {
     info_.platform = Platform::kGpu;
     info_.device = "scripted0";
     info_.present = true;
   }
-  ~ScriptedExecutor() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-      held_ = false;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
 
-  void Hold() {
-    const std::lock_guard lock(mutex_);
-    held_ = true;
-  }
-  void Resume() {
-    {
-      const std::lock_guard lock(mutex_);
-      held_ = false;
-    }
-    changed_.notify_all();
-  }
-  int queued() const {
-    const std::lock_guard lock(mutex_);
-    return static_cast<int>(queue_.size());
-  }
+  void Hold() { queue_.Hold(); }
+  void Resume() { queue_.Resume(); }
+  int queued() const { return queue_.size(); }
 
   const ExecutorInfo& Describe() const override { return info_; }
   ExecutorSample Sample() const override { return {.healthy = true, .queue_depth = queued()}; }
@@ -63,55 +39,40 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   void OpenSlot(SlotId, SlotSetup) override {}
   void CloseSlot(SlotId) override {}
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override {
-    {
-      const std::lock_guard lock(mutex_);
-      queue_.emplace_back(std::move(batch), std::move(done));
-    }
-    changed_.notify_all();
+    queue_.Push({std::move(batch), std::move(done)});
   }
   MemorySpace kv_space() const override { return {}; }
 
  private:
-  void Run() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      changed_.wait(lock, [this] { return stopping_ || (!held_ && !queue_.empty()); });
-      if (queue_.empty()) return;
-      auto [batch, done] = std::move(queue_.front());
-      queue_.pop_front();
-      lock.unlock();
-      LlmBatchResult result;
-      for (const LlmItem& item : batch.items) {
-        LlmBatchResult::Item& out = result.items.emplace_back();
-        out.sequence = item.sequence;
-        LlmItem one = item;  // as if guesses were fed one by one
-        if (item.work_class == WorkClass::kDecode) one.tokens.clear();
-        do {
-          if (!item.sample) break;
-          const absl::StatusOr<TokenId> token = script_(one);
-          if (!token.ok()) {
-            result.status = token.status();
-            break;
-          }
-          out.tokens.push_back(*token);
-          ++one.position;
-        } while (item.work_class == WorkClass::kDecode && out.tokens.size() <= item.tokens.size() &&
-                 out.tokens.back() == item.tokens[out.tokens.size() - 1]);
-      }
-      batch.model.reset();
-      done(std::move(result));
-      lock.lock();
+  using Work = std::pair<LlmBatch, absl::AnyInvocable<void(LlmBatchResult)>>;
+
+  void Run(Work work) const {
+    auto& [batch, done] = work;
+    LlmBatchResult result;
+    for (const LlmItem& item : batch.items) {
+      LlmBatchResult::Item& out = result.items.emplace_back();
+      out.sequence = item.sequence;
+      LlmItem one = item;  // as if guesses were fed one by one
+      if (item.work_class == WorkClass::kDecode) one.tokens.clear();
+      do {
+        if (!item.sample) break;
+        const absl::StatusOr<TokenId> token = script_(one);
+        if (!token.ok()) {
+          result.status = token.status();
+          break;
+        }
+        out.tokens.push_back(*token);
+        ++one.position;
+      } while (item.work_class == WorkClass::kDecode && out.tokens.size() <= item.tokens.size() &&
+               out.tokens.back() == item.tokens[out.tokens.size() - 1]);
     }
+    batch.model.reset();
+    done(std::move(result));
   }
 
   const Script script_;
   ExecutorInfo info_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::pair<LlmBatch, absl::AnyInvocable<void(LlmBatchResult)>>> queue_;
-  bool held_ = false;
-  bool stopping_ = false;
-  std::thread thread_;  // last: it uses the others
+  HeldQueue<Work> queue_;  // last: its thread uses the others
 };
 
 }  // namespace baton

@@ -1,12 +1,10 @@
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 #include "engine/exec/executor.h"
+#include "tests/support/held_queue.h"
 
 namespace baton {
 
@@ -14,34 +12,16 @@ namespace baton {
 // fails or hangs. Runs batches in order on a thread of its own, and none while it is held.
 class ScriptedSearch final : public Executor, public SearchSkill {
  public:
-  ScriptedSearch() : thread_([this] { Run(); }) {
+  ScriptedSearch() : queue_([this](Work work) { Run(std::move(work)); }) {
     info_.platform = Platform::kGpu;
     info_.device = "scripted0";
     info_.present = true;
     info_.memory_bytes_total = 100;
     sample_.healthy = true;
   }
-  ~ScriptedSearch() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-      held_ = false;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
 
-  void Hold() {
-    const std::lock_guard lock(mutex_);
-    held_ = true;
-  }
-  void Resume() {
-    {
-      const std::lock_guard lock(mutex_);
-      held_ = false;
-    }
-    changed_.notify_all();
-  }
+  void Hold() { queue_.Hold(); }
+  void Resume() { queue_.Resume(); }
   void FailNext(int batches, absl::StatusCode code = absl::StatusCode::kInternal) {
     const std::lock_guard lock(mutex_);
     failures_ = batches;
@@ -72,23 +52,18 @@ class ScriptedSearch final : public Executor, public SearchSkill {
   ClusterSkill* cluster() override { return nullptr; }
 
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
-    {
-      const std::lock_guard lock(mutex_);
-      queue_.emplace_back(std::move(batch), std::move(done));
-    }
-    changed_.notify_all();
+    queue_.Push({std::move(batch), std::move(done)});
   }
 
  private:
-  void Run() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      changed_.wait(lock, [this] { return stopping_ || (!held_ && !queue_.empty()); });
-      if (queue_.empty()) return;
-      auto [batch, done] = std::move(queue_.front());
-      queue_.pop_front();
+  using Work = std::pair<SearchBatch, absl::AnyInvocable<void(SearchBatchResult)>>;
+
+  void Run(Work work) {
+    auto& [batch, done] = work;
+    SearchBatchResult result;
+    {
+      const std::lock_guard lock(mutex_);
       ++searches_;
-      SearchBatchResult result;
       result.times.run_us = run_us_;
       if (failures_ > 0) {
         --failures_;
@@ -96,25 +71,19 @@ class ScriptedSearch final : public Executor, public SearchSkill {
       } else {
         result.neighbors.resize(batch.queries.size());
       }
-      lock.unlock();
-      batch.view.reset();
-      done(std::move(result));
-      lock.lock();
     }
+    batch.view.reset();
+    done(std::move(result));
   }
 
   ExecutorInfo info_;
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::pair<SearchBatch, absl::AnyInvocable<void(SearchBatchResult)>>> queue_;
   ExecutorSample sample_;
   TimeUs run_us_ = 1000;
   int failures_ = 0;
   absl::StatusCode code_ = absl::StatusCode::kInternal;
   int searches_ = 0;
-  bool held_ = false;
-  bool stopping_ = false;
-  std::thread thread_;  // last: it uses the others
+  HeldQueue<Work> queue_;  // last: its thread uses the others
 };
 
 }  // namespace baton
