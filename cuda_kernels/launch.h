@@ -18,7 +18,7 @@ struct LaunchShape {
   size_t shared_bytes = 0;
 };
 
-constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+__host__ __device__ constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // For SharedBytes of launchers: pieces follow one another, each aligned to 16 bytes.
 constexpr size_t SharedPiece(size_t bytes) { return (bytes + 15) & ~size_t{15}; }

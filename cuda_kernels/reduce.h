@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 #include "cuda_kernels/launch.h"
 
 namespace baton::cuda {
@@ -21,6 +23,14 @@ __device__ __forceinline__ float WarpMax(float x) {
 #pragma unroll
   for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
     x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, lanes));
+  }
+  return x;
+}
+
+__device__ __forceinline__ uint32_t WarpMax(uint32_t x) {
+#pragma unroll
+  for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
+    x = max(x, __shfl_xor_sync(kAllLanes, x, lanes));
   }
   return x;
 }
