@@ -21,10 +21,26 @@ __device__ __forceinline__ float Rescale(float from, float to) {
   return from == -CUDART_INF_F ? 0 : Exp2(from - to);
 }
 
+__device__ __forceinline__ void LoadActivations(ActivationElement element, const void* from,
+                                                int64_t index, float (&x)[8]) {
+  if (element == ActivationElement::kF32) {
+    LoadFloats(static_cast<const float*>(from) + index, x);
+  } else {
+    LoadFloats(static_cast<const __nv_bfloat16*>(from) + index, x);
+  }
+}
+__device__ __forceinline__ void StoreActivation(ActivationElement element, float x, void* to,
+                                                int64_t index) {
+  if (element == ActivationElement::kF32) {
+    static_cast<float*>(to)[index] = x;
+  } else {
+    FromFloat(x, static_cast<__nv_bfloat16*>(to)[index]);
+  }
+}
+
 // The workspace: values [sequences, heads, splits, head_dim], then (maximum, sum) [sequences,
 // heads, splits]; both f32.
-template <typename T>
-__device__ __forceinline__ float2* Sums(const DecodeAttentionArgs<T>& args) {
+__device__ __forceinline__ float2* Sums(const DecodeAttentionArgs& args) {
   return reinterpret_cast<float2*>(args.workspace +
                                    args.sequences * args.heads * args.splits * args.kv.head_dim);
 }
@@ -32,9 +48,9 @@ __device__ __forceinline__ float2* Sums(const DecodeAttentionArgs<T>& args) {
 // Reads 2 * head_dim elements to each position and kv head, computes 4 * head_dim FLOPs to each
 // position and head. kLanes of a warp hold a key together, 8 dimensions each, against kGroup
 // queries; grid: splits, groups of heads that share a kv head, sequences.
-template <typename T, typename Element, int kLanes, int kGroup>
+template <typename Element, int kLanes, int kGroup>
 __global__ void __launch_bounds__(kWarps* kWarpThreads)
-    DecodeAttentionKernel(DecodeAttentionArgs<T> args) {
+    DecodeAttentionKernel(DecodeAttentionArgs args) {
   constexpr int kPositions = kWarpThreads / kLanes;  // side by side in a warp
   constexpr int kTile = kPositions * kUnroll;        // of a warp at a time
   const int head_dim = args.kv.head_dim;
@@ -76,9 +92,9 @@ __global__ void __launch_bounds__(kWarps* kWarpThreads)
 #pragma unroll
     for (int i = 0; i < 8; ++i) q[g][i] = values[g][i] = 0;
     if (g < group_size && has_dim) {
-      LoadFloats(
-          args.q + sequence * args.q_stride + static_cast<int64_t>(first_head + g) * head_dim + dim,
-          q[g]);
+      LoadActivations(
+          args.element, args.q,
+          sequence * args.q_stride + static_cast<int64_t>(first_head + g) * head_dim + dim, q[g]);
 #pragma unroll
       for (int i = 0; i < 8; ++i) q[g][i] *= query_scale;
     }
@@ -199,7 +215,7 @@ __global__ void __launch_bounds__(kWarps* kWarpThreads)
     }
     const int64_t head = sequence * args.heads + first_head + g;
     if (args.splits == 1) {
-      FromFloat(total > 0 ? value / total : 0, args.out[head * head_dim + d]);
+      StoreActivation(args.element, total > 0 ? value / total : 0, args.out, head * head_dim + d);
     } else {
       const int64_t part = head * args.splits + blockIdx.x;
       args.workspace[part * head_dim + d] = value;
@@ -209,8 +225,7 @@ __global__ void __launch_bounds__(kWarps* kWarpThreads)
 }
 
 // Reads sequences * heads * splits * head_dim * 4 bytes; one block to a head of a sequence.
-template <typename T>
-__global__ void __launch_bounds__(kCombineThreads) CombineKernel(DecodeAttentionArgs<T> args) {
+__global__ void __launch_bounds__(kCombineThreads) CombineKernel(DecodeAttentionArgs args) {
   const int64_t head = blockIdx.x;
   const int head_dim = args.kv.head_dim;
   const float2* const sums = Sums(args) + head * args.splits;
@@ -226,12 +241,12 @@ __global__ void __launch_bounds__(kCombineThreads) CombineKernel(DecodeAttention
       value += args.workspace[(head * args.splits + split) * head_dim + d] *
                Rescale(sums[split].x, highest);
     }
-    FromFloat(total > 0 ? value / total : 0, args.out[head * head_dim + d]);
+    StoreActivation(args.element, total > 0 ? value / total : 0, args.out, head * head_dim + d);
   }
 }
 
-template <typename T, typename Element, int kLanes, int kGroup>
-cudaError_t LaunchGroup(const DecodeAttentionArgs<T>& args, cudaStream_t stream) {
+template <typename Element, int kLanes, int kGroup>
+cudaError_t LaunchGroup(const DecodeAttentionArgs& args, cudaStream_t stream) {
   const int64_t groups = args.kv.kv_heads * CeilDiv(args.heads / args.kv.kv_heads, kGroup);
   if (groups > kGridYMax || args.sequences > kGridYMax) return cudaErrorInvalidValue;
   const LaunchShape shape = {
@@ -240,35 +255,39 @@ cudaError_t LaunchGroup(const DecodeAttentionArgs<T>& args, cudaStream_t stream)
       kWarps * kWarpThreads,
       SharedPiece(sizeof(float) * kWarps * kGroup * static_cast<size_t>(args.kv.head_dim)) +
           SharedPiece(sizeof(float2) * kWarps * kGroup)};
-  return Launch(&DecodeAttentionKernel<T, Element, kLanes, kGroup>, shape, stream, args);
+  return Launch(&DecodeAttentionKernel<Element, kLanes, kGroup>, shape, stream, args);
 }
 
-template <typename T, typename Element, int kLanes>
-cudaError_t LaunchLanes(const DecodeAttentionArgs<T>& args, cudaStream_t stream) {
-  const int32_t group = args.heads / args.kv.kv_heads;
-  if (group == 1) return LaunchGroup<T, Element, kLanes, 1>(args, stream);
-  if (group <= 4) return LaunchGroup<T, Element, kLanes, 4>(args, stream);
-  return LaunchGroup<T, Element, kLanes, 8>(args, stream);
+template <typename Element, int kLanes>
+cudaError_t LaunchLanes(const DecodeAttentionArgs& args, cudaStream_t stream) {
+  // f32 is for comparison with other engines: one kernel, which reads keys once to each head.
+  if constexpr (sizeof(Element) == 4) {
+    return LaunchGroup<Element, kLanes, 1>(args, stream);
+  } else {
+    const int32_t group = args.heads / args.kv.kv_heads;
+    if (group == 1) return LaunchGroup<Element, kLanes, 1>(args, stream);
+    if (group <= 4) return LaunchGroup<Element, kLanes, 4>(args, stream);
+    return LaunchGroup<Element, kLanes, 8>(args, stream);
+  }
 }
 
-template <typename T, typename Element>
-cudaError_t LaunchElement(const DecodeAttentionArgs<T>& args, cudaStream_t stream) {
-  if (args.kv.head_dim <= 64) return LaunchLanes<T, Element, 8>(args, stream);
-  if (args.kv.head_dim <= 128) return LaunchLanes<T, Element, 16>(args, stream);
-  return LaunchLanes<T, Element, 32>(args, stream);
+template <typename Element>
+cudaError_t LaunchElement(const DecodeAttentionArgs& args, cudaStream_t stream) {
+  if (args.kv.head_dim <= 64) return LaunchLanes<Element, 8>(args, stream);
+  if (args.kv.head_dim <= 128) return LaunchLanes<Element, 16>(args, stream);
+  return LaunchLanes<Element, 32>(args, stream);
 }
 
-template <typename T>
-cudaError_t LaunchAll(const DecodeAttentionArgs<T>& args, cudaStream_t stream) {
+cudaError_t LaunchAll(const DecodeAttentionArgs& args, cudaStream_t stream) {
   switch (args.kv.element) {
     case KvElement::kF32:
-      return LaunchElement<T, float>(args, stream);
+      return LaunchElement<float>(args, stream);
     case KvElement::kF16:
-      return LaunchElement<T, __half>(args, stream);
+      return LaunchElement<__half>(args, stream);
     case KvElement::kBF16:
-      return LaunchElement<T, __nv_bfloat16>(args, stream);
+      return LaunchElement<__nv_bfloat16>(args, stream);
     case KvElement::kInt8:
-      return LaunchElement<T, KvInt8>(args, stream);
+      return LaunchElement<KvInt8>(args, stream);
   }
   return cudaErrorInvalidValue;
 }
@@ -295,28 +314,21 @@ int64_t DecodeAttentionWorkspaceBytes(const DecodeWorkspaceShape& shape) {
          static_cast<int64_t>(sizeof(float));
 }
 
-template <typename T>
-bool CanRun(const DecodeAttentionArgs<T>& args) {
+bool CanRun(const DecodeAttentionArgs& args) {
   return KvVectorsAligned(args.kv) && args.kv.head_dim <= 256 &&
          args.heads % args.kv.kv_heads == 0 && args.splits >= 1 &&
-         args.splits <= kDecodeSplitsMax && RowsAligned(args.q, args.q_stride, 16) &&
-         RowsAligned(args.workspace, 0, 16);
+         args.splits <= kDecodeSplitsMax && reinterpret_cast<uintptr_t>(args.q) % 16 == 0 &&
+         args.q_stride % 8 == 0 && RowsAligned(args.workspace, 0, 16);
 }
 
-template <typename T>
-cudaError_t DecodeAttention(const DecodeAttentionArgs<T>& args, cudaStream_t stream) {
+cudaError_t DecodeAttention(const DecodeAttentionArgs& args, cudaStream_t stream) {
   if (args.sequences == 0) return cudaSuccess;
   if (!CanRun(args)) return cudaErrorInvalidValue;
   const cudaError_t status = LaunchAll(args, stream);
   if (status != cudaSuccess || args.splits == 1) return status;
-  return Launch(&CombineKernel<T>,
+  return Launch(&CombineKernel,
                 {dim3(static_cast<unsigned>(args.sequences * args.heads)), kCombineThreads}, stream,
                 args);
 }
-
-template bool CanRun(const DecodeAttentionArgs<float>&);
-template bool CanRun(const DecodeAttentionArgs<__nv_bfloat16>&);
-template cudaError_t DecodeAttention(const DecodeAttentionArgs<float>&, cudaStream_t);
-template cudaError_t DecodeAttention(const DecodeAttentionArgs<__nv_bfloat16>&, cudaStream_t);
 
 }  // namespace baton::cuda

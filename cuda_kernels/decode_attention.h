@@ -10,11 +10,11 @@ namespace baton::cuda {
 
 // One query to a sequence over all its keys and values, split among blocks (Dao et al.,
 // "Flash-Decoding", 2023): out = softmax(cap(q . k * scale)) v over the last `window` positions.
-// T, of q and out: float or __nv_bfloat16.
-template <typename T>
+enum class ActivationElement : int32_t { kF32, kBF16 };
 struct DecodeAttentionArgs {
-  const T* q;              // [sequences, heads * head_dim], rows `q_stride` apart
-  T* out;                  // [sequences, heads, head_dim], row-major
+  const void* q;  // [sequences, heads * head_dim] of `element`, rows `q_stride` apart
+  void* out;      // [sequences, heads, head_dim] of `element`, row-major
+  ActivationElement element;
   const int32_t* lengths;  // [sequences]: positions to attend to, the query's own included;
                            // 0 or below: the row pads the batch, out is zeros
   PagedKv kv;
@@ -49,9 +49,7 @@ struct DecodeWorkspaceShape {
 int64_t DecodeAttentionWorkspaceBytes(const DecodeWorkspaceShape& shape);
 
 // Head dimensions up to 256 that are multiples of 8.
-template <typename T>
-bool CanRun(const DecodeAttentionArgs<T>& args);
-template <typename T>
-cudaError_t DecodeAttention(const DecodeAttentionArgs<T>& args, cudaStream_t stream);
+bool CanRun(const DecodeAttentionArgs& args);
+cudaError_t DecodeAttention(const DecodeAttentionArgs& args, cudaStream_t stream);
 
 }  // namespace baton::cuda

@@ -73,20 +73,21 @@ std::string RunDecodeAttention(const Shape& s) {
   const int64_t workspace_bytes = DecodeAttentionWorkspaceBytes(
       {.sequences = sequences, .heads = s.heads, .head_dim = s.head_dim, .splits = s.splits});
   const DeviceArray<float> workspace(static_cast<size_t>(workspace_bytes) / sizeof(float));
-  const std::string failure =
-      Failure(DecodeAttention<T>({.q = device_q.data(),
-                                  .out = out.data(),
-                                  .lengths = lengths.data(),
-                                  .kv = fixture.Device(pool.data(), table.data(), kLayer),
-                                  .workspace = workspace.data(),
-                                  .sequences = sequences,
-                                  .q_stride = q_stride,
-                                  .heads = s.heads,
-                                  .splits = s.splits,
-                                  .window = s.window,
-                                  .scale = scale,
-                                  .score_cap = s.score_cap},
-                                 nullptr));
+  const std::string failure = Failure(DecodeAttention(
+      {.q = device_q.data(),
+       .out = out.data(),
+       .element = sizeof(T) == 4 ? ActivationElement::kF32 : ActivationElement::kBF16,
+       .lengths = lengths.data(),
+       .kv = fixture.Device(pool.data(), table.data(), kLayer),
+       .workspace = workspace.data(),
+       .sequences = sequences,
+       .q_stride = q_stride,
+       .heads = s.heads,
+       .splits = s.splits,
+       .window = s.window,
+       .scale = scale,
+       .score_cap = s.score_cap},
+      nullptr));
   return failure.empty() ? Difference("out", Floats(out.Read()), want, {2e-5, kRounding<T>})
                          : failure;
 }
@@ -129,14 +130,14 @@ TEST_CASE("attention is split by the shape of the batch") {
 
 TEST_CASE("what attention cannot run is refused") {
   alignas(16) unsigned char pool[16];
-  DecodeAttentionArgs<float> args = {};
+  DecodeAttentionArgs args = {};
   args.kv = {.pool = pool, .block_bytes = 1024, .kv_heads = 2, .head_dim = 64, .block_tokens = 8};
   args.heads = 4;
   args.splits = 1;
   args.q_stride = 256;
   args.sequences = 1;
   CHECK(CanRun(args));
-  const auto refused = [](DecodeAttentionArgs<float> with, auto change) {
+  const auto refused = [](DecodeAttentionArgs with, auto change) {
     change(with);
     return DecodeAttention(with, nullptr) == cudaErrorInvalidValue;
   };
