@@ -65,6 +65,19 @@ KERNEL_INCLUDES = {
     "fpga_kernels": r"<\w+(\.h)?>$",
 }
 
+# Rules that the host runtime needs kernels to keep (cuda_kernels/README.md): what may not be
+# written -> where it may all the same.
+KERNEL_TOKENS = {
+    r"<<<|\bcudaLaunch\w*\(": r"cuda_kernels/launch\.h$",
+    r"\b__shared__\b": r"cuda_kernels/shared\.h$",
+    r"\basm\b|\b__cvta_\w+|\b__dp[24]a\b|\b__CUDA_ARCH__\b": r"cuda_kernels/arch/",
+    r"\b__activemask\b|\bcooperative_groups\b|\bvolatile\b": r"cuda_kernels/arch/",
+    r"\b__constant__\b|\b__managed__\b|\bprintf\b": None,
+    r"\bcuda(Malloc|Free|Memcpy|Memset|StreamSynchronize|DeviceSynchronize|Event)\w*\(": None,
+}
+KERNEL_ARCH = "cuda_kernels/arch/"
+KERNEL_ARCH_TWINS = "tests/support/cuda_host/include/" + KERNEL_ARCH
+
 # try, catch and throw: only where a throwing library is wrapped.
 EXCEPTION_FILES = [
     "config/yaml_file.cc",                     # yaml-cpp
@@ -214,7 +227,7 @@ def own_header(path):
 
 def check_own_header_first(files):
     for path, text in files.items():
-        if not path.endswith((".cc", ".cpp")) or own_header(path) not in files:
+        if not path.endswith((".cc", ".cpp", ".cu")) or own_header(path) not in files:
             continue
         first = next(iter(includes(text)), (1, '"nothing"'))
         if first[1][1:-1] != own_header(path):
@@ -305,8 +318,29 @@ def check_dead_files(files):
             yield path, 1, "dead-file", "no CMakeLists.txt above it names this file"
 
 
+def check_kernels(files):
+    for path, text in files.items():
+        if not path.startswith("cuda_kernels/") or not path.endswith(CXX):
+            continue
+        for number, line in enumerate(code_only(text), 1):
+            for token, home in KERNEL_TOKENS.items():
+                found = re.search(token, line)
+                if found and not (home and re.match(home, path)):
+                    yield (path, number, "kernel-token",
+                           f"{found.group(0)} belongs in {home or 'no kernel'}; see its README.md")
+        if path.startswith(KERNEL_ARCH):
+            if KERNEL_ARCH_TWINS + path[len(KERNEL_ARCH):] not in files:
+                yield path, 1, "kernel-twin", f"needs a twin in {KERNEL_ARCH_TWINS}"
+        elif path.endswith(".cu"):
+            stem = path[:-len(".cu")]
+            for twin in (stem + ".h", f"tests/{stem}_test.cc"):
+                if twin not in files:
+                    yield path, 1, "kernel-twin", f"needs {twin}"
+
+
 RULES = [check_arrows, check_libraries, check_include_paths, check_own_header_first,
-         check_pragma_once, check_length, check_lines, check_code, check_readmes, check_dead_files]
+         check_pragma_once, check_length, check_lines, check_code, check_readmes, check_dead_files,
+         check_kernels]
 
 
 def findings(files):

@@ -1,0 +1,30 @@
+#pragma once
+
+// Instructions that C++ has no name for.
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace baton::cuda {
+
+// 2^x, within 2 units of the last place; 0 for -inf.
+__device__ __forceinline__ float Exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// 16 bytes that are read once: they do not stay in L1.
+__device__ __forceinline__ uint4 LoadStreamed(const uint4* from) {
+  uint4 v;
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+      : "l"(from));
+  return v;
+}
+
+// sum += the products of four signed bytes of a and of b.
+__device__ __forceinline__ int DotInt8(int a, int b, int sum) { return __dp4a(a, b, sum); }
+
+}  // namespace baton::cuda

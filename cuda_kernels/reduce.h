@@ -1,0 +1,48 @@
+#pragma once
+
+// Sums and maxima over a warp or block, in an order that does not depend on timing.
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "cuda_kernels/launch.h"
+
+namespace baton::cuda {
+
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+
+__device__ __forceinline__ float WarpSum(float x) {
+#pragma unroll
+  for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
+    x += __shfl_xor_sync(kAllLanes, x, lanes);
+  }
+  return x;
+}
+__device__ __forceinline__ float WarpMax(float x) {
+#pragma unroll
+  for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
+    x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, lanes));
+  }
+  return x;
+}
+
+__device__ __forceinline__ uint32_t WarpMax(uint32_t x) {
+#pragma unroll
+  for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
+    x = max(x, __shfl_xor_sync(kAllLanes, x, lanes));
+  }
+  return x;
+}
+
+// The sum over the block, to every thread. parts: [blockDim.x / 32], shared, for this call alone.
+__device__ __forceinline__ float BlockSum(float x, float* parts) {
+  x = WarpSum(x);
+  if (threadIdx.x % kWarpThreads == 0) parts[threadIdx.x / kWarpThreads] = x;
+  __syncthreads();
+  float sum = 0;
+  for (unsigned i = 0; i < blockDim.x / kWarpThreads; ++i) sum += parts[i];
+  return sum;
+}
+
+}  // namespace baton::cuda

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+// The host runtime for kernels: what a test may ask of it beside the CUDA runtime's own functions.
+// Kernels compile as C++ against the headers in include/, which stand in for the toolkit's; a
+// launch runs block by block, a block's threads as fibers, each until it has to wait.
+// One launch at a time; a launch from a second thread waits.
+namespace baton::cuda_host {
+
+// In which order threads of a block, and blocks of a grid, get their turn. What is right must not
+// depend on it; shared memory that was never written holds other bytes under each.
+enum class OrderKind { kAscending, kDescending, kRandom };
+struct Order {
+  OrderKind kind = OrderKind::kAscending;
+  uint64_t seed = 0;  // of kRandom
+};
+void SetOrder(const Order& order);
+std::string Name(const Order& order);  // "ascending", "random order, seed 3"
+
+// What the last launch, copy or free that failed has to say: block, thread, place and limit.
+const std::string& LastError();
+
+// Sites of barriers (__syncthreads, __syncwarp, named ones, waits for copies) that launches have
+// passed since ForgetSites, as "file.cu:41".
+std::vector<std::string> Sites();
+void ForgetSites();
+// Launches do as if the barrier at this site were not there; "": all are. A test that still passes
+// does not test the barrier.
+void SkipSite(const std::string& site);
+
+}  // namespace baton::cuda_host

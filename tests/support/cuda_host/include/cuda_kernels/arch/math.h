@@ -1,0 +1,22 @@
+#pragma once
+
+// Stands in for the header of this name.
+
+#include <cuda_runtime.h>
+
+#include <cmath>
+#include <cstdint>
+
+namespace baton::cuda {
+
+inline float Exp2(float x) { return std::exp2(x); }
+inline uint4 LoadStreamed(const uint4* from) { return *from; }
+inline int DotInt8(int a, int b, int sum) {
+  for (int i = 0; i < 4; ++i) {
+    sum += static_cast<int8_t>(static_cast<unsigned>(a) >> (8 * i)) *
+           static_cast<int8_t>(static_cast<unsigned>(b) >> (8 * i));
+  }
+  return sum;
+}
+
+}  // namespace baton::cuda
