@@ -1,6 +1,7 @@
 // How batches of requests' work get to executors: each is routed, may wait for company, goes, and
 // goes again elsewhere where the executor fails at it.
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 #include <utility>
 
@@ -39,21 +40,28 @@ bool Engine::Loop::Collect(const AttemptPtr<Batch, Result>& attempt) {
     const int64_t items = ItemsOf(attempt->batch);
     std::string kind = LaunchKind(attempt->batch);
     if (items >= options->items_max || kind.empty()) return false;
-    TimeUs latest_us = attempt->batch.deadline_us;
-    if (latest_us != kNoDeadline) {
+    const auto expected = board_.Expected(
+        {.executor = attempt->executor, .work_class = work_class, .shape = attempt->work.shape});
+    LaunchPiece piece{.items = items,
+                      .latest_us = attempt->batch.deadline_us,
+                      .wanted_us = attempt->batch.deadline_us,
+                      .shape = attempt->work.shape};
+    if (expected) piece.run_us = std::llround(expected->run_us);
+    if (piece.latest_us != kNoDeadline) {
       // What it runs is left to it, and half of its time in any case.
-      const TimeUs expected_us = board_.ExpectedUs(
-          {.executor = attempt->executor, .work_class = work_class, .shape = attempt->work.shape});
-      latest_us -= std::max(expected_us, (latest_us - attempt->ready_us) / 2);
+      const TimeUs run_us = expected ? std::llround(expected->run_us_high) : 0;
+      piece.latest_us -= std::max(run_us, (piece.latest_us - attempt->ready_us) / 2);
     }
-    const uint64_t id = next_piece_++;
+    if (const auto& sla_us = attempt->active->envelope.hints.latency_sla_us) {
+      piece.wanted_us = std::min(piece.wanted_us, attempt->ready_us + *sla_us);
+    }
+    piece.id = next_piece_++;
     if constexpr (std::is_same_v<Batch, SearchBatch>) {
-      waiting_searches_.emplace(id, attempt);
+      waiting_searches_.emplace(piece.id, attempt);
     } else {
-      waiting_embeds_.emplace(id, attempt);
+      waiting_embeds_.emplace(piece.id, attempt);
     }
-    collector_.Add({attempt->executor, work_class, std::move(kind)},
-                   {.id = id, .items = items, .latest_us = latest_us}, attempt->ready_us);
+    collector_.Add({attempt->executor, work_class, std::move(kind)}, piece, attempt->ready_us);
     return true;
   }
 }

@@ -95,7 +95,10 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       host_path_(KvConverterFor(DetectedSimdLevel()),
                  static_cast<size_t>(options.transfer.host_copies_max), clock_),
       transfer_(options.transfer, metrics_),
-      collector_(options.batching),
+      collector_(options.batching,
+                 [this](const LaunchKey& key, const WorkShape& first, int64_t items) {
+                   return board_.Outlook(key, first, items);
+                 }),
       models_(ModelsBytesMax(options.memory), metrics_),
       in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
       write_lane_(*parts_.store, clock_, *parts_.metrics,
@@ -336,6 +339,7 @@ WorkShape Engine::Loop::ShapeOf(WorkKind kind, int64_t items) const {
 int Engine::Loop::Route(const RequestPtr& active, std::string_view stage,
                         ExecutorBoard::Work work) {
   work.only = active->only_executor;
+  work.held = &collector_;
   RouteChoice choice = board_.Choose(active->envelope.hints, work);
   if (choice.chosen < 0) {
     Fail(active, std::move(choice.status));

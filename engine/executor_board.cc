@@ -15,6 +15,8 @@ namespace {
 constexpr TimeUs kLookUs = 100'000;
 constexpr TimeUs kTuneUs = 1'000'000;
 constexpr size_t kRecentEventsMax = 8;
+// Company pays where a launch of more takes less than so much of what each alone does.
+constexpr double kCompanyShareMax = 0.8;
 
 std::vector<std::string> NamesOf(const std::vector<Executor*>& executors) {
   std::vector<std::string> names;
@@ -159,8 +161,13 @@ ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, co
     choice.avoid =
         StrCat("it is spared, at ", std::lround(100 * choice.capacity), " % of its capacity");
   }
+  if (choice.avoid.empty() && state.queue.Full(work.work_class)) {
+    choice.avoid = "its queue is full";
+  }
   WorkShape shape = wanted.shape;
   if (present_count_ > 1) shape.load = sample.load;
+  choice.wait_us = state.queue.WaitUs(work.work_class, now_us);
+  if (wanted.held != nullptr) choice.wait_us += wanted.held->AheadUs(index, work.work_class);
   choice.predicted = costs_.Predict(index, work.work_class, shape);
   choice.sure = choice.predicted && options_.cost_model.route && costs_.Sure(*choice.predicted);
   return choice;
@@ -220,23 +227,47 @@ uint64_t ExecutorBoard::Begin(Begun begun, absl::AnyInvocable<void()> fenced) {
   if (present_count_ > 1) begun.shape.load = state.executor->Sample().load;
   if (begun.prompts) begun.prompts->load = begun.shape.load;
   TimeUs expected_us = begun.open_ended ? -1 : 0;
-  if (!begun.open_ended && !begun.prompts && !state.cpu) {
+  TimeUs median_us = 0;
+  if (present_count_ > 1 && !begun.open_ended && !begun.prompts) {
     const auto predicted = costs_.Predict(begun.executor, begun.work_class, begun.shape);
-    if (predicted && costs_.Sure(*predicted)) expected_us = std::llround(predicted->run_us_high);
+    if (predicted && costs_.Sure(*predicted)) {
+      median_us = std::llround(predicted->run_us);
+      if (!state.cpu) expected_us = std::llround(predicted->run_us_high);
+    }
   }
-  state.health.Begin(expected_us, clock_.NowUs());
+  const TimeUs now_us = clock_.NowUs();
+  state.health.Begin(expected_us, now_us);
+  const uint64_t queued = state.queue.Begin(begun.work_class, median_us, now_us);
   ++state.in_flight;
   const uint64_t ticket = next_ticket_++;
   tickets_.emplace(ticket, Ticket{.begun = std::move(begun),
                                   .generation = state.health.generation(),
+                                  .queued = queued,
                                   .fenced = std::move(fenced)});
   return ticket;
 }
 
-TimeUs ExecutorBoard::ExpectedUs(const Begun& begun) const {
+std::optional<CostPrediction> ExecutorBoard::Expected(const Begun& begun) const {
   const std::lock_guard lock(mutex_);
   const auto predicted = costs_.Predict(begun.executor, begun.work_class, begun.shape);
-  return predicted && costs_.Sure(*predicted) ? std::llround(predicted->run_us_high) : 0;
+  return predicted && costs_.Sure(*predicted) ? predicted : std::nullopt;
+}
+
+LaunchOutlook ExecutorBoard::Outlook(const LaunchKey& key, const WorkShape& first,
+                                     int64_t items) const {
+  const std::lock_guard lock(mutex_);
+  const State& state = states_[static_cast<size_t>(key.executor)];
+  const auto alone = costs_.Predict(key.executor, key.work_class, first);
+  if (!alone || !costs_.Sure(*alone)) return {};
+  WorkShape shape = first;
+  shape.items = std::max(2 * first.items, static_cast<double>(items));
+  shape.batch = shape.items / std::max(1.0, first.items);
+  const auto together = costs_.Predict(key.executor, key.work_class, shape);
+  const double share = together->run_us / alone->run_us * first.items / shape.items;
+  return {.known = true,
+          .pays = share < kCompanyShareMax,
+          .room = state.queue.Room(key.work_class),
+          .patience_us = 2 * state.queue.TypicalRunUs(key.work_class)};
 }
 
 void ExecutorBoard::Observe(const Begun& begun, TimeUs run_us, TimeUs now_us) {
@@ -264,7 +295,13 @@ std::optional<Energy> ExecutorBoard::End(uint64_t ticket, const absl::Status& st
   State& state = states_[static_cast<size_t>(index)];
   const TimeUs now_us = clock_.NowUs();
   const int sharing = state.in_flight--;
-  if (ended.generation != state.health.generation()) {
+  const bool late = ended.generation != state.health.generation();
+  const auto outcome = late                                ? DeviceQueue::Outcome::kOther
+                       : absl::IsResourceExhausted(status) ? DeviceQueue::Outcome::kRefused
+                       : status.ok()                       ? DeviceQueue::Outcome::kRan
+                                                           : DeviceQueue::Outcome::kOther;
+  state.queue.End(ended.queued, outcome, times.queue_us, times.run_us);
+  if (late) {
     state.health.EndLate(now_us);
     metrics_.Counter(MetricId::kLateResults, {PlatformName(index)}).Increment();
     Tell(index);

@@ -19,6 +19,8 @@
 #include "engine/exec/executor.h"
 #include "engine/schedule/cost_model.h"
 #include "engine/schedule/device_health.h"
+#include "engine/schedule/device_queue.h"
+#include "engine/schedule/launch_collector.h"
 #include "engine/schedule/power_model.h"
 #include "engine/schedule/route_choice.h"
 
@@ -41,6 +43,8 @@ class ExecutorBoard {
     uint32_t failed = 0;      // a bit for each executor that has failed at it
     std::optional<int> only;  // the one executor it is for
     bool explain = false;     // nothing will come of it
+    // What waits for company, or room; null: not told. Read by this call.
+    const LaunchCollector* held = nullptr;
   };
   RouteChoice Choose(const Hints& hints, const Work& work);
 
@@ -58,8 +62,10 @@ class ExecutorBoard {
     bool open_ended = false;
   };
   uint64_t Begin(Begun begun, absl::AnyInvocable<void()> fenced);
-  // How long such a batch is expected to run at most; 0: not known for sure.
-  TimeUs ExpectedUs(const Begun& begun) const;
+  // How long such a batch is expected to run; nullopt: not known for sure.
+  std::optional<CostPrediction> Expected(const Begun& begun) const;
+  // Whether work like `first` had better wait for company, of `items` in all.
+  LaunchOutlook Outlook(const LaunchKey& key, const WorkShape& first, int64_t items) const;
   // The batch came back. nullopt: its device was fenced with it, and what comes so late is nobody's
   // any more; else what it drew.
   std::optional<Energy> End(uint64_t ticket, const absl::Status& status, const BatchTimes& times);
@@ -90,6 +96,7 @@ class ExecutorBoard {
     bool present = false;
     bool cpu = false;
     DeviceHealth health;
+    DeviceQueue queue = {};
     std::array<TimeUs, kWorkClassCount> probed_us = {};
     int in_flight = 0;
     std::array<prometheus::Histogram*, kWorkClassCount> error = {};
@@ -101,6 +108,7 @@ class ExecutorBoard {
   struct Ticket {
     Begun begun;
     uint32_t generation = 0;
+    uint64_t queued = 0;  // its number in the device's queue
     absl::AnyInvocable<void()> fenced;
   };
 

@@ -19,10 +19,9 @@ struct ClassBatchingOptions {
   template <class Visitor>
   void Describe(Visitor& v) {
     v("strategy", strategy, OneOf{"low_latency", "adaptive", "time_or_size", "high_throughput"},
-      "low_latency: what came at once goes at once; adaptive: that, while the executor is idle, "
-      "else "
-      "as time_or_size until it is; time_or_size: a launch goes when it is full or coalesce_us "
-      "old; "
+      "low_latency: what came at once goes at once; adaptive: that, while the executor has room, "
+      "else once it has, as far as its learned times say that company pays, and as time_or_size "
+      "until they are known; time_or_size: a launch goes when it is full or coalesce_us old; "
       "high_throughput: when it is full or wait_us_max old");
     v("coalesce_us", coalesce_us, Range{0, 1000000},
       "how long work waits for company, under adaptive and time_or_size");

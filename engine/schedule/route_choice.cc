@@ -32,9 +32,10 @@ std::string Forbidden(const std::vector<std::string>& placement, WorkClass work_
                 : StrCat("route.platforms.", Name(work_class), " leaves ", Name(platform), " out");
 }
 
-// What a prediction costs under a policy: microseconds, or joules.
-double CostOf(const RouteCandidate& candidate, bool by_energy) {
-  return by_energy ? candidate.predicted_joules : candidate.predicted_us;
+// What a prediction costs under a policy: microseconds until it is done, or joules.
+double CostOf(const RouteCandidate& candidate, const ExecutorChoice& choice, bool by_energy) {
+  return by_energy ? candidate.predicted_joules
+                   : candidate.predicted_us + static_cast<double>(choice.wait_us);
 }
 
 class Scorer {
@@ -66,13 +67,15 @@ class Scorer {
              std::vector<RouteCandidate>& candidates) const {
     const auto known = [](const RouteCandidate& c) { return c.eligible && c.sure; };
     double least = 0;
-    for (const RouteCandidate& c : candidates) {
-      if (known(c) && (least == 0 || CostOf(c, by_energy_) < least)) least = CostOf(c, by_energy_);
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      if (!known(candidates[i])) continue;
+      const double cost = CostOf(candidates[i], choices[i], by_energy_);
+      if (least == 0 || cost < least) least = cost;
     }
     for (size_t i = 0; i < candidates.size(); ++i) {
       RouteCandidate& c = candidates[i];
       const ExecutorChoice& choice = choices[i];
-      const double performance = known(c) && least > 0      ? least / CostOf(c, by_energy_)
+      const double performance = known(c) && least > 0      ? least / CostOf(c, choice, by_energy_)
                                  : c.platform == preferred_ ? 1.0
                                                             : 0.5;
       c.score_performance = weights_.performance * performance;
@@ -110,11 +113,18 @@ int Best(const std::vector<RouteCandidate>& candidates, Accept accept) {
   return best;
 }
 
-// Waiting for those before it included.
+// The wait for those before it included.
+bool TakesTooLong(const Hints& hints, const ExecutorChoice& choice, double run_us) {
+  return run_us + static_cast<double>(choice.wait_us) > static_cast<double>(*hints.latency_sla_us);
+}
 bool MissesSla(const Hints& hints, const ExecutorChoice& choice) {
   return choice.sure && hints.latency_sla_us &&
-         choice.predicted->run_us * (1 + choice.queue_depth) >
-             static_cast<double>(*hints.latency_sla_us);
+         TakesTooLong(hints, choice, choice.predicted->run_us);
+}
+// In one of 20 cases.
+bool MayMissSla(const Hints& hints, const ExecutorChoice& choice) {
+  return choice.sure && hints.latency_sla_us &&
+         TakesTooLong(hints, choice, choice.predicted->run_us_high);
 }
 
 struct Selection {
@@ -151,13 +161,13 @@ Selection Select(const std::vector<RouteCandidate>& candidates, Platform preferr
 }
 
 // One that should show how it does now, at the cost of one piece of work; -1: none.
-int ProbeOf(const std::vector<ExecutorChoice>& choices,
+int ProbeOf(const Hints& hints, const std::vector<ExecutorChoice>& choices,
             const std::vector<RouteCandidate>& candidates, int chosen) {
   constexpr double kSlowerMax = 20;  // a probe may not cost a request more than that
   const double chosen_us = candidates[static_cast<size_t>(chosen)].predicted_us;
   for (size_t i = 0; i < choices.size(); ++i) {
     if (choices[i].probe && candidates[i].eligible && choices[i].avoid.empty() &&
-        candidates[i].predicted_us <= chosen_us * kSlowerMax) {
+        !MayMissSla(hints, choices[i]) && candidates[i].predicted_us <= chosen_us * kSlowerMax) {
       return static_cast<int>(i);
     }
   }
@@ -227,8 +237,13 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
     return choices[static_cast<size_t>(i)];
   };
   Selection selection = Select(candidates, route.preferred, pinned, allowed, [&](int i) {
-    return choice_at(i).avoid.empty() && !MissesSla(hints, choice_at(i));
+    return choice_at(i).avoid.empty() && !MayMissSla(hints, choice_at(i));
   });
+  if (selection.chosen < 0 && hints.latency_sla_us) {
+    selection = Select(candidates, route.preferred, pinned, allowed, [&](int i) {
+      return choice_at(i).avoid.empty() && !MissesSla(hints, choice_at(i));
+    });
+  }
   if (selection.chosen < 0) {
     selection = Select(candidates, route.preferred, pinned, allowed,
                        [&](int i) { return choice_at(i).avoid.empty(); });
@@ -237,8 +252,8 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
     selection = Select(candidates, route.preferred, pinned, allowed, [](int) { return true; });
   }
   result.chosen = selection.chosen;
-  if (result.chosen >= 0 && !pinned && !hints.latency_sla_us) {
-    const int probe = ProbeOf(choices, candidates, result.chosen);
+  if (result.chosen >= 0 && !pinned) {
+    const int probe = ProbeOf(hints, choices, candidates, result.chosen);
     if (probe >= 0 && probe != result.chosen) {
       result.chosen = probe;
       result.probe = true;
@@ -264,8 +279,8 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
     result.status = absl::FailedPreconditionError(
         StrCat("hints.latency_sla_us is ", *hints.latency_sla_us, ", but ", chosen.device,
                ", the best for ", Name(work.work_class), ", is predicted to take ",
-               std::llround(chosen.predicted->run_us * (1 + chosen.queue_depth)), " us with ",
-               chosen.queue_depth, " batches before it; hints.sla_required is true"));
+               std::llround(chosen.predicted->run_us) + chosen.wait_us, " us, ", chosen.wait_us,
+               " of them waiting; hints.sla_required is true"));
     result.chosen = -1;
     PassOver(choices, result, route);
     route.reason = std::string(result.status.message());

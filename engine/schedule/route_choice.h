@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/clock.h"
 #include "engine/request/classification.h"
 #include "engine/request/explain_request.h"
 #include "engine/request/hints.h"
@@ -21,6 +22,7 @@ struct ExecutorChoice {
   bool emulated = false;
   std::string ineligible;   // why it cannot take this work; empty where it can
   int32_t queue_depth = 0;  // batches waiting and running
+  TimeUs wait_us = 0;       // until this work would run, as far as that is known
   bool holds_data = true;   // whether the data the work needs is in its memory
   std::string avoid = {};   // why another one should rather take it; empty: no reason
   double capacity = 1;      // the part of its usual work that it should get, 0 to 1
@@ -49,12 +51,14 @@ struct RouteChoice {
 // Where the preferred platform cannot take the work the fallback decides: none -> UNAVAILABLE, cpu
 // -> the CPU executor, alternate and retry -> the highest score. The hints' fallback and policy go
 // before the options'; pinned work whose hints name no fallback has none. Executors to be avoided,
-// and those known to miss the SLA, take part only where there is no other way. Where sla_required
-// and the SLA is known to be missed, `status` is FAILED_PRECONDITION.
+// and those known to miss the SLA, take part only where there is no other way; those that miss it
+// in one of 20 cases only where the others do, too. Where sla_required and the SLA is known to be
+// missed, `status` is FAILED_PRECONDITION.
 //
 // Score = the four parts, each 0 to 1, times their weights under the policy, and the CPU's share:
-//   performance  least predicted time / predicted time; under power_optimized, energy where known;
-//                without a sure prediction 1 on the preferred platform, 0.5 elsewhere
+//   performance  least predicted time / predicted time, the wait before the run included; under
+//                power_optimized, energy where known; without a sure prediction 1 on the preferred
+//                platform, 0.5 elsewhere
 //   queue        1 / (1 + queue depth)
 //   capability   the capacity where it can take the work, else 0
 //   residency    1 where the data is in its memory, else 0

@@ -65,6 +65,60 @@ TEST_CASE("adaptive waits only while the executor is busy") {
   CHECK(IdsOf(collector.Take(160)) == std::vector<uint64_t>{3});  // no longer than that
 }
 
+// An executor of so much room, where company pays or not.
+BatchingOptions Adaptive() { return With("adaptive"); }
+
+TEST_CASE("adaptive waits for room where company pays, and not at all where it does not") {
+  LaunchOutlook outlook = {.known = true, .pays = true, .room = 1, .patience_us = 700};
+  LaunchCollector collector(Adaptive(),
+                            [&](const LaunchKey&, const WorkShape& first, int64_t items) {
+                              CHECK(first.items == 1);
+                              CHECK(items >= 1);
+                              return outlook;
+                            });
+  collector.Begin(1, WorkClass::kSearchSingle);  // there is room nevertheless
+  collector.Add(kKey, {.id = 1}, 0);
+  CHECK(IdsOf(collector.Take(0)) == std::vector<uint64_t>{1});
+  outlook.room = 0;
+  collector.Add(kKey, {.id = 2}, 10);
+  collector.Add(kKey, {.id = 3}, 20);
+  CHECK(collector.NextDueUs() == 710);
+  CHECK(collector.Take(709).empty());
+  outlook.room = 1;
+  CHECK(collector.Take(709).size() == 1);  // both
+  outlook.room = 0;
+  collector.Add(kKey, {.id = 4}, 800);
+  CHECK(IdsOf(collector.Take(1500)) == std::vector<uint64_t>{4});  // no longer than that
+  outlook.pays = false;
+  collector.Add(kKey, {.id = 5}, 1600);
+  collector.Add(kKey, {.id = 6}, 1600);
+  const auto launches = collector.Take(1600);
+  REQUIRE(launches.size() == 2);
+  CHECK(IdsOf(launches) == std::vector<uint64_t>{5, 6});
+}
+
+TEST_CASE("room for one launch is the most urgent's") {
+  int room = 1;
+  LaunchCollector collector(Adaptive(), [&](const LaunchKey&, const WorkShape&, int64_t) {
+    return LaunchOutlook{.known = true, .room = room, .patience_us = 10'000};
+  });
+  LaunchKey late = kKey;
+  late.kind = "a";  // before the other in any other order
+  LaunchKey never = kKey;
+  never.kind = "0";
+  collector.Add(never, {.id = 1}, 0);
+  collector.Add(late, {.id = 2, .wanted_us = 9000, .run_us = 100}, 0);
+  collector.Add(kKey, {.id = 3, .wanted_us = 9100, .run_us = 500}, 5);
+  CHECK(collector.AheadUs(1, WorkClass::kSearchBulk) == 600);
+  CHECK(collector.AheadUs(1, WorkClass::kSearchSingle) == 0);
+  CHECK(collector.AheadUs(0, WorkClass::kSearchBulk) == 0);
+  CHECK(IdsOf(collector.Take(10)) == std::vector<uint64_t>{3});
+  CHECK(IdsOf(collector.Take(10)) == std::vector<uint64_t>{2});
+  room = 0;
+  CHECK(collector.Take(10).empty());
+  CHECK(IdsOf(collector.Take(10'000)) == std::vector<uint64_t>{1});
+}
+
 TEST_CASE("high throughput fills launches, within a bound") {
   LaunchCollector collector(With("high_throughput"));
   for (uint64_t id = 1; id <= 3; ++id) collector.Add(kKey, {.id = id}, 0);

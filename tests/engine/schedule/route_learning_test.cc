@@ -91,6 +91,15 @@ TEST_CASE("a long queue outweighs a quicker device, as the policy has it") {
   CHECK(ChooseRoute({}, kSingle, {.policy = Policy::kThroughputOptimized}, choices).chosen == 0);
 }
 
+TEST_CASE("the wait before a run counts as the run does") {
+  std::vector<ExecutorChoice> choices = Node();
+  choices[0].wait_us = 800;
+  const RouteChoice choice = ChooseRoute({}, kSingle, {}, choices);
+  CHECK(choice.chosen == 2);
+  CHECK(choice.candidates[0].score_performance == Approx(0.4 * 500 / 1000));
+  CHECK(choice.candidates[0].predicted_us == 200);
+}
+
 TEST_CASE("power_optimized goes by energy where that is known of all") {
   std::vector<ExecutorChoice> choices = Node();
   choices[0].watts = 150;  // 30 mJ
@@ -107,7 +116,7 @@ TEST_CASE("power_optimized goes by energy where that is known of all") {
 
 TEST_CASE("an SLA that is known to be missed sends work elsewhere, or refuses it where asked") {
   std::vector<ExecutorChoice> choices = Node();
-  choices[0].queue_depth = 9;  // 2 ms with those before it
+  choices[0].wait_us = 1800;  // 2 ms with its run
   choices[1].predicted = Us(400);
   choices[1].sure = true;
   choices[1].holds_data = false;
@@ -122,6 +131,16 @@ TEST_CASE("an SLA that is known to be missed sends work elsewhere, or refuses it
              Catch::Contains("hints.latency_sla_us is 100, but"));
   CHECK(ChooseRoute({}, kSingle, {.latency_sla_us = 450, .sla_required = true}, choices).chosen ==
         1);
+  // One that is late in one of 20 cases is as good as none where another one is not.
+  choices[0].wait_us = 225;
+  CHECK(ChooseRoute({}, kSingle, {.latency_sla_us = 530}, choices).chosen == 0);
+  CHECK(ChooseRoute({}, kSingle, {.latency_sla_us = 480}, choices).chosen == 0);  // both may be
+  choices[0].queue_depth = 100;
+  choices[2].predicted = Us(400);
+  CHECK(ChooseRoute({}, kSingle, {.latency_sla_us = 450}, choices).chosen == 2);
+  CHECK(ChooseRoute({}, kSingle, {.latency_sla_us = 490}, choices).chosen == 0);
+  choices[0].wait_us = 1800;
+  choices[2].predicted = Us(500);
   // What is not known is not held against anybody.
   choices[2].sure = false;
   CHECK(ChooseRoute({}, kSingle, {.latency_sla_us = 1, .sla_required = true}, choices).chosen == 2);
@@ -158,6 +177,7 @@ TEST_CASE("who was passed over for long gets a probe, but none that would cost t
   CHECK(choice.probe);
   CHECK_THAT(choice.route.reason, Catch::Contains("probe"));
   CHECK(ChooseRoute({}, kSingle, {.latency_sla_us = 300}, choices).chosen == 0);
+  CHECK(ChooseRoute({}, kSingle, {.latency_sla_us = 700}, choices).probe);
   choices[2].predicted = Us(200 * 21);
   CHECK(ChooseRoute({}, kSingle, {}, choices).chosen == 0);
 }
