@@ -168,8 +168,9 @@ class LlmScheduler {
 
   int32_t waiting_count() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t running_count() const { return static_cast<int32_t>(running_.size()); }
-  // Held, and expected to be held by those that run; of all pools.
+  // Held, and expected to be held by those that run; of all pools, or of one.
   int32_t blocks_reserved() const;
+  int32_t blocks_reserved(int pool) const { return Reserved(pool); }
   // Blocks a sequence needs in the worst case.
   int32_t BlocksFor(int32_t prompt_tokens, int32_t max_tokens) const;
 
