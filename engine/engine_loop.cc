@@ -822,6 +822,15 @@ void Engine::Loop::OnLlmFenced(int executor) {
 std::vector<Stage> Engine::Loop::LlmStages(std::vector<Stage> stages,
                                            std::span<const Stage, 2> routed, const LlmUsage& usage,
                                            TimeUs arrived_us) {
+  if (usage.reload_start_us != 0) {
+    Stage reload{.name = "reload",
+                 .route = routed[0].route,
+                 .start_us = usage.reload_start_us - arrived_us,
+                 .run_us = usage.reload.copy_us,
+                 .items = usage.reload.bytes};
+    reload.route.reason = usage.reload.path.empty() ? "failed" : StrCat("path ", usage.reload.path);
+    stages.push_back(std::move(reload));
+  }
   Stage prefill = routed[0];
   prefill.start_us = usage.prefill_start_us - arrived_us;
   prefill.items = usage.prefill_tokens;

@@ -25,7 +25,7 @@ absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(const KvLayout& layout, i
   const std::vector<MemorySpace> spaces = SpacesOf(executors);
   for (const MemorySpace& space : spaces) {
     ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> blocks, KvBlockPool::Create(layout, block_count));
-    auto cache = std::make_shared<PrefixCache>(*blocks);
+    auto cache = std::make_shared<PrefixCache>(*blocks, kv->hash_);
     kv->pools_.push_back({.space = space, .blocks = std::move(blocks), .cache = std::move(cache)});
   }
   for (Executor* executor : executors) {
@@ -39,16 +39,54 @@ absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(const KvLayout& layout, i
   return kv;
 }
 
-void LaneKv::Distrust(int pool) {
-  Pool& of = pools_[static_cast<size_t>(pool)];
-  while (of.cache->Evict()) {
+absl::Status LaneKv::AddOffload(const std::string& model, const KvOptions& options,
+                                LaneOffload::Env env) {
+  if (options.offload_memory_mb == 0) return absl::OkStatus();
+  std::vector<LaneOffload::Pool> pools;
+  for (const Pool& pool : pools_) {
+    pools.push_back({.space = pool.space, .blocks = pool.blocks.get()});
   }
-  if (of.cache->block_count() > 0) of.cache = std::make_shared<PrefixCache>(*of.blocks);
+  ASSIGN_OR_RETURN(offload_, LaneOffload::Create(model, options, std::move(pools), env));
+  for (int pool = 0; pool < pool_count(); ++pool) SetCache(pool, At(pool).cache);
+  return absl::OkStatus();
+}
+
+void LaneKv::SetCache(int pool, std::shared_ptr<PrefixCache> cache) {
+  if (offload_ != nullptr) {
+    cache->OnEvict([this, pool](const PrefixCache::Evicted& evicted) {
+      offload_->OnEvicted(pool,
+                          {.tenant = evicted.tenant, .key = evicted.key, .tokens = evicted.tokens},
+                          evicted.block);
+    });
+  }
+  pools_[static_cast<size_t>(pool)].cache = std::move(cache);
+}
+
+void LaneKv::Distrust(int pool) {
+  const std::shared_ptr<PrefixCache> cache = At(pool).cache;
+  cache->OnEvict(nullptr);
+  if (offload_ != nullptr) offload_->DropStores(pool);
+  while (cache->Evict()) {
+  }
+  SetCache(pool, cache->block_count() > 0 ? std::make_shared<PrefixCache>(*At(pool).blocks, hash_)
+                                          : cache);
+}
+
+void LaneKv::Extend(int pool, const std::shared_ptr<PrefixCache>& cache, PrefixCache::Chain& chain,
+                    std::string_view tenant, std::span<const TokenId> tokens, KvBlockRef block) {
+  cache->Extend(chain, tokens, block);
+  if (offload_ == nullptr || cache != At(pool).cache) return;
+  offload_->Store(pool, {.tenant = tenant, .key = chain.key(), .tokens = tokens}, block);
 }
 
 void LaneKv::Release(int pool, const std::shared_ptr<PrefixCache>& cache,
                      const PrefixCache::Chain& chain) {
   if (cache == nullptr) return;
+  if (offload_ != nullptr) {
+    // As the cache evicts: a parent is wanted whenever its children are.
+    const std::vector<KvChainKey> keys = cache->KeysOf(chain);
+    for (size_t i = keys.size(); i-- > 0;) offload_->Touch(keys[i]);
+  }
   cache->Release(chain);
   if (cache == At(pool).cache) return;
   while (cache->Evict()) {  // nobody asks for them again
@@ -57,19 +95,18 @@ void LaneKv::Release(int pool, const std::shared_ptr<PrefixCache>& cache,
 
 KvBlockRef LaneKv::Allocate(int pool) {
   const Pool& of = At(pool);
-  if (of.blocks->free_count() == 0) BATON_CHECK(of.cache->Evict());
+  while (of.blocks->free_count() == 0) {
+    if (!of.cache->Evict()) BATON_CHECK(offload_ != nullptr && offload_->DropStores(pool));
+  }
   return *of.blocks->Allocate();
 }
 
-LaneKv::Counts LaneKv::CountBlocks() const {
-  Counts counts;
-  for (const Pool& pool : pools_) {
-    counts.total += pool.blocks->block_count();
-    counts.used +=
-        pool.blocks->block_count() - pool.blocks->free_count() - pool.cache->unused_count();
-    counts.cached += pool.cache->block_count();
-  }
-  return counts;
+LaneKv::Counts LaneKv::CountBlocks(int pool) const {
+  const Pool& of = At(pool);
+  const int32_t total = of.blocks->block_count();
+  return {.total = total,
+          .used = total - of.blocks->free_count() - of.cache->unused_count(),
+          .cached = of.cache->block_count()};
 }
 
 }  // namespace baton

@@ -9,13 +9,16 @@
 #include "engine/exec/executor.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_layout.h"
+#include "engine/kv/kv_options.h"
 #include "engine/kv/prefix_cache.h"
+#include "engine/lane_offload.h"
 #include "engine/transfer/memory_space.h"
 
 namespace baton {
 
 // The KV blocks of one model: a pool, and a cache of prefixes, for each memory space that one of
-// its executors works in. Not thread safe: the engine's loop uses it.
+// its executors works in, and where the options ask for it one offload tier below them all. Not
+// thread safe: the engine's loop uses it.
 class LaneKv {
  public:
   // The spaces of those executors that run language models, each once.
@@ -24,6 +27,8 @@ class LaneKv {
   // `block_count` blocks in each space. RESOURCE_EXHAUSTED where the memory cannot be had.
   static absl::StatusOr<std::unique_ptr<LaneKv>> Create(const KvLayout& layout, int32_t block_count,
                                                         std::span<Executor* const> executors);
+  // Once, before there are blocks. Nothing where the options ask for none; as LaneOffload::Create.
+  absl::Status AddOffload(const std::string& model, const KvOptions& options, LaneOffload::Env env);
 
   const KvLayout& layout() const { return pools_.front().blocks->layout(); }
   int32_t block_count() const { return pools_.front().blocks->block_count(); }  // of each pool
@@ -37,12 +42,15 @@ class LaneKv {
   const std::shared_ptr<PrefixCache>& cache(int pool) const { return At(pool).cache; }
   // What its memory holds may not be what was written: nothing of it is given to new sequences.
   void Distrust(int pool);
+  // The chain's next block of `tokens`, as PrefixCache::Extend, which then goes to the tier below.
+  void Extend(int pool, const std::shared_ptr<PrefixCache>& cache, PrefixCache::Chain& chain,
+              std::string_view tenant, std::span<const TokenId> tokens, KvBlockRef block);
   // A user is done with its blocks of a cache.
   void Release(int pool, const std::shared_ptr<PrefixCache>& cache,
                const PrefixCache::Chain& chain);
 
-  // A free block; where there is none, one that is cached and unused. CHECKs that there is either:
-  // no plan names more than a pool has.
+  // A free block; where there is none, one that is cached and unused, or on its way to the tier
+  // below. CHECKs that there is one: no plan names more than a pool has.
   KvBlockRef Allocate(int pool);
 
   struct Counts {
@@ -50,7 +58,9 @@ class LaneKv {
     int32_t used = 0;    // by sequences
     int32_t cached = 0;  // used or not
   };
-  Counts CountBlocks() const;  // of all pools
+  Counts CountBlocks(int pool) const;
+
+  LaneOffload* offload() const { return offload_.get(); }  // null: there is none
 
  private:
   struct Pool {
@@ -61,9 +71,12 @@ class LaneKv {
 
   LaneKv() = default;
   const Pool& At(int pool) const { return pools_[static_cast<size_t>(pool)]; }
+  void SetCache(int pool, std::shared_ptr<PrefixCache> cache);
 
+  const KvChainHash hash_;  // of all caches, so that one tier serves them all
   std::vector<Pool> pools_;
-  std::vector<int> pool_of_;  // by executor; 0 where it runs no language models
+  std::unique_ptr<LaneOffload> offload_;  // it holds shares of the pools' blocks
+  std::vector<int> pool_of_;              // by executor; 0 where it runs no language models
 };
 
 }  // namespace baton

@@ -11,7 +11,7 @@
 namespace baton {
 namespace {
 
-constexpr TimeUs kHandoffPollUs = 200;
+constexpr TimeUs kCopyPollUs = 200;
 
 // No more than every running sequence could fill.
 int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOptions& schedule,
@@ -53,7 +53,8 @@ int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
                          const KvOptions& kv, std::span<Executor* const> executors) {
   const KvLayout layout = KvLayoutOf(shape, kv);
   return KvBlocks(shape, layout, schedule, kv) * layout.block_bytes() *
-         std::ssize(LaneKv::SpacesOf(executors));
+             std::ssize(LaneKv::SpacesOf(executors)) +
+         LaneOffload::Bytes(kv);
 }
 
 absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const LanguageModel> model,
@@ -73,6 +74,8 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
   }
   ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools,
                    LaneKv::Create(layout, static_cast<int32_t>(blocks), env.executors));
+  RETURN_IF_ERROR(
+      pools->AddOffload(model->name(), kv, {.transfer = env.transfer, .metrics = env.metrics}));
   return std::unique_ptr<LlmLane>(
       new LlmLane(std::move(model), schedule, kv, std::move(pools), std::move(env)));
 }
@@ -84,34 +87,41 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
       use_cache_(options.prefix_cache),
       kv_(std::move(kv)),
       env_(std::move(env)),
-      scheduler_(schedule,
-                 {.block_counts = std::vector<int32_t>(static_cast<size_t>(kv_->pool_count()),
-                                                       kv_->block_count()),
-                  .of_executor = kv_->pool_of()},
-                 kv_->layout().block_tokens,
-                 [this](SequenceId id, int pool) { return CachedBlocks(id, pool); }),
-      metrics_{
-          .first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
-          .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
-          .step_tokens = &env_.metrics->Histogram(MetricId::kStepTokens),
-          .prompt_tokens = &env_.metrics->Counter(MetricId::kPromptTokens),
-          .cached_tokens = &env_.metrics->Counter(MetricId::kCachedPromptTokens),
-          .recomputed_tokens = &env_.metrics->Counter(MetricId::kRecomputedTokens),
-          .generated_tokens = &env_.metrics->Counter(MetricId::kGeneratedTokens),
-          .draft_tokens = &env_.metrics->Counter(MetricId::kDraftTokens),
-          .accepted_tokens = &env_.metrics->Counter(MetricId::kDraftTokensAccepted),
-          .preemptions = &env_.metrics->Counter(MetricId::kPreemptions),
-          .moved = &env_.metrics->Counter(MetricId::kSequencesRecovered,
-                                          {Name(HandoffFailure::kRecompute)}),
-          .stayed =
-              &env_.metrics->Counter(MetricId::kSequencesRecovered, {Name(HandoffFailure::kLocal)}),
-          .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
-          .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
-          .blocks_used = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "used"}),
-          .blocks_cached = &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "cached"}),
-          .blocks_reserved =
-              &env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "reserved"})} {
-  env_.metrics->Gauge(MetricId::kKvBlocks, {model_->name(), "total"}).Set(kv_->CountBlocks().total);
+      scheduler_(
+          schedule,
+          {.block_counts =
+               std::vector<int32_t>(static_cast<size_t>(kv_->pool_count()), kv_->block_count()),
+           .of_executor = kv_->pool_of()},
+          kv_->layout().block_tokens,
+          [this](SequenceId id, int pool) { return CachedBlocks(id, pool); },
+          [this](SequenceId id, int pool) { return ReloadableBlocks(id, pool); }),
+      metrics_{.first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
+               .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
+               .step_tokens = &env_.metrics->Histogram(MetricId::kStepTokens),
+               .prompt_tokens = &env_.metrics->Counter(MetricId::kPromptTokens),
+               .cached_tokens = &env_.metrics->Counter(MetricId::kCachedPromptTokens),
+               .recomputed_tokens = &env_.metrics->Counter(MetricId::kRecomputedTokens),
+               .generated_tokens = &env_.metrics->Counter(MetricId::kGeneratedTokens),
+               .draft_tokens = &env_.metrics->Counter(MetricId::kDraftTokens),
+               .accepted_tokens = &env_.metrics->Counter(MetricId::kDraftTokensAccepted),
+               .preemptions = &env_.metrics->Counter(MetricId::kPreemptions),
+               .moved = &env_.metrics->Counter(MetricId::kSequencesRecovered,
+                                               {Name(HandoffFailure::kRecompute)}),
+               .stayed = &env_.metrics->Counter(MetricId::kSequencesRecovered,
+                                                {Name(HandoffFailure::kLocal)}),
+               .running = &env_.metrics->Gauge(MetricId::kSequencesRunning, {model_->name()}),
+               .waiting = &env_.metrics->Gauge(MetricId::kSequencesWaiting, {model_->name()}),
+               .reloaded_tokens = &env_.metrics->Counter(MetricId::kKvReloadedTokens),
+               .reload = &env_.metrics->Histogram(MetricId::kKvReloadSeconds)} {
+  for (int pool = 0; pool < kv_->pool_count(); ++pool) {
+    const auto gauge = [&](const char* state) {
+      return &env_.metrics->Gauge(MetricId::kKvBlocks,
+                                  {model_->name(), ToString(kv_->space(pool)), state});
+    };
+    gauge("total")->Set(kv_->CountBlocks(pool).total);
+    pool_gauges_.push_back(
+        {.used = gauge("used"), .cached = gauge("cached"), .reserved = gauge("reserved")});
+  }
   env_.metrics->Gauge(MetricId::kKvBlockBytes, {model_->name(), Name(kv_->layout().type)})
       .Set(static_cast<double>(kv_->layout().block_bytes()));
   for (auto i = static_cast<int32_t>(schedule.sequences_running_max); i-- > 0;) {
@@ -120,12 +130,17 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
 }
 
 LlmLane::~LlmLane() {
+  // Of a daemon that ends: their copies touch blocks that are about to go.
+  for (const PendingHandoff& pending : handoffs_) env_.transfer->Release(pending.handoff);
+  for (auto& [id, pending] : reloads_) kv_->offload()->Cancel(pending.reload);
   const std::string& name = model_->name();
   env_.metrics->RemoveGauge(MetricId::kSequencesRunning, {name});
   env_.metrics->RemoveGauge(MetricId::kSequencesWaiting, {name});
   env_.metrics->RemoveGauge(MetricId::kKvBlockBytes, {name, Name(kv_->layout().type)});
-  for (const char* state : {"total", "used", "cached", "reserved"}) {
-    env_.metrics->RemoveGauge(MetricId::kKvBlocks, {name, state});
+  for (int pool = 0; pool < kv_->pool_count(); ++pool) {
+    for (const char* state : {"total", "used", "cached", "reserved"}) {
+      env_.metrics->RemoveGauge(MetricId::kKvBlocks, {name, ToString(kv_->space(pool)), state});
+    }
   }
 }
 
@@ -168,17 +183,20 @@ void LlmLane::Cancel(SequenceId id) { events_.cancelled.push_back(id); }
 TimeUs LlmLane::NextWakeUs(TimeUs now_us) const {
   const bool events = !events_.arrived.empty() || !events_.completed.empty() ||
                       !events_.handed_over.empty() || !events_.stay.empty() ||
-                      !events_.cancelled.empty();
+                      !events_.reloaded.empty() || !events_.cancelled.empty();
   if (events) return now_us;
   TimeUs deadline_us = scheduler_.NextDeadlineUs();
   for (const AwaitedBlocks& awaited : awaited_) {
     deadline_us = std::min(deadline_us, awaited.since_us + lease_us());
   }
-  return handoffs_.empty() ? deadline_us : std::min(deadline_us, now_us + kHandoffPollUs);
+  const bool copies = !handoffs_.empty() || !reloads_.empty() ||
+                      (kv_->offload() != nullptr && kv_->offload()->busy());
+  return copies ? std::min(deadline_us, now_us + kCopyPollUs) : deadline_us;
 }
 
 void LlmLane::Step(TimeUs now_us) {
   PollHandoffs(now_us);
+  PollReloads(now_us);
   Plan plan = scheduler_.Step(std::exchange(events_, {}), now_us);
   for (const Plan::Ended& ended : plan.ended) {
     const auto it = sequences_.find(ended.sequence);
@@ -188,49 +206,12 @@ void LlmLane::Step(TimeUs now_us) {
   for (const SequenceId id : plan.released) Release(id);
   for (const SequenceId id : plan.preempted) Preempt(id);
   for (const SequenceId id : plan.admitted) Admit(id);
+  BeginReloads(plan.reload, now_us);
   BeginCopies(plan.hand_over, now_us);
   PollAwaited(now_us);
   for (PlannedBatch& batch : plan.batches) Submit(std::move(batch), now_us);
+  if (kv_->offload() != nullptr) kv_->offload()->Poll(now_us);
   UpdateGauges();
-}
-
-std::span<const TokenId> LlmLane::Reusable(const Sequence& sequence) const {
-  // The last token is computed in any case: what follows it is wanted. So is an echo's every token.
-  size_t tokens = sequence.text.size() - 1;
-  if (sequence.job.on_prompt != nullptr) {
-    tokens = std::min(tokens, static_cast<size_t>(sequence.echoed));
-  }
-  return std::span(sequence.text).first(use_cache_ ? tokens : 0);
-}
-
-std::vector<BlockId> LlmLane::CachedBlocks(SequenceId id, int pool) const {
-  const Sequence& sequence = sequences_.at(id);
-  std::vector<BlockId> blocks;
-  for (const KvBlockRef& block : kv_->cache(pool)->Match(sequence.job.tenant, Reusable(sequence))) {
-    blocks.push_back(block.id);
-  }
-  return blocks;
-}
-
-LlmLane::Kv LlmLane::TakeCached(const Sequence& sequence, int pool) {
-  Kv kv{.pool = pool, .blocks = {}, .cache = kv_->cache(pool), .chain = {}};
-  kv.chain = kv.cache->Acquire(sequence.job.tenant, Reusable(sequence), kv.blocks);
-  return kv;
-}
-
-void LlmLane::GiveBack(Kv& kv) {
-  kv_->Release(kv.pool, kv.cache, kv.chain);
-  for (const KvBlockRef block : kv.blocks) kv_->blocks(kv.pool).Free(block);
-  kv = {};
-}
-
-void LlmLane::Cache(Sequence& sequence, int32_t positions) {
-  if (!use_cache_) return;
-  Kv& kv = sequence.kv;
-  const auto step = static_cast<size_t>(kv_->layout().block_tokens);
-  for (size_t at = kv.chain.size(); (at + 1) * step <= static_cast<size_t>(positions); ++at) {
-    kv.cache->Extend(kv.chain, std::span(sequence.text).subspan(at * step, step), kv.blocks[at]);
-  }
 }
 
 void LlmLane::Admit(SequenceId id) {
@@ -239,13 +220,7 @@ void LlmLane::Admit(SequenceId id) {
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
   sequence.kv = TakeCached(sequence, kv_->PoolOf(sequence.job.prefill_executor));
-  const int32_t cached =
-      std::min(static_cast<int32_t>(sequence.kv.chain.size()) * kv_->layout().block_tokens,
-               static_cast<int32_t>(sequence.job.prompt.size()));
-  const int32_t fresh = std::max(0, cached - sequence.prefilled);
-  sequence.prefilled += fresh;
-  sequence.usage.cached_prompt_tokens += fresh;
-  metrics_.cached_tokens->Increment(fresh);
+  CountCached(sequence);
   env_.executors[static_cast<size_t>(sequence.job.prefill_executor)]->llm()->OpenSlot(
       sequence.slot, SetupOf(sequence));
 }
@@ -594,10 +569,13 @@ void LlmLane::End(Sequence& sequence, absl::Status status, Ending ending) {
 void LlmLane::UpdateGauges() {
   metrics_.running->Set(scheduler_.running_count());
   metrics_.waiting->Set(scheduler_.waiting_count());
-  const LaneKv::Counts blocks = kv_->CountBlocks();
-  metrics_.blocks_used->Set(blocks.used);
-  metrics_.blocks_cached->Set(blocks.cached);
-  metrics_.blocks_reserved->Set(scheduler_.blocks_reserved());
+  for (int pool = 0; pool < kv_->pool_count(); ++pool) {
+    const LaneKv::Counts blocks = kv_->CountBlocks(pool);
+    const PoolGauges& gauges = pool_gauges_[static_cast<size_t>(pool)];
+    gauges.used->Set(blocks.used);
+    gauges.cached->Set(blocks.cached);
+    gauges.reserved->Set(scheduler_.blocks_reserved(pool));
+  }
 }
 
 }  // namespace baton

@@ -49,6 +49,8 @@ struct LlmUsage {
   int32_t recoveries = 0;  // times that it went on elsewhere, or stayed, after a failure
   HandoffReport handoff;
   TimeUs handoff_start_us = 0;
+  HandoffReport reload;  // of what came back from the offload tier
+  TimeUs reload_start_us = 0;
 };
 
 // Where a sequence runs.
@@ -94,8 +96,9 @@ LlmJob CopyWork(const LlmJob& job);
 
 // Runs one language model's sequences: carries out the plans of the pure LlmScheduler. Owns their
 // KV blocks and slots; hands the KV over between prefill and decode, and has sequences go on where
-// an executor or a handoff fails them (llm_lane_handoff.cc). Lives on the engine's loop thread;
-// only the completions that executors post come from elsewhere, through the mailbox.
+// an executor or a handoff fails them (llm_lane_handoff.cc); takes what others have computed of
+// their texts from the prefix cache and the tier below (llm_lane_kv.cc). Lives on the engine's loop
+// thread; only the completions that executors post come from elsewhere, through the mailbox.
 class LlmLane {
  public:
   struct Env {
@@ -114,7 +117,7 @@ class LlmLane {
                          const KvOptions& kv, std::span<Executor* const> executors);
 
   // Blocks while executors take the model; on any thread. RESOURCE_EXHAUSTED: not even one sequence
-  // fits kv.memory_mb.
+  // fits kv.memory_mb. INVALID_ARGUMENT: the options' offload tier cannot be.
   static absl::StatusOr<std::unique_ptr<LlmLane>> Create(std::shared_ptr<const LanguageModel> model,
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env);
@@ -140,8 +143,14 @@ class LlmLane {
   TimeUs NextWakeUs(TimeUs now_us) const;
 
   const LanguageModel& model() const { return *model_; }
-  // Nothing runs or waits, no executor works for it.
-  bool idle() const { return sequences_.empty(); }
+  // Of its offload tier; null: there is none. Any thread.
+  std::shared_ptr<const OffloadStatus> offload_status() const {
+    return kv_->offload() == nullptr ? nullptr : kv_->offload()->status();
+  }
+  // Nothing runs or waits, no executor works for it, nothing of it is being copied.
+  bool idle() const {
+    return sequences_.empty() && (kv_->offload() == nullptr || !kv_->offload()->busy());
+  }
 
  private:
   // Blocks in one memory, and what of them is shared by a cache.
@@ -189,6 +198,10 @@ class LlmLane {
     TimeUs renew_at_us = 0;
     TimeUs renew_until_us = 0;  // a copy that takes longer hangs: its lease runs out
   };
+  struct PendingReload {
+    LaneOffload::Reload reload;
+    TimeUs begun_us = 0;
+  };
   // Of a sequence that waits for blocks where it decodes.
   struct AwaitedBlocks {
     SequenceId sequence;
@@ -197,6 +210,9 @@ class LlmLane {
 
   LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
           const KvOptions& options, std::unique_ptr<LaneKv> kv, Env env);
+
+  // ---- llm_lane_kv.cc
+
   // What of its text may come from the cache.
   std::span<const TokenId> Reusable(const Sequence& sequence) const;
   std::vector<BlockId> CachedBlocks(SequenceId id, int pool) const;
@@ -205,6 +221,23 @@ class LlmLane {
   void GiveBack(Kv& kv);
   // Adds to the cache the blocks that are full now: K and V of `positions` are computed.
   void Cache(Sequence& sequence, int32_t positions);
+  // What of its prompt the cache had.
+  void CountCached(Sequence& sequence);
+  // The whole blocks of its text that lie behind those it has.
+  struct TextBehind {
+    std::vector<KvChainKey> keys;
+    std::span<const TokenId> tokens;
+  };
+  TextBehind BehindCached(const Sequence& sequence, const Kv& kv) const;
+  int32_t ReloadableBlocks(SequenceId id, int pool);
+  void BeginReloads(const std::vector<Plan::Reload>& plan, TimeUs now_us);
+  void PollReloads(TimeUs now_us);
+  void EndReload(SequenceId id, const absl::StatusOr<HandoffReport>& done, TimeUs begun_us,
+                 TimeUs now_us);
+  void CancelReload(SequenceId id);
+
+  // ---- llm_lane.cc
+
   void Admit(SequenceId id);
   void Release(SequenceId id);
   void Preempt(SequenceId id);
@@ -262,6 +295,7 @@ class LlmLane {
   std::map<SequenceId, Sequence> sequences_;
   std::vector<SlotId> free_slots_;
   std::vector<PendingHandoff> handoffs_;
+  std::map<SequenceId, PendingReload> reloads_;
   std::vector<AwaitedBlocks> awaited_;
   uint64_t next_sequence_ = 1;
 
@@ -269,9 +303,15 @@ class LlmLane {
     prometheus::Histogram *first_token, *inter_token, *step_tokens;
     prometheus::Counter *prompt_tokens, *cached_tokens, *recomputed_tokens, *generated_tokens,
         *draft_tokens, *accepted_tokens, *preemptions, *moved, *stayed;
-    prometheus::Gauge *running, *waiting, *blocks_used, *blocks_cached, *blocks_reserved;
+    prometheus::Gauge *running, *waiting;
+    prometheus::Counter* reloaded_tokens;
+    prometheus::Histogram* reload;
   };
   const Handles metrics_;
+  struct PoolGauges {
+    prometheus::Gauge *used, *cached, *reserved;
+  };
+  std::vector<PoolGauges> pool_gauges_;  // by pool
 };
 
 }  // namespace baton

@@ -162,6 +162,7 @@ void LlmLane::ReleaseHandoffs(SequenceId id) {
     env_.transfer->Release(pending.handoff);
     return true;
   });
+  CancelReload(id);
 }
 
 void LlmLane::Lost(SequenceId id, int executor, const absl::Status& status) {

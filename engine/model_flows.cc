@@ -125,11 +125,12 @@ void Engine::Loop::TakeOver(const std::string& name, LoadedModel model) {
     models_.SetReady(name, std::move(model.embedder));
     return;
   }
+  std::shared_ptr<const OffloadStatus> offload = model.lane->offload_status();
   llm_lanes_.push_back(std::move(model.lane));
   grammars_.emplace(model.language.get(),
                     std::make_shared<GrammarCache>(model.language->tokenizer()));
   const KvLayout kv = LlmLane::KvLayoutOf(model.language->shape(), options_.kv);
-  models_.SetReady(name, std::move(model.language), kv);
+  models_.SetReady(name, std::move(model.language), kv, std::move(offload));
 }
 
 absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Load(const LoadModelRequest& request,

@@ -34,6 +34,14 @@ struct ModelReport {
   // Of a language model that is ready: how keys and values are kept, and bytes of them per token.
   std::string kv_type;
   int64_t kv_token_bytes = 0;
+  // Its offload tier: where it is (empty: there is none), what it may take, blocks that it has room
+  // for and holds, and those it has taken and given back.
+  std::string kv_offload_space;
+  int64_t kv_offload_bytes = 0;
+  int64_t kv_offload_blocks = 0;
+  int64_t kv_offload_blocks_used = 0;
+  int64_t kv_offload_blocks_stored = 0;
+  int64_t kv_offload_blocks_reloaded = 0;
 };
 
 }  // namespace baton

@@ -71,7 +71,7 @@ const ModelTable::Entry* ModelTable::Find(const std::string& name) const {
 std::vector<ModelReport> ModelTable::List() const {
   const std::lock_guard lock(mutex_);
   std::vector<ModelReport> reports;
-  for (const Entry& entry : entries_) reports.push_back(entry.report);
+  for (const Entry& entry : entries_) reports.push_back(ReportOf(entry));
   return reports;
 }
 
@@ -200,13 +200,14 @@ void ModelTable::SetReady(Entry& entry) {
 }
 
 void ModelTable::SetReady(const std::string& name, std::shared_ptr<const LanguageModel> model,
-                          const KvLayout& kv) {
+                          const KvLayout& kv, std::shared_ptr<const OffloadStatus> offload) {
   const std::lock_guard lock(mutex_);
   Entry* const entry = Find(name);
   BATON_CHECK(entry != nullptr);
   Fill(*model, entry->report);
   entry->report.kv_type = Name(kv.type);
   entry->report.kv_token_bytes = kv.token_bytes();
+  entry->offload = std::move(offload);
   entry->language = std::move(model);
   SetReady(*entry);
 }
@@ -283,7 +284,20 @@ ModelReport ModelTable::Describe(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   const Entry* const entry = Find(name);
   BATON_CHECK(entry != nullptr);
-  return entry->report;
+  return ReportOf(*entry);
+}
+
+ModelReport ModelTable::ReportOf(const Entry& entry) {
+  ModelReport report = entry.report;
+  if (const OffloadStatus* const offload = entry.offload.get()) {
+    report.kv_offload_space = offload->space;
+    report.kv_offload_bytes = offload->bytes;
+    report.kv_offload_blocks = offload->blocks;
+    report.kv_offload_blocks_used = offload->used;
+    report.kv_offload_blocks_stored = offload->stored;
+    report.kv_offload_blocks_reloaded = offload->reloaded;
+  }
+  return report;
 }
 
 void ModelTable::UpdateBytes() {

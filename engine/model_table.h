@@ -13,6 +13,7 @@
 #include "engine/kv/kv_layout.h"
 #include "engine/model/language_model.h"
 #include "engine/model_report.h"
+#include "engine/offload_status.h"
 
 namespace baton {
 
@@ -47,8 +48,9 @@ class ModelTable {
 
   // ALREADY_EXISTS: another has the name; one that failed does not keep it.
   absl::Status Begin(const std::string& name, const std::string& path);
+  // `offload` is null where it has no offload tier.
   void SetReady(const std::string& name, std::shared_ptr<const LanguageModel> model,
-                const KvLayout& kv);
+                const KvLayout& kv, std::shared_ptr<const OffloadStatus> offload = nullptr);
   void SetReady(const std::string& name, std::shared_ptr<const EmbedderPart> embedder);
   // Of those that failed, the last few stay listed.
   void SetFailed(const std::string& name, std::string_view reason);
@@ -70,7 +72,9 @@ class ModelTable {
     ModelReport report;
     std::shared_ptr<const LanguageModel> language;
     std::shared_ptr<const EmbedderPart> embedder;
+    std::shared_ptr<const OffloadStatus> offload = nullptr;
   };
+  static ModelReport ReportOf(const Entry& entry);
 
   // The first that is ready, has a kind of `kinds` and, unless that is empty, the name. Null: none.
   // Adds the names of the others that would do to `known`.

@@ -249,6 +249,14 @@ void ToProto(const ModelReport& report, v1::Model& proto) {
   proto.set_memory_bytes(report.memory_bytes);
   proto.set_kv_type(report.kv_type);
   proto.set_kv_token_bytes(report.kv_token_bytes);
+  if (report.kv_offload_space.empty()) return;
+  v1::KvOffload& offload = *proto.mutable_kv_offload();
+  offload.set_space(report.kv_offload_space);
+  offload.set_bytes(report.kv_offload_bytes);
+  offload.set_blocks(report.kv_offload_blocks);
+  offload.set_blocks_used(report.kv_offload_blocks_used);
+  offload.set_blocks_stored(report.kv_offload_blocks_stored);
+  offload.set_blocks_reloaded(report.kv_offload_blocks_reloaded);
 }
 
 }  // namespace baton

@@ -35,8 +35,14 @@ enum class MetricId {
   kSequencesWaiting,         // {model}
   kStepTokens,               // {}
   kPreemptions,
-  kKvBlocks,             // {model, state}
+  kKvBlocks,             // {model, space, state}
   kKvBlockBytes,         // {model, type}
+  kKvOffloadBlocks,      // {model, state}
+  kKvOffloadEvents,      // {event}
+  kKvOffloadLookups,     // {result}
+  kKvOffloadBytes,       // {direction}
+  kKvReloadedTokens,     // {}
+  kKvReloadSeconds,      // {}
   kHandoffs,             // {path}
   kHandoffBytes,         // {path}
   kHandoffSeconds,       // {path}

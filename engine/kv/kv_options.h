@@ -11,16 +11,25 @@ struct KvOptions {
   int64_t memory_mb = 1024;
   std::string type = "f16";
   bool prefix_cache = true;
+  int64_t offload_memory_mb = 0;
+  int64_t offload_numa_node = -1;
 
   template <class Visitor>
   void Describe(Visitor& v) {
     v("memory_mb", memory_mb, Range{1, 1 << 20},
-      "host memory for the KV blocks of each model, MiB");
+      "memory for the KV blocks of each model in each memory space that its executors work in, "
+      "such "
+      "as the host's and a device's, MiB");
     v("type", type, OneOf{"f32", "f16", "bf16", "int8"},
       "what keys and values are kept as: f32 exactly, f16 in half the memory, bf16 in half with "
       "f32's range, int8 in about a quarter, each a step less accurate");
     v("prefix_cache", prefix_cache, AnyValue{},
       "keep the blocks of finished texts, for those that begin alike, until memory is wanted");
+    v("offload_memory_mb", offload_memory_mb, Range{0, 1 << 24},
+      "host memory for copies of each model's KV blocks, from which texts whose blocks have made "
+      "room for others are brought back instead of computed again, MiB; 0: none");
+    v("offload_numa_node", offload_numa_node, Range{-1, 1023},
+      "the NUMA node that this memory is to be on, such as that of a CXL expander; -1: any");
   }
 };
 

@@ -12,7 +12,7 @@ namespace baton {
 
 absl::StatusOr<std::unique_ptr<KvOffloadTier>> KvOffloadTier::Create(const KvLayout& layout,
                                                                      int64_t bytes,
-                                                                     int32_t numa_node) {
+                                                                     int32_t numa_node, bool lock) {
   BATON_CHECK(layout.block_bytes() > 0);
   const int64_t slots =
       std::min<int64_t>(bytes / layout.block_bytes(), std::numeric_limits<int32_t>::max());
@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<KvOffloadTier>> KvOffloadTier::Create(const KvLay
   }
   ASSIGN_OR_RETURN(auto memory, MappedMemory::Create({.bytes = slots * layout.block_bytes(),
                                                       .numa_node = numa_node,
-                                                      .lock = false}));
+                                                      .lock = lock}));
   return std::unique_ptr<KvOffloadTier>(
       new KvOffloadTier(layout, std::move(memory), static_cast<int32_t>(slots)));
 }
@@ -73,11 +73,7 @@ void KvOffloadTier::Forget(int32_t index) {
 
 absl::StatusOr<OffloadSlot> KvOffloadTier::Reserve(const Name& name) {
   BATON_CHECK(std::ssize(name.tokens) == layout_.block_tokens);
-  if (const auto known = by_key_.find(name.key); known != by_key_.end()) {
-    Slot& slot = slots_[static_cast<size_t>(known->second)];
-    if (slot.holders == 0) idle_.splice(idle_.end(), idle_, slot.idle);
-    return absl::AlreadyExistsError("the tier has this block");
-  }
+  if (Touch(name.key)) return absl::AlreadyExistsError("the tier has this block");
   if (free_.empty()) {
     if (idle_.empty()) {
       ++stats_.refused;
@@ -121,6 +117,23 @@ void KvOffloadTier::Abandon(OffloadSlot slot) {
   Forget(slot.index);
 }
 
+bool KvOffloadTier::Touch(KvChainKey key) {
+  const auto known = by_key_.find(key);
+  if (known == by_key_.end()) return false;
+  const Slot& slot = slots_[static_cast<size_t>(known->second)];
+  if (slot.holders == 0) idle_.splice(idle_.end(), idle_, slot.idle);
+  return true;
+}
+
+size_t KvOffloadTier::CountRun(std::span<const Name> names) const {
+  size_t count = 0;
+  for (; count < names.size(); ++count) {
+    const std::optional<int32_t> index = Find(names[count]);
+    if (!index || slots_[static_cast<size_t>(*index)].writing) break;
+  }
+  return count;
+}
+
 std::vector<OffloadSlot> KvOffloadTier::Acquire(std::span<const Name> names) {
   std::vector<OffloadSlot> run;
   for (const Name& name : names) {
@@ -161,6 +174,7 @@ KvOffloadTier::Stats KvOffloadTier::GetStats() const {
   Stats stats = stats_;
   stats.slots = std::ssize(slots_);
   stats.on_node = memory_->bound();
+  stats.locked = memory_->locked();
   return stats;
 }
 

@@ -50,12 +50,15 @@ class KvOffloadTier {
     int64_t evicted = 0;   // ever
     int64_t refused = 0;   // by Reserve, ever: all slots are held
     bool on_node = false;  // the system has taken the wish for a node
+    bool locked = false;
   };
 
-  // `bytes` are rounded down to whole blocks. INVALID_ARGUMENT: not one fits, or no such node.
+  // `bytes` are rounded down to whole blocks. `lock`: kept from being swapped, where the system
+  // allows it, for devices to copy from and to. INVALID_ARGUMENT: not one fits, or no such node.
   // RESOURCE_EXHAUSTED: the memory cannot be had.
   static absl::StatusOr<std::unique_ptr<KvOffloadTier>> Create(const KvLayout& layout,
-                                                               int64_t bytes, int32_t numa_node);
+                                                               int64_t bytes, int32_t numa_node,
+                                                               bool lock = false);
 
   // What names a block: the key of the text up to its end, and what it must hold besides.
   struct Name {
@@ -73,6 +76,11 @@ class KvOffloadTier {
   // It was not.
   void Abandon(OffloadSlot slot);
 
+  // The block counts as used now. False where it is not there.
+  bool Touch(KvChainKey key);
+
+  // How many blocks Acquire would give.
+  size_t CountRun(std::span<const Name> names) const;
   // The longest run of blocks that are there, from the first name on; each is held until Release.
   std::vector<OffloadSlot> Acquire(std::span<const Name> names);
   void Release(OffloadSlot slot);

@@ -123,6 +123,12 @@ std::vector<KvChainKey> PrefixCache::KeysBehind(const Chain& chain,
   return keys;
 }
 
+std::vector<KvChainKey> PrefixCache::KeysOf(const Chain& chain) const {
+  std::vector<KvChainKey> keys;
+  for (const uint64_t id : chain.nodes_) keys.push_back(nodes_.at(id).chain);
+  return keys;
+}
+
 bool PrefixCache::Evict() {
   if (unused_.empty()) return false;
   const auto it = nodes_.find(unused_.front());

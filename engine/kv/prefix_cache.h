@@ -51,7 +51,9 @@ class PrefixCache {
     KvBlockRef block;                 // who wants it longer shares it
   };
 
-  explicit PrefixCache(KvBlockPool& pool) : pool_(pool) {}
+  // Caches with one hash name equal texts alike.
+  explicit PrefixCache(KvBlockPool& pool, const KvChainHash& hash = KvChainHash())
+      : pool_(pool), hash_(hash) {}
   ~PrefixCache();
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
@@ -73,6 +75,8 @@ class PrefixCache {
   // The keys of the whole blocks of `tokens`, the sequence's text, that lie behind the chain: what
   // a tier below may have. Hashes what lies behind only.
   std::vector<KvChainKey> KeysBehind(const Chain& chain, std::span<const TokenId> tokens) const;
+  // Of the blocks that the chain keeps from eviction, from the first one on.
+  std::vector<KvChainKey> KeysOf(const Chain& chain) const;
   // Gives a block back to the pool; false where all are in use.
   bool Evict();
 

@@ -21,10 +21,11 @@ bool Above(const A& a, const B& b) {
 }  // namespace
 
 LlmScheduler::LlmScheduler(const ScheduleOptions& options, KvPools pools, int32_t block_tokens,
-                           CachedBlocks cached_blocks)
+                           CachedBlocks cached_blocks, ReloadableBlocks reloadable_blocks)
     : options_(options),
       block_tokens_(block_tokens),
       cached_blocks_(std::move(cached_blocks)),
+      reloadable_blocks_(std::move(reloadable_blocks)),
       pool_of_executor_(std::move(pools.of_executor)),
       ledgers_(pools.block_counts.begin(), pools.block_counts.end()),
       forecast_(options.admission == "worst_case" ? LengthForecast::WorstCase()
@@ -108,6 +109,16 @@ void LlmScheduler::Stay(SequenceId id) {
   sequence.phase = Phase::kDecoding;
 }
 
+void LlmScheduler::Reload(const ScheduleEvents::Reloaded& reloaded) {
+  const auto it = running_.find(reloaded.sequence);
+  if (it == running_.end() || it->second.phase != Phase::kReloading) return;
+  Running& sequence = it->second;
+  sequence.tokens_planned += reloaded.blocks * block_tokens_;
+  BATON_CHECK(sequence.tokens_planned < sequence.prefill_tokens &&
+              BlocksOf(sequence.tokens_planned) <= sequence.blocks.count());
+  sequence.phase = Phase::kPrefilling;
+}
+
 void LlmScheduler::GrantTargets(Plan& plan) {
   for (const SequenceId id : std::vector<SequenceId>(order_)) {
     const auto it = running_.find(id);
@@ -136,6 +147,7 @@ Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
   for (const BatchCompletion& completion : events.completed) Complete(completion);
   for (const SequenceId id : events.handed_over) HandOver(id);
   for (const SequenceId id : events.stay) Stay(id);
+  for (const ScheduleEvents::Reloaded& reloaded : events.reloaded) Reload(reloaded);
   for (const SequenceArrival& arrival : events.arrived) {
     if (arrival.continues) {
       // It was admitted before: no bound refuses it.
@@ -254,6 +266,7 @@ void LlmScheduler::Preempt(SequenceId id, Plan& plan) {
   BATON_CHECK(sequence.batches_in_flight == 0 && sequence.generated == sequence.generated_planned);
   FreeBlocks(sequence);
   std::erase(plan.hand_over, id);
+  std::erase_if(plan.reload, [id](const Plan::Reload& reload) { return reload.sequence == id; });
   Queue(
       {.arrival = sequence.arrival, .ordinal = sequence.ordinal, .generated = sequence.generated});
   if (std::erase(plan.admitted, id) == 0) {  // else nothing has come of it yet
@@ -296,6 +309,14 @@ void LlmScheduler::Admit(Plan& plan) {
       return Above(it->second, running_.at(other));
     });
     order_.insert(place, arrival.id);
+    if (const int32_t back = reloadable_blocks_ ? reloadable_blocks_(arrival.id, pool) : 0;
+        back > 0) {
+      Running& sequence = it->second;
+      BATON_CHECK((cached_count + back) * block_tokens_ < prefill_tokens);
+      ledger.Grow(sequence.blocks, back);  // of the blocks that were found to be free for it
+      sequence.phase = Phase::kReloading;
+      plan.reload.push_back({.sequence = arrival.id, .blocks = back});
+    }
     waiting_.pop_front();
   }
 }

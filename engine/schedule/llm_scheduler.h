@@ -65,6 +65,12 @@ struct ScheduleEvents {
   std::vector<BatchCompletion> completed;
   std::vector<SequenceId> handed_over;  // their KV is where they decode
   std::vector<SequenceId> stay;         // handed nothing over, and decode where they prefilled
+  // What a plan had brought back, in blocks: all that it named, or fewer where that failed.
+  struct Reloaded {
+    SequenceId sequence;
+    int32_t blocks = 0;
+  };
+  std::vector<Reloaded> reloaded;
   std::vector<SequenceId> cancelled;
 };
 
@@ -93,6 +99,13 @@ struct Plan {
   // computed from their prompt and what they have generated.
   std::vector<SequenceId> preempted;
   std::vector<SequenceId> admitted;  // take slots, and of the prefix cache what was asked for
+  // Of those admitted: so many blocks behind what the prefix cache has are granted, for what a tier
+  // below it has: bring that back, and say reloaded. Until then nothing of them is computed.
+  struct Reload {
+    SequenceId sequence;
+    int32_t blocks = 0;
+  };
+  std::vector<Reload> reload;
   // Prefilled in another pool than they decode in; blocks for what they have are granted there:
   // take of its prefix cache what was asked for, copy the rest, and say handed_over.
   std::vector<SequenceId> hand_over;
@@ -122,8 +135,9 @@ struct Plan {
 // everybody in turn.
 //
 // Executors with KV blocks in different memories have a pool each. A sequence is admitted when both
-// its pools can have it; after the prefill it waits, in its rank, until it is granted blocks where
-// it decodes, and gives back the others when it has been handed over.
+// its pools can have it; where a tier below has more of its text than the prefix cache, it is
+// prefilled once that is back; after the prefill it waits, in its rank, until it is granted blocks
+// where it decodes, and gives back the others when it has been handed over.
 class LlmScheduler {
  public:
   // The blocks of a pool that hold the K and V of a sequence's first tokens already, whole blocks,
@@ -131,9 +145,13 @@ class LlmScheduler {
   // admit it.
   using CachedBlocks = std::function<std::vector<BlockId>(SequenceId, int pool)>;
 
-  // An empty `cached_blocks`: none ever.
+  // How many whole blocks behind those a tier below the pool could bring back, not of all of the
+  // sequence's tokens either. Asked of a sequence that is being admitted.
+  using ReloadableBlocks = std::function<int32_t(SequenceId, int pool)>;
+
+  // Empty functions: none ever.
   LlmScheduler(const ScheduleOptions& options, KvPools pools, int32_t block_tokens,
-               CachedBlocks cached_blocks = {});
+               CachedBlocks cached_blocks = {}, ReloadableBlocks reloadable_blocks = {});
   // Of one pool.
   LlmScheduler(const ScheduleOptions& options, int32_t block_count, int32_t block_tokens,
                CachedBlocks cached_blocks = {})
@@ -150,15 +168,18 @@ class LlmScheduler {
 
   int32_t waiting_count() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t running_count() const { return static_cast<int32_t>(running_.size()); }
-  // Held, and expected to be held by those that run; of all pools.
+  // Held, and expected to be held by those that run; of all pools, or of one.
   int32_t blocks_reserved() const;
+  int32_t blocks_reserved(int pool) const { return Reserved(pool); }
   // Blocks a sequence needs in the worst case.
   int32_t BlocksFor(int32_t prompt_tokens, int32_t max_tokens) const;
 
  private:
-  // A sequence's way: waiting -> prefilling -> handing over -> decoding -> draining -> gone; from
-  // the three in the middle back to waiting when it is preempted.
+  // A sequence's way: waiting -> reloading -> prefilling -> handing over -> decoding -> draining ->
+  // gone, where most have nothing to reload; from the four in the middle back to waiting when it is
+  // preempted.
   enum class Phase : uint8_t {
+    kReloading,    // blocks of its text are brought back; waits for reloaded
     kPrefilling,   // chunks of the prompt, and of what was generated before, are planned
     kHandingOver,  // all of these are planned; waits for handed_over
     kDecoding,     // next tokens are planned until max_tokens
@@ -211,6 +232,7 @@ class LlmScheduler {
   void FreeBlocks(Running& sequence);
   void HandOver(SequenceId id);
   void Stay(SequenceId id);
+  void Reload(const ScheduleEvents::Reloaded& reloaded);
   int PoolOf(int executor) const;
   BlockLedger& LedgerOf(const Running& sequence) {
     return ledgers_[static_cast<size_t>(sequence.pool)];
@@ -225,6 +247,7 @@ class LlmScheduler {
   const ScheduleOptions options_;
   const int32_t block_tokens_;
   const CachedBlocks cached_blocks_;
+  const ReloadableBlocks reloadable_blocks_;
   const std::vector<int> pool_of_executor_;
   std::vector<BlockLedger> ledgers_;  // by pool
   LengthForecast forecast_;

@@ -54,6 +54,11 @@ void TransferManager::RegisterDirectPath(CopyPath* path) {
   paths_.back().direct = true;
 }
 
+bool TransferManager::Connects(const MemorySpace& source, const MemorySpace& destination) const {
+  return std::any_of(paths_.begin(), paths_.end(),
+                     [&](const Path& path) { return path.path->Connects(source, destination); });
+}
+
 // ---- Preparing
 
 bool TransferManager::IsCopied(const HandoffRequest& request) {
@@ -298,6 +303,7 @@ void TransferManager::MarkReady(Handoff& handoff, TimeUs now_us) {
   HandoffReport& report = handoff.report;
   handoff.state = State::kReady;
   report.copy_us = now_us - handoff.posted_us;
+  if (handoff.request.offload) return;
   metrics_.Counter(MetricId::kHandoffs, {report.path}).Increment();
   metrics_.Counter(MetricId::kHandoffBytes, {report.path})
       .Increment(static_cast<double>(report.bytes));

@@ -43,6 +43,8 @@ struct HandoffRequest {
   int64_t tokens = 0;
   // The process on the other side; absent: this one. Its handoffs end with it.
   std::optional<PeerId> peer = std::nullopt;
+  // To a tier below, or from it: not counted as a handoff in the metrics.
+  bool offload = false;
 };
 
 // How a handoff went.
@@ -85,6 +87,9 @@ class TransferManager {
   // One that copies within Post, for copies below transfer.transfer_threshold_bytes only; those
   // take such a path where one connects their spaces.
   void RegisterDirectPath(CopyPath* path);
+
+  // Whether some path copies from one space to the other. Thread safe once all are registered.
+  bool Connects(const MemorySpace& source, const MemorySpace& destination) const;
 
   // Chooses the path and takes the lease. UNIMPLEMENTED: no path connects the spaces, or none that
   // does converts. RESOURCE_EXHAUSTED: too many handoffs are open. INVALID_ARGUMENT: the layouts

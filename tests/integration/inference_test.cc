@@ -37,8 +37,8 @@ v1::GenerateRequest Sampled(uint64_t seed) {
 
 bool AllBlocksAreFree(const Daemon& daemon) {
   return Eventually([&daemon] {
-    return daemon.Metric(R"(baton_kv_blocks{model="tiny",state="used"})") == 0 &&
-           daemon.Metric(R"(baton_kv_blocks{model="tiny",state="reserved"})") == 0;
+    return daemon.Metric(R"(baton_kv_blocks{model="tiny",space="host",state="used"})") == 0 &&
+           daemon.Metric(R"(baton_kv_blocks{model="tiny",space="host",state="reserved"})") == 0;
   });
 }
 
@@ -186,14 +186,13 @@ TEST_CASE("a client that goes away frees what its request held, and others go on
   auto other = std::async(std::launch::async,
                           [&client] { return Generate(client, GenerateOf("the bell", 1500)); });
   double used_blocks = 0;
-  const Generated cancelled =
-      Generate(client, GenerateOf("hello", kEndlessTokens), {}, std::chrono::seconds(60),
-               [&](grpc::ClientContext& context) {
-                 used_blocks = std::max(
-                     used_blocks,
-                     daemon.Metric(R"(baton_kv_blocks{model="tiny",state="used"})").value_or(0));
-                 context.TryCancel();
-               });
+  const Generated cancelled = Generate(
+      client, GenerateOf("hello", kEndlessTokens), {}, std::chrono::seconds(60),
+      [&](grpc::ClientContext& context) {
+        constexpr auto kUsed = R"(baton_kv_blocks{model="tiny",space="host",state="used"})";
+        used_blocks = std::max(used_blocks, daemon.Metric(kUsed).value_or(0));
+        context.TryCancel();
+      });
   CHECK(cancelled.status.error_code() == grpc::StatusCode::CANCELLED);
   CHECK(used_blocks > 0);
   const Generated whole = other.get();

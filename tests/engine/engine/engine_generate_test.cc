@@ -246,8 +246,9 @@ TEST_CASE("a deadline ends a stuck request and frees what it held") {
   CHECK(absl::IsDeadlineExceeded(sink->Wait().status));
   CHECK(engine.InFlight() == 0);
   executor.Resume();
-  prometheus::Gauge& used = f.metrics.Gauge(MetricId::kKvBlocks, {"random", "used"});
-  prometheus::Gauge& reserved = f.metrics.Gauge(MetricId::kKvBlocks, {"random", "reserved"});
+  prometheus::Gauge& used = f.metrics.Gauge(MetricId::kKvBlocks, {"random", "host", "used"});
+  prometheus::Gauge& reserved =
+      f.metrics.Gauge(MetricId::kKvBlocks, {"random", "host", "reserved"});
   CHECK(Eventually([&] { return used.Value() == 0 && reserved.Value() == 0; }));
 }
 
@@ -268,7 +269,7 @@ TEST_CASE("a cancelled request ends at once, others go on") {
   CHECK(other->Wait().result.generated_tokens == 20);
   engine.Cancel(*id);  // long gone
   CHECK(Eventually([&] {
-    return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "used"}).Value() == 0;
+    return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "host", "used"}).Value() == 0;
   }));
 }
 

@@ -61,6 +61,7 @@ std::vector<GenerateRequest> Requests() {
 struct Run {
   std::vector<std::shared_ptr<GenerateRecorder>> sinks;
   int64_t preemptions = 0;
+  double reloaded_tokens = 0;
 };
 
 Run RunAll(const EngineOptions& options, const std::vector<GenerateRequest>& requests) {
@@ -88,6 +89,7 @@ Run RunAll(const EngineOptions& options, const std::vector<GenerateRequest>& req
   }
   run.preemptions = static_cast<int64_t>(f.metrics.Counter(MetricId::kPreemptions).Value());
   CHECK(told == run.preemptions);
+  run.reloaded_tokens = f.metrics.Counter(MetricId::kKvReloadedTokens).Value();
   const double recomputed = f.metrics.Counter(MetricId::kRecomputedTokens).Value();
   if (run.preemptions == 0) CHECK(recomputed == 0);
   int64_t prompt_tokens = 0;
@@ -99,8 +101,8 @@ Run RunAll(const EngineOptions& options, const std::vector<GenerateRequest>& req
             f.metrics.Counter(MetricId::kCachedPromptTokens).Value() ==
         static_cast<double>(prompt_tokens));
   CHECK(Eventually([&] {
-    return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "used"}).Value() == 0 &&
-           f.metrics.Gauge(MetricId::kKvBlocks, {"random", "reserved"}).Value() == 0;
+    return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "host", "used"}).Value() == 0 &&
+           f.metrics.Gauge(MetricId::kKvBlocks, {"random", "host", "reserved"}).Value() == 0;
   }));
   return run;
 }
@@ -173,6 +175,14 @@ TEST_CASE("preempted sequences give the text that they give with memory for all"
     const Run worst_case = RunAll(tight, requests);
     CHECK(worst_case.preemptions == 0);
     CheckSame(worst_case, stopped);
+    if (!prefix_cache) continue;
+    // Their blocks come back from the tier below instead of being computed.
+    tight.schedule.admission = "expected";
+    tight.kv.offload_memory_mb = 16;
+    const Run offloaded = RunAll(tight, requests);
+    CHECK(offloaded.preemptions > 0);
+    CHECK(offloaded.reloaded_tokens > 0);
+    CheckSame(offloaded, stopped);
   }
 }
 
@@ -201,7 +211,7 @@ TEST_CASE("a preempted sequence can be cancelled, and its deadline holds") {
     }
   }
   CHECK(Eventually([&] {
-    return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "used"}).Value() == 0;
+    return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "host", "used"}).Value() == 0;
   }));
 }
 

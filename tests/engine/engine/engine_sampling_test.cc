@@ -321,7 +321,7 @@ TEST_CASE("of several completions all are cancelled, and all fail with one") {
   request.completions = 5;
   const auto all_free = [&f] {
     return Eventually([&f] {
-      return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "used"}).Value() == 0;
+      return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "host", "used"}).Value() == 0;
     });
   };
   SECTION("cancelled") {

@@ -467,6 +467,47 @@ TEST_CASE("what a preempted sequence has in flight comes back first, and may com
 
 // A model of the engine around the scheduler: completes batches in order, ends sequences at random,
 // cancels at random, and checks what must hold at every step.
+TEST_CASE("what a tier below has is brought back before the rest is prefilled") {
+  const bool whole = GENERATE(true, false);
+  CAPTURE(whole);
+  LlmScheduler scheduler(
+      ScheduleOptions{}, KvPools{.block_counts = {10}}, kBlockTokens,
+      [](SequenceId, int) { return std::vector{BlockId(4)}; },
+      [](SequenceId id, int) { return id == SequenceId(1) ? 2 : 0; });
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 30, 2), Arrival(2, 12, 2)}}, 0);
+  CHECK(plan.admitted == std::vector{SequenceId(1), SequenceId(2)});
+  REQUIRE(plan.reload.size() == 1);
+  CHECK(plan.reload[0].sequence == SequenceId(1));
+  CHECK(plan.reload[0].blocks == 2);
+  // Meanwhile the other is computed, and only it.
+  REQUIRE(plan.batches.size() == 1);
+  REQUIRE(plan.batches[0].items.size() == 1);
+  CHECK(plan.batches[0].items[0].sequence == SequenceId(2));
+  plan = scheduler.Step({.completed = {Done(plan.batches[0], {SequenceId(2)})}}, 0);
+  CHECK(plan.batches.empty());
+
+  const int32_t back = whole ? 2 : 0;  // where the copy failed, it is computed
+  plan = scheduler.Step({.reloaded = {{.sequence = SequenceId(1), .blocks = back}}}, 0);
+  REQUIRE(plan.batches.size() == 1);
+  REQUIRE(plan.batches[0].items.size() == 1);
+  CHECK(plan.batches[0].items[0].position == (1 + back) * kBlockTokens);
+  CHECK(plan.batches[0].items[0].tokens == 30 - (1 + back) * kBlockTokens);
+  CHECK(plan.batches[0].items[0].sample);
+}
+
+TEST_CASE("who waits for its blocks to be brought back can be cancelled") {
+  LlmScheduler scheduler(ScheduleOptions{}, KvPools{.block_counts = {4}}, kBlockTokens, {},
+                         [](SequenceId, int) { return 3; });
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 30, 2)}}, 0);
+  REQUIRE(plan.reload.size() == 1);
+  plan = scheduler.Step({.cancelled = {SequenceId(1)}}, 0);
+  CHECK(plan.released == std::vector{SequenceId(1)});
+  CHECK(scheduler.blocks_reserved() == 0);
+  // What is said of it late changes nothing.
+  plan = scheduler.Step({.reloaded = {{.sequence = SequenceId(1), .blocks = 3}}}, 0);
+  CHECK(plan.batches.empty());
+}
+
 TEST_CASE("under random work every sequence ends once and nothing is overbooked") {
   const auto seed = std::random_device{}();
   CAPTURE(seed);

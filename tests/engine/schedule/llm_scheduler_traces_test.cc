@@ -36,7 +36,9 @@ class Trace {
         arrivals_percent_(10 + Below(60)),
         ends_one_of_(5 + Below(60)),
         pools_(1 + Below(2)),
-        scheduler_(options_, PoolsOf(pools_), kBlockTokens) {}
+        reloads_(Below(2) == 0),
+        scheduler_(options_, PoolsOf(pools_), kBlockTokens, {},
+                   [this](SequenceId id, int) { return Reloadable(id); }) {}
 
   // Runs it to its end; empty where every property held.
   std::string Run() {
@@ -66,9 +68,10 @@ class Trace {
     int32_t held = 0;      // positions that it has blocks for
     bool holding = false;
     bool waiting = true;
-    int pool = 0;          // where its blocks are
-    bool copying = false;  // to the pool where it decodes, which has blocks for all it has
-    int topped_at = -1;    // the step since which nobody ranks above it and it got nothing
+    int pool = 0;           // where its blocks are
+    bool copying = false;   // to the pool where it decodes, which has blocks for all it has
+    int32_t reloading = 0;  // blocks that are being brought back
+    int topped_at = -1;     // the step since which nobody ranks above it and it got nothing
   };
 
   static KvPools PoolsOf(int pools) {
@@ -79,6 +82,13 @@ class Trace {
   int PoolOf(int executor) const { return pools_ == 2 ? executor : 0; }
 
   int Below(int n) { return static_cast<int>(random_() % static_cast<unsigned>(n)); }
+  // Of a tier that has some beginning of the text, or none.
+  int32_t Reloadable(SequenceId id) {
+    const Sequence& sequence = live_.at(id);
+    if (!reloads_ || Below(2) == 0) return 0;
+    const int32_t tokens = sequence.arrival.prompt_tokens + sequence.generated;
+    return Below((tokens - 1) / kBlockTokens + 1);
+  }
   bool Idle() const { return scheduler_.running_count() + scheduler_.waiting_count() == 0; }
   template <class... Parts>
   std::string Say(const Parts&... parts) const {
@@ -113,6 +123,13 @@ class Trace {
         events.handed_over.push_back(id);
         sequence.pool = PoolOf(sequence.arrival.decode_executor);
       }
+    }
+    for (auto& [id, sequence] : live_) {
+      if (sequence.reloading == 0 || Below(3) > 0 || told_.contains(id)) continue;
+      const int32_t blocks = Below(2) == 0 ? sequence.reloading : Below(sequence.reloading + 1);
+      events.reloaded.push_back({.sequence = id, .blocks = blocks});
+      sequence.position = blocks * kBlockTokens;
+      sequence.reloading = 0;
     }
     for (auto& [executor, queue] : in_flight_) {
       if (queue.empty() || Below(3) == 0) continue;
@@ -164,6 +181,7 @@ class Trace {
     sequence.holding = false;
     sequence.held = 0;
     sequence.copying = false;
+    sequence.reloading = 0;
   }
 
   void Apply(const Plan& plan) {
@@ -198,6 +216,15 @@ class Trace {
         Require(now || !waiting.waiting || !Above(waiting.arrival, sequence.arrival), id.value(),
                 " overtook ", other.value());
       }
+    }
+    for (const Plan::Reload& reload : plan.reload) {
+      Sequence& sequence = live_.at(reload.sequence);
+      const auto& admitted = plan.admitted;
+      Require(std::count(admitted.begin(), admitted.end(), reload.sequence) == 1,
+              "reloads though it was not admitted: ", reload.sequence.value());
+      Require(reload.blocks > 0, "reloads nothing: ", reload.sequence.value());
+      sequence.reloading = reload.blocks;
+      sequence.held = reload.blocks * kBlockTokens;
     }
     for (const SequenceId id : plan.hand_over) {
       Sequence& sequence = live_.at(id);
@@ -241,6 +268,7 @@ class Trace {
       Require(item.tokens > 0, "an empty item");
       Require(named.insert(item.sequence).second, "twice in a batch: ", item.sequence.value());
       Require(sequence.holding, "planned without blocks: ", item.sequence.value());
+      Require(sequence.reloading == 0, "planned before it is back: ", item.sequence.value());
       Require(!told_.contains(item.sequence), "planned after its end: ", item.sequence.value());
       Require(item.position == sequence.position, "a gap or an overlap: ", item.sequence.value());
       Require(!prefill || item.tokens <= options_.prefill_chunk_tokens_max, "chunk too large");
@@ -283,6 +311,7 @@ class Trace {
   const int arrivals_percent_;
   const int ends_one_of_;
   const int pools_;
+  const bool reloads_;
 
   LlmScheduler scheduler_;
   std::map<SequenceId, Sequence> live_;
