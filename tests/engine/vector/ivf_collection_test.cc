@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <random>
@@ -198,6 +199,18 @@ TEST_CASE("what was asked for a collection's index is kept, and what is wrong is
   REQUIRE_STATUS(store->CreateCollection(spec, ""), kInvalid, "index 7");
 }
 
+// Waits in the end for three times as long as it has lived.
+class Rest {
+ public:
+  Rest() = default;
+  ~Rest() { std::this_thread::sleep_for(3 * (std::chrono::steady_clock::now() - start_)); }
+  Rest(const Rest&) = delete;
+  Rest& operator=(const Rest&) = delete;
+
+ private:
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 TEST_CASE("points are written, deleted, sealed, searched and clustered at once") {
   const IndexKind index = GENERATE(IndexKind::kIvfPq, IndexKind::kIvfSq);
   TempDir dir;
@@ -211,6 +224,8 @@ TEST_CASE("points are written, deleted, sealed, searched and clustered at once")
     readers.emplace_back([&, t] {
       std::mt19937 random(100 + t);
       while (writing) {
+        // The builder is of the lowest priority: readers that never rest would keep it waiting.
+        const Rest rest;
         const auto view = store->View("c");
         const std::vector<std::vector<float>> queries = {RandomVector(random, kDimension)};
         std::vector<std::vector<Neighbor>> found;
