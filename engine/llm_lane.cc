@@ -84,6 +84,11 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
       use_cache_(options.prefix_cache),
       kv_(std::move(kv)),
       env_(std::move(env)),
+      tells_prompts_apart_(std::any_of(env_.executors.begin(), env_.executors.end(),
+                                       [this](Executor* executor) {
+                                         return executor->llm() != nullptr &&
+                                                executor->llm()->TellsPromptsApart(*model_);
+                                       })),
       scheduler_(schedule,
                  {.block_counts = std::vector<int32_t>(static_cast<size_t>(kv_->pool_count()),
                                                        kv_->block_count()),
@@ -147,12 +152,14 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                              .decode_executor = job.decode_executor});
   LookupDrafter drafter(job.prompt, job.quotable, draft_tokens_max_);
   std::vector<TokenId> text = job.prompt;
+  std::vector<TokenId> keys = job.prompt;
   StopScanner scanner(job.stop.strings);
   sequences_.emplace(id, Sequence{.job = std::move(job),
                                   .slot = SlotId(-1),
                                   .kv = {},
                                   .target = {},
                                   .text = std::move(text),
+                                  .keys = std::move(keys),
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
                                   .scanner = std::move(scanner),
                                   .prompt_decoder = {},
@@ -200,7 +207,7 @@ std::span<const TokenId> LlmLane::Reusable(const Sequence& sequence) const {
   if (sequence.job.on_prompt != nullptr) {
     tokens = std::min(tokens, static_cast<size_t>(sequence.echoed));
   }
-  return std::span(sequence.text).first(use_cache_ ? tokens : 0);
+  return std::span(sequence.keys).first(use_cache_ ? tokens : 0);
 }
 
 std::vector<BlockId> LlmLane::CachedBlocks(SequenceId id, int pool) const {
@@ -224,12 +231,19 @@ void LlmLane::GiveBack(Kv& kv) {
   kv = {};
 }
 
+void LlmLane::Append(Sequence& sequence, std::span<const TokenId> generated) const {
+  sequence.text.insert(sequence.text.end(), generated.begin(), generated.end());
+  for (const TokenId token : generated) {
+    sequence.keys.push_back(tells_prompts_apart_ ? ~token : token);
+  }
+}
+
 void LlmLane::Cache(Sequence& sequence, int32_t positions) {
   if (!use_cache_) return;
   Kv& kv = sequence.kv;
   const auto step = static_cast<size_t>(kv_->layout().block_tokens);
   for (size_t at = kv.chain.size(); (at + 1) * step <= static_cast<size_t>(positions); ++at) {
-    kv.cache->Extend(kv.chain, std::span(sequence.text).subspan(at * step, step), kv.blocks[at]);
+    kv.cache->Extend(kv.chain, std::span(sequence.keys).subspan(at * step, step), kv.blocks[at]);
   }
 }
 
@@ -311,6 +325,7 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
                  .work_class = item.work_class,
                  .position = item.position,
                  .tokens = {},
+                 .generated = 0,
                  .blocks = {},
                  .sample = item.sample,
                  .score = {}};
@@ -370,6 +385,9 @@ void LlmLane::SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmI
   const auto first = sequence.text.begin() + item.position;
   work.tokens.assign(first, first + item.tokens);
   const LlmJob& job = sequence.job;
+  const auto in_prompt =
+      std::clamp(static_cast<int32_t>(job.prompt.size()) - item.position, 0, item.tokens);
+  work.generated = item.tokens - in_prompt;
   if (job.on_prompt == nullptr || !job.logprobs) return;
   // Each token's logits tell of the one behind it, and the prompt's last one's are sampled from.
   const auto prompt_tokens = static_cast<int32_t>(job.prompt.size());
@@ -415,7 +433,7 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
     done.generated = static_cast<int32_t>(tokens.size());
     Count(sequence, item, done.generated);
     if (prefill) Echo(sequence, item, std::move(sampled.score_logprobs));
-    sequence.text.insert(sequence.text.end(), tokens.begin(), tokens.end());
+    Append(sequence, tokens);
     // A decode fed the token before those that it gave, and of them all but the last.
     Cache(sequence, item.position + (prefill ? item.tokens : done.generated));
     if (!item.sample) continue;

@@ -69,6 +69,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
     }
     changed_.notify_all();
   }
+  bool TellsPromptsApart(const LanguageModel&) const override { return false; }
   MemorySpace kv_space() const override { return {}; }
 
  private:
