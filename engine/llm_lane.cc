@@ -87,6 +87,11 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
       use_cache_(options.prefix_cache),
       kv_(std::move(kv)),
       env_(std::move(env)),
+      tells_prompts_apart_(std::any_of(env_.executors.begin(), env_.executors.end(),
+                                       [this](Executor* executor) {
+                                         return executor->llm() != nullptr &&
+                                                executor->llm()->TellsPromptsApart(*model_);
+                                       })),
       scheduler_(
           schedule,
           {.block_counts =
@@ -162,12 +167,14 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                              .decode_executor = job.decode_executor});
   LookupDrafter drafter(job.prompt, job.quotable, draft_tokens_max_);
   std::vector<TokenId> text = job.prompt;
+  std::vector<TokenId> keys = job.prompt;
   StopScanner scanner(job.stop.strings);
   sequences_.emplace(id, Sequence{.job = std::move(job),
                                   .slot = SlotId(-1),
                                   .kv = {},
                                   .target = {},
                                   .text = std::move(text),
+                                  .keys = std::move(keys),
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
                                   .scanner = std::move(scanner),
                                   .prompt_decoder = {},
@@ -286,6 +293,7 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
                  .work_class = item.work_class,
                  .position = item.position,
                  .tokens = {},
+                 .generated = 0,
                  .blocks = {},
                  .sample = item.sample,
                  .score = {}};
@@ -345,6 +353,9 @@ void LlmLane::SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmI
   const auto first = sequence.text.begin() + item.position;
   work.tokens.assign(first, first + item.tokens);
   const LlmJob& job = sequence.job;
+  const auto in_prompt =
+      std::clamp(static_cast<int32_t>(job.prompt.size()) - item.position, 0, item.tokens);
+  work.generated = item.tokens - in_prompt;
   if (job.on_prompt == nullptr || !job.logprobs) return;
   // Each token's logits tell of the one behind it, and the prompt's last one's are sampled from.
   const auto prompt_tokens = static_cast<int32_t>(job.prompt.size());
@@ -390,7 +401,7 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
     done.generated = static_cast<int32_t>(tokens.size());
     Count(sequence, item, done.generated);
     if (prefill) Echo(sequence, item, std::move(sampled.score_logprobs));
-    sequence.text.insert(sequence.text.end(), tokens.begin(), tokens.end());
+    Append(sequence, tokens);
     // A decode fed the token before those that it gave, and of them all but the last.
     Cache(sequence, item.position + (prefill ? item.tokens : done.generated));
     if (!item.sample) continue;

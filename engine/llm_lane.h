@@ -166,6 +166,9 @@ class LlmLane {
     Kv kv;
     std::optional<Kv> target;   // where it is being copied to
     std::vector<TokenId> text;  // prompt and what was generated
+    // The text as the prefix cache knows it. Where given and generated text are told apart, a
+    // generated token t is ~t there: the text is found again as it was computed.
+    std::vector<TokenId> keys;
     StreamDecoder decoder;
     StopScanner scanner;
     std::optional<StreamDecoder> prompt_decoder;   // of the echo
@@ -219,6 +222,8 @@ class LlmLane {
   // Takes what the pool's cache has of its text.
   Kv TakeCached(const Sequence& sequence, int pool);
   void GiveBack(Kv& kv);
+  // To its text.
+  void Append(Sequence& sequence, std::span<const TokenId> generated) const;
   // Adds to the cache the blocks that are full now: K and V of `positions` are computed.
   void Cache(Sequence& sequence, int32_t positions);
   // What of its prompt the cache had.
@@ -290,6 +295,7 @@ class LlmLane {
   const bool use_cache_;
   const std::unique_ptr<LaneKv> kv_;
   Env env_;
+  const bool tells_prompts_apart_;  // one of the executors does
   LlmScheduler scheduler_;
   ScheduleEvents events_;  // since the last step
   std::map<SequenceId, Sequence> sequences_;

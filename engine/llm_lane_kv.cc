@@ -15,7 +15,7 @@ std::span<const TokenId> LlmLane::Reusable(const Sequence& sequence) const {
   if (sequence.job.on_prompt != nullptr) {
     tokens = std::min(tokens, static_cast<size_t>(sequence.echoed));
   }
-  return std::span(sequence.text).first(use_cache_ ? tokens : 0);
+  return std::span(sequence.keys).first(use_cache_ ? tokens : 0);
 }
 
 std::vector<BlockId> LlmLane::CachedBlocks(SequenceId id, int pool) const {
@@ -39,13 +39,20 @@ void LlmLane::GiveBack(Kv& kv) {
   kv = {};
 }
 
+void LlmLane::Append(Sequence& sequence, std::span<const TokenId> generated) const {
+  sequence.text.insert(sequence.text.end(), generated.begin(), generated.end());
+  for (const TokenId token : generated) {
+    sequence.keys.push_back(tells_prompts_apart_ ? ~token : token);
+  }
+}
+
 void LlmLane::Cache(Sequence& sequence, int32_t positions) {
   if (!use_cache_) return;
   Kv& kv = sequence.kv;
   const auto step = static_cast<size_t>(kv_->layout().block_tokens);
   for (size_t at = kv.chain.size(); (at + 1) * step <= static_cast<size_t>(positions); ++at) {
     kv_->Extend(kv.pool, kv.cache, kv.chain, sequence.job.tenant,
-                std::span(sequence.text).subspan(at * step, step), kv.blocks[at]);
+                std::span(sequence.keys).subspan(at * step, step), kv.blocks[at]);
   }
 }
 

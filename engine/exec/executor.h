@@ -45,6 +45,8 @@ struct LlmItem {
   // kPrefill: the tokens. kDecode: behind the token last sampled into the slot, which may not be
   // known yet when the batch is submitted, guesses of what follows it; usually none.
   std::vector<TokenId> tokens;
+  // kPrefill: so many of the last of `tokens` were generated, and are computed again.
+  int32_t generated = 0;
   // Blocks of positions [0, position + tokens fed), in order: each [KvLayout::block_bytes()].
   std::vector<std::byte*> blocks;
   // Sample a token after the last position, into the slot. kDecode: and one after each guess that
@@ -104,6 +106,9 @@ class LlmSkill {
   virtual void CloseSlot(SlotId slot) = 0;
   // `done` is called once, from the executor's own thread, and must not block.
   virtual void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) = 0;
+  // Whether the keys and values of given text are rounded otherwise than those of the same text
+  // generated, so that one must not be taken for the other. The model is loaded.
+  virtual bool TellsPromptsApart(const LanguageModel& model) const = 0;
   // Where this executor keeps its KV blocks.
   virtual MemorySpace kv_space() const = 0;
 };

@@ -36,6 +36,9 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
     computes_->llm()->OpenSlot(slot, std::move(setup));
   }
   void CloseSlot(SlotId slot) override { computes_->llm()->CloseSlot(slot); }
+  bool TellsPromptsApart(const LanguageModel& model) const override {
+    return computes_->llm()->TellsPromptsApart(model);
+  }
   MemorySpace kv_space() const override { return computes_->llm()->kv_space(); }
 
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override {

@@ -41,6 +41,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override {
     queue_.Push({std::move(batch), std::move(done)});
   }
+  bool TellsPromptsApart(const LanguageModel&) const override { return false; }
   MemorySpace kv_space() const override { return {}; }
 
  private:

@@ -55,6 +55,10 @@ void CpuLlm::UnloadModel(const LanguageModel& model) {
   models_.erase(found);
 }
 
+bool CpuLlm::TellsPromptsApart(const LanguageModel& model) const {
+  return DecoderForward::TellsPromptsApart(model, kernels_);
+}
+
 void CpuLlm::OpenSlot(SlotId slot, SlotSetup setup) {
   commands_.Push(Open{.slot = slot, .setup = std::move(setup)});
 }
@@ -116,6 +120,7 @@ absl::Status CpuLlm::GatherItems(const LlmBatch& batch) {
       return absl::InternalError(StrCat("slot ", item.slot.value(), " is not open"));
     }
     ForwardItem forward{.tokens = item.tokens,
+                        .generated = item.generated,
                         .position = item.position,
                         .blocks = item.blocks,
                         .logits = static_cast<int32_t>(item.score.size()) + (item.sample ? 1 : 0)};
@@ -129,6 +134,7 @@ absl::Status CpuLlm::GatherItems(const LlmBatch& batch) {
       decode_tokens_.push_back(*last);
       decode_tokens_.insert(decode_tokens_.end(), item.tokens.begin(), item.tokens.end());
       forward.tokens = std::span(decode_tokens_).subspan(first);
+      forward.generated = static_cast<int32_t>(forward.tokens.size());
       if (item.sample) forward.logits = static_cast<int32_t>(forward.tokens.size());
     }
     items_.push_back(forward);

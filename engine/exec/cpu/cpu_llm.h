@@ -42,6 +42,7 @@ class CpuLlm final : public LlmSkill {
   void OpenSlot(SlotId slot, SlotSetup setup) override;
   void CloseSlot(SlotId slot) override;
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override;
+  bool TellsPromptsApart(const LanguageModel& model) const override;
   MemorySpace kv_space() const override { return {.kind = MemorySpace::Kind::kHost}; }
 
   int32_t queue_depth() const { return batches_; }  // waiting and running

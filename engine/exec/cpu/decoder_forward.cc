@@ -85,6 +85,7 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
   const auto rows = static_cast<size_t>(step_tokens_max);
   rows_.reserve(rows);
   attention_tasks_.reserve(rows);
+  item_rows_.reserve(rows);
   x_.resize(rows * shape_.dim);
   normed_.resize(std::max<size_t>(rows, kLogitRows) * shape_.dim);
   q_.resize(rows * query_dim_);
@@ -115,6 +116,9 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
   AddRope(shape_.rope);
   if (shape_.window_rope.has_value()) AddRope(*shape_.window_rope);
 }
+
+// One arithmetic for all.
+bool DecoderForward::TellsPromptsApart(const LanguageModel&, const CpuKernels&) { return false; }
 
 void DecoderForward::AddRope(const RopeParameters& parameters) {
   const auto angles = static_cast<size_t>(step_tokens_max_ * pairs_);
@@ -149,6 +153,7 @@ absl::Status DecoderForward::Check(const KvLayout& layout,
     const int64_t end = item.position + count;
     tokens += count;
     BATON_CHECK(item.logits >= 0 && item.logits <= count);
+    BATON_CHECK(item.generated >= 0 && item.generated <= count);
     if (count < 1 || item.position < 0 || end > shape_.context_tokens) {
       return absl::InvalidArgumentError(StrCat("positions [", item.position, ", ", end,
                                                ") are not within the ", shape_.context_tokens,
@@ -177,27 +182,38 @@ absl::Status DecoderForward::Check(const KvLayout& layout,
 void DecoderForward::Plan(std::span<const ForwardItem> items) {
   rows_.clear();
   attention_tasks_.clear();
+  item_rows_.clear();
+  for (const ForwardItem& item : items) {
+    item_rows_.push_back({.prompt = std::ssize(rows_)});
+    AddRows(item, 0, std::ssize(item.tokens) - item.generated);
+  }
+  counts_.prompt = std::ssize(rows_);
+  for (size_t i = 0; i < items.size(); ++i) {
+    item_rows_[i].generated = std::ssize(rows_);
+    const int64_t count = std::ssize(items[i].tokens);
+    AddRows(items[i], count - items[i].generated, count);
+  }
+  counts_.generated = std::ssize(rows_) - counts_.prompt;
+}
+
+void DecoderForward::AddRows(const ForwardItem& item, int64_t begin, int64_t end) {
   const int64_t task_rows = RowsPerTask(shape_);
   const MatrixView& embedding = weights_.token_embedding;
   const int64_t embedding_bytes = RowBytes(embedding.type, embedding.cols);
-  for (const ForwardItem& item : items) {
-    for (size_t i = 0; i < item.tokens.size(); ++i) {
-      const auto row = static_cast<int64_t>(rows_.size());
-      if (static_cast<int64_t>(i) % task_rows == 0) {
-        attention_tasks_.push_back({.first_row = row, .rows = 0});
-      }
-      ++attention_tasks_.back().rows;
-      rows_.push_back({.item = &item, .position = item.position + static_cast<int32_t>(i)});
-      float* const x = x_.data() + row * shape_.dim;
-      DequantizeRow(embedding.type, embedding.data + item.tokens[i] * embedding_bytes,
-                    embedding.cols, x);
-      for (int32_t d = 0; d < shape_.dim; ++d) x[d] *= shape_.embedding_scale;
-      for (Rope& rope : ropes_) {
-        for (int64_t pair = 0; pair < pairs_; ++pair) {
-          const double angle = rows_.back().position * rope.frequency[pair];
-          rope.cos[row * pairs_ + pair] = static_cast<float>(std::cos(angle) * rope.magnitude);
-          rope.sin[row * pairs_ + pair] = static_cast<float>(std::sin(angle) * rope.magnitude);
-        }
+  for (int64_t i = begin; i < end; ++i) {
+    const auto row = static_cast<int64_t>(rows_.size());
+    if ((i - begin) % task_rows == 0) attention_tasks_.push_back({.first_row = row, .rows = 0});
+    ++attention_tasks_.back().rows;
+    rows_.push_back({.item = &item, .position = item.position + static_cast<int32_t>(i)});
+    float* const x = x_.data() + row * shape_.dim;
+    const TokenId token = item.tokens[static_cast<size_t>(i)];
+    DequantizeRow(embedding.type, embedding.data + token * embedding_bytes, embedding.cols, x);
+    for (int32_t d = 0; d < shape_.dim; ++d) x[d] *= shape_.embedding_scale;
+    for (Rope& rope : ropes_) {
+      for (int64_t pair = 0; pair < pairs_; ++pair) {
+        const double angle = rows_.back().position * rope.frequency[pair];
+        rope.cos[row * pairs_ + pair] = static_cast<float>(std::cos(angle) * rope.magnitude);
+        rope.sin[row * pairs_ + pair] = static_cast<float>(std::sin(angle) * rope.magnitude);
       }
     }
   }
@@ -211,7 +227,7 @@ void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   Norm(x_.data(), weights.attention_norm, m, normed_.data());
   const MatrixProducts::Product qkv[] = {
       {w.query, q_.data(), query_dim_}, {w.key, k_.data(), kv_dim_}, {w.value, v_.data(), kv_dim_}};
-  products_.Multiply(normed_.data(), m, qkv, /*add=*/false);
+  products_.Multiply(normed_.data(), counts_, qkv, /*add=*/false);
   PlaceQueriesAndKeys(layout, layer);
   Attend(layout, layer);
   AddBranch(attended_.data(), w.output, weights.output_bias, weights.attention_post_norm);
@@ -219,7 +235,7 @@ void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   Norm(x_.data(), weights.ffn_norm, m, normed_.data());
   const MatrixProducts::Product gate_up[] = {{w.gate, gate_.data(), shape_.ffn_dim},
                                              {w.up, up_.data(), shape_.ffn_dim}};
-  products_.Multiply(normed_.data(), m, gate_up, /*add=*/false);
+  products_.Multiply(normed_.data(), counts_, gate_up, /*add=*/false);
   const auto gate =
       shape_.activation == Activation::kSilu ? kernels_.silu_gate : kernels_.gelu_gate;
   team_.ParallelFor(m, WorkGrain(8 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
@@ -339,11 +355,11 @@ void DecoderForward::AddBranch(const float* input, const PreparedMatrix& w, cons
   const auto m = static_cast<int64_t>(rows_.size());
   if (bias == nullptr && post_norm == nullptr) {
     const MatrixProducts::Product product[] = {{w, x_.data(), shape_.dim}};
-    products_.Multiply(input, m, product, /*add=*/true);
+    products_.Multiply(input, counts_, product, /*add=*/true);
     return;
   }
   const MatrixProducts::Product product[] = {{w, normed_.data(), shape_.dim}};
-  products_.Multiply(input, m, product, /*add=*/false);
+  products_.Multiply(input, counts_, product, /*add=*/false);
   team_.ParallelFor(m, WorkGrain(8 * shape_.dim), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       float* const branch = normed_.data() + row * shape_.dim;
@@ -369,7 +385,7 @@ void DecoderForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_
     const auto m = static_cast<int64_t>(count);
     Norm(normed_.data(), weights_.output_norm, m, normed_.data());
     const MatrixProducts::Product output[] = {{output_, logits_.data(), shape_.vocabulary}};
-    products_.Multiply(normed_.data(), m, output, /*add=*/false);
+    products_.Multiply(normed_.data(), {.generated = m}, output, /*add=*/false);
     if (shape_.logit_cap > 0) {
       team_.ParallelFor(m * shape_.vocabulary, WorkGrain(8), [&](int64_t begin, int64_t end, int) {
         kernels_.soft_cap(
@@ -382,10 +398,12 @@ void DecoderForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_
     }
     count = 0;
   };
-  int64_t row_end = 0;
   for (size_t i = 0; i < items.size(); ++i) {
-    row_end += std::ssize(items[i].tokens);
-    for (int64_t row = row_end - items[i].logits; row < row_end; ++row) {
+    const int64_t tokens = std::ssize(items[i].tokens);
+    const int64_t in_prompt = tokens - items[i].generated;
+    for (int64_t token = tokens - items[i].logits; token < tokens; ++token) {
+      const int64_t row = token < in_prompt ? item_rows_[i].prompt + token
+                                            : item_rows_[i].generated + token - in_prompt;
       std::copy_n(x_.data() + row * shape_.dim, shape_.dim, normed_.data() + count * shape_.dim);
       gathered[count] = i;
       if (++count == gathered.size()) emit();

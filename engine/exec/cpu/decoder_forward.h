@@ -20,6 +20,7 @@ namespace baton {
 // Consecutive positions of one sequence, as the forward pass takes them.
 struct ForwardItem {
   std::span<const TokenId> tokens = {};     // at least one
+  int32_t generated = 0;                    // so many of its last tokens are not of the prompt
   int32_t position = 0;                     // of the first token
   std::span<std::byte* const> blocks = {};  // of positions [0, position + tokens), as in LlmItem
   int32_t logits = 0;                       // wanted after so many of its last tokens
@@ -28,7 +29,8 @@ struct ForwardItem {
 // The forward pass of a decoder of any architecture, as its LlmShape and LlmWeights describe it:
 // embeds a step's tokens, runs the layers over all of them at once, appends their keys and values
 // to their sequences' blocks, and gives the logits that are asked for. The values do not depend on
-// what else is in the step nor on how a prompt is cut into chunks.
+// what else is in the step nor on how a prompt is cut into chunks; but they may on which tokens are
+// the prompt's, which have an arithmetic of their own where that is faster for many.
 //
 // The workspace is allocated at construction; Run allocates nothing. Not thread safe; uses the team
 // while it runs. `kernels` and `team` outlive it.
@@ -44,6 +46,9 @@ class DecoderForward {
   static int64_t Bytes(const LanguageModel& model, const CpuKernels& kernels, int threads,
                        int32_t step_tokens_max);
 
+  // Whether prompts have an arithmetic of their own.
+  static bool TellsPromptsApart(const LanguageModel& model, const CpuKernels& kernels);
+
   // [item index], [vocabulary] f32; the logits are valid during the call only.
   using OnLogits = absl::FunctionRef<void(size_t item, std::span<const float> logits)>;
 
@@ -56,6 +61,11 @@ class DecoderForward {
   struct Row {
     const ForwardItem* item = nullptr;
     int32_t position = 0;
+  };
+  // Where an item's rows are: of its prompt's tokens, and of those generated.
+  struct ItemRows {
+    int64_t prompt = 0;
+    int64_t generated = 0;
   };
   // Consecutive rows of one item, whose attention reads the same keys and values.
   struct AttentionTask {
@@ -76,6 +86,8 @@ class DecoderForward {
   void AddRope(const RopeParameters& parameters);
   absl::Status Check(const KvLayout& layout, std::span<const ForwardItem> items) const;
   void Plan(std::span<const ForwardItem> items);
+  // Tokens [begin, end) of an item, as the next rows.
+  void AddRows(const ForwardItem& item, int64_t begin, int64_t end);
   void RunLayer(const KvLayout& layout, int32_t layer);
   void PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer);
   void Attend(const KvLayout& layout, int32_t layer);
@@ -100,7 +112,9 @@ class DecoderForward {
   std::vector<Rope> ropes_;  // of layers without a window first, with one last
 
   // The step's plan; [m] below is its number of tokens.
-  std::vector<Row> rows_;  // [m]
+  std::vector<Row> rows_;  // [m], those of prompts first
+  MatrixProducts::Rows counts_;
+  std::vector<ItemRows> item_rows_;  // of each item
   std::vector<AttentionTask> attention_tasks_;
 
   // Activations, row-major, f32.

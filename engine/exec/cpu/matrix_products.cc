@@ -66,8 +66,9 @@ int64_t MatrixProducts::WorkspaceBytes(const CpuKernels& kernels, int threads,
          threads * ScratchPerThread(kernels, bounds.cols_max) * int64_t{sizeof(float)};
 }
 
-void MatrixProducts::Multiply(const float* x, int64_t m, std::span<const Product> products,
+void MatrixProducts::Multiply(const float* x, Rows rows, std::span<const Product> products,
                               bool add) {
+  const int64_t m = rows.count();
   // The matrices' panels of rows, one matrix after the other, split among the threads.
   static_assert(kMatmulPanelRows == kPackedRows);
   const auto panels = [](const Product& product) {

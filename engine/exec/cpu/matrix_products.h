@@ -33,6 +33,13 @@ class MatrixProducts {
     int64_t rows_max;  // of the activations
     int64_t cols_max;  // of the activations and the matrices
   };
+  // The rows of the activations: those of given text first, then those of generated text. Which
+  // arithmetic a row has may depend on what it is of, never on how many there are.
+  struct Rows {
+    int64_t prompt = 0;
+    int64_t generated = 0;
+    int64_t count() const { return prompt + generated; }
+  };
   // A matrix, and where its product with the input goes.
   struct Product {
     const PreparedMatrix& w;
@@ -49,9 +56,9 @@ class MatrixProducts {
   static int64_t PreparedBytes(const CpuKernels& kernels, const MatrixView& file);
   static int64_t WorkspaceBytes(const CpuKernels& kernels, int threads, const Bounds& bounds);
 
-  // y = x . W^T for each product; adds to y where `add`. x: [m, cols], cols the number of columns
-  // of every product's matrix.
-  void Multiply(const float* x, int64_t m, std::span<const Product> products, bool add);
+  // y = x . W^T for each product; adds to y where `add`. x: [rows, cols], cols the number of
+  // columns of every product's matrix.
+  void Multiply(const float* x, Rows rows, std::span<const Product> products, bool add);
 
  private:
   // x: [m, cols], into quantised_.

@@ -95,6 +95,9 @@ class SimulatedLlm final : public LlmSkill {
         },
         std::move(done));
   }
+  bool TellsPromptsApart(const LanguageModel& model) const override {
+    return cpu_.TellsPromptsApart(model);
+  }
   MemorySpace kv_space() const override { return device_.options().space; }
 
  private:
