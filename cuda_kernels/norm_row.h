@@ -57,8 +57,8 @@ struct NormRow {
   }
 };
 
-// How a row of `dim` is spread: vectors of 4 where alignment allows, one to four of them to a
-// thread, eight where even 1,024 threads do not hold it otherwise.
+// How a row of `dim` is spread: vectors of 4 where alignment allows, one to a thread in blocks of
+// up to 256, beyond that as many as 1,024 threads need.
 struct NormPlan {
   bool vectors;
   int parts;  // 1, 4, 8 or 32

@@ -55,8 +55,9 @@ class KvHead {
               kv_head * kv.area_bytes()),
         table_(kv.block_table + sequence * kv.table_stride),
         block_bytes_(kv.block_bytes),
-        scales_(kv.block_tokens * kv.vector_bytes()),
-        shift_(__ffs(kv.block_tokens) - 1) {}
+        scales_(kv.block_tokens * kv.vector_bytes()) {
+    shift_ = __ffs(kv.block_tokens) - 1;  // the host's half of nvcc would read an initialiser
+  }
 
   // The area of the block that holds a position, and which of its vectors it is.
   __device__ __forceinline__ unsigned char* Area(int32_t position) const {
@@ -75,7 +76,7 @@ class KvHead {
   const int32_t* table_;
   int64_t block_bytes_;
   int64_t scales_;  // bytes before the scales in an area
-  int shift_;
+  int shift_ = 0;
 };
 
 // Eight elements of a vector as they are stored, and what they are worth.

@@ -44,7 +44,7 @@ struct QuantShape {
   int64_t rows;
   int64_t cols;  // a multiple of QuantColumns
 };
-// The planes within one allocation, aligned to 16 bytes each; `bytes` of null are their offsets.
+// The planes within one allocation that is aligned to 16 bytes, as each of them then is.
 struct QuantLayout {
   int64_t high;  // bytes from the start; quants are there
   int64_t scales;

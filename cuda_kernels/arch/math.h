@@ -24,6 +24,11 @@ __device__ __forceinline__ uint4 LoadStreamed(const uint4* from) {
   return v;
 }
 
+// The upper half of a product.
+__device__ __forceinline__ uint64_t MultiplyHigh(uint64_t a, uint64_t b) {
+  return __umul64hi(a, b);
+}
+
 // sum += the products of four signed bytes of a and of b.
 __device__ __forceinline__ int DotInt8(int a, int b, int sum) { return __dp4a(a, b, sum); }
 

@@ -36,15 +36,13 @@ class PagedFixture {
     KvPlane plane;
   };
   void Store(const Place& place, const std::vector<float>& vector) {
-    const Vector at = Find(place);
-    NaiveConvertRows({.source = reinterpret_cast<const std::byte*>(vector.data()),
-                      .source_scales = nullptr,
-                      .source_type = KvType::kF32,
-                      .destination = reinterpret_cast<std::byte*>(pool_.data()) + at.elements,
-                      .destination_scales = reinterpret_cast<std::byte*>(pool_.data()) + at.scale,
-                      .destination_type = layout_.type,
-                      .rows = 1,
-                      .head_dim = layout_.head_dim});
+    Convert(reinterpret_cast<const std::byte*>(vector.data()), nullptr, KvType::kF32, place);
+  }
+  // The same place's vector of another fixture, converted.
+  void Copy(const PagedFixture& other, const Place& place) {
+    const Vector at = other.Find(place);
+    const auto* const bytes = reinterpret_cast<const std::byte*>(other.pool_.data());
+    Convert(bytes + at.elements, bytes + at.scale, other.layout_.type, place);
   }
   std::vector<float> Load(const Place& place) const { return LoadFrom(pool_, place); }
   std::vector<float> LoadFrom(const std::vector<uint8_t>& pool, const Place& place) const {
@@ -103,6 +101,18 @@ class PagedFixture {
     int64_t elements;  // bytes from the pool's start
     int64_t scale;     // as well
   };
+  void Convert(const std::byte* from, const std::byte* scale, KvType type, const Place& place) {
+    const Vector at = Find(place);
+    auto* const bytes = reinterpret_cast<std::byte*>(pool_.data());
+    NaiveConvertRows({.source = from,
+                      .source_scales = scale,
+                      .source_type = type,
+                      .destination = bytes + at.elements,
+                      .destination_scales = bytes + at.scale,
+                      .destination_type = layout_.type,
+                      .rows = 1,
+                      .head_dim = layout_.head_dim});
+  }
   Vector Find(const Place& place) const {
     const int64_t block =
         table_[place.sequence * per_sequence_ + place.position / layout_.block_tokens];

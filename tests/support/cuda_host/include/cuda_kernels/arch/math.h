@@ -11,6 +11,9 @@ namespace baton::cuda {
 
 inline float Exp2(float x) { return std::exp2(x); }
 inline uint4 LoadStreamed(const uint4* from) { return *from; }
+inline uint64_t MultiplyHigh(uint64_t a, uint64_t b) {
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(a) * b >> 64);
+}
 inline int DotInt8(int a, int b, int sum) {
   for (int i = 0; i < 4; ++i) {
     sum += static_cast<int8_t>(static_cast<unsigned>(a) >> (8 * i)) *
