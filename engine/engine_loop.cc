@@ -779,8 +779,7 @@ HandoffFailure Engine::Loop::OnHandoffFailure(const Hints& hints) const {
 
 absl::StatusOr<LlmPlacement> Engine::Loop::Reroute(GenerateRun& run, uint32_t failed,
                                                    SequenceId next, const absl::Status& status) {
-  Hints hints = run.active->envelope.hints;
-  if (!hints.platform && !hints.fallback) hints.fallback = Fallback::kAlternate;
+  const Hints& hints = run.active->envelope.hints;
   ExecutorBoard::Work work[] = {run.prefill, run.decode};
   RouteChoice choices[2];
   for (size_t i = 0; i < 2; ++i) {

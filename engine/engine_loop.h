@@ -238,8 +238,8 @@ class Engine::Loop {
   struct GenerateRun;
   void StartGenerate(const std::shared_ptr<GenerateRun>& run);
   HandoffFailure OnHandoffFailure(const Hints& hints) const;
-  // Where a sequence that has begun to answer goes on, without executors that failed at it;
-  // `status` where there is none.
+  // Where a sequence that has begun to answer goes on, without executors that failed at it, as far
+  // as the fallback allows; `status` where there is none.
   absl::StatusOr<LlmPlacement> Reroute(GenerateRun& run, uint32_t failed, SequenceId next,
                                        const absl::Status& status);
   // Adds what a sequence used to the stages before it. `routed`: its prefill and its decode.

@@ -199,7 +199,7 @@ class LlmLane {
     SequenceId sequence;
     HandoffId handoff;
     TimeUs renew_at_us = 0;
-    TimeUs renew_until_us = 0;  // a copy that takes longer hangs: its lease runs out
+    TimeUs until_us = 0;  // a copy that takes longer than a lease hangs
   };
   struct PendingReload {
     LaneOffload::Reload reload;

@@ -93,7 +93,7 @@ void LlmLane::Post(SequenceId id, HandoffRequest request, TimeUs now_us) {
   handoffs_.push_back({.sequence = id,
                        .handoff = *handoff,
                        .renew_at_us = now_us + env_.transfer->renew_interval_us(),
-                       .renew_until_us = now_us + lease_us()});
+                       .until_us = now_us + lease_us()});
   PollHandoffs(now_us);  // within one space it is ready at once
 }
 
@@ -114,8 +114,13 @@ void LlmLane::PollHandoffs(TimeUs now_us) {
       FinishHandOver(pending.sequence, pending.handoff);
       return true;
     }
-    if (now_us >= pending.renew_at_us && now_us < pending.renew_until_us &&
-        env_.transfer->Renew(pending.handoff, now_us).ok()) {
+    if (now_us >= pending.until_us) {
+      env_.transfer->Release(pending.handoff);
+      failed.push_back(
+          {pending.sequence, absl::DeadlineExceededError("the copy is not done within a lease")});
+      return true;
+    }
+    if (now_us >= pending.renew_at_us && env_.transfer->Renew(pending.handoff, now_us).ok()) {
       pending.renew_at_us = now_us + env_.transfer->renew_interval_us();
     }
     return false;

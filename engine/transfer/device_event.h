@@ -13,6 +13,8 @@ namespace baton {
 
 // What one device has done and another, or the host, waits for. Signalled once, with how it went;
 // thread safe. A wait ends at its deadline whatever happens, so a device that died strands nobody.
+// For threads of plug-ins that wait for another device; none does yet. The engine's loop never
+// waits: it polls copy paths, and executors tell its mailbox.
 class DeviceEvent {
  public:
   // The first signal counts; a late one, of a device that was given up, changes nothing and is

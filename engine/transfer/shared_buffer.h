@@ -33,7 +33,8 @@ class DeviceMapper {
 };
 
 // Host memory that several devices reach, mapped to all of them or to none. Thread safe as far as
-// the mappers are; who writes and who reads is agreed on by their owners.
+// the mappers are; who writes and who reads is agreed on by their owners. No executor of the daemon
+// is a DeviceMapper yet: simulated devices read host memory as it is, and plug-ins copy tensors.
 class SharedBuffer {
  public:
   // The mappers and the buffer's pool outlive it. On an error everything is as it was and the

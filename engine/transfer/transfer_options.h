@@ -26,7 +26,8 @@ struct TransferOptions {
       "copies between host spaces that wait for the copying thread");
     v("on_failure", on_failure, OneOf{"fail", "recompute", "local"},
       "what becomes of a text that has begun when its handoff or an executor fails: it ends with "
-      "UNAVAILABLE, is computed again elsewhere and goes on, or decodes where it was prefilled");
+      "UNAVAILABLE, is computed again where route.fallback allows and goes on, or decodes where it "
+      "was prefilled");
   }
 };
 

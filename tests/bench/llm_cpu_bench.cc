@@ -1,7 +1,8 @@
 // The CPU executor's language models through the whole engine, beside the machine's read bandwidth,
 // and beside a peer where one is given: --peer PATH is a llama-bench, run on the same files in the
 // same rounds. One thread, except where a figure says otherwise; medians over rounds, because these
-// machines are noisy. --only PART,PART: decode, threads, small, mixed, daemon, cache, lookup.
+// machines are noisy. --only PART,PART: decode, threads, small, mixed, daemon, cache, reload,
+// lookup.
 // --rounds N: how often decode and prefill are measured.
 //
 //   decode.TYPE.*, prefill.TYPE.*, batch8.*   random weights of a 1.1 B shape (TinyLlama's)
@@ -11,6 +12,9 @@
 //   daemon.*            a 110 M shape, eight streams, through gRPC beside the engine alone
 //   lookup.*            the bundled model, the demo's questions, with drafts beside without
 //   prefix_cache.*      the 110 M shape, prompts that have nothing in common, cache on beside off
+//   reload.*            that shape, a prompt whose KV has made room for others: brought back from
+//   the
+//                       offload tier beside computed again, and what new prompts pay for the copies
 
 #include <pthread.h>
 
@@ -520,6 +524,50 @@ void PrefixCacheCost(const BenchArgs& args, BenchReport& report) {
   report.Add("prefix_cache.loss_share", Median(ratios) - 1, "of the time, at no hits");
 }
 
+// ---- The offload tier
+
+void Reloads(const BenchArgs& args, BenchReport& report) {
+  const RandomModelOptions shape = Shape110M(args.tiny);
+  const TempFile file(RandomModelBytes(shape));
+  EngineOptions options = Plain();
+  options.kv.prefix_cache = true;
+  options.kv.memory_mb = args.tiny ? 1 : 48;
+  EngineOptions offload = options;
+  offload.kv.offload_memory_mb = args.tiny ? 4 : 256;
+  BenchEngine with(file.path(), offload, 1);
+  BenchEngine without(file.path(), options, 1);
+  const int32_t prompt = args.tiny ? 400 : 500;
+  const int64_t token_bytes = with.engine->ListModels().front().kv_token_bytes;
+  const int64_t others = (options.kv.memory_mb << 20) / (token_bytes * prompt) + 1;
+  struct Times {
+    double fresh = 0;  // seconds to the first token, mean of all prompts
+    double again = 0;
+  };
+  const auto measure = [&](BenchEngine& b, uint64_t seed) {
+    const auto ask = [&](uint64_t text) {
+      return Start(*b.engine, RandomPrompt(prompt, text), 1)->Wait().front().at;
+    };
+    Times times;
+    for (int64_t i = 0; i <= others; ++i) {
+      times.fresh += ask(seed + static_cast<uint64_t>(i)) / static_cast<double>(others + 1);
+    }
+    times.again = ask(seed);
+    return times;
+  };
+  std::vector<double> speedups, back_ms, losses;
+  for (int round = 0; round < (args.tiny ? 1 : 7); ++round) {
+    const uint64_t seed = args.seed + 1000 * static_cast<uint64_t>(round);
+    const Times computed = measure(without, seed);
+    const Times reloaded = measure(with, seed);
+    speedups.push_back(computed.again / reloaded.again);
+    back_ms.push_back(reloaded.again * 1e3);
+    losses.push_back(reloaded.fresh / computed.fresh - 1);
+  }
+  report.Add("reload.first_token_ms", Median(back_ms), StrCat("ms for ", prompt, " tokens"));
+  report.Add("reload.speedup", Median(speedups), "times the first token of computing them again");
+  report.Add("reload.loss_share", Median(losses), "of the time to compute what is new");
+}
+
 // ---- Drafts from the retrieved text
 
 class Answer final : public AskSink {
@@ -627,6 +675,7 @@ int Run(int argc, char** argv) {
   if (wanted("mixed")) MixedLoad(args, report);
   if (wanted("daemon")) DaemonOverhead(args, report);
   if (wanted("cache")) PrefixCacheCost(args, report);
+  if (wanted("reload")) Reloads(args, report);
   if (wanted("lookup")) Lookup(args, report);
   return report.Finish();
 }

@@ -174,10 +174,106 @@ TEST_CASE("more texts than blocks for them: all end as they would alone") {
   CHECK(f.Clean());
 }
 
-// Faults at random moments while texts are generated; answers the number of those injected.
-int Storm(int faults_wanted, uint32_t seed) {
+TEST_CASE("a copy that hangs is given up after one lease") {
+  Hybrid f(/*copy_us=*/50, /*lease_ms=*/1000);
+  f.Start();
+  const auto expected = f.Expected(2);
+  REQUIRE_OK(f.node->Inject("peer", SimulatedFault::kHang));
+  const TimeUs begin_us = SystemClock().NowUs();
+  const auto sink = f.Submit(Hybrid::Request(2));
+  REQUIRE_OK(sink->Wait().status);
+  const TimeUs took_us = SystemClock().NowUs() - begin_us;
+  CHECK(took_us >= 1'000'000);
+  CHECK(took_us < 1'600'000);
+  CHECK(sink->ids == expected);
+  CHECK(f.Clean());
+}
+
+TEST_CASE("recompute goes where the fallback allows") {
+  const auto fallback = GENERATE(Fallback::kNone, Fallback::kCpu, Fallback::kAlternate);
+  const bool own_word = GENERATE(true, false);
+  if (fallback == Fallback::kNone && !own_word) return;  // leaves searches nowhere to go
+  CAPTURE(Name(fallback), own_word);
+  Hybrid f(/*copy_us=*/100'000);
+  if (!own_word) f.options.route.fallback = Name(fallback);
+  f.Start();
+  const auto expected = f.Expected(2);
+  GenerateRequest request = Hybrid::Request(2);
+  request.envelope.hints.fallback.reset();
+  if (own_word) request.envelope.hints.fallback = fallback;
+  const auto sink = f.Submit(request);
+  REQUIRE(Reach(f, "posted", *sink));
+  REQUIRE_OK(f.node->Inject("peer", SimulatedFault::kFail));
+  const auto outcome = sink->Wait();
+  if (fallback == Fallback::kNone) {
+    REQUIRE_STATUS(outcome.status, absl::StatusCode::kUnavailable, "the handoff failed");
+    CHECK(f.Recovered("recompute") == 0);
+  } else {
+    REQUIRE_OK(outcome.status);
+    CHECK(sink->ids == expected);
+    CHECK(f.Recovered("recompute") == 1);
+    const Platform decoded = outcome.result.timings.stages.back().route.platform;
+    CHECK(decoded != Platform::kFpga);
+    if (fallback == Fallback::kCpu) CHECK(decoded == Platform::kCpu);
+  }
+  CHECK(f.Clean());
+}
+
+TEST_CASE("where no blocks are free for a handoff each policy does as it says") {
+  const auto policy =
+      GENERATE(HandoffFailure::kFail, HandoffFailure::kRecompute, HandoffFailure::kLocal);
+  CAPTURE(Name(policy));
+  Hybrid f(/*copy_us=*/50, /*lease_ms=*/200);
+  f.options.kv.memory_mb = 1;
+  f.options.kv.type = "f32";  // 32 blocks of each memory
+  f.options.schedule.sequences_running_max = 16;
+  f.options.health.stall_ms = 60'000;  // nobody is fenced
+  f.Start();
+  GenerateRequest late = Hybrid::Request(3);
+  std::get<std::vector<TokenId>>(late.prompt).resize(200, 270);
+  late.envelope.hints.on_handoff_failure = policy;
+  // Short prompts that grow to four blocks each, of which two are expected at first.
+  std::vector<std::shared_ptr<GenerateRecorder>> growing;
+  for (int i = 0; i < 8; ++i) {
+    GenerateRequest request = Hybrid::Request(4 * i);
+    request.max_tokens = 240;
+    request.envelope.priority = 1;
+    growing.push_back(f.Submit(request));
+  }
+  for (const auto& sink : growing) REQUIRE(Eventually([&] { return sink->chunks >= 2; }));
+  REQUIRE_OK(f.node->Inject("gpu0", SimulatedFault::kSlow, 8000));  // it prefills for 2.4 s
+  const auto sink = f.Submit(late);
+  const auto used = [&] {
+    return f.metrics.Gauge(MetricId::kKvBlocks, {"random", "fpga:0/1", "used"}).Value();
+  };
+  REQUIRE(Eventually([&] { return used() >= 24; }));
+  REQUIRE_OK(f.node->Inject("fpga0", SimulatedFault::kSlow, 50));
+  REQUIRE(Eventually([&] { return used() >= 30; }));
+  REQUIRE_OK(f.node->Inject("fpga0", SimulatedFault::kHang));
+  const auto outcome = sink->Wait();
+  if (policy == HandoffFailure::kFail) {
+    REQUIRE_STATUS(outcome.status, absl::StatusCode::kUnavailable, "no KV blocks are free in fpga");
+  } else {
+    REQUIRE_OK(outcome.status);
+    CHECK(f.Recovered(Name(policy).data()) == 1);
+  }
+  f.Recover();
+  GenerateRequest alone = late;
+  alone.envelope.hints.fallback.reset();
+  alone.envelope.hints.platform = Platform::kCpu;
+  const auto wanted = f.Submit(alone);
+  REQUIRE_OK(wanted->Wait().status);
+  if (outcome.status.ok()) CHECK(sink->ids == wanted->ids);
+  for (const auto& other : growing) REQUIRE_OK(other->Wait().status);
+  CHECK(f.Clean());
+}
+
+// Faults at random moments while texts are generated; answers the number of those injected. With an
+// offload tier there is so little memory that texts are brought back from it.
+int Storm(int faults_wanted, uint32_t seed, bool offload = false) {
   Hybrid f(/*copy_us=*/300, /*lease_ms=*/100);
-  f.options.schedule.sequences_running_max = 8;
+  f.options.schedule.sequences_running_max = offload ? 3 : 8;
+  f.options.kv.offload_memory_mb = offload ? 1 : 0;
   f.Start();
   for (int variant = 0; variant < 12; ++variant) f.Expected(variant);
   std::mt19937 random(seed);
@@ -227,21 +323,34 @@ int Storm(int faults_wanted, uint32_t seed) {
     live.clear();
   }
   CHECK(f.Clean());
+  const auto blocks = [&](const char* event) {
+    return f.metrics.Counter(MetricId::kKvOffloadEvents, {event}).Value();
+  };
   std::printf(
-      "engine_hybrid: seed %u, %d faults, %d texts whole, %.0f computed again, %.0f stayed\n", seed,
-      faults, good, f.Recovered("recompute"), f.Recovered("local"));
+      "engine_hybrid: seed %u, %d faults, %d texts whole, %.0f computed again, %.0f stayed; blocks "
+      "%.0f offloaded, %.0f reloaded, %.0f failed\n",
+      seed, faults, good, f.Recovered("recompute"), f.Recovered("local"), blocks("stored"),
+      blocks("reloaded"), blocks("failed"));
   CHECK(good > 0);
+  if (offload && faults >= 10'000) CHECK(blocks("reloaded") > 0);
   return faults;
 }
 
 TEST_CASE("faults at random moments: no wrong token and nothing left") {
   CHECK(Storm(120, 20261122) >= 120);
+  CHECK(Storm(120, 20261123, /*offload=*/true) >= 120);
 }
 
 TEST_CASE("ten thousand faults at random moments", "[.slow]") {
   const uint32_t seed = std::random_device()();
   std::printf("engine_hybrid: seed %u\n", seed);
   CHECK(Storm(10'000, seed) >= 10'000);
+}
+
+TEST_CASE("ten thousand faults while texts are brought back from the tier", "[.slow]") {
+  const uint32_t seed = std::random_device()();
+  std::printf("engine_hybrid: seed %u\n", seed);
+  CHECK(Storm(10'000, seed, /*offload=*/true) >= 10'000);
 }
 
 }  // namespace
