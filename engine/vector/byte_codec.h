@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace baton {
 
@@ -15,6 +16,11 @@ static_assert(std::endian::native == std::endian::little, "stored numbers are li
 template <class T>
 void AppendNumber(std::string& out, T value) {
   out.append(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
+template <class T>
+void AppendNumbers(std::string& out, const std::vector<T>& values) {
+  out.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
 }
 
 // u32 bytes, then the bytes. The text is shorter than 4 GiB.
@@ -36,6 +42,15 @@ class ByteReader {
     std::memcpy(&value, bytes_.data(), sizeof(T));
     bytes_.remove_prefix(sizeof(T));
     return value;
+  }
+
+  template <class T>
+  std::optional<std::vector<T>> TakeMany(size_t count) {
+    if (count > bytes_.size() / sizeof(T)) return std::nullopt;
+    std::vector<T> values(count);
+    if (count > 0) std::memcpy(values.data(), bytes_.data(), count * sizeof(T));
+    bytes_.remove_prefix(count * sizeof(T));
+    return values;
   }
 
   std::optional<std::string> TakeText() {

@@ -157,7 +157,7 @@ bool Collection::Apply(std::span<const PlacedWrite> writes) {
   for (const PlacedWrite& placed : writes) ApplyLocked(placed);
   resting_ = false;
   PublishLocked(writes.back().sequence);
-  return HasJobLocked();
+  return HasJobLocked() || HasSidecarLocked();
 }
 
 void Collection::ApplyLocked(const PlacedWrite& placed) {
@@ -419,6 +419,12 @@ TimeUs Collection::NextTryUs(TimeUs now_us) const {
   return quiet_us > now_us ? quiet_us : kNoDeadline;
 }
 
+void Collection::RestLocked(TimeUs now_us) {
+  resting_ = true;
+  rest_us_ = std::clamp(2 * rest_us_, kRestUsMin, kRestUsMax);
+  rests_until_us_ = now_us + rest_us_;
+}
+
 void Collection::AbandonJob(const SealJob& job, TimeUs now_us) {
   const std::lock_guard lock(mutex_);
   EndJobLocked(job);
@@ -427,9 +433,7 @@ void Collection::AbandonJob(const SealJob& job, TimeUs now_us) {
       state.in_job = false;
     }
   }
-  resting_ = true;
-  rest_us_ = std::clamp(2 * rest_us_, kRestUsMin, kRestUsMax);
-  rests_until_us_ = now_us + rest_us_;
+  RestLocked(now_us);
   // The manifest may not have been told after all.
   for (SegmentState& state : segments_) state.died = true;
 }

@@ -35,6 +35,13 @@ struct SealJob {
   int64_t rows = 0;  // that are live, when it was taken
 };
 
+// A segment's payload indexes that are to be stored.
+struct SidecarJob {
+  uint64_t number = 0;  // of the new file
+  std::shared_ptr<const Segment> segment;
+  std::shared_ptr<PayloadSidecar> sidecar;
+};
+
 // The state in memory of one collection: a growing buffer, full buffers that wait to be sealed, and
 // segments. An id has at most one live row among them all.
 //
@@ -78,6 +85,22 @@ class Collection {
   // What the manifest is to say of all that: dead rows of all segments, and what is in buffers as
   // writes.
   ManifestChange WholeManifest(std::vector<PendingWrite>* pending) const;
+  // Payload indexes from their files, after all rows. `stored`: those that could be read, by the
+  // number of their segment; the rest is made of payloads, which `read` hands out for ids, and so
+  // are the points of `patched`. Counts the segments that were made anew.
+  using PayloadVisitor = absl::FunctionRef<absl::Status(PointId id, const Payload& payload)>;
+  using PayloadReader =
+      absl::FunctionRef<absl::Status(std::span<const PointId> ids, PayloadVisitor visit)>;
+  struct RecoveredSidecar {
+    uint64_t number = 0;  // of its file
+    WriteSequence sequence = 0;
+    std::vector<FieldColumn> columns;
+  };
+  absl::Status RecoverIndexes(std::shared_ptr<const PayloadIndexes> indexes,
+                              absl::flat_hash_map<uint64_t, RecoveredSidecar> stored,
+                              std::vector<PointId> patched, PayloadReader read);
+  // The rows of a segment; 0: there is no such.
+  int64_t RowsOf(uint64_t segment) const;
   // Publishes the first view.
   void FinishRecovery(WriteSequence sequence);
 
@@ -95,7 +118,6 @@ class Collection {
   // The payload indexes from now on; null: none. Fills them from `source`, which hands out the
   // stored payload of every live point, and publishes a view that has them. Blocks writing, not
   // searching.
-  using PayloadVisitor = absl::FunctionRef<absl::Status(PointId id, const Payload& payload)>;
   using PayloadSource = absl::FunctionRef<absl::Status(PayloadVisitor visit)>;
   absl::Status Reindex(std::shared_ptr<const PayloadIndexes> indexes, PayloadSource source);
   // No job is taken or finished from now on. Views stay valid.
@@ -117,6 +139,17 @@ class Collection {
   // Leaves everything as it is and rests until the next write, and for a time at most: twice as
   // long after each failure that no finished job came between, up to a bound.
   void AbandonJob(const SealJob& job, TimeUs now_us);
+  // Payload indexes of a segment that are in no file; nothing: none. Until FinishSidecar or
+  // AbandonSidecar no job is finished, and no other of these taken.
+  std::optional<SidecarJob> TakeSidecar(TimeUs now_us);
+  // What of those patches is not in the job's indexes, and not to be told by writes since.
+  void DropStored(const SidecarJob& job, std::vector<PatchedPoints>& patched) const;
+  // The number of the file that this one replaces; 0: none.
+  uint64_t FinishSidecar(const SidecarJob& job);
+  void AbandonSidecar(TimeUs now_us);
+  // The files of these segments' payload indexes, where they have some.
+  std::vector<uint64_t> SidecarsOf(
+      const std::vector<std::shared_ptr<const Segment>>& segments) const;
   // When TakeJob should be tried again though nobody wrote: after a job that failed, or to see
   // whether the collection was left alone so long that its segments are merged further.
   // kNoDeadline: never.
@@ -127,7 +160,8 @@ class Collection {
     std::shared_ptr<Segment> segment;
     int64_t live = 0;
     bool in_job = false;
-    bool died = false;  // rows did since the manifest was told of dead ones
+    bool died = false;          // rows did since the manifest was told of dead ones
+    uint64_t sidecar_file = 0;  // the number of its payload indexes' file; 0: none
   };
   struct ActiveJob {
     uint64_t number = 0;
@@ -142,10 +176,12 @@ class Collection {
                     const Payload* payload);
   void PublishLocked(WriteSequence sequence);
   bool HasJobLocked() const;
+  bool HasSidecarLocked() const;  // that is in no file
   bool NeedsVacuum(const SegmentState& state) const;
   void BeginJobLocked(SealJob* job);
   std::vector<std::shared_ptr<const Segment>> QuietMergeLocked(int64_t rows_max, TimeUs now_us);
   TimeUs QuietFromUsLocked() const;
+  void RestLocked(TimeUs now_us);
   void AddTiersLocked(int64_t rows_max, SealJob* job) const;
   void ForgetIdsLocked(const GrowingBuffer& buffer);
   bool IsInJobLocked(const GrowingBuffer& buffer) const;
@@ -170,7 +206,8 @@ class Collection {
   // False where there is no such point.
   bool PatchLocked(PointId id, WriteSequence sequence, const Payload& payload);
   // Makes columns of what a part has in records, where those are too many.
-  void FoldLocked(const void* part);
+  // That holds all writes up to `sequence`.
+  void FoldLocked(const void* part, WriteSequence sequence);
   // The sidecar of a job's new segment, as of now; patches of its rows are kept from here on, until
   // InstallSidecarLocked. Takes the lock for a moment. Null without payload indexes.
   struct JobSidecars {

@@ -76,7 +76,7 @@ std::shared_ptr<PayloadSidecar> MakeSidecar(
         }
         return source.sidecar->ValuesOf(source.row, field, sequence);
       });
-  return std::make_shared<PayloadSidecar>(indexes, segment.rows(), std::move(columns),
+  return std::make_shared<PayloadSidecar>(indexes, segment.rows(), sequence, std::move(columns),
                                           RowNodesOf(segment));
 }
 
@@ -140,11 +140,11 @@ bool Collection::PatchLocked(PointId id, WriteSequence sequence, const Payload& 
   IndexedRow values = TakeValues(*indexes_, payload);
   if (log_patches_) patched_.push_back({.id = id, .sequence = sequence, .values = values});
   sidecar.records().Add(place->row, sequence, std::move(values));
-  if (sidecar.records().count() > RecordsMax(sidecar)) FoldLocked(place->part);
+  if (sidecar.records().count() > RecordsMax(sidecar)) FoldLocked(place->part, sequence - 1);
   return true;
 }
 
-void Collection::FoldLocked(const void* part) {
+void Collection::FoldLocked(const void* part, WriteSequence sequence) {
   const std::shared_ptr<PayloadSidecar> old = sidecars_.at(part);
   const auto values_of = [&old](int64_t row, size_t field) {
     return old->ValuesOf(row, field, kNeverDeleted);
@@ -152,7 +152,7 @@ void Collection::FoldLocked(const void* part) {
   if (!old->columns().empty()) {
     const auto nodes = old->row_nodes();
     sidecars_[part] = std::make_shared<PayloadSidecar>(
-        indexes_, old->rows(), MakeColumns(*indexes_, old->rows(), values_of),
+        indexes_, old->rows(), sequence, MakeColumns(*indexes_, old->rows(), values_of),
         std::vector<uint32_t>(nodes.begin(), nodes.end()));
     return;
   }
@@ -241,8 +241,9 @@ absl::Status Collection::Reindex(std::shared_ptr<const PayloadIndexes> indexes,
       for (FieldColumn::Builder& builder : builders[state.segment.get()]) {
         columns.push_back(std::move(builder).Finish());
       }
-      sidecars[state.segment.get()] = std::make_shared<PayloadSidecar>(
-          indexes, state.segment->rows(), std::move(columns), RowNodesOf(*state.segment));
+      sidecars[state.segment.get()] =
+          std::make_shared<PayloadSidecar>(indexes, state.segment->rows(), sequence_,
+                                           std::move(columns), RowNodesOf(*state.segment));
     }
   }
   indexes_ = std::move(indexes);

@@ -80,70 +80,81 @@ void FieldColumn::Builder::Add(int64_t row, const FieldValues& values) {
   counts_.push_back(values.count);
 }
 
-uint32_t FieldColumn::Builder::SortRow(size_t begin, size_t end) {
-  std::vector<std::pair<uint32_t, uint16_t>> sorted;
-  uint32_t length = 0;
-  for (size_t i = begin; i < end; ++i) {
-    sorted.emplace_back(values_[i], frequencies_[i]);
-    length += frequencies_[i];
+void FieldColumn::Builder::SortRow(size_t begin, size_t end) {
+  if (frequencies_.empty()) {
+    std::sort(values_.data() + begin, values_.data() + end);
+    return;
   }
+  std::vector<std::pair<uint32_t, uint16_t>> sorted;
+  for (size_t i = begin; i < end; ++i) sorted.emplace_back(values_[i], frequencies_[i]);
   std::sort(sorted.begin(), sorted.end());
   for (size_t i = begin; i < end; ++i) {
     std::tie(values_[i], frequencies_[i]) = sorted[i - begin];
   }
-  return length;
 }
 
 FieldColumn FieldColumn::Builder::Finish() && {
   offsets_.resize(static_cast<size_t>(rows_) + 1, static_cast<uint32_t>(values_.size()));
   counts_.resize(static_cast<size_t>(rows_), 0);
-  FieldColumn column;
   std::vector<uint32_t> places;
-  column.values_ = numbering_->Sort(&places);
+  ValueList values = numbering_->Sort(&places);
   for (uint32_t& value : values_) value = places[value];
-  const bool repeated = !frequencies_.empty();
-  if (repeated) {
-    frequencies_.resize(values_.size(), 1);
-    column.lengths_.resize(counts_.size());
-    column.frequencies_.resize(values_.size());
-  }
+  if (!frequencies_.empty()) frequencies_.resize(values_.size(), 1);
+  for (size_t row = 0; row < counts_.size(); ++row) SortRow(offsets_[row], offsets_[row + 1]);
+  return {std::move(values),
+          {.offsets = std::move(offsets_),
+           .values = std::move(values_),
+           .frequencies = std::move(frequencies_),
+           .counts = std::move(counts_)}};
+}
 
+FieldColumn::FieldColumn(ValueList values, Rows rows) : values_(std::move(values)) {
+  const size_t row_count = rows.offsets.size() - 1;
+  const bool repeated = !rows.frequencies.empty();
+  if (repeated) {
+    lengths_.resize(row_count);
+    frequencies_.resize(rows.values.size());
+  }
   bool single = true;
   bool counted = true;  // by their values
-  column.starts_.assign(places.size() + 1, 0);
-  for (size_t row = 0; row < counts_.size(); ++row) {
-    const uint32_t size = offsets_[row + 1] - offsets_[row];
-    if (repeated) column.lengths_[row] = SortRow(offsets_[row], offsets_[row + 1]);
-    if (!repeated) {
-      std::sort(values_.begin() + offsets_[row], values_.begin() + offsets_[row + 1]);
+  for (size_t row = 0; row < row_count; ++row) {
+    const uint32_t size = rows.offsets[row + 1] - rows.offsets[row];
+    uint32_t length = size;
+    if (repeated) {
+      length = 0;
+      for (uint32_t i = rows.offsets[row]; i < rows.offsets[row + 1]; ++i) {
+        length += rows.frequencies[i];
+      }
+      lengths_[row] = length;
     }
-    column.total_length_ += repeated ? column.lengths_[row] : size;
-    column.rows_with_values_ += size > 0 ? 1 : 0;
+    total_length_ += length;
+    rows_with_values_ += size > 0 ? 1 : 0;
     single = single && size <= 1;
-    counted = counted && size == counts_[row];
+    counted = counted && (rows.counts.empty() || size == rows.counts[row]);
   }
-  for (const uint32_t value : values_) ++column.starts_[value + 1];
-  std::partial_sum(column.starts_.begin(), column.starts_.end(), column.starts_.begin());
-  column.postings_.resize(values_.size());
-  std::vector<uint32_t> next(column.starts_.begin(), column.starts_.end() - 1);
-  for (size_t row = 0; row < counts_.size(); ++row) {
-    for (uint32_t i = offsets_[row]; i < offsets_[row + 1]; ++i) {
-      const uint32_t at = next[values_[i]]++;
-      column.postings_[at] = static_cast<uint32_t>(row);
-      if (repeated) column.frequencies_[at] = frequencies_[i];
+  const size_t value_count = std::visit([](const auto& list) { return list.size(); }, values_);
+  starts_.assign(value_count + 1, 0);
+  for (const uint32_t value : rows.values) ++starts_[value + 1];
+  std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
+  postings_.resize(rows.values.size());
+  std::vector<uint32_t> next(starts_.begin(), starts_.end() - 1);
+  for (size_t row = 0; row < row_count; ++row) {
+    for (uint32_t i = rows.offsets[row]; i < rows.offsets[row + 1]; ++i) {
+      const uint32_t at = next[rows.values[i]]++;
+      postings_[at] = static_cast<uint32_t>(row);
+      if (repeated) frequencies_[at] = rows.frequencies[i];
     }
   }
-  if (!counted) column.counts_ = std::move(counts_);
-  if (single && rows_ > 0) {
-    column.single_.assign(static_cast<size_t>(rows_), kNone);
-    for (size_t row = 0; row < column.single_.size(); ++row) {
-      if (offsets_[row] < offsets_[row + 1]) column.single_[row] = values_[offsets_[row]];
+  if (!counted) counts_ = std::move(rows.counts);
+  if (single && row_count > 0) {
+    single_.assign(row_count, kNone);
+    for (size_t row = 0; row < row_count; ++row) {
+      if (rows.offsets[row] < rows.offsets[row + 1]) single_[row] = rows.values[rows.offsets[row]];
     }
   } else {
-    column.offsets_ = std::move(offsets_);
-    column.row_values_ = std::move(values_);
+    offsets_ = std::move(rows.offsets);
+    row_values_ = std::move(rows.values);
   }
-  return column;
 }
 
 FieldValues FieldColumn::Get(int64_t row) const {

@@ -2,9 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "engine/vector/byte_codec.h"
 #include "engine/vector/field_test.h"
 #include "engine/vector/field_values.h"
 
@@ -26,8 +30,8 @@ class FieldColumn {
 
    private:
     class Numbering;
-    // Values of one row, and their frequencies with them; the sum of those.
-    uint32_t SortRow(size_t begin, size_t end);
+    // Values of one row, and their frequencies with them.
+    void SortRow(size_t begin, size_t end);
 
     const int64_t rows_;
     std::unique_ptr<Numbering> numbering_;
@@ -36,6 +40,10 @@ class FieldColumn {
     std::vector<uint16_t> frequencies_;    // [as values_], or empty: all 1
     std::vector<uint32_t> counts_;         // [rows so far]
   };
+
+  // As it is stored; what was stored of `rows` rows. Nothing where those bytes are no column.
+  void AppendTo(std::string& out) const;
+  static std::optional<FieldColumn> Take(ByteReader& reader, PayloadIndexKind kind, int64_t rows);
 
   int64_t rows() const { return std::ssize(single_) + std::ssize(offsets_) - 1; }
   const ValueList& values() const { return values_; }
@@ -75,7 +83,14 @@ class FieldColumn {
 
  private:
   friend class Builder;
-  FieldColumn() = default;
+  // What all else is made of.
+  struct Rows {
+    std::vector<uint32_t> offsets;      // [rows + 1]
+    std::vector<uint32_t> values;       // of all rows, each row's ascending and distinct
+    std::vector<uint16_t> frequencies;  // [as values], or empty: all 1
+    std::vector<uint32_t> counts;       // [rows], or empty: as many as there are values
+  };
+  FieldColumn(ValueList values, Rows rows);
 
   ValueList values_;                     // ascending
   std::vector<uint32_t> single_;         // [rows], or empty where a row has several values:

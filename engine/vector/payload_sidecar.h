@@ -20,17 +20,24 @@ class PayloadSidecar {
   PayloadSidecar(std::shared_ptr<const PayloadIndexes> indexes, int64_t rows)
       : indexes_(std::move(indexes)), rows_(rows), records_(rows) {}
   // Of a segment.
-  //   columns: one per index; row_nodes: [rows], as SealedGraph::RowNodes
+  //   columns: one per index, with all patches up to `sequence`, perhaps more;
+  //   row_nodes: [rows], as SealedGraph::RowNodes
   PayloadSidecar(std::shared_ptr<const PayloadIndexes> indexes, int64_t rows,
-                 std::vector<FieldColumn> columns, std::vector<uint32_t> row_nodes)
+                 WriteSequence sequence, std::vector<FieldColumn> columns,
+                 std::vector<uint32_t> row_nodes)
       : indexes_(std::move(indexes)),
         rows_(rows),
+        sequence_(sequence),
         columns_(std::move(columns)),
         row_nodes_(std::move(row_nodes)),
         records_(rows) {}
 
   const std::shared_ptr<const PayloadIndexes>& indexes() const { return indexes_; }
   int64_t rows() const { return rows_; }
+  WriteSequence sequence() const { return sequence_; }
+  // Whether its columns are in a file. The collection's, under its mutex.
+  bool is_stored() const { return is_stored_; }
+  void set_stored() { is_stored_ = true; }
   // Empty: a growing buffer's.
   std::span<const FieldColumn> columns() const { return columns_; }
   std::span<const uint32_t> row_nodes() const { return row_nodes_; }
@@ -49,6 +56,8 @@ class PayloadSidecar {
  private:
   const std::shared_ptr<const PayloadIndexes> indexes_;
   const int64_t rows_;
+  const WriteSequence sequence_ = 0;
+  bool is_stored_ = false;
   const std::vector<FieldColumn> columns_;
   const std::vector<uint32_t> row_nodes_;
   RowRecords records_;

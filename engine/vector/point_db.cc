@@ -334,9 +334,7 @@ absl::Status PointDb::ForEachVector(const StoredCollection& collection, RowVisit
   });
 }
 
-absl::Status PointDb::ForEachPayload(
-    uint32_t collection_id,
-    absl::FunctionRef<absl::Status(PointId id, const Payload& payload)> visit) const {
+absl::Status PointDb::ForEachPayload(uint32_t collection_id, PayloadVisitor visit) const {
   return ForEachPoint('P', collection_id, [&](PointId id, std::string_view value) {
     const absl::StatusOr<Payload> payload = DecodePayload(value);
     if (!payload.ok()) return DamagedPoint(id, "payload");
@@ -376,8 +374,20 @@ absl::StatusOr<PayloadIndexes> PointDb::Indexes(uint32_t collection_id) const {
 absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes) {
   rocksdb::WriteBatch batch;
   batch.Put(CollectionKey('I', collection_id), EncodeIndexes(indexes));
+  batch.Put(kFormatKey, EncodeNumber(kFormatOfSidecars));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
-  return Apply(batch);
+  RETURN_IF_ERROR(Apply(batch));
+  format_ = kFormatOfSidecars;
+  return absl::OkStatus();
+}
+
+absl::Status PointDb::RaiseFormatForIndexes() {
+  if (format_ >= kFormatOfSidecars || !writable_.ok()) return absl::OkStatus();
+  rocksdb::WriteBatch batch;
+  batch.Put(kFormatKey, EncodeNumber(kFormatOfSidecars));
+  RETURN_IF_ERROR(Apply(batch, /*sync=*/true));
+  format_ = kFormatOfSidecars;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Point>> PointDb::Get(uint32_t collection_id, const VectorFormat& format,
@@ -447,7 +457,7 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
                       .embedder = vector.embedder,
                       .parent_id = stored.front().id});
     stored.back().spec.name = spec.name;  // as above
-    format = kFormatVersion;
+    format = std::max(format, kFormatOfNames);
   }
   rocksdb::WriteBatch batch;
   batch.Put(kNextCollectionKey, EncodeNumber(next_collection_id_));
@@ -455,7 +465,7 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
     batch.Put(CollectionKey('C', one.id), EncodeCollection(one));
   }
   if (!spec.partition_key.empty()) {
-    format = kFormatVersion;
+    format = kFormatOfSidecars;
     const PayloadIndex index = PartitionIndex(spec);
     batch.Put(CollectionKey('I', stored.front().id), EncodeIndexes(std::span(&index, 1)));
   }
@@ -562,6 +572,10 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
     for (const Point& point : placed.write->upserts) ids.push_back(point.id);
     batch.Put(NumberKey('U', placed.collection_id, placed.sequence),
               EncodePending(ids, placed.write->deletes));
+    if (placed.patched.empty() || !placed.is_indexed) continue;
+    ids.clear();
+    for (const PatchedPayload& patched : placed.patched) ids.push_back(patched.id);
+    batch.Put(NumberKey('Q', placed.collection_id, placed.sequence), EncodePending(ids, {}));
   }
   batch.Put(kSequenceKey, EncodeNumber(last_sequence_));
   // Deletes may use the reserve: they are how room is made.
@@ -572,16 +586,15 @@ absl::Status PointDb::Commit(std::span<PlacedWrite> writes) {
   return absl::OkStatus();
 }
 
-absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
-                                  RowVisitor visit) const {
-  const VectorFormat format = FormatOf(collection.spec);
+absl::Status PointDb::ReadPoints(
+    char kind, uint32_t collection_id, std::span<const PointId> ids,
+    absl::FunctionRef<absl::Status(PointId id, std::string_view value)> visit) const {
   // As many at a time as RocksDB reads well together.
   constexpr size_t kAtOnce = 256;
-  std::vector<float> vector;
   for (size_t first = 0; first < ids.size(); first += kAtOnce) {
     const std::span<const PointId> some = ids.subspan(first, std::min(kAtOnce, ids.size() - first));
     std::vector<std::string> keys;
-    for (const PointId id : some) keys.push_back(PointKey('V', collection.id, id));
+    for (const PointId id : some) keys.push_back(PointKey(kind, collection_id, id));
     const std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
     std::vector<rocksdb::PinnableSlice> values(some.size());
     std::vector<rocksdb::Status> statuses(some.size());
@@ -589,15 +602,31 @@ absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<
                   statuses.data());
     for (size_t i = 0; i < some.size(); ++i) {
       if (statuses[i].IsNotFound()) continue;
-      RETURN_IF_ERROR(ToStatus(statuses[i], "cannot read a vector"));
-      WriteSequence sequence = 0;
-      if (!DecodeVector(values[i].ToStringView(), format, &sequence, vector)) {
-        return DamagedPoint(some[i], "vector");
-      }
-      RETURN_IF_ERROR(visit(some[i], sequence, vector.data()));
+      RETURN_IF_ERROR(ToStatus(statuses[i], "cannot read a point"));
+      RETURN_IF_ERROR(visit(some[i], values[i].ToStringView()));
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status PointDb::ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
+                                  RowVisitor visit) const {
+  const VectorFormat format = FormatOf(collection.spec);
+  std::vector<float> vector;
+  return ReadPoints('V', collection.id, ids, [&](PointId id, std::string_view value) {
+    WriteSequence sequence = 0;
+    if (!DecodeVector(value, format, &sequence, vector)) return DamagedPoint(id, "vector");
+    return visit(id, sequence, vector.data());
+  });
+}
+
+absl::Status PointDb::ReadPayloads(uint32_t collection_id, std::span<const PointId> ids,
+                                   PayloadVisitor visit) const {
+  return ReadPoints('P', collection_id, ids, [&](PointId id, std::string_view value) {
+    const absl::StatusOr<Payload> payload = DecodePayload(value);
+    if (!payload.ok()) return DamagedPoint(id, "payload");
+    return visit(id, *payload);
+  });
 }
 
 absl::Status PointDb::CheckFreeSpace(size_t batch_bytes) const {

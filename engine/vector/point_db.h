@@ -62,7 +62,8 @@ struct PlacedWrite {
   VectorFormat format = {};  // of the collection
   const Write* write = nullptr;
   WriteResult* result = nullptr;
-  bool is_named = false;  // of a named vector: payloads are stored with its collection alone
+  bool is_indexed = false;  // has payload indexes
+  bool is_named = false;    // of a named vector: payloads are stored with its collection alone
   std::vector<PatchedPayload> patched = {};  // what the write's patches come to, each id once
 };
 
@@ -81,12 +82,27 @@ struct StoredSegment {
   std::string dead;  // DeadRows; of all writes before ManifestChange::pending_from, at the least
 };
 
+// The file of a segment's payload indexes, as the manifest has it.
+struct StoredSidecar {
+  uint64_t segment = 0;
+  uint64_t number = 0;    // SidecarFileName
+  uint32_t file_sum = 0;  // of ReadSidecarFile
+};
+
+// Points that a write patched, and that such files may not tell.
+struct PatchedPoints {
+  WriteSequence sequence = 0;
+  std::vector<PointId> ids;  // empty: none are left
+};
+
 // What becomes true at once when segments are sealed or merged.
 struct ManifestChange {
   std::vector<StoredSegment> added;
   std::vector<StoredSegment> dead;  // of segments that stay: number and dead rows alone
   std::vector<uint64_t> removed;
-  WriteSequence pending_from = 0;  // writes before it are all in segments
+  WriteSequence pending_from = 0;       // writes before it are all in segments
+  std::vector<StoredSidecar> sidecars;  // in place of those their segments had
+  std::vector<PatchedPoints> patched;   // what is left of each
 };
 
 // A write that may not be in segments: what it wrote and deleted.
@@ -110,6 +126,8 @@ struct PendingWrite {
 //   v, p                     the same of points whose ids are UUIDs, of 16 bytes
 //   G collection_id number   the manifest: a segment, without its dead rows
 //   D collection_id number   its dead rows
+//   X collection_id number   StoredSidecar of a segment; none: it is made of the payloads
+//   Q collection_id sequence PatchedPoints: read again at opening, over the sidecars
 //   U collection_id sequence PendingWrite: what is to be replayed over the segments
 // Threads: the methods that write points and collections exclude each other by the caller's lock;
 // ChangeManifest, Sync and reading are anybody's.
@@ -145,15 +163,21 @@ class PointDb {
   // The manifest of a collection, by number, and its writes since, by sequence.
   absl::StatusOr<std::vector<StoredSegment>> Segments(uint32_t collection_id) const;
   absl::StatusOr<std::vector<PendingWrite>> Pending(uint32_t collection_id) const;
+  absl::StatusOr<std::vector<StoredSidecar>> Sidecars(uint32_t collection_id) const;
+  // Of writes up to `last`, by sequence.
+  absl::StatusOr<std::vector<PatchedPoints>> Patched(uint32_t collection_id,
+                                                     WriteSequence last) const;
   // Whether those tell all about all collections.
   bool manifest_is_complete() const { return manifest_is_complete_; }
   // The vectors of these points, as stored; visited in the order asked, missing ones left out.
   absl::Status ReadVectors(const StoredCollection& collection, std::span<const PointId> ids,
                            RowVisitor visit) const;
+  using PayloadVisitor = absl::FunctionRef<absl::Status(PointId id, const Payload& payload)>;
+  // As ReadVectors.
+  absl::Status ReadPayloads(uint32_t collection_id, std::span<const PointId> ids,
+                            PayloadVisitor visit) const;
   // By ascending id.
-  absl::Status ForEachPayload(
-      uint32_t collection_id,
-      absl::FunctionRef<absl::Status(PointId id, const Payload& payload)> visit) const;
+  absl::Status ForEachPayload(uint32_t collection_id, PayloadVisitor visit) const;
   // Empty where the collection has none.
   absl::StatusOr<PayloadIndexes> Indexes(uint32_t collection_id) const;
   // Nothing where there is no such point.
@@ -177,14 +201,20 @@ class PointDb {
   // Deletes what dropped collections left; `collections` are those that are there.
   absl::Status PurgeDropped(std::span<const StoredCollection> collections);
   absl::Status SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes);
+  // Of a store whose payload indexes were set by an older daemon, before anything is written that
+  // it would not read.
+  absl::Status RaiseFormatForIndexes();
   // All writes in one batch. Numbers them from last_sequence() + 1.
   absl::Status Commit(std::span<PlacedWrite> writes);
   // Durable on return, all or nothing, and with it every write before. NOT_FOUND where the
   // collection was dropped.
   absl::Status ChangeManifest(uint32_t collection_id, const ManifestChange& change);
-  // The same in place of all the collection's pending writes: these are all there are.
+  // The same in place of all the collection's pending writes: these are all there are. Sidecars
+  // that were stored before, and marks of patches, go where the manifest was not complete.
   absl::Status ReplaceManifest(uint32_t collection_id, const ManifestChange& change,
                                std::span<const PendingWrite> pending);
+  // Of a collection that has no payload indexes any more: its files of them are no longer named.
+  absl::Status DropSidecars(uint32_t collection_id);
   // After ReplaceManifest of all collections; or, where no manifest will be kept, before the first
   // write.
   absl::Status SetManifestComplete(bool complete);
@@ -202,9 +232,18 @@ class PointDb {
   absl::Status ForEachPoint(
       char kind, uint32_t collection_id,
       absl::FunctionRef<absl::Status(PointId id, std::string_view value)> visit) const;
+  // The values of one kind of key, of these points in their order, missing ones left out.
+  absl::Status ReadPoints(
+      char kind, uint32_t collection_id, std::span<const PointId> ids,
+      absl::FunctionRef<absl::Status(PointId id, std::string_view value)> visit) const;
   void AddToBatch(uint32_t collection_id, const ManifestChange& change,
                   rocksdb::WriteBatch& batch) const;
-  void DropPending(uint32_t collection_id, WriteSequence before, rocksdb::WriteBatch& batch) const;
+  // Deletes a collection's records of a kind whose numbers are below.
+  void DropNumbered(char kind, uint32_t collection_id, uint64_t before,
+                    rocksdb::WriteBatch& batch) const;
+  // Records as of 'U'.
+  absl::StatusOr<std::vector<PendingWrite>> Writes(char kind, uint32_t collection_id,
+                                                   WriteSequence last) const;
   absl::Status CheckExists(uint32_t collection_id) const;
   absl::Status Purge(uint32_t collection_id);
   absl::Status CheckFreeSpace(size_t batch_bytes) const;

@@ -65,6 +65,23 @@ std::string EncodeSegment(const StoredSegment& segment) {
   return out;
 }
 
+std::string EncodeSidecar(const StoredSidecar& sidecar) {
+  std::string out;
+  AppendNumber(out, sidecar.number);
+  AppendNumber(out, sidecar.file_sum);
+  return out;
+}
+
+bool DecodeSidecarRecord(std::string_view value, StoredSidecar* sidecar) {
+  ByteReader reader(value);
+  const auto number = reader.Take<uint64_t>();
+  const auto sum = reader.Take<uint32_t>();
+  if (!sum.has_value() || !reader.at_end()) return false;
+  sidecar->number = *number;
+  sidecar->file_sum = *sum;
+  return true;
+}
+
 bool HasUuids(std::span<const PointId> ids) { return std::any_of(ids.begin(), ids.end(), IsUuid); }
 
 std::string EncodePending(std::span<const PointId> upserts, std::span<const PointId> deletes) {

@@ -20,8 +20,11 @@ class WriteBatch;
 // The keys and values of PointDb, as bytes. The kinds of keys are listed there.
 namespace baton {
 
+// With payload indexes, whose files older daemons would not tell of patches.
+inline constexpr uint32_t kFormatOfSidecars = 5;
+inline constexpr uint32_t kFormatVersion = kFormatOfSidecars;
 // With named vectors, or a partition key.
-inline constexpr uint32_t kFormatVersion = 4;
+inline constexpr uint32_t kFormatOfNames = 4;
 // With other types of vectors than floats, or UUIDs.
 inline constexpr uint32_t kFormatOfTypes = 3;
 inline constexpr uint32_t kFormatOfNumbers = 2;
@@ -38,7 +41,7 @@ inline constexpr char kAliasesKey[] = "A";
 absl::Status ToStatus(const rocksdb::Status& status, std::string_view what);
 
 // What a collection's own keys start with.
-inline constexpr char kCollectionKinds[] = {'V', 'P', 'G', 'D', 'U', 'v', 'p'};
+inline constexpr char kCollectionKinds[] = {'V', 'P', 'G', 'D', 'U', 'v', 'p', 'X', 'Q'};
 
 // The key of a collection's record ('C'), or what all keys of its points start with ('V', 'P').
 std::string CollectionKey(char kind, uint32_t collection_id);
@@ -54,6 +57,8 @@ bool HasUuids(std::span<const PointId> ids);
 
 std::string EncodeNumber(uint64_t value);
 std::string EncodeSegment(const StoredSegment& segment);
+std::string EncodeSidecar(const StoredSidecar& sidecar);  // without its segment
+bool DecodeSidecarRecord(std::string_view value, StoredSidecar* sidecar);
 std::string EncodePending(std::span<const PointId> upserts, std::span<const PointId> deletes);
 // False where the value is no such record, as below.
 bool DecodePending(std::string_view value, PendingWrite* write);

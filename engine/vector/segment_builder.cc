@@ -11,6 +11,7 @@
 #include "engine/base/strings.h"
 #include "engine/vector/durable_file.h"
 #include "engine/vector/segment_file.h"
+#include "engine/vector/sidecar_file.h"
 #include "engine/vector/vector_checks.h"
 
 namespace baton {
@@ -161,6 +162,7 @@ void SegmentBuilder::Run(size_t thread) {
       found = false;
       for (const std::shared_ptr<Collection>& collection : collections_()) {
         if (!stopping_ && SealOne(*collection)) found = true;
+        if (!stopping_ && StoreSidecar(*collection)) found = true;
       }
     }
     const TimeUs next_try_us = NextTryUs();
@@ -268,12 +270,56 @@ absl::StatusOr<bool> SegmentBuilder::Finish(Collection& collection, const SealJo
                                             const std::shared_ptr<Segment>& segment,
                                             uint32_t file_sum) {
   const std::lock_guard lock(finish_mutex_);
+  const std::vector<uint64_t> sidecars = collection.SidecarsOf(job.segments);
   if (!directory_.empty()) {
     // The file and its name are on the disk: now the manifest may name it.
     RETURN_IF_ERROR(
         db_.ChangeManifest(collection.id(), collection.PrepareFinish(job, segment, file_sum)));
   }
-  return collection.FinishJob(job, segment);
+  const bool finished = collection.FinishJob(job, segment);
+  if (!directory_.empty()) {
+    for (const uint64_t number : sidecars) RemoveSidecar(collection, number);
+  }
+  return finished;
+}
+
+bool SegmentBuilder::StoreSidecar(Collection& collection) {
+  if (directory_.empty()) return false;
+  const std::lock_guard lock(finish_mutex_);
+  const std::optional<SidecarJob> job = collection.TakeSidecar(clock_.NowUs());
+  if (!job.has_value()) return false;
+  if (const absl::Status status = StoreSidecar(collection, *job); !status.ok()) {
+    if (!absl::IsNotFound(status)) {
+      Log().warn(
+          "collection {}: cannot store payload indexes, a restart would make them of the points: "
+          "{}",
+          FullName(collection.spec()), status.ToString());
+    }
+    if (absl::IsNotFound(status)) RemoveSidecar(collection, job->number);  // it was dropped
+    collection.AbandonSidecar(clock_.NowUs());
+    return true;
+  }
+  const uint64_t replaced = collection.FinishSidecar(*job);
+  if (replaced != 0) RemoveSidecar(collection, replaced);
+  return true;
+}
+
+absl::Status SegmentBuilder::StoreSidecar(Collection& collection, const SidecarJob& job) {
+  ASSIGN_OR_RETURN(const uint32_t sum,
+                   WriteSidecarFile(*files_, directory_,
+                                    {.collection_id = collection.id(), .number = job.number},
+                                    job.segment->number(), *job.sidecar));
+  ManifestChange change;
+  change.sidecars.push_back(
+      {.segment = job.segment->number(), .number = job.number, .file_sum = sum});
+  ASSIGN_OR_RETURN(const std::vector<PatchedPoints> before,
+                   db_.Patched(collection.id(), job.sidecar->sequence()));
+  std::vector<PatchedPoints> left = before;
+  collection.DropStored(job, left);
+  for (size_t i = 0; i < left.size(); ++i) {
+    if (left[i].ids.size() < before[i].ids.size()) change.patched.push_back(std::move(left[i]));
+  }
+  return db_.ChangeManifest(collection.id(), change);
 }
 
 absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const SealJob& job,
@@ -302,6 +348,12 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
                    RecallCurve::Measure(spec, **segment, [this] { return stopping_.load(); }));
   (*segment)->set_recall(recall);
   return absl::OkStatus();
+}
+
+void SegmentBuilder::RemoveSidecar(const Collection& collection, uint64_t number) const {
+  const SidecarFileName name{.collection_id = collection.id(), .number = number};
+  const std::lock_guard lock(files_mutex_);
+  baton::RemoveFile(*files_, StrCat(directory_, "/", name.ToString())).IgnoreError();
 }
 
 void SegmentBuilder::RemoveFile(const Collection& collection, uint64_t number) const {

@@ -65,7 +65,12 @@ class SegmentBuilder {
   // Has the manifest name the file and the collection search the segment. Collection::FinishJob.
   absl::StatusOr<bool> Finish(Collection& collection, const SealJob& job,
                               const std::shared_ptr<Segment>& segment, uint32_t file_sum);
+  // Writes payload indexes that are in no file yet to one, and has the manifest name it. True where
+  // there were some.
+  bool StoreSidecar(Collection& collection);
+  absl::Status StoreSidecar(Collection& collection, const SidecarJob& job);
   void RemoveFile(const Collection& collection, uint64_t number) const;
+  void RemoveSidecar(const Collection& collection, uint64_t number) const;
 
   const VectorOptions options_;
   const std::string directory_;

@@ -19,6 +19,7 @@
 #include "engine/vector/mapped_file.h"
 #include "engine/vector/point_db.h"
 #include "engine/vector/segment_file.h"
+#include "engine/vector/sidecar_file.h"
 #include "engine/vector/vector_checks.h"
 #include "rocksdb/file_system.h"
 
@@ -116,6 +117,12 @@ absl::Status VerifyCollection(const PointDb& db, const StoredCollection& collect
     }
     if (!status.ok()) report->problems.push_back(std::string(status.message()));
   }
+  ASSIGN_OR_RETURN(const std::vector<StoredSidecar> sidecars, db.Sidecars(collection.id));
+  for (const StoredSidecar& sidecar : sidecars) {
+    const SidecarFileName name{.collection_id = collection.id, .number = sidecar.number};
+    const absl::Status status = ReadSidecarFile(segment_directory, name, sidecar.file_sum).status();
+    if (!status.ok()) report->problems.push_back(std::string(status.message()));
+  }
   absl::flat_hash_set<PointId> unsealed;
   for (const PendingWrite& write : pending) {
     unsealed.insert(write.upserts.begin(), write.upserts.end());
@@ -194,6 +201,14 @@ absl::Status Snapshots::Fill(const std::string& path, PointDb& db,
       const SegmentFileName name{.collection_id = collection.id, .number = segment.number};
       RETURN_IF_ERROR(
           LinkOrCopy(*files_, StrCat(segments, "/", name.ToString()), target, name.ToString()));
+    }
+    ASSIGN_OR_RETURN(const std::vector<StoredSidecar> sidecars, kept->Sidecars(collection.id));
+    for (const StoredSidecar& sidecar : sidecars) {
+      const SidecarFileName name{.collection_id = collection.id, .number = sidecar.number};
+      const std::string from = StrCat(segments, "/", name.ToString());
+      // One that was damaged is put aside until it is made again: a snapshot can do without it.
+      if (!files_->FileExists(from, {}, nullptr).ok()) continue;
+      RETURN_IF_ERROR(LinkOrCopy(*files_, from, target, name.ToString()));
     }
   }
   RETURN_IF_ERROR(SyncDirectory(*files_, target));

@@ -319,6 +319,7 @@ void VectorStore::PlaceNamed(const Collection& collection, Write& write,
                             .format = FormatOf(vector->spec()),
                             .write = &group.named.emplace_back(std::move(named)),
                             .result = &group.named_results.emplace_back(),
+                            .is_indexed = vector->View()->indexes() != nullptr,
                             .is_named = true,
                             .patched = patched});
     group.parts[vector->id()] = {.part = vector, .is_named = true};
@@ -358,6 +359,7 @@ std::vector<WriteResult> VectorStore::CommitGroup(std::span<Write> writes) {
                             .format = FormatOf(collection->spec()),
                             .write = &writes[i],
                             .result = &results[i],
+                            .is_indexed = collection->View()->indexes() != nullptr,
                             .patched = std::move(patched)});
     const uint32_t id = collection->id();
     group.parts[id] = {.part = std::move(collection)};

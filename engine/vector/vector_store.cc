@@ -1,6 +1,7 @@
 #include "engine/vector/vector_store.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -18,6 +19,7 @@
 #include "engine/vector/segment.h"
 #include "engine/vector/segment_builder.h"
 #include "engine/vector/segment_file.h"
+#include "engine/vector/sidecar_file.h"
 #include "engine/vector/snapshot.h"
 #include "engine/vector/vector_checks.h"
 #include "engine/vector/view_filter.h"
@@ -26,16 +28,13 @@
 namespace baton {
 namespace {
 
-// The segment files in a directory.
-absl::StatusOr<std::vector<SegmentFileName>> ListSegmentFiles(FileLayer& files,
-                                                              const std::string& directory) {
-  std::vector<SegmentFileName> found;
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(files, directory));
-  for (const std::string& text : names) {
-    SegmentFileName name;
-    if (SegmentFileName::Parse(text, &name)) found.push_back(name);
-  }
-  return found;
+// Of a segment's file or that of its payload indexes: the collection's id. Nothing: it is neither.
+std::optional<uint32_t> CollectionOf(const std::string& name) {
+  SegmentFileName segment;
+  if (SegmentFileName::Parse(name, &segment)) return segment.collection_id;
+  SidecarFileName sidecar;
+  if (SidecarFileName::Parse(name, &sidecar)) return sidecar.collection_id;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -109,7 +108,14 @@ absl::Status VectorStore::Recover() {
       collection->AddVector(std::move(part));
     }
     ASSIGN_OR_RETURN(PayloadIndexes indexes, db_->Indexes(record.id));
-    if (!indexes.empty()) RETURN_IF_ERROR(Reindex(*collection, std::move(indexes)));
+    if (!indexes.empty()) {
+      RETURN_IF_ERROR(RecoverIndexes(*collection, std::move(indexes), used));
+    } else if (keep_manifest) {
+      RETURN_IF_ERROR(db_->DropSidecars(record.id));
+      for (const auto& vector : collection->vectors()) {
+        RETURN_IF_ERROR(db_->DropSidecars(vector->id()));
+      }
+    }
     const CollectionInfo info = collection->Info();
     points_ += info.points;
     Log().info("collection {}: {} points, {} of them without a graph, {} segments",
@@ -231,8 +237,7 @@ absl::Status VectorStore::RemoveUnused(const absl::flat_hash_set<std::string>& u
   const std::string directory = SegmentDirectory(options_.data_dir);
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(*files_, directory));
   for (const std::string& name : names) {
-    SegmentFileName parsed;
-    const bool unused = SegmentFileName::Parse(name, &parsed) && !used.contains(name);
+    const bool unused = CollectionOf(name).has_value() && !used.contains(name);
     if (!unused && !name.ends_with(".tmp")) continue;
     RemoveFile(*files_, StrCat(directory, "/", name)).IgnoreError();
   }
@@ -319,69 +324,14 @@ absl::Status VectorStore::DropCollection(const std::string& name) {
   // A file that is just being written is removed by the builder, or at the next start.
   const auto keep = builder_->KeepFiles();
   const std::string directory = SegmentDirectory(options_.data_dir);
-  const auto files = ListSegmentFiles(*files_, directory);
+  const auto files = ListDirectory(*files_, directory);
   if (!files.ok()) return absl::OkStatus();
-  for (const SegmentFileName& file : *files) {
-    if (std::count(ids.begin(), ids.end(), file.collection_id) == 0) continue;
-    RemoveFile(*files_, StrCat(directory, "/", file.ToString())).IgnoreError();
+  for (const std::string& file : *files) {
+    const std::optional<uint32_t> id = CollectionOf(file);
+    if (!id.has_value() || std::count(ids.begin(), ids.end(), *id) == 0) continue;
+    RemoveFile(*files_, StrCat(directory, "/", file)).IgnoreError();
   }
   return absl::OkStatus();
-}
-
-absl::Status VectorStore::Reindex(Collection& collection, PayloadIndexes indexes) const {
-  const auto source = [this, id = collection.id()](Collection::PayloadVisitor visit) {
-    return db_->ForEachPayload(id, visit);
-  };
-  std::shared_ptr<const PayloadIndexes> shared;
-  if (!indexes.empty()) shared = std::make_shared<const PayloadIndexes>(std::move(indexes));
-  RETURN_IF_ERROR(collection.Reindex(shared, source));
-  for (const auto& vector : collection.vectors()) RETURN_IF_ERROR(vector->Reindex(shared, source));
-  return absl::OkStatus();
-}
-
-absl::Status VectorStore::CreatePayloadIndex(const std::string& name, const PayloadIndex& index) {
-  RETURN_IF_ERROR(CheckPayloadIndex(index));
-  const std::lock_guard commit_lock(commit_mutex_);
-  const std::shared_ptr<Collection> collection = Find(name);
-  if (collection == nullptr) return UnknownCollection(name);
-  PayloadIndexes indexes = collection->Info().payload_indexes;
-  const auto place =
-      std::lower_bound(indexes.begin(), indexes.end(), index.field,
-                       [](const PayloadIndex& a, const std::string& b) { return a.field < b; });
-  if (place != indexes.end() && place->field == index.field) {
-    return absl::AlreadyExistsError(StrCat("field \"", Escaped(index.field), "\" of collection \"",
-                                           name, "\" has a payload index of kind ",
-                                           NameOf(place->kind), " already"));
-  }
-  if (std::ssize(indexes) >= options_.payload_indexes_max) {
-    return absl::ResourceExhaustedError(StrCat("collection \"", name, "\" has ", indexes.size(),
-                                               " payload indexes, vector.payload_indexes_max is ",
-                                               options_.payload_indexes_max));
-  }
-  indexes.insert(place, index);
-  // Stored first: after a crash it is filled at the next start.
-  RETURN_IF_ERROR(db_->SetIndexes(collection->id(), indexes));
-  return Reindex(*collection, std::move(indexes));
-}
-
-absl::Status VectorStore::DropPayloadIndex(const std::string& name, const std::string& field) {
-  const std::lock_guard commit_lock(commit_mutex_);
-  const std::shared_ptr<Collection> collection = Find(name);
-  if (collection == nullptr) return UnknownCollection(name);
-  PayloadIndexes indexes = collection->Info().payload_indexes;
-  if (!field.empty() && field == collection->spec().partition_key) {
-    return absl::FailedPreconditionError(StrCat("field \"", Escaped(field),
-                                                "\" is the partition key of collection \"", name,
-                                                "\": its index cannot be dropped"));
-  }
-  const size_t dropped =
-      std::erase_if(indexes, [&field](const PayloadIndex& index) { return index.field == field; });
-  if (dropped == 0) {
-    return absl::NotFoundError(
-        StrCat("field \"", Escaped(field), "\" of collection \"", name, "\" has no payload index"));
-  }
-  RETURN_IF_ERROR(db_->SetIndexes(collection->id(), indexes));
-  return Reindex(*collection, std::move(indexes));
 }
 
 absl::Status VectorStore::CheckFilter(const Filter& filter) const {

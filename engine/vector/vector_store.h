@@ -177,6 +177,13 @@ class VectorStore {
                            absl::flat_hash_set<std::string>& used);
   absl::Status CheckWrite(const Write& write, const CollectionSpec& spec) const;
   absl::Status Reindex(Collection& collection, PayloadIndexes indexes) const;
+  // The same from files where there are some; adds their names to `used`.
+  absl::Status RecoverIndexes(Collection& collection, PayloadIndexes indexes,
+                              absl::flat_hash_set<std::string>& used);
+  // Of a collection, or a named vector; payloads are stored under `payloads_id`.
+  absl::Status RecoverIndexesOf(Collection& part, uint32_t payloads_id,
+                                const std::shared_ptr<const PayloadIndexes>& indexes,
+                                absl::flat_hash_set<std::string>& used);
   // Puts the points that a write's filter means in its place.
   absl::Status ResolveFilter(const Collection& collection, Write& write) const;
   // What the patches of a group's writes come to.

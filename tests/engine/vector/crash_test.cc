@@ -5,13 +5,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
 
 #include "engine/vector/vector_store.h"
+#include "engine/vector/view_queries.h"
 #include "tests/engine/vector/vector_harness.h"
 
 namespace baton {
@@ -35,6 +38,14 @@ std::vector<float> VectorOf(PointId id, int version) {
   std::seed_seq seed = {static_cast<int>(id), version};
   std::mt19937 random(seed);
   return RandomVector(random, kDimension);
+}
+
+// What a batch gives its version beside what it writes.
+std::vector<PointId> PatchedBy(int version) {
+  std::mt19937 random(static_cast<uint32_t>(version));
+  std::vector<PointId> ids;
+  for (int i = 0; i < 20; ++i) ids.push_back(random() % kIdEnd);
+  return ids;
 }
 
 struct Batch {
@@ -62,15 +73,25 @@ TEST_CASE("writes until it is killed", "[.crash-writer]") {
   if ((*store)->List().empty()) {
     REQUIRE_OK((*store)->CreateCollection(CrashSpec(), ""));
   }
+  if ((*store)->List().at(0).payload_indexes.empty()) {
+    REQUIRE_OK((*store)->CreatePayloadIndex("c", {"version", PayloadIndexKind::kInteger}));
+  }
   std::mt19937 random(static_cast<uint32_t>(std::atoi(std::getenv("CRASH_SEED"))));
   for (;; ++version) {
     const Batch batch{
         .first = random() % (kIdEnd - 200), .count = 1 + random() % 200, .version = version};
     std::vector<Point> points;
     for (PointId id = batch.first; id < batch.first + batch.count; ++id) {
-      points.push_back(MakePoint(id, VectorOf(id, version)));
+      points.push_back(MakePoint(id, VectorOf(id, version), {{"version", int64_t{version}}}));
     }
-    REQUIRE_OK(CommitOne(**store, "c", std::move(points)).status);
+    Write change{.collection = "c", .upserts = std::move(points)};
+    // Others are patched in the same write, so that one acknowledgement is of both.
+    PayloadPatch& patch = change.patches.emplace_back();
+    patch.ids = PatchedBy(version);
+    patch.set = {{"version", int64_t{version}}};
+    std::vector<Write> writes;
+    writes.push_back(std::move(change));
+    REQUIRE_OK((*store)->Commit(std::move(writes)).at(0).status);
     REQUIRE(write(pipe_fd, &batch, sizeof(batch)) == sizeof(batch));
   }
 }
@@ -86,6 +107,27 @@ pid_t StartWriter(const VectorOptions& options, int pipe_fd, int version, uint32
   dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
   execl("/proc/self/exe", "writer", "[.crash-writer]", static_cast<char*>(nullptr));
   _exit(1);
+}
+
+// The index tells of each point what its payload does.
+void CheckIndex(const VectorStore& store, const CollectionView& view) {
+  std::vector<PointId> all;
+  for (PointId id = 0; id < kIdEnd; ++id) all.push_back(id);
+  const auto points = store.Get("c", all, false, true);
+  REQUIRE_OK(points);
+  std::map<int64_t, std::vector<PointId>> by_version;
+  for (const Point& point : *points) {
+    by_version[std::get<int64_t>(point.payload.at("version"))].push_back(point.id);
+  }
+  for (const auto& [version, ids] : by_version) {
+    Filter filter;
+    filter.Add(Filter::kRoot, Filter::Clause::kMust,
+               {.field = "version", .test = Match{.any = {version}}});
+    auto found = MatchingIds(view, filter, static_cast<int64_t>(kIdEnd));
+    REQUIRE_OK(found);
+    std::sort(found->begin(), found->end());
+    REQUIRE(*found == ids);
+  }
 }
 
 void KillAndLook(int rounds) {
@@ -145,6 +187,7 @@ void KillAndLook(int rounds) {
       }
     }
     REQUIRE((*view)->points() == static_cast<int64_t>(versions.size()));
+    CheckIndex(**store, **view);
   }
   WARN("seed " << seed << ", fsync " << fsync << ": " << rounds << " kills, " << versions.size()
                << " points");

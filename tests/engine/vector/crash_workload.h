@@ -4,11 +4,13 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "engine/vector/vector_store.h"
+#include "engine/vector/view_queries.h"
 #include "tests/engine/vector/vector_harness.h"
 
 namespace baton {
@@ -20,8 +22,14 @@ class CrashWorkload {
   static constexpr int kDimension = 8;
   static constexpr int32_t kIdEnd = 400;
 
-  // collection -> id -> vector. Payloads tell the vector's first value.
+  // collection -> id -> vector. Payloads tell the vector's first value, and a mark.
   using Model = std::map<std::string, Twin>;
+  static constexpr int64_t kMarkEnd = 4;
+  struct State {
+    Model model;
+    std::map<std::string, std::map<PointId, int64_t>> marks;  // of the same points
+    std::set<std::string> indexed;                            // where marks have an index
+  };
 
   // `any_since`: after a power cut the store may be as it was after any operation since it was
   // settled last, since it is not synced after each.
@@ -33,8 +41,7 @@ class CrashWorkload {
   // process where a disk fails again while writing is resumed.
   void KeepCollections() { drops_ = false; }
   // What the store must hold, and what it may hold instead: with the operation that failed last.
-  const Model& acknowledged() const { return acknowledged_; }
-  const std::vector<Model>& history() const { return history_; }
+  const Model& acknowledged() const { return acknowledged_.model; }
 
   static CollectionSpec SpecOf(const std::string& name) {
     CollectionSpec spec = Spec(name, kDimension);
@@ -46,17 +53,23 @@ class CrashWorkload {
   // One operation. Not OK: it failed, and may have happened or not.
   absl::Status Step(VectorStore& store) {
     const std::string name = random_() % 4 == 0 ? "b" : "a";
-    Model next = acknowledged_;
+    State next = acknowledged_;
     absl::Status status;
-    if (!acknowledged_.contains(name)) {
-      next[name] = {};
+    if (!acknowledged_.model.contains(name)) {
+      next.model[name] = {};
       status = store.CreateCollection(SpecOf(name), "");
     } else if (drops_ && random_() % (name == "b" ? 10 : 80) == 0) {
-      next.erase(name);
+      next.model.erase(name);
+      next.marks.erase(name);
+      next.indexed.erase(name);
       status = store.DropCollection(name);
+    } else if (!acknowledged_.indexed.contains(name) && random_() % 4 == 0) {
+      next.indexed.insert(name);
+      status =
+          store.CreatePayloadIndex(name, {.field = "mark", .kind = PayloadIndexKind::kInteger});
     } else {
       std::vector<Write> writes(1 + random_() % 2);
-      for (Write& write : writes) Fill(name, next[name], write);
+      for (Write& write : writes) Fill(name, next.model[name], next.marks[name], write);
       status = store.Commit(std::move(writes)).at(0).status;  // all alike
     }
     if (random_() % 8 == 0) store.WaitUntilIdle();  // what was sealed is in its file
@@ -69,12 +82,12 @@ class CrashWorkload {
   // "" where the store holds one of the states that it may; which it holds counts from now on.
   std::string Settle(const VectorStore& store) {
     std::string wrong;
-    const std::vector<Model> history = history_;
-    for (auto model = history.rbegin(); model != history.rend(); ++model) {
-      wrong = Compare(store, *model);
+    const std::vector<State> history = history_;
+    for (auto state = history.rbegin(); state != history.rend(); ++state) {
+      wrong = Compare(store, *state);
       if (!wrong.empty()) continue;
-      acknowledged_ = *model;
-      history_ = {*model};
+      acknowledged_ = *state;
+      history_ = {*state};
       return "";
     }
     return wrong;
@@ -85,7 +98,7 @@ class CrashWorkload {
     int found = 0;
     int wanted = 0;
     std::mt19937 random(7);
-    for (const auto& [name, twin] : acknowledged_) {
+    for (const auto& [name, twin] : acknowledged_.model) {
       const auto view = store.View(name);
       if (!view.ok()) return 0;
       for (int i = 0; i < 20; ++i) {
@@ -102,7 +115,9 @@ class CrashWorkload {
   }
 
  private:
-  void Fill(const std::string& name, Twin& twin, Write& write) {
+  int64_t RandomMark() { return static_cast<int64_t>(random_() % kMarkEnd); }
+
+  void Fill(const std::string& name, Twin& twin, std::map<PointId, int64_t>& marks, Write& write) {
     write.collection = name;
     const size_t points = 1 + random_() % 40;
     for (size_t i = 0; i < points; ++i) {
@@ -111,18 +126,41 @@ class CrashWorkload {
         write.deletes.push_back(id);
       } else {
         const std::vector<float> vector = RandomVector(random_, kDimension);
-        write.upserts.push_back(MakePoint(id, vector, {{"first", double{vector[0]}}}));
+        const Payload payload = {{"first", double{vector[0]}}, {"mark", RandomMark()}};
+        write.upserts.push_back(MakePoint(id, vector, payload));
       }
     }
-    for (const PointId id : write.deletes) twin.erase(id);
-    for (const Point& point : write.upserts) twin[point.id] = point.vector;
+    if (random_() % 2 == 0) {
+      PayloadPatch& patch = write.patches.emplace_back();
+      for (size_t i = 1 + random_() % 20; i > 0; --i) patch.ids.push_back(random_() % kIdEnd);
+      patch.set = {{"mark", RandomMark()}};
+    }
+    for (const PointId id : write.deletes) {
+      twin.erase(id);
+      marks.erase(id);
+    }
+    for (const Point& point : write.upserts) {
+      twin[point.id] = point.vector;
+      marks[point.id] = std::get<int64_t>(point.payload.at("mark"));
+    }
+    for (const PayloadPatch& patch : write.patches) {
+      for (const PointId id : patch.ids) {
+        if (twin.contains(id)) marks[id] = std::get<int64_t>(patch.set.at("mark"));
+      }
+    }
   }
 
-  std::string Compare(const VectorStore& store, const Model& model) {
+  std::string Compare(const VectorStore& store, const State& state) {
+    const Model& model = state.model;
     const std::vector<CollectionInfo> list = store.List();
     if (list.size() != model.size()) {
       return "there are " + std::to_string(list.size()) + " collections, not " +
              std::to_string(model.size());
+    }
+    for (const CollectionInfo& info : list) {
+      if (info.payload_indexes.empty() == state.indexed.contains(info.spec.name)) {
+        return info.spec.name + " has an index, or has none";
+      }
     }
     for (const auto& [name, twin] : model) {
       const auto view = store.View(name);
@@ -143,9 +181,14 @@ class CrashWorkload {
         const auto found = twin.find(point.id);
         if (found == twin.end()) return name + " has a point that was deleted or never was";
         if (found->second != point.vector) return name + " has another version of a point";
-        if (point.payload != Payload{{"first", double{point.vector[0]}}}) {
+        const int64_t mark = state.marks.at(name).at(point.id);
+        if (point.payload != Payload{{"first", double{point.vector[0]}}, {"mark", mark}}) {
           return name + " has a point with another's payload";
         }
+      }
+      if (state.indexed.contains(name)) {
+        const std::string wrong = CompareMarks(**view, state.marks, name);
+        if (!wrong.empty()) return wrong;
       }
       for (int i = 0; i < 3; ++i) {
         const std::vector<float> query = RandomVector(random_, kDimension);
@@ -158,11 +201,34 @@ class CrashWorkload {
     return "";
   }
 
+  // What the index says.
+  static std::string CompareMarks(
+      const CollectionView& view,
+      const std::map<std::string, std::map<PointId, int64_t>>& all_marks, const std::string& name) {
+    const auto marks = all_marks.find(name);
+    for (int64_t mark = 0; mark < kMarkEnd; ++mark) {
+      Filter filter;
+      filter.Add(Filter::kRoot, Filter::Clause::kMust,
+                 {.field = "mark", .test = Match{.any = {mark}}});
+      auto found = MatchingIds(view, filter, kIdEnd);
+      if (!found.ok()) return found.status().ToString();
+      std::sort(found->begin(), found->end());
+      std::vector<PointId> expected;
+      if (marks != all_marks.end()) {
+        for (const auto& [id, of_point] : marks->second) {
+          if (of_point == mark) expected.push_back(id);
+        }
+      }
+      if (*found != expected) return name + ": the index of marks is not the model's";
+    }
+    return "";
+  }
+
   bool any_since_;
   bool drops_ = true;
   std::mt19937 random_;
-  Model acknowledged_;
-  std::vector<Model> history_ = {{}};
+  State acknowledged_;
+  std::vector<State> history_ = {{}};
 };
 
 }  // namespace baton
