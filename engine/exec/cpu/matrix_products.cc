@@ -147,7 +147,9 @@ void MatrixProducts::Multiply(const float* x, Rows rows, std::span<const Product
 void MatrixProducts::MultiplyInTiles(const float* x, int64_t m, std::span<const Product> products,
                                      bool add) {
   const int64_t cols = products[0].w.file.cols;
-  team_.ParallelFor(m, WorkGrain(2 * cols), [&](int64_t begin, int64_t end, int) {
+  // Whole tiles of tokens.
+  const int64_t tokens = (WorkGrain(2 * cols) + kTileTokens - 1) / kTileTokens * kTileTokens;
+  team_.ParallelFor(m, tokens, [&](int64_t begin, int64_t end, int) {
     kernels_.round_to_tiles({.x = x,
                              .m = m,
                              .cols = cols,

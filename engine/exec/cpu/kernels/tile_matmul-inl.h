@@ -166,13 +166,34 @@ static BATON_INLINE void AddTileProducts(const Bf16Tile* x, const Bf16Tile* w, i
   return AddTileProducts<1, 1>(x, w, parts, first, sums);
 }
 
-// y += or = one tile of sums, of the first `tokens`.
-static BATON_INLINE void StoreTileSums(const float (&sums)[kTileTokens][kPackedRows],
-                                       int64_t tokens, __mmask16 rows, bool add, float* y,
-                                       int64_t y_stride) {
-  for (int64_t t = 0; t < tokens; ++t, y += y_stride) {
-    const __m512 sum = _mm512_load_ps(sums[t]);
-    _mm512_mask_storeu_ps(y, rows, add ? _mm512_add_ps(_mm512_maskz_loadu_ps(rows, y), sum) : sum);
+// Pairs of tiles of tokens by panels [panel_begin, panel_end).
+struct TileBlock {
+  int64_t first_pair;
+  int64_t pairs;
+  int64_t panel_begin;
+  int64_t panel_end;
+};
+
+// y += or = a block's sums. A token after the other: as much of its row as the block has comes in
+// one stretch, where storing each pair of panels as it is done would touch 32 rows, and pages, each
+// time.
+static void StoreTokens(const TileMatmulArgs& args, const TileSums* sums, const TileBlock& block) {
+  const int64_t begin = block.first_pair * 2 * kTileTokens;
+  const int64_t behind = begin + block.pairs * 2 * kTileTokens;
+  const int64_t end = args.m < behind ? args.m : behind;
+  for (int64_t token = begin; token < end; ++token) {
+    const int64_t pair = (token - begin) / (2 * kTileTokens);
+    const int64_t half = token / kTileTokens % 2;
+    float* const y = args.y + token * args.y_stride;
+    for (int64_t panel = block.panel_begin; panel < block.panel_end; ++panel) {
+      const int64_t at = panel - block.panel_begin;
+      const TileSums& of = sums[at / 2 * block.pairs + pair];
+      const __m512 sum = _mm512_load_ps(of.tiles[2 * half + at % 2][token % kTileTokens]);
+      const __mmask16 rows = PackedRowMask(args.w, panel);
+      float* const out = y + panel * kPackedRows;
+      const __m512 before = args.add ? _mm512_maskz_loadu_ps(rows, out) : _mm512_setzero_ps();
+      _mm512_mask_storeu_ps(out, rows, args.add ? _mm512_add_ps(before, sum) : sum);
+    }
   }
 }
 
@@ -234,19 +255,10 @@ static void TileMatmulOf(const TileMatmulArgs& args) {
             AddTileProducts(x, &space.weights[0][0], parts, part == 0, tokens > kTileTokens,
                             two_panels, *sums);
             ahead.Fetch(ahead_bytes);
-            if (!last) continue;
-            for (int64_t i = 0; i < 4; ++i) {
-              const int64_t behind = i / 2 * kTileTokens;
-              if (behind >= tokens || (i % 2 == 1 && !two_panels)) continue;
-              StoreTileSums(
-                  sums->tiles[i], tokens - behind < kTileTokens ? tokens - behind : kTileTokens,
-                  PackedRowMask(w, panel + i % 2), args.add,
-                  args.y + (token + behind) * args.y_stride + (panel + i % 2) * kPackedRows,
-                  args.y_stride);
-            }
           }
         }
       }
+      StoreTokens(args, space.sums, {first_pair, pairs, begin, end});
     }
   }
   ReleaseTiles();
@@ -271,21 +283,29 @@ static void TileMatmul(const TileMatmulArgs& args) {
   }
 }
 
+// A tile after the other: their rows are a kilobyte, which neighbouring columns of one token are
+// not.
 static void RoundToTiles(const RoundToTilesArgs& args) {
   const int64_t row_parts = args.cols / 32;
   const int64_t pairs = (args.m + 2 * kTileTokens - 1) / (2 * kTileTokens);
-  for (int64_t token = args.token_begin; token < args.token_end; ++token) {
-    const float* x = args.x + token * args.cols;
+  for (int64_t token = args.token_begin; token < args.token_end;) {
+    const int64_t next = (token / kTileTokens + 1) * kTileTokens;
+    const int64_t end = next < args.token_end ? next : args.token_end;
     const int64_t pair = token / (2 * kTileTokens);
     const int64_t of_pair = token / kTileTokens % 2;
-    for (int64_t part = 0; part < row_parts; ++part, x += 32) {
-      const int64_t stretch = part / kStretchParts * kStretchParts;
+    for (int64_t stretch = 0; stretch < row_parts; stretch += kStretchParts) {
       const int64_t left = row_parts - stretch;
       const int64_t parts = left < kStretchParts ? left : kStretchParts;
-      Bf16Tile& tile = args.out[(stretch * pairs + pair * parts + part - stretch) * 2 + of_pair];
-      const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x));
-      _mm512_store_si512(tile.q[token % kTileTokens], reinterpret_cast<__m512i>(both));
+      Bf16Tile* const tiles = args.out + (stretch * pairs + pair * parts) * 2 + of_pair;
+      for (int64_t part = 0; part < parts; ++part) {
+        for (int64_t t = token; t < end; ++t) {
+          const float* const x = args.x + t * args.cols + (stretch + part) * 32;
+          const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x));
+          _mm512_store_si512(tiles[2 * part].q[t % kTileTokens], reinterpret_cast<__m512i>(both));
+        }
+      }
     }
+    token = end;
   }
 }
 
