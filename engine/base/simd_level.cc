@@ -55,6 +55,7 @@ SimdLevel DetectedSimdLevel() {
     if (!avx2) return SimdLevel::kBaseline;
     if (!avx512) return SimdLevel::kAvx2;
     if (!__builtin_cpu_supports("avx512vnni")) return SimdLevel::kAvx512;
+    if (!__builtin_cpu_supports("avx512bf16")) return SimdLevel::kAvx512Vnni;
     return Tiles().usable ? SimdLevel::kAmx : SimdLevel::kAvx512Vnni;
   }();
   return level;

@@ -10,7 +10,7 @@ namespace baton {
 // How language-model work is batched.
 struct ScheduleOptions {
   int64_t step_tokens_max = 512;
-  int64_t prefill_chunk_tokens_max = 256;
+  int64_t prefill_chunk_tokens_max = 512;
   int64_t decode_stall_percent_max = 250;
   int64_t sequences_running_max = 64;
   int64_t sequences_waiting_max = 256;

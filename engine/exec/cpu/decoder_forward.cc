@@ -35,12 +35,16 @@ MatrixProducts::Bounds ProductBounds(const LlmShape& shape, int32_t step_tokens_
 constexpr int64_t kBlockTokensMax = 64;
 
 // Positions of a sequence whose attention is one task for each key/value head.
-int64_t RowsPerTask(const LlmShape& shape) {
-  return std::max<int64_t>(1, kAttentionVectors / (shape.heads / shape.kv_heads));
+int64_t RowsPerTask(const LlmShape& shape, bool in_tiles) {
+  const int64_t vectors = in_tiles ? kTileAttentionVectors : kAttentionVectors;
+  return std::max<int64_t>(1, vectors / (shape.heads / shape.kv_heads));
 }
-int64_t ScratchPerThread(const LlmShape& shape) {
-  return AttentionScratch(RowsPerTask(shape) * (shape.heads / shape.kv_heads), kBlockTokensMax,
-                          shape.head_dim);
+int64_t ScratchPerThread(const LlmShape& shape, bool in_tiles) {
+  const int64_t group = shape.heads / shape.kv_heads;
+  const int64_t floats =
+      AttentionScratch(RowsPerTask(shape, false) * group, kBlockTokensMax, shape.head_dim);
+  if (!in_tiles) return floats;
+  return std::max(floats, TileAttentionScratch(RowsPerTask(shape, true) * group, shape.head_dim));
 }
 
 }  // namespace
@@ -65,7 +69,8 @@ int64_t DecoderForward::Bytes(const LanguageModel& model, const CpuKernels& kern
       rows * (shape.dim + 2 * int64_t{shape.heads} * shape.head_dim +
               2 * int64_t{shape.kv_heads} * shape.head_dim + 2 * int64_t{shape.ffn_dim}) +
       std::max(rows, logit_rows) * shape.dim + std::min(rows, logit_rows) * shape.vocabulary +
-      threads * ScratchPerThread(shape) + ropes * rows * shape.rope_dims;
+      threads * ScratchPerThread(shape, TellsPromptsApart(model, kernels)) +
+      ropes * rows * shape.rope_dims;
   return bytes + floats * int64_t{sizeof(float)};
 }
 
@@ -81,6 +86,7 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
       query_dim_(int64_t{shape_.heads} * shape_.head_dim),
       kv_dim_(int64_t{shape_.kv_heads} * shape_.head_dim),
       pairs_(shape_.rope_dims / 2),
+      prompts_in_tiles_(TellsPromptsApart(*model_, kernels)),
       products_(kernels, team, ProductBounds(shape_, step_tokens_max)) {
   const auto rows = static_cast<size_t>(step_tokens_max);
   rows_.reserve(rows);
@@ -110,15 +116,23 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
   }
   output_ = prepare(weights_.output);
 
-  scratch_per_thread_ = ScratchPerThread(shape_);
+  scratch_per_thread_ = ScratchPerThread(shape_, prompts_in_tiles_);
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 
   AddRope(shape_.rope);
   if (shape_.window_rope.has_value()) AddRope(*shape_.window_rope);
 }
 
-// One arithmetic for all.
-bool DecoderForward::TellsPromptsApart(const LanguageModel&, const CpuKernels&) { return false; }
+bool DecoderForward::TellsPromptsApart(const LanguageModel& model, const CpuKernels& kernels) {
+  const std::vector<LlmLayerWeights>& layers = model.weights().layers;
+  return std::any_of(layers.begin(), layers.end(), [&](const LlmLayerWeights& w) {
+    const auto apart = [&](const MatrixView& matrix) {
+      return MatrixProducts::TellsPromptsApart(kernels, matrix);
+    };
+    return apart(w.query) || apart(w.key) || apart(w.value) || apart(w.output) || apart(w.gate) ||
+           apart(w.up) || apart(w.down);
+  });
+}
 
 void DecoderForward::AddRope(const RopeParameters& parameters) {
   const auto angles = static_cast<size_t>(step_tokens_max_ * pairs_);
@@ -185,24 +199,26 @@ void DecoderForward::Plan(std::span<const ForwardItem> items) {
   item_rows_.clear();
   for (const ForwardItem& item : items) {
     item_rows_.push_back({.prompt = std::ssize(rows_)});
-    AddRows(item, 0, std::ssize(item.tokens) - item.generated);
+    AddRows(item, 0, std::ssize(item.tokens) - item.generated, prompts_in_tiles_);
   }
   counts_.prompt = std::ssize(rows_);
   for (size_t i = 0; i < items.size(); ++i) {
     item_rows_[i].generated = std::ssize(rows_);
     const int64_t count = std::ssize(items[i].tokens);
-    AddRows(items[i], count - items[i].generated, count);
+    AddRows(items[i], count - items[i].generated, count, /*in_tiles=*/false);
   }
   counts_.generated = std::ssize(rows_) - counts_.prompt;
 }
 
-void DecoderForward::AddRows(const ForwardItem& item, int64_t begin, int64_t end) {
-  const int64_t task_rows = RowsPerTask(shape_);
+void DecoderForward::AddRows(const ForwardItem& item, int64_t begin, int64_t end, bool in_tiles) {
+  const int64_t task_rows = RowsPerTask(shape_, in_tiles);
   const MatrixView& embedding = weights_.token_embedding;
   const int64_t embedding_bytes = RowBytes(embedding.type, embedding.cols);
   for (int64_t i = begin; i < end; ++i) {
     const auto row = static_cast<int64_t>(rows_.size());
-    if ((i - begin) % task_rows == 0) attention_tasks_.push_back({.first_row = row, .rows = 0});
+    if ((i - begin) % task_rows == 0) {
+      attention_tasks_.push_back({.first_row = row, .rows = 0, .in_tiles = in_tiles});
+    }
     ++attention_tasks_.back().rows;
     rows_.push_back({.item = &item, .position = item.position + static_cast<int32_t>(i)});
     float* const x = x_.data() + row * shape_.dim;
@@ -319,22 +335,23 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
           const int64_t first_head =
               task.first_row * query_dim_ + kv_head * group * shape_.head_dim;
           const int64_t keys = layer * layout.layer_bytes() + kv_head * layout.area_bytes();
-          kernels_.attention({.q = q_.data() + first_head,
-                              .out = attended_.data() + first_head,
-                              .stride = query_dim_,
-                              .queries = task.rows,
-                              .blocks = row.item->blocks.data(),
-                              .type = layout.type,
-                              .key_offset = keys,
-                              .value_offset = keys + layout.plane_bytes(),
-                              .block_tokens = layout.block_tokens,
-                              .positions = row.position + 1,
-                              .window = window,
-                              .group = group,
-                              .head_dim = shape_.head_dim,
-                              .scale = shape_.attention_scale,
-                              .score_cap = shape_.score_cap,
-                              .scratch = scratch_.data() + thread * scratch_per_thread_});
+          const AttentionArgs args = {.q = q_.data() + first_head,
+                                      .out = attended_.data() + first_head,
+                                      .stride = query_dim_,
+                                      .queries = task.rows,
+                                      .blocks = row.item->blocks.data(),
+                                      .type = layout.type,
+                                      .key_offset = keys,
+                                      .value_offset = keys + layout.plane_bytes(),
+                                      .block_tokens = layout.block_tokens,
+                                      .positions = row.position + 1,
+                                      .window = window,
+                                      .group = group,
+                                      .head_dim = shape_.head_dim,
+                                      .scale = shape_.attention_scale,
+                                      .score_cap = shape_.score_cap,
+                                      .scratch = scratch_.data() + thread * scratch_per_thread_};
+          (task.in_tiles ? kernels_.tile_attention : kernels_.attention)(args);
         }
       });
 }

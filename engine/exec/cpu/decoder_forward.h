@@ -71,6 +71,7 @@ class DecoderForward {
   struct AttentionTask {
     int64_t first_row = 0;
     int64_t rows = 0;
+    bool in_tiles = false;
   };
   struct LayerMatrices {
     PreparedMatrix query, key, value, output, gate, up, down;
@@ -87,7 +88,7 @@ class DecoderForward {
   absl::Status Check(const KvLayout& layout, std::span<const ForwardItem> items) const;
   void Plan(std::span<const ForwardItem> items);
   // Tokens [begin, end) of an item, as the next rows.
-  void AddRows(const ForwardItem& item, int64_t begin, int64_t end);
+  void AddRows(const ForwardItem& item, int64_t begin, int64_t end, bool in_tiles);
   void RunLayer(const KvLayout& layout, int32_t layer);
   void PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer);
   void Attend(const KvLayout& layout, int32_t layer);
@@ -106,6 +107,7 @@ class DecoderForward {
   const int64_t query_dim_;  // heads * head_dim
   const int64_t kv_dim_;     // kv_heads * head_dim
   const int64_t pairs_;      // rotated per head
+  const bool prompts_in_tiles_;
   MatrixProducts products_;
   std::vector<LayerMatrices> layers_;
   PreparedMatrix output_;

@@ -16,15 +16,21 @@ constexpr int64_t kWidePanels = 8;
 // In tiles the arithmetic is so fast that reading the activations again for each range would show.
 constexpr int64_t kTilePanels = 32;
 
-int64_t TileCount(const CpuKernels& kernels, const MatrixProducts::Bounds& bounds) {
+int64_t TokenTiles(const CpuKernels& kernels, const MatrixProducts::Bounds& bounds) {
   if (!kernels.token_tiles || bounds.rows_max < kPackedWideFrom) return 0;
   return (bounds.rows_max + kTileTokens - 1) / kTileTokens * (bounds.cols_max / kActivationBlock);
+}
+
+int64_t Bf16Tiles(const CpuKernels& kernels, const MatrixProducts::Bounds& bounds) {
+  return kernels.tile_matmul == nullptr ? 0 : TileCount(bounds.rows_max, bounds.cols_max);
 }
 
 int64_t ScratchPerThread(const CpuKernels& kernels, int64_t cols_max) {
   const int64_t rows = kMatmulPanelRows * cols_max;
   if (kernels.packed_matmul == nullptr) return rows;
-  return std::max(rows, PackedScratchBytes(cols_max) / int64_t{sizeof(float)});
+  int64_t bytes = PackedScratchBytes(cols_max);
+  if (kernels.tile_matmul != nullptr) bytes = std::max(bytes, kTileScratchBytes);
+  return std::max(rows, bytes / int64_t{sizeof(float)});
 }
 
 }  // namespace
@@ -42,9 +48,10 @@ MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, cons
     scales_.resize(quants / 32 + 1);
     sums_16_.resize(quants / 16 + 1);
     sums_32_.resize(quants / 32 + 1);
-    tiles_.resize(static_cast<size_t>(TileCount(kernels, bounds)));
+    tiles_.resize(static_cast<size_t>(TokenTiles(kernels, bounds)));
     quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data(), tiles_.data()};
   }
+  bf16_tiles_.resize(static_cast<size_t>(Bf16Tiles(kernels, bounds)));
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 }
 
@@ -62,61 +69,108 @@ int64_t MatrixProducts::WorkspaceBytes(const CpuKernels& kernels, int threads,
                                        const Bounds& bounds) {
   const int64_t quants = kernels.quantise == nullptr ? 0 : bounds.rows_max * bounds.cols_max;
   // Of each 32 quants a scale and three sums, of 4 bytes.
-  return quants + quants / 32 * 16 + TileCount(kernels, bounds) * int64_t{sizeof(TokenTile)} +
+  return quants + quants / 32 * 16 + TokenTiles(kernels, bounds) * int64_t{sizeof(TokenTile)} +
+         Bf16Tiles(kernels, bounds) * int64_t{sizeof(Bf16Tile)} +
          threads * ScratchPerThread(kernels, bounds.cols_max) * int64_t{sizeof(float)};
 }
 
-void MatrixProducts::Multiply(const float* x, Rows rows, std::span<const Product> products,
-                              bool add) {
-  const int64_t m = rows.count();
+bool MatrixProducts::TellsPromptsApart(const CpuKernels& kernels, const MatrixView& file) {
+  return kernels.tile_matmul != nullptr && PreparedBytes(kernels, file) > 0;
+}
+
+void MatrixProducts::ForPanels(std::span<const Product> products, int64_t grain,
+                               OnPanels on_panels) {
   // The matrices' panels of rows, one matrix after the other, split among the threads.
   static_assert(kMatmulPanelRows == kPackedRows);
   const auto panels = [](const Product& product) {
     return (product.w.file.rows + kPackedRows - 1) / kPackedRows;
   };
-  const int64_t cols = products[0].w.file.cols;
-  BATON_CHECK(m <= bounds_.rows_max && cols <= bounds_.cols_max);
   int64_t panel_count = 0;
-  bool any_packed = false;
-  for (const Product& product : products) {
-    panel_count += panels(product);
-    any_packed = any_packed || !product.w.packed.empty();
-  }
-  if (any_packed) Quantise(x, m, cols);
-  int64_t grain = WorkGrain(m * cols * kPackedRows);
-  if (m >= kWideRows) grain = std::max(grain, kernels_.token_tiles ? kTilePanels : kWidePanels);
+  for (const Product& product : products) panel_count += panels(product);
   team_.ParallelFor(panel_count, grain, [&](int64_t begin, int64_t end, int thread) {
     float* const scratch = scratch_.data() + thread * scratch_per_thread_;
     for (const Product& product : products) {
       const int64_t count = panels(product);
-      const MatrixView& w = product.w.file;
-      if (begin < count && end > 0 && !product.w.packed.empty()) {
-        kernels_.packed_matmul({.w = product.w.packed.weights(),
-                                .x = quantised_,
-                                .y = product.y,
-                                .y_stride = product.y_stride,
-                                .m = m,
-                                .panel_begin = std::max<int64_t>(begin, 0),
-                                .panel_end = std::min(end, count),
-                                .add = add,
-                                .scratch = reinterpret_cast<std::byte*>(scratch)});
-      } else if (begin < count && end > 0) {
-        kernels_.matmul({.x = x,
-                         .w = w.data,
-                         .type = w.type,
-                         .y = product.y,
-                         .y_stride = product.y_stride,
-                         .m = m,
-                         .cols = cols,
-                         .row_begin = std::max<int64_t>(begin, 0) * kMatmulPanelRows,
-                         .row_end = std::min(end * kMatmulPanelRows, w.rows),
-                         .add = add,
-                         .scratch = scratch});
+      if (begin < count && end > 0) {
+        on_panels(product, std::max<int64_t>(begin, 0), std::min(end, count), scratch);
       }
       begin -= count;
       end -= count;
     }
   });
+}
+
+void MatrixProducts::Multiply(const float* x, Rows rows, std::span<const Product> products,
+                              bool add) {
+  const int64_t m = rows.count();
+  const int64_t cols = products[0].w.file.cols;
+  BATON_CHECK(m <= bounds_.rows_max && cols <= bounds_.cols_max);
+  const bool any_packed = std::any_of(products.begin(), products.end(), [](const Product& product) {
+    return !product.w.packed.empty();
+  });
+  // The first row of those that are multiplied in the way of generated text.
+  const int64_t packed_from = kernels_.tile_matmul == nullptr ? 0 : rows.prompt;
+  if (any_packed && packed_from > 0) MultiplyInTiles(x, packed_from, products, add);
+  const int64_t packed_m = m - packed_from;
+  if (any_packed && packed_m > 0) Quantise(x + packed_from * cols, packed_m, cols);
+  int64_t grain = WorkGrain(m * cols * kPackedRows);
+  if (m >= kWideRows) grain = std::max(grain, kernels_.token_tiles ? kTilePanels : kWidePanels);
+  ForPanels(products, grain,
+            [&](const Product& product, int64_t begin, int64_t end, float* scratch) {
+              const MatrixView& w = product.w.file;
+              if (product.w.packed.empty()) {
+                kernels_.matmul({.x = x,
+                                 .w = w.data,
+                                 .type = w.type,
+                                 .y = product.y,
+                                 .y_stride = product.y_stride,
+                                 .m = m,
+                                 .cols = cols,
+                                 .row_begin = begin * kMatmulPanelRows,
+                                 .row_end = std::min(end * kMatmulPanelRows, w.rows),
+                                 .add = add,
+                                 .scratch = scratch});
+              } else if (packed_m > 0) {
+                kernels_.packed_matmul({.w = product.w.packed.weights(),
+                                        .x = quantised_,
+                                        .y = product.y + packed_from * product.y_stride,
+                                        .y_stride = product.y_stride,
+                                        .m = packed_m,
+                                        .panel_begin = begin,
+                                        .panel_end = end,
+                                        .add = add,
+                                        .scratch = reinterpret_cast<std::byte*>(scratch)});
+              }
+            });
+}
+
+void MatrixProducts::MultiplyInTiles(const float* x, int64_t m, std::span<const Product> products,
+                                     bool add) {
+  const int64_t cols = products[0].w.file.cols;
+  // Whole tiles of tokens.
+  const int64_t tokens = (WorkGrain(2 * cols) + kTileTokens - 1) / kTileTokens * kTileTokens;
+  team_.ParallelFor(m, tokens, [&](int64_t begin, int64_t end, int) {
+    kernels_.round_to_tiles({.x = x,
+                             .m = m,
+                             .cols = cols,
+                             .token_begin = begin,
+                             .token_end = end,
+                             .out = bf16_tiles_.data()});
+  });
+  const int64_t grain = std::max(WorkGrain(m * cols * kPackedRows / 8), m >= 64 ? kTilePanels : 2);
+  ForPanels(products, grain,
+            [&](const Product& product, int64_t begin, int64_t end, float* scratch) {
+              if (product.w.packed.empty()) return;
+              kernels_.tile_matmul({.w = product.w.packed.weights(),
+                                    .x = bf16_tiles_.data(),
+                                    .y = product.y,
+                                    .y_stride = product.y_stride,
+                                    .m = m,
+                                    .panel_begin = begin,
+                                    .panel_end = end,
+                                    .add = add,
+                                    .scratch = reinterpret_cast<std::byte*>(scratch)});
+            });
 }
 
 void MatrixProducts::Quantise(const float* x, int64_t m, int64_t cols) {

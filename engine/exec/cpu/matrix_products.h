@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/packed_matrix.h"
 #include "engine/exec/cpu/thread_team.h"
@@ -33,8 +34,9 @@ class MatrixProducts {
     int64_t rows_max;  // of the activations
     int64_t cols_max;  // of the activations and the matrices
   };
-  // The rows of the activations: those of given text first, then those of generated text. Which
-  // arithmetic a row has may depend on what it is of, never on how many there are.
+  // The rows of the activations: those of given text first, then those of generated text. Some
+  // instruction sets multiply the former in a way that pays for many rows; which way, depends on
+  // what a row is of, never on how many there are.
   struct Rows {
     int64_t prompt = 0;
     int64_t generated = 0;
@@ -60,7 +62,16 @@ class MatrixProducts {
   // columns of every product's matrix.
   void Multiply(const float* x, Rows rows, std::span<const Product> products, bool add);
 
+  // Whether rows of prompts are multiplied with such a matrix in a way of their own.
+  static bool TellsPromptsApart(const CpuKernels& kernels, const MatrixView& file);
+
  private:
+  // What a loop over the products' panels of rows calls for some of one product's.
+  using OnPanels =
+      absl::FunctionRef<void(const Product& product, int64_t begin, int64_t end, float* scratch)>;
+  void ForPanels(std::span<const Product> products, int64_t grain, OnPanels on_panels);
+  // Of rows [0, m), with packed matrices, in tiles.
+  void MultiplyInTiles(const float* x, int64_t m, std::span<const Product> products, bool add);
   // x: [m, cols], into quantised_.
   void Quantise(const float* x, int64_t m, int64_t cols);
 
@@ -73,6 +84,7 @@ class MatrixProducts {
   std::vector<int32_t> sums_16_;
   std::vector<int32_t> sums_32_;
   std::vector<TokenTile> tiles_;  // where the kernels take many tokens so: [m / 16, cols_max / 32]
+  std::vector<Bf16Tile> bf16_tiles_;  // of prompts: [TileCount(rows_max, cols_max)]
   // Each thread's workspace: for packed products, or [kMatmulPanelRows, cols_max] f32.
   int64_t scratch_per_thread_ = 0;  // floats
   std::vector<float> scratch_;

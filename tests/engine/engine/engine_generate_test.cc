@@ -2,6 +2,7 @@
 #include <random>
 #include <thread>
 
+#include "engine/base/simd_level.h"
 #include "engine/engine.h"
 #include "tests/engine/engine/engine_fixture.h"
 
@@ -58,7 +59,7 @@ TEST_CASE("generation on the CPU: tokens stream, every stage is routed and timed
 
 TEST_CASE("the same prompt gives the same tokens alone and in company") {
   EngineFixture f;
-  f.AddRandomModel();
+  f.AddRandomModel({.type = GENERATE(TensorType::kF32, TensorType::kQ8_0)});
   f.options.schedule.prefill_chunk_tokens_max = 5;
   Engine& engine = f.Start();
   const auto submit = [&engine](const std::string& prompt, float temperature) {
@@ -99,9 +100,10 @@ TEST_CASE("a prompt that begins like an earlier one is prefilled from there, to 
     std::vector<TokenId> ids;
     GenerateResult result;
   };
-  const auto run = [](bool prefix_cache) {
+  const TensorType type = GENERATE(TensorType::kF32, TensorType::kQ8_0);
+  const auto run = [type](bool prefix_cache) {
     EngineFixture f;
-    f.AddRandomModel({.context_tokens = 512});
+    f.AddRandomModel({.context_tokens = 512, .type = type});
     f.options.kv.prefix_cache = prefix_cache;
     f.options.kv.memory_mb = 1;  // a few sequences' worth: old blocks have to go
     Engine& engine = f.Start();
@@ -149,8 +151,11 @@ TEST_CASE("a prompt that begins like an earlier one is prefilled from there, to 
   CHECK(cached[0].result.cached_prompt_tokens == 0);
   CHECK(cached[1].result.cached_prompt_tokens == 128);  // two blocks of 64
   CHECK(StageOf(cached[1].result.timings, "prefill").items == 22);
-  CHECK(cached[2].result.cached_prompt_tokens == 0);    // another tenant's
-  CHECK(cached[3].result.cached_prompt_tokens == 192);  // of 150 and 79: the last is never fed
+  CHECK(cached[2].result.cached_prompt_tokens == 0);  // another tenant's
+  // Of 150 and 79: the last is never fed. Where prompts have an arithmetic of their own, what was
+  // generated is not taken for one.
+  const bool apart = type == TensorType::kQ8_0 && DetectedSimdLevel() == SimdLevel::kAmx;
+  CHECK(cached[3].result.cached_prompt_tokens == (apart ? 128 : 192));
   CHECK(cached.back().result.cached_prompt_tokens == 128);
 }
 

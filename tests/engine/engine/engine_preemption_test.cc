@@ -67,7 +67,10 @@ struct Run {
 Run RunAll(const EngineOptions& options, const std::vector<GenerateRequest>& requests) {
   EngineFixture f;
   f.options = options;
-  f.AddRandomModel(kModel);
+  RandomModelOptions model = kModel;
+  // Of these prompts may have an arithmetic of their own.
+  if (options.kv.type != "f32") model.type = TensorType::kQ8_0;
+  f.AddRandomModel(model);
   Engine& engine = f.Start();
   Run run;
   for (const GenerateRequest& request : requests) {

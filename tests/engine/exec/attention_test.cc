@@ -113,50 +113,63 @@ Problem RandomProblem(const CpuKernels& kernels, Problem problem, float spread,
 
 // The queries [begin, begin + count) of the problem, in one call.
 std::vector<float> Run(const CpuKernels& kernels, const Problem& problem, float scale,
-                       int64_t begin, int64_t count) {
+                       int64_t begin, int64_t count, bool in_tiles = false) {
   const KvLayout& layout = problem.layout;
   const int64_t stride = problem.group * layout.head_dim;
   std::vector<const std::byte*> blocks;
   for (const std::vector<std::byte>& block : problem.blocks) blocks.push_back(block.data());
   std::vector<float> out(static_cast<size_t>(count * stride), NAN);
+  const int64_t vectors = count * problem.group;
   std::vector<float> scratch(static_cast<size_t>(
-      AttentionScratch(count * problem.group, layout.block_tokens, layout.head_dim)));
-  kernels.attention({.q = problem.q.data() + begin * stride,
-                     .out = out.data(),
-                     .stride = stride,
-                     .queries = count,
-                     .blocks = blocks.data(),
-                     .type = layout.type,
-                     .key_offset = problem.kv_head * layout.area_bytes(),
-                     .value_offset = layout.plane_bytes() + problem.kv_head * layout.area_bytes(),
-                     .block_tokens = layout.block_tokens,
-                     .positions = problem.positions + begin,
-                     .window = problem.window,
-                     .group = problem.group,
-                     .head_dim = layout.head_dim,
-                     .scale = scale,
-                     .score_cap = problem.score_cap,
-                     .scratch = scratch.data()});
+      in_tiles ? TileAttentionScratch(vectors, layout.head_dim)
+               : AttentionScratch(vectors, layout.block_tokens, layout.head_dim)));
+  (in_tiles ? kernels.tile_attention : kernels.attention)(
+      {.q = problem.q.data() + begin * stride,
+       .out = out.data(),
+       .stride = stride,
+       .queries = count,
+       .blocks = blocks.data(),
+       .type = layout.type,
+       .key_offset = problem.kv_head * layout.area_bytes(),
+       .value_offset = layout.plane_bytes() + problem.kv_head * layout.area_bytes(),
+       .block_tokens = layout.block_tokens,
+       .positions = problem.positions + begin,
+       .window = problem.window,
+       .group = problem.group,
+       .head_dim = layout.head_dim,
+       .scale = scale,
+       .score_cap = problem.score_cap,
+       .scratch = scratch.data()});
   return out;
 }
 std::vector<float> Run(const CpuKernels& kernels, const Problem& problem, float scale) {
   return Run(kernels, problem, scale, 0, problem.queries);
 }
 
-std::vector<double> Naive(const Problem& problem, float scale) {
+// `bounds`, where wanted: how far each output may be from it where queries, keys, values and the
+// softmax's weights are rounded to bf16, by 2^-9 each. A score moves by at most d, 2^-8 of the
+// magnitudes that it sums, so a weight's share by a factor within e^(2d).
+std::vector<double> Naive(const Problem& problem, float scale,
+                          std::vector<double>* bounds = nullptr) {
   const int64_t head_dim = problem.layout.head_dim;
   std::vector<double> out(problem.q.size(), 0.0);
+  if (bounds != nullptr) bounds->assign(out.size(), 0.0);
   for (int64_t h = 0; h < problem.queries * problem.group; ++h) {
     const int64_t first = problem.first(h / problem.group);
     const int64_t end = problem.positions + h / problem.group;
     std::vector<double> scores;
     double maximum = -INFINITY;
+    double moved = 0;
     for (int64_t position = first; position < end; ++position) {
       double score = 0;
+      double magnitude = 0;
       for (int64_t d = 0; d < head_dim; ++d) {
-        score += double{problem.q[h * head_dim + d]} * problem.keys[position][d];
+        const double term = double{problem.q[h * head_dim + d]} * problem.keys[position][d];
+        score += term;
+        magnitude += std::abs(term);
       }
       score *= scale;
+      moved = std::max(moved, magnitude * scale * 0x1.01p-8);
       if (problem.score_cap > 0) score = problem.score_cap * std::tanh(score / problem.score_cap);
       scores.push_back(score);
       maximum = std::max(maximum, scores.back());
@@ -165,7 +178,10 @@ std::vector<double> Naive(const Problem& problem, float scale) {
     for (double& score : scores) sum += score = std::exp(score - maximum);
     for (int64_t position = first; position < end; ++position) {
       for (int64_t d = 0; d < head_dim; ++d) {
-        out[h * head_dim + d] += scores[position - first] / sum * problem.values[position][d];
+        const double term = scores[position - first] / sum * problem.values[position][d];
+        out[h * head_dim + d] += term;
+        if (bounds == nullptr) continue;
+        (*bounds)[h * head_dim + d] += std::abs(term) * (std::expm1(2 * moved) + 0x1.01p-8 + 1e-5);
       }
     }
   }
@@ -255,6 +271,99 @@ TEST_CASE("a position's attention is the same bits alone and beside others") {
       CAPTURE(begin, count);
       REQUIRE(std::memcmp(some.data(), all.data() + begin * group * head_dim,
                           some.size() * sizeof(float)) == 0);
+    }
+  }
+}
+
+// Kernels with tile registers, or null.
+static const CpuKernels* TileAttentionKernels() {
+  if (DetectedSimdLevel() < SimdLevel::kAmx) {
+    WARN("SKIPPED: this machine has no tile registers");
+    return nullptr;
+  }
+  return &KernelsFor(SimdLevel::kAmx);
+}
+
+TEST_CASE("attention in tiles equals its naive twin but for the rounding to bf16") {
+  const CpuKernels* const kernels = TileAttentionKernels();
+  if (kernels == nullptr) return;
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8);
+  const int32_t block_tokens = GENERATE(8, 24, 64);
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(type), block_tokens);
+  for (const int32_t head_dim : {1, 8, 20, 64, 80, 128, 256}) {
+    for (const int64_t positions : {1, 9, 63, 64, 65, 130}) {
+      for (const int64_t group : {1, 3, 8}) {
+        const float score_cap = random() % 2 == 0 ? 0.0f : 5.0f;
+        const auto queries = static_cast<int64_t>(1 + random() % 70);
+        const int64_t window =
+            random() % 2 == 0 ? 0 : static_cast<int64_t>(1 + random() % (positions + queries));
+        const Problem problem = RandomProblem(*kernels,
+                                              {.queries = queries,
+                                               .window = window,
+                                               .positions = positions,
+                                               .layout = {.layers = 1,
+                                                          .kv_heads = 2,
+                                                          .head_dim = head_dim,
+                                                          .block_tokens = block_tokens,
+                                                          .type = type},
+                                               .kv_head = static_cast<int64_t>(random() % 2),
+                                               .group = group,
+                                               .score_cap = score_cap,
+                                               .blocks = {},
+                                               .q = {},
+                                               .keys = {},
+                                               .values = {}},
+                                              random() % 2 == 0 ? 1.0f : 2.0f, random);
+        const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+        const std::vector<float> out = Run(*kernels, problem, scale, 0, queries, /*in_tiles=*/true);
+        std::vector<double> bounds;
+        const std::vector<double> want = Naive(problem, scale, &bounds);
+        for (size_t i = 0; i < out.size(); ++i) {
+          if (!(std::abs(out[i] - want[i]) <= bounds[i])) {
+            CAPTURE(head_dim, queries, window, positions, group, score_cap, i, out[i], want[i],
+                    bounds[i]);
+            REQUIRE(std::abs(out[i] - want[i]) <= bounds[i]);
+          }
+        }
+      }
+    }
+  }
+  SUCCEED();
+}
+
+TEST_CASE("a position's attention in tiles is the same bits alone and beside others") {
+  const CpuKernels* const kernels = TileAttentionKernels();
+  if (kernels == nullptr) return;
+  const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8);
+  const int64_t group = GENERATE(1, 3, 8);
+  const int32_t head_dim = GENERATE(20, 64);
+  const int64_t window = GENERATE(0, 5, 70);
+  std::mt19937 random(kSeed);
+  CAPTURE(kSeed, Name(type), group, head_dim, window);
+  const Problem problem = RandomProblem(
+      *kernels,
+      {.queries = 79,
+       .window = window,
+       .positions = 55,
+       .layout =
+           {.layers = 1, .kv_heads = 2, .head_dim = head_dim, .block_tokens = 16, .type = type},
+       .kv_head = 1,
+       .group = group,
+       .score_cap = 0,
+       .blocks = {},
+       .q = {},
+       .keys = {},
+       .values = {}},
+      1.0f, random);
+  const std::vector<float> all = Run(*kernels, problem, 0.25f, 0, 79, /*in_tiles=*/true);
+  for (const int64_t count : {1, 2, 7, 30}) {
+    for (int64_t begin = 0; begin + count <= problem.queries; ++begin) {
+      const std::vector<float> some =
+          Run(*kernels, problem, 0.25f, begin, count, /*in_tiles=*/true);
+      CAPTURE(begin, count);
+      REQUIRE(some == std::vector(all.begin() + begin * group * head_dim,
+                                  all.begin() + (begin + count) * group * head_dim));
     }
   }
 }
@@ -349,6 +458,7 @@ TEST_CASE("a value that is not a number reaches attention's output") {
        .keys = {},
        .values = {}},
       1.0f, random);
+  const bool in_tiles = KernelsFor(level).tile_attention != nullptr && GENERATE(false, true);
   SECTION("of the query") { problem.q[3] = NAN; }
   SECTION("of a key") {
     std::vector<float> key(16, 1.0f);
@@ -356,7 +466,9 @@ TEST_CASE("a value that is not a number reaches attention's output") {
     problem.q[11] = 0;  // infinity times 0 is not a number in any type
     Store(KernelsFor(level), problem.layout, key, 2, problem.blocks[1].data());
   }
-  for (const float value : Run(KernelsFor(level), problem, 0.25f)) REQUIRE(std::isnan(value));
+  for (const float value : Run(KernelsFor(level), problem, 0.25f, 0, 1, in_tiles)) {
+    REQUIRE(std::isnan(value));
+  }
 }
 
 }  // namespace baton

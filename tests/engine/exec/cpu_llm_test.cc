@@ -73,7 +73,8 @@ std::vector<TokenId> ByHand(const Fixture& fixture, std::vector<TokenId> tokens,
   std::vector<TokenId> generated;
   int32_t position = 0;
   for (int i = 0; i < count; ++i) {
-    const auto logits = LogitsAfter(forward, fixture.layout, blocks, tokens, position);
+    const auto logits =
+        LogitsAfter(forward, fixture.layout, blocks, tokens, position, /*generated=*/i > 0 ? 1 : 0);
     position += static_cast<int32_t>(tokens.size());
     generated.push_back(sampler.Sample(logits));
     tokens = {generated.back()};

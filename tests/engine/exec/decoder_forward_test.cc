@@ -230,7 +230,7 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
     want_prefill.push_back(LogitsAfter(alone, layout, blocks, prompts[s], 0));
     const TokenId next = Greedy(want_prefill[s]);
     want_decode.push_back(
-        LogitsAfter(alone, layout, blocks, {&next, 1}, static_cast<int32_t>(prompts[s].size())));
+        LogitsAfter(alone, layout, blocks, {&next, 1}, static_cast<int32_t>(prompts[s].size()), 1));
   }
 
   // All prompts in one step; then each next token beside another sequence's second prefill.
@@ -253,6 +253,7 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
   for (size_t s = 0; s < kSequences; ++s) {
     next[s] = Greedy(want_prefill[s]);
     items[s].tokens = {&next[s], 1};
+    items[s].generated = 1;
     items[s].position = static_cast<int32_t>(prompts[s].size());
   }
   SequenceBlocks stranger(layout, 64);
@@ -260,6 +261,65 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
       {.tokens = prompts.back(), .position = 0, .blocks = stranger.blocks, .logits = 0});
   REQUIRE_OK(together.Run(layout, items, keep));
   REQUIRE(got == want_decode);
+}
+
+TEST_CASE("generated tokens give the same bits one by one, guessed, and computed again") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const TensorType type = GENERATE(TensorType::kF16, TensorType::kQ8_0, TensorType::kQ4K);
+  const KvType kv_type = GENERATE(KvType::kF16, KvType::kInt8);
+  CAPTURE(Name(level), Name(type), Name(kv_type), kSeed);
+  const auto model =
+      RandomModel({.dim = 256, .ffn_dim = 512, .heads = 8, .kv_heads = 2, .type = type});
+  const KvLayout layout = LayoutOf(model->shape(), 8, kv_type);
+  ThreadTeam team(2);
+  DecoderForward forward(model, KernelsFor(level), team, 96);
+  std::mt19937 random(kSeed);
+  constexpr int32_t kPromptTokens = 37;
+  constexpr int32_t kAll = 71;
+  const std::vector<TokenId> text = RandomTokens(kAll, model->shape().vocabulary, random);
+  const std::vector<TokenId> strange = RandomTokens(23, model->shape().vocabulary, random);
+  // The text in pieces that end at `cuts`, each in one step with a stranger's prompt and a
+  // stranger's generated tokens where there is `company`.
+  const auto run = [&](const std::vector<int32_t>& cuts, bool company) {
+    SequenceBlocks own(layout, 96);
+    SequenceBlocks other(layout, 96);
+    SequenceBlocks third(layout, 96);
+    std::vector<std::vector<float>> logits(kAll);
+    int32_t begin = 0;
+    for (const int32_t end : cuts) {
+      const auto tokens = std::span(text).subspan(begin, end - begin);
+      std::vector<ForwardItem> items;
+      if (company) {
+        items.push_back({.tokens = strange, .generated = 23, .blocks = other.blocks, .logits = 2});
+      }
+      items.push_back({.tokens = tokens,
+                       .generated = end - std::clamp(kPromptTokens, begin, end),
+                       .position = begin,
+                       .blocks = own.blocks,
+                       .logits = end - begin});
+      if (company && end - begin < 40) {
+        items.push_back({.tokens = strange, .generated = 5, .blocks = third.blocks, .logits = 7});
+      }
+      int32_t at = begin;
+      REQUIRE_OK(forward.Run(layout, items, [&](size_t item, std::span<const float> values) {
+        if (item == (company ? 1u : 0u)) logits[at++].assign(values.begin(), values.end());
+      }));
+      REQUIRE(at == end);
+      begin = end;
+    }
+    return std::pair(logits, own.memory);
+  };
+  std::vector<int32_t> one_by_one;
+  for (int32_t end = kPromptTokens; end <= kAll; ++end) one_by_one.push_back(end);
+  const auto want = run(one_by_one, false);
+  CHECK(run(one_by_one, true) == want);
+  CHECK(run({kAll}, false) == want);
+  CHECK(run({kAll}, true) == want);
+  CHECK(run({1, 18, 36, 38, 55, 70, kAll}, true) == want);
+  CHECK(run({16, 32, 48, 64, kAll}, false) == want);
+  if (!DecoderForward::TellsPromptsApart(*model, KernelsFor(level))) return;
+  SequenceBlocks given(layout, 96);
+  CHECK(LogitsAfter(forward, layout, given, text, 0) != want.first.back());
 }
 
 TEST_CASE("more sequences than one pass of logits holds") {

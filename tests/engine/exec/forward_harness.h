@@ -54,13 +54,17 @@ struct SequenceBlocks {
   std::vector<std::byte*> blocks;
 };
 
-// The logits after the last of `tokens`, which follow `position` earlier ones.
+// The logits after the last of `tokens`, which follow `position` earlier ones; the last `generated`
+// of them are not of the prompt.
 inline std::vector<float> LogitsAfter(DecoderForward& forward, const KvLayout& layout,
                                       SequenceBlocks& sequence, std::span<const TokenId> tokens,
-                                      int32_t position) {
+                                      int32_t position, int32_t generated = 0) {
   std::vector<float> logits;
-  const ForwardItem item = {
-      .tokens = tokens, .position = position, .blocks = sequence.blocks, .logits = 1};
+  const ForwardItem item = {.tokens = tokens,
+                            .generated = generated,
+                            .position = position,
+                            .blocks = sequence.blocks,
+                            .logits = 1};
   REQUIRE_OK(forward.Run(layout, {&item, 1}, [&](size_t, std::span<const float> values) {
     logits.assign(values.begin(), values.end());
   }));

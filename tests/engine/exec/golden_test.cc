@@ -106,7 +106,7 @@ double TeacherForce(DecoderForward& forward, const LlmShape& shape, KvType kv_ty
     if (i < kLogitSteps) worst = std::max(worst, RelativeError(logits, golden.logits[i]));
     if (Greedy(logits) != golden.generated[i]) ++*different;
     if (position == shape.context_tokens) break;
-    logits = LogitsAfter(forward, layout, blocks, {&golden.generated[i], 1}, position++);
+    logits = LogitsAfter(forward, layout, blocks, {&golden.generated[i], 1}, position++, 1);
   }
   return worst;
 }

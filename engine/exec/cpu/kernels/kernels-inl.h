@@ -17,6 +17,8 @@
 #include "engine/exec/cpu/kernels/rope-inl.h"
 #include "engine/exec/cpu/kernels/soft_cap-inl.h"
 #include "engine/exec/cpu/kernels/store_kv-inl.h"
+#include "engine/exec/cpu/kernels/tile_attention-inl.h"
+#include "engine/exec/cpu/kernels/tile_matmul-inl.h"
 
 namespace baton::BATON_SIMD_NAMESPACE {
 
@@ -38,6 +40,9 @@ constexpr CpuKernels kTable = {
     .packed_matmul = &PackedMatmul,
 #if defined(__AMX_BF16__)
     .token_tiles = true,
+    .round_to_tiles = &RoundToTiles,
+    .tile_matmul = &TileMatmul,
+    .tile_attention = &TileAttention,
 #endif
 #endif
 };

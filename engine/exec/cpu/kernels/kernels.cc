@@ -5,6 +5,7 @@ namespace baton {
 const CpuKernels& KernelsFor(SimdLevel level) {
   switch (level) {
     case SimdLevel::kAmx:
+      DetectedSimdLevel();  // asks the system for the tile registers
       return kAmxKernels;
     case SimdLevel::kAvx512Vnni:
       return kAvx512VnniKernels;

@@ -159,6 +159,42 @@ inline constexpr int64_t PackedScratchBytes(int64_t cols) {
   return corrections > wide ? corrections : wide;
 }
 
+// ---- Products of bf16 in tile registers, of the same packed weights: for many rows
+
+// Sixteen tokens by 32 columns.
+struct alignas(64) Bf16Tile {
+  uint16_t q[kTileTokens][32];
+};
+// Tiles stand in pairs of 32 tokens, the last ones perhaps in part unused, in the order of
+// [stretch of kTileStretch columns, or of what is left][pair][32 columns][2].
+inline constexpr int64_t kTileStretch = 256;
+inline constexpr int64_t TileCount(int64_t m, int64_t cols) {
+  return (m + 31) / 32 * 2 * (cols / 32);
+}
+// x rounded to bf16, to nearest, ties to even.
+struct RoundToTilesArgs {
+  const float* x;  // [m, cols], row-major
+  int64_t m;
+  int64_t cols;  // a multiple of 32
+  int64_t token_begin;
+  int64_t token_end;
+  Bf16Tile* out;  // [TileCount(m, cols)]
+};
+// y[t, r] = sum over c of x[t, c] * w[r, c], for the rows of panels [panel_begin, panel_end): both
+// rounded to bf16, products and sums in f32.
+struct TileMatmulArgs {
+  PackedWeights w;
+  const Bf16Tile* x;  // as RoundToTiles left it
+  float* y;           // [m, y_stride]
+  int64_t y_stride;
+  int64_t m;
+  int64_t panel_begin;
+  int64_t panel_end;
+  bool add;            // y += instead of y =
+  std::byte* scratch;  // [kTileScratchBytes]; the caller's thread's own
+};
+inline constexpr int64_t kTileScratchBytes = (int64_t{1} << 20) + (int64_t{16} << 10) + 64;
+
 // y = x / sqrt(mean(x^2) + epsilon) * weight, for each row. y may be x.
 struct RmsNormArgs {
   const float* x;       // [rows, dim], row-major
@@ -251,6 +287,17 @@ inline constexpr int64_t AttentionScratch(int64_t vectors, int64_t block_tokens,
   return vectors * (4 + block_tokens + 2 * head_dim) + block_tokens * head_dim;
 }
 
+// The same with queries, keys, values and the softmax's weights rounded to bf16, in tile registers:
+// for many queries. As many vectors as one call had best take, and its scratch, in floats.
+inline constexpr int64_t kTileAttentionVectors = 512;
+inline constexpr int64_t TileAttentionScratch(int64_t vectors, int64_t head_dim) {
+  const int64_t padded = (vectors + 31) / 32 * 32;
+  const int64_t dims = (head_dim + 31) / 32 * 32;
+  // By vectors: themselves, their outputs, and three numbers; 64 keys and values, their scores and
+  // weights.
+  return 16 + padded * (dims / 2 + dims + 3) + 64 * dims + 64 * 32 + 64 * 32 / 2;
+}
+
 // Attention of one head to a whole text, in both directions, for some of its positions:
 // out[i] = softmax(q[i] . K^T * scale) . V. The rows of q, k and v are row_stride apart.
 struct EncoderAttentionArgs {
@@ -307,6 +354,10 @@ struct CpuKernels {
   void (*quantise)(const QuantiseArgs& args) = nullptr;
   void (*packed_matmul)(const PackedMatmulArgs& args) = nullptr;
   bool token_tiles = false;  // from kPackedWideFrom tokens on, QuantisedRows::tiles
+  // All null where the instruction set has no tile registers.
+  void (*round_to_tiles)(const RoundToTilesArgs& args) = nullptr;
+  void (*tile_matmul)(const TileMatmulArgs& args) = nullptr;
+  void (*tile_attention)(const AttentionArgs& args) = nullptr;  // scratch: TileAttentionScratch
 };
 
 // `level` must be one that this machine has.

@@ -2,6 +2,7 @@
 
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/packed_block-inl.h"
+#include "engine/exec/cpu/kernels/tiles-inl.h"
 
 #if defined(__AMX_BF16__)
 
@@ -41,38 +42,11 @@ struct TileSpace {
 };
 static_assert(sizeof(TileSpace) + 64 <= PackedScratchBytes(0));
 
-// In assembler: g++ 12 believes that loading a configuration reads 8 bytes, and that every tile
-// instruction may touch all memory, so that sums would not stay in registers.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-static_assert(sizeof(TileConfig) == 64);
-
-struct TileBytes {
-  std::byte bytes[1024];
-};
-template <int kTile>
-static BATON_INLINE void LoadTile(const void* p, int64_t row_stride) {
-  asm volatile("tileloadd (%1,%2,1), %%tmm%c0"
-               :
-               : "i"(kTile), "r"(p), "r"(row_stride), "m"(*static_cast<const TileBytes*>(p)));
-}
-template <int kTile>
-static BATON_INLINE void StoreTile(float (&out)[kTileTokens][kPackedRows]) {
-  asm volatile("tilestored %%tmm%c1, (%2,%3,1)"
-               : "=m"(out)
-               : "i"(kTile), "r"(&out), "r"(int64_t{sizeof(out[0])}));
-}
 // Tile kTile = tile kA . tile kB.
 template <int kTile, int kA, int kB>
 static BATON_INLINE void MultiplyTiles() {
-  asm volatile("tilezero %%tmm%c0\n\ttdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0"
-               :
-               : "i"(kTile), "i"(kA), "i"(kB));
+  ClearTile<kTile>();
+  AddTileProduct<kTile, kA, kB>();
 }
 
 // Tiles 0 and 1: tokens; 2 and 3: weights; 4 to 7: products. `columns`: of a unit.
@@ -82,9 +56,8 @@ static void ConfigureTiles(int columns) {
     config.rows[i] = static_cast<uint8_t>(i == 2 || i == 3 ? columns / 2 : 16);
     config.row_bytes[i] = static_cast<uint16_t>(i < 2 ? columns * 2 : 64);
   }
-  asm volatile("ldtilecfg %0" : : "m"(config));
+  LoadTileConfig(config);
 }
-static BATON_INLINE void ReleaseTiles() { asm volatile("tilerelease"); }
 
 // A group of tokens and a panel over some parts, columns of 32.
 struct TileUnits {

@@ -1,0 +1,314 @@
+#pragma once
+
+#include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/kernels/packed_block-inl.h"
+#include "engine/exec/cpu/kernels/tiles-inl.h"
+
+#if defined(__AMX_BF16__)
+
+namespace baton::BATON_SIMD_NAMESPACE {
+
+// Products in tile registers. A register tile is two tiles of tokens by two panels, each loaded
+// tile used twice. Of a pair of panels a stretch of columns is dequantised into the first cache, 16
+// KB, where it meets all tokens of a block: their activations come from the second cache, and the
+// sums wait there between the stretches. A product takes 16 cycles, and so does a tile that comes
+// from the second cache, which is why the weights are not kept there, too.
+
+constexpr int64_t kStretchParts = kTileStretch / 32;
+constexpr int64_t kTilePairs = 16;   // of tiles of tokens, that a block has at most
+constexpr int64_t kTileUnits = 256;  // pairs of these by pairs of panels whose sums are kept: 1 MB
+
+// Of two tiles of tokens by two panels.
+struct TileSums {
+  float tiles[4][kTileTokens][kPackedRows];  // [token tile * 2 + panel]
+};
+// The workspace of one thread.
+struct TileMatmulSpace {
+  Bf16Tile weights[kStretchParts][2];  // pairs of columns by rows; of both panels
+  TileSums sums[kTileUnits];
+};
+static_assert(sizeof(TileMatmulSpace) + 64 <= kTileScratchBytes);
+
+// ---- Dequantisation
+
+// Sixteen rows' weights of 32 columns: w = scale * q - min, with one of both, or one for each half.
+struct TileScales {
+  __m512 scale;
+  __m512 bias;  // of q with kTileMagic in place: -(256 + offset) * scale, or -256 * scale - min
+};
+
+static BATON_INLINE TileScales OffsetScales(__m512 scale, int offset) {
+  return {scale, _mm512_mul_ps(scale, _mm512_set1_ps(static_cast<float>(-256 - offset)))};
+}
+
+// A byte in the upper bits of the mantissa of 256 makes 256 + q; the product with the scale is
+// exact but for the last rounding, for 256 + offset times an f16 is.
+template <int kShift>
+static BATON_INLINE __m512 ByteAsFloat(__m512i v) {
+  __m512i placed;
+  if constexpr (kShift > 0) {
+    placed = _mm512_slli_epi32(v, kShift);
+  } else {
+    placed = _mm512_srli_epi32(v, -kShift);
+  }
+  constexpr int kAndOr = 0xea;  // (a & b) | c
+  return reinterpret_cast<__m512>(_mm512_ternarylogic_epi32(placed, _mm512_set1_epi32(0xff << 15),
+                                                            _mm512_set1_epi32(0x43800000), kAndOr));
+}
+
+// Four columns of sixteen rows, a byte each: two rows of a tile.
+static BATON_INLINE void FourColumns(__m512i bytes, const TileScales& s, uint16_t* out) {
+  const auto weight = [&s](__m512 q) { return _mm512_fmadd_ps(q, s.scale, s.bias); };
+  _mm512_store_si512(out,
+                     PairsOfBF16(weight(ByteAsFloat<15>(bytes)), weight(ByteAsFloat<7>(bytes))));
+  _mm512_store_si512(out + 32,
+                     PairsOfBF16(weight(ByteAsFloat<-1>(bytes)), weight(ByteAsFloat<-9>(bytes))));
+}
+
+// Columns [32 * part, 32 * (part + 1)) of a panel, whose block is at p; `j` counts the block's 32
+// columns.
+template <PackedKind kKind>
+static BATON_INLINE void DequantiseTile(const std::byte* p, int64_t j, Bf16Tile& out) {
+  using Form = PackedForm<kKind>;
+  uint16_t* const q = out.q[0];
+  const std::byte* const tail = p + PackedBlockColumns(kKind) * kPackedRows * QuantBits(kKind) / 8;
+  TileScales low;
+  TileScales high;
+  if constexpr (Form::kMinimums) {
+    const auto [scale, min] = ScaleAndMinOf<kKind>(tail, j);
+    low = {scale, _mm512_fnmsub_ps(scale, _mm512_set1_ps(256), min)};
+    high = low;
+  } else if constexpr (kKind == PackedKind::k6BitK) {
+    const __m512 d = HalfScales(tail);
+    const std::byte* const scales = tail + 32 + j * 32;
+    low = OffsetScales(_mm512_mul_ps(d, SignedByteScales(scales)), Form::kOffset);
+    high = OffsetScales(_mm512_mul_ps(d, SignedByteScales(scales + 16)), Form::kOffset);
+  } else {
+    low = OffsetScales(HalfScales(tail), Form::kOffset);
+    high = low;
+  }
+  const __m512i low_mask = _mm512_set1_epi8(15);
+  const __m512i pair_mask = _mm512_set1_epi8(0x30);
+#pragma GCC unroll 8
+  for (int g = 0; g < 8; ++g) {
+    if constexpr (QuantBits(kKind) == 8) {
+      FourColumns(LoadQuants(p + j * 512 + g * 64), low, q + g * 64);
+    } else {
+      const bool upper = g >= 4;
+      const __m512i both = LoadQuants(p + j * 256 + g % 4 * 64);
+      __m512i v = _mm512_and_si512(upper ? _mm512_srli_epi16(both, 4) : both, low_mask);
+      if constexpr (kKind == PackedKind::k6BitK) {
+        // Bits 0..3 of the even 32 columns' pairs, 4..7 of the odd ones'.
+        const __m512i pair =
+            _mm512_srli_epi16(LoadQuants(p + 2048 + j / 2 * 256 + g % 4 * 64), j % 2 == 0 ? 0 : 4);
+        v = _mm512_or_si512(v, _mm512_and_si512(_mm512_slli_epi16(pair, upper ? 2 : 4), pair_mask));
+      }
+      FourColumns(v, upper ? high : low, q + g * 64);
+    }
+  }
+}
+
+template <PackedKind kKind>
+static void DequantiseTiles(const std::byte* panel, int64_t part, int64_t parts, Bf16Tile* out) {
+  constexpr int64_t kBlockParts = PackedBlockColumns(kKind) / 32;
+  for (int64_t i = 0; i < parts; ++i) {
+    const std::byte* const p = panel + (part + i) / kBlockParts * PackedBlockBytes(kKind);
+    DequantiseTile<kKind>(p, (part + i) % kBlockParts, out[2 * i]);
+  }
+}
+
+// ---- Products
+
+// sums += or = the products of `parts` tiles, which are two apart.
+template <int kTokenTiles, int kPanels>
+static BATON_INLINE void AddTileProducts(const Bf16Tile* x, const Bf16Tile* w, int64_t parts,
+                                         bool first, TileSums& sums) {
+  constexpr bool kTwoRows = kTokenTiles == 2;
+  constexpr bool kTwoColumns = kPanels == 2;
+  constexpr int64_t kStride = 64;
+  if (first) {
+    ClearTile<4>();
+    if constexpr (kTwoColumns) ClearTile<5>();
+    if constexpr (kTwoRows) ClearTile<6>();
+    if constexpr (kTwoRows && kTwoColumns) ClearTile<7>();
+  } else {
+    LoadTile<4>(sums.tiles[0], kStride);
+    if constexpr (kTwoColumns) LoadTile<5>(sums.tiles[1], kStride);
+    if constexpr (kTwoRows) LoadTile<6>(sums.tiles[2], kStride);
+    if constexpr (kTwoRows && kTwoColumns) LoadTile<7>(sums.tiles[3], kStride);
+  }
+  for (int64_t i = 0; i < parts; ++i, x += 2, w += 2) {
+    LoadTile<2>(w, kStride);
+    LoadTile<0>(x, kStride);
+    AddTileProduct<4, 0, 2>();
+    if constexpr (kTwoColumns) {
+      LoadTile<3>(w + 1, kStride);
+      AddTileProduct<5, 0, 3>();
+    }
+    if constexpr (kTwoRows) {
+      LoadTile<1>(x + 1, kStride);
+      AddTileProduct<6, 1, 2>();
+      if constexpr (kTwoColumns) AddTileProduct<7, 1, 3>();
+    }
+  }
+  StoreTile<4>(sums.tiles[0]);
+  if constexpr (kTwoColumns) StoreTile<5>(sums.tiles[1]);
+  if constexpr (kTwoRows) StoreTile<6>(sums.tiles[2]);
+  if constexpr (kTwoRows && kTwoColumns) StoreTile<7>(sums.tiles[3]);
+}
+
+static BATON_INLINE void AddTileProducts(const Bf16Tile* x, const Bf16Tile* w, int64_t parts,
+                                         bool first, bool two_rows, bool two_panels,
+                                         TileSums& sums) {
+  if (two_rows && two_panels) return AddTileProducts<2, 2>(x, w, parts, first, sums);
+  if (two_rows) return AddTileProducts<2, 1>(x, w, parts, first, sums);
+  if (two_panels) return AddTileProducts<1, 2>(x, w, parts, first, sums);
+  return AddTileProducts<1, 1>(x, w, parts, first, sums);
+}
+
+// Pairs of tiles of tokens by panels [panel_begin, panel_end).
+struct TileBlock {
+  int64_t first_pair;
+  int64_t pairs;
+  int64_t panel_begin;
+  int64_t panel_end;
+};
+
+// y += or = a block's sums. A token after the other: as much of its row as the block has comes in
+// one stretch, where storing each pair of panels as it is done would touch 32 rows, and pages, each
+// time.
+static void StoreTokens(const TileMatmulArgs& args, const TileSums* sums, const TileBlock& block) {
+  const int64_t begin = block.first_pair * 2 * kTileTokens;
+  const int64_t behind = begin + block.pairs * 2 * kTileTokens;
+  const int64_t end = args.m < behind ? args.m : behind;
+  for (int64_t token = begin; token < end; ++token) {
+    const int64_t pair = (token - begin) / (2 * kTileTokens);
+    const int64_t half = token / kTileTokens % 2;
+    float* const y = args.y + token * args.y_stride;
+    for (int64_t panel = block.panel_begin; panel < block.panel_end; ++panel) {
+      const int64_t at = panel - block.panel_begin;
+      const TileSums& of = sums[at / 2 * block.pairs + pair];
+      const __m512 sum = _mm512_load_ps(of.tiles[2 * half + at % 2][token % kTileTokens]);
+      const __mmask16 rows = PackedRowMask(args.w, panel);
+      float* const out = y + panel * kPackedRows;
+      const __m512 before = args.add ? _mm512_maskz_loadu_ps(rows, out) : _mm512_setzero_ps();
+      _mm512_mask_storeu_ps(out, rows, args.add ? _mm512_add_ps(before, sum) : sum);
+    }
+  }
+}
+
+// What the next pair of panels will be dequantised from is asked for while this one is multiplied.
+struct TileAhead {
+  const std::byte* panels[2];
+  int64_t bytes;  // of each
+  int64_t at = 0;
+
+  BATON_INLINE void Fetch(int64_t count) {
+    for (const int64_t end = at + count; at < end && at < bytes; at += 64) {
+      __builtin_prefetch(panels[0] + at, 0, 2);
+      __builtin_prefetch(panels[1] + at, 0, 2);
+    }
+  }
+};
+
+template <PackedKind kKind>
+static void TileMatmulOf(const TileMatmulArgs& args) {
+  const PackedWeights& w = args.w;
+  const int64_t row_parts = w.cols / 32;
+  const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
+  const auto address = reinterpret_cast<uintptr_t>(args.scratch);
+  auto& space = *reinterpret_cast<TileMatmulSpace*>((address + 63) / 64 * 64);
+  const int64_t all_pairs = (args.m + 2 * kTileTokens - 1) / (2 * kTileTokens);
+
+  ConfigureWholeTiles();
+  for (int64_t first_pair = 0; first_pair < all_pairs; first_pair += kTilePairs) {
+    const int64_t left = all_pairs - first_pair;
+    const int64_t pairs = left < kTilePairs ? left : kTilePairs;
+    const int64_t panels_at_once = kTileUnits / pairs * 2;
+    for (int64_t begin = args.panel_begin; begin < args.panel_end; begin += panels_at_once) {
+      const int64_t end =
+          args.panel_end - begin < panels_at_once ? args.panel_end : begin + panels_at_once;
+      for (int64_t part = 0; part < row_parts; part += kStretchParts) {
+        const int64_t parts = row_parts - part < kStretchParts ? row_parts - part : kStretchParts;
+        const bool last = part + parts == row_parts;
+        TileSums* sums = space.sums;
+        for (int64_t panel = begin; panel < end; panel += 2) {
+          const bool two_panels = panel + 1 < end;
+          const std::byte* const data = w.data + panel * panel_bytes;
+          DequantiseTiles<kKind>(data, part, parts, &space.weights[0][0]);
+          if (two_panels) {
+            DequantiseTiles<kKind>(data + panel_bytes, part, parts, &space.weights[0][1]);
+          }
+          const bool turns = panel + 2 >= end;  // to the next stretch
+          const std::byte* next =
+              w.data + (panel + 2) * panel_bytes + part * panel_bytes / row_parts;
+          if (turns) next = w.data + begin * panel_bytes + (part + parts) * panel_bytes / row_parts;
+          if (turns && last) next = w.data + end * panel_bytes;
+          TileAhead ahead = {{next, next + panel_bytes}, parts * panel_bytes / row_parts};
+          const int64_t ahead_bytes = (ahead.bytes / pairs + 63) / 64 * 64;
+          // Tiles of a stretch of columns follow one another, pair by pair.
+          const Bf16Tile* x = args.x + (part * all_pairs + first_pair * parts) * 2;
+          TileFence();
+          for (int64_t pair = 0; pair < pairs; ++pair, x += 2 * parts, ++sums) {
+            const int64_t token = (first_pair + pair) * 2 * kTileTokens;
+            const int64_t tokens = args.m - token;
+            AddTileProducts(x, &space.weights[0][0], parts, part == 0, tokens > kTileTokens,
+                            two_panels, *sums);
+            ahead.Fetch(ahead_bytes);
+          }
+        }
+      }
+      StoreTokens(args, space.sums, {first_pair, pairs, begin, end});
+    }
+  }
+  ReleaseTiles();
+}
+
+static void TileMatmul(const TileMatmulArgs& args) {
+  switch (args.w.kind) {
+    case PackedKind::k8Bit:
+      return TileMatmulOf<PackedKind::k8Bit>(args);
+    case PackedKind::k4Bit:
+      return TileMatmulOf<PackedKind::k4Bit>(args);
+    case PackedKind::k4BitMin:
+      return TileMatmulOf<PackedKind::k4BitMin>(args);
+    case PackedKind::k8BitMin:
+      return TileMatmulOf<PackedKind::k8BitMin>(args);
+    case PackedKind::k4BitK:
+      return TileMatmulOf<PackedKind::k4BitK>(args);
+    case PackedKind::k8BitK:
+      return TileMatmulOf<PackedKind::k8BitK>(args);
+    case PackedKind::k6BitK:
+      return TileMatmulOf<PackedKind::k6BitK>(args);
+  }
+}
+
+// A tile after the other: their rows are a kilobyte, which neighbouring columns of one token are
+// not.
+static void RoundToTiles(const RoundToTilesArgs& args) {
+  const int64_t row_parts = args.cols / 32;
+  const int64_t pairs = (args.m + 2 * kTileTokens - 1) / (2 * kTileTokens);
+  for (int64_t token = args.token_begin; token < args.token_end;) {
+    const int64_t next = (token / kTileTokens + 1) * kTileTokens;
+    const int64_t end = next < args.token_end ? next : args.token_end;
+    const int64_t pair = token / (2 * kTileTokens);
+    const int64_t of_pair = token / kTileTokens % 2;
+    for (int64_t stretch = 0; stretch < row_parts; stretch += kStretchParts) {
+      const int64_t left = row_parts - stretch;
+      const int64_t parts = left < kStretchParts ? left : kStretchParts;
+      Bf16Tile* const tiles = args.out + (stretch * pairs + pair * parts) * 2 + of_pair;
+      for (int64_t part = 0; part < parts; ++part) {
+        for (int64_t t = token; t < end; ++t) {
+          const float* const x = args.x + t * args.cols + (stretch + part) * 32;
+          const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x));
+          _mm512_store_si512(tiles[2 * part].q[t % kTileTokens], reinterpret_cast<__m512i>(both));
+        }
+      }
+    }
+    token = end;
+  }
+}
+
+}  // namespace baton::BATON_SIMD_NAMESPACE
+
+#endif  // __AMX_BF16__
