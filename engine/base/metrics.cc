@@ -160,8 +160,7 @@ const std::vector<Row>& Table() {
       {kKvBlocks,
        Type::kGauge,
        "baton_kv_blocks",
-       "KV blocks of a memory space by state: total, used by sequences, cached (in use too or "
-       "not), "
+       "KV blocks of a memory space by state: total, used by sequences, cached (in use or not), "
        "reserved",
        {"model", "space", "state"},
        {}},
@@ -180,10 +179,9 @@ const std::vector<Row>& Table() {
       {kKvOffloadEvents,
        Type::kCounter,
        "baton_kv_offload_events_total",
-       "KV blocks copied to the offload tier (stored) and back (reloaded), those that made room "
-       "for "
-       "others there (evicted), were wanted before they were copied (dropped), or whose copy "
-       "failed",
+       "KV blocks copied to the offload tier (stored) and back (reloaded), and those that made "
+       "room for others there (evicted), were wanted before they were copied (dropped), or whose "
+       "copy failed",
        {"event"},
        {}},
       {kKvOffloadLookups,

@@ -17,9 +17,8 @@ struct KvOptions {
   template <class Visitor>
   void Describe(Visitor& v) {
     v("memory_mb", memory_mb, Range{1, 1 << 20},
-      "memory for the KV blocks of each model in each memory space that its executors work in, "
-      "such "
-      "as the host's and a device's, MiB");
+      "memory for the KV blocks of each model in each space that its executors work in, such as "
+      "the host's and a device's, MiB");
     v("type", type, OneOf{"f32", "f16", "bf16", "int8"},
       "what keys and values are kept as: f32 exactly, f16 in half the memory, bf16 in half with "
       "f32's range, int8 in about a quarter, each a step less accurate");
