@@ -1,4 +1,5 @@
-// What the hybrid runtime costs by itself, no device needed.
+// What the hybrid runtime costs by itself, and is worth; no device needed. Beside what stands here
+// hybrid_routing.cc, hybrid_costs.cc and hybrid_runtime.cc have figures of their own.
 //
 //   handoff.copy_gb_per_s        a handoff of KV blocks between two host spaces as they are, by the
 //                                host path's one thread: bytes copied
@@ -9,6 +10,8 @@
 //   handoff.same_space_us        prepare, post, check and release where nothing is copied; below 5
 //                                is wanted
 //   handoff.layers_us            what each layer group costs the loop's thread beyond the first
+
+#include "tests/bench/hybrid_bench.h"
 
 #include <algorithm>
 #include <array>
@@ -24,7 +27,6 @@
 #include "engine/kv/block_pool.h"
 #include "engine/transfer/host_copy_path.h"
 #include "engine/transfer/transfer_manager.h"
-#include "tests/support/bench_report.h"
 
 namespace baton {
 namespace {
@@ -207,6 +209,9 @@ int Run(const BenchArgs& args) {
   RunCopies(args, report);
   RunSameSpace(args, report);
   RunLayers(args, report);
+  RunRuntime(args, report);
+  RunCosts(args, report);
+  RunRouting(args, report);
   return report.Finish();
 }
 

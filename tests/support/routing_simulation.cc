@@ -94,10 +94,13 @@ class VirtualDevice final : public Executor, public SearchSkill, public EmbedSki
   bool Has(WorkClass work_class) const {
     return options_.latency[static_cast<size_t>(work_class)].has_value();
   }
+  // Work without a curve of its own takes the other one's, as in SimulatedSearch.
   double RunUs(Lane lane, double items) const {
-    const WorkClass work_class = lane == Lane::kEmbed ? WorkClass::kEmbed
-                                 : items == 1         ? WorkClass::kSearchSingle
-                                                      : WorkClass::kSearchBulk;
+    WorkClass work_class = WorkClass::kEmbed;
+    if (lane == Lane::kSearch) {
+      const bool single = items == 1 || !Has(WorkClass::kSearchBulk);
+      work_class = single ? WorkClass::kSearchSingle : WorkClass::kSearchBulk;
+    }
     return CurveUs(*options_.latency[static_cast<size_t>(work_class)], {.items = items});
   }
 
@@ -300,7 +303,6 @@ class Player {
     ExecutorBoard::Begun begun{.executor = first.executor, .work_class = first.work_class};
     begun.shape = {.items = 0, .batch = static_cast<double>(requests.size())};
     for (const Request& request : requests) begun.shape.items += request.items;
-    if (first.counted) ++outcome_.classes[first.of].launches;
     VirtualDevice& device = *devices_[static_cast<size_t>(first.executor)];
     Running running{.number = next_id_++,
                     .device = &device,
@@ -322,6 +324,7 @@ class Player {
       }
       return;
     }
+    if (requests.front().counted) ++outcome_.classes[requests.front().of].launches;
     running.due_us = job->due_us;
     running.times = job->times;
     running.requests = std::move(requests);

@@ -1,4 +1,5 @@
 // Searches that arrive together, and what becomes of each where their launch fails.
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <future>
 
@@ -105,6 +106,82 @@ TEST_CASE("a search that ends while it waits is not launched") {
   // It was one of the eight, or came first.
   for (const auto& result : node.SearchAtOnce(7, {.platform = Platform::kGpu})) REQUIRE_OK(result);
   CHECK(node.gpu->searches() == 1);
+}
+
+// The CPU, which counts the batches that it embeds.
+class CountingEmbed final : public Executor, public EmbedSkill {
+ public:
+  explicit CountingEmbed(std::unique_ptr<Executor> cpu) : cpu_(std::move(cpu)) {}
+  const ExecutorInfo& Describe() const override { return cpu_->Describe(); }
+  ExecutorSample Sample() const override { return cpu_->Sample(); }
+  LlmSkill* llm() override { return cpu_->llm(); }
+  SearchSkill* search() override { return cpu_->search(); }
+  EmbedSkill* embed() override { return this; }
+  ClusterSkill* cluster() override { return cpu_->cluster(); }
+  int64_t ModelBytes(const TextEncoder& encoder) const override {
+    return cpu_->embed()->ModelBytes(encoder);
+  }
+  absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder) override {
+    return cpu_->embed()->LoadModel(std::move(encoder));
+  }
+  void UnloadModel(const TextEncoder& encoder) override { cpu_->embed()->UnloadModel(encoder); }
+  void Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) override {
+    ++batches;
+    cpu_->embed()->Execute(std::move(batch), std::move(done));
+  }
+
+  std::atomic<int> batches{0};
+
+ private:
+  const std::unique_ptr<Executor> cpu_;
+};
+
+TEST_CASE("texts that come together are one launch, and each request gets its own") {
+  EngineFixture f;
+  SimulatedDeviceOptions gpu{.name = "gpu0", .platform = Platform::kGpu};
+  gpu.latency[static_cast<size_t>(WorkClass::kEmbed)] = {.fixed_us = 300, .per_item_us = 1};
+  f.simulation.devices = {gpu};
+  f.options.batching.embed = {
+      .strategy = "high_throughput", .wait_us_max = 10'000'000, .items_max = 12};
+  CountingEmbed* counts = nullptr;
+  f.wrap_cpu = [&counts](std::unique_ptr<Executor> cpu) {
+    auto wrapped = std::make_unique<CountingEmbed>(std::move(cpu));
+    counts = wrapped.get();
+    return wrapped;
+  };
+  Engine& engine = f.Start();
+  const auto submit = [&](std::vector<std::string> texts, Platform platform) {
+    EmbedRequest request{.texts = std::move(texts)};
+    request.envelope.hints.platform = platform;
+    auto promise = std::make_shared<std::promise<absl::StatusOr<EmbedResult>>>();
+    auto answer = promise->get_future();
+    REQUIRE_OK(engine.Submit(std::move(request), [promise](absl::StatusOr<EmbedResult> result) {
+      promise->set_value(std::move(result));
+    }));
+    return answer;
+  };
+  const auto texts_of = [](int i) {
+    std::vector<std::string> texts = {"text " + std::to_string(i)};
+    if (i % 2 == 1) texts.push_back("another " + std::to_string(i));
+    return texts;
+  };
+  std::vector<std::future<absl::StatusOr<EmbedResult>>> answers;
+  for (int i = 0; i < 8; ++i) answers.push_back(submit(texts_of(i), Platform::kGpu));  // 12 texts
+  std::vector<EmbedResult> results;
+  for (auto& answer : answers) {
+    auto result = Await(std::move(answer));
+    REQUIRE_OK(result);
+    results.push_back(*std::move(result));
+  }
+  CHECK(counts->batches == 1);
+  for (int i = 0; i < 8; ++i) {
+    const auto alone = Await(submit(texts_of(i), Platform::kCpu));
+    REQUIRE_OK(alone);
+    CHECK(results[static_cast<size_t>(i)].embeddings == alone->embeddings);
+    CHECK(results[static_cast<size_t>(i)].timings.stages.at(0).items ==
+          static_cast<int64_t>(texts_of(i).size()));
+  }
+  CHECK(counts->batches == 9);
 }
 
 TEST_CASE("an idle device is not waited for") {
