@@ -56,6 +56,32 @@ TEST_CASE("what went out comes back, the longest run of it") {
   CHECK(stats.missed == 1);
 }
 
+TEST_CASE("what is counted is what would be given, and holds nothing") {
+  const auto tier = Tier(4);
+  for (const uint64_t key : {1, 2, 4}) Store(*tier, NameOf(key), std::byte{7});
+  const auto writing = tier->Reserve(NameOf(3));
+  REQUIRE_OK(writing);
+  const std::vector names = {NameOf(1), NameOf(2), NameOf(3), NameOf(4)};
+  CHECK(tier->CountRun(names) == 2);
+  CHECK(tier->CountRun(std::span(names).subspan(2)) == 0);
+  tier->Commit(*writing);
+  CHECK(tier->CountRun(names) == 4);
+  CHECK(tier->CountRun({}) == 0);
+  CHECK(tier->GetStats().held == 0);
+  CHECK(tier->GetStats().reloaded == 0);
+}
+
+TEST_CASE("a block that was touched outlives those that were not") {
+  const auto tier = Tier(2);
+  Store(*tier, NameOf(1), std::byte{1});
+  Store(*tier, NameOf(2), std::byte{2});
+  CHECK(tier->Touch(NameOf(1).key));
+  CHECK_FALSE(tier->Touch(NameOf(3).key));
+  Store(*tier, NameOf(3), std::byte{3});
+  CHECK(tier->CountRun(std::vector{NameOf(1)}) == 1);
+  CHECK(tier->CountRun(std::vector{NameOf(2)}) == 0);
+}
+
 TEST_CASE("a block is found only by its own tenant and tokens, even under one key") {
   const auto tier = Tier(4);
   Store(*tier, NameOf(1, "a"), std::byte{1});

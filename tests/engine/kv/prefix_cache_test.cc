@@ -55,6 +55,32 @@ struct Bench {
   PrefixCache cache;
 };
 
+TEST_CASE("caches with one hash name equal texts alike, and no others") {
+  const KvChainHash hash;
+  const auto pool = *KvBlockPool::Create(kLayout, 16);
+  PrefixCache one(*pool, hash);
+  PrefixCache two(*pool, hash);
+  PrefixCache other(*pool);
+  const std::vector<TokenId> text = Text(24, 100);
+  const auto keys = [&](PrefixCache& cache) {
+    std::vector<KvBlockRef> none;
+    PrefixCache::Chain chain = cache.Acquire("t", text, none);
+    const std::vector<KvChainKey> behind = cache.KeysBehind(chain, text);
+    for (size_t at = 0; at < 3; ++at) {
+      const KvBlockRef block = *pool->Allocate();
+      cache.Extend(chain, std::span(text).subspan(at * 8, 8), block);
+      pool->Free(block);
+    }
+    CHECK(cache.KeysOf(chain) == behind);  // what was behind is what it keeps now
+    cache.Release(chain);
+    return behind;
+  };
+  const std::vector<KvChainKey> of_one = keys(one);
+  CHECK(of_one.size() == 3);
+  CHECK(keys(two) == of_one);
+  CHECK(keys(other) != of_one);
+}
+
 TEST_CASE("a text's full blocks are found again, as far as it is the same") {
   Bench b(8);
   auto first = b.Run("", Text(27, 100));
