@@ -101,7 +101,7 @@ absl::Status Collection::RecoverIndexes(std::shared_ptr<const PayloadIndexes> in
 }
 
 bool Collection::HasSidecarLocked() const {
-  if (resting_ || dropped_ || indexes_ == nullptr) return false;
+  if (!options_.graph_files || resting_ || dropped_ || indexes_ == nullptr) return false;
   return std::any_of(segments_.begin(), segments_.end(), [this](const SegmentState& state) {
     return !state.in_job && !sidecars_.at(state.segment.get())->is_stored();
   });

@@ -91,7 +91,8 @@ TEST_CASE("writes until it is killed", "[.crash-writer]") {
     patch.set = {{"version", int64_t{version}}};
     std::vector<Write> writes;
     writes.push_back(std::move(change));
-    REQUIRE_OK((*store)->Commit(std::move(writes)).at(0).status);
+    const absl::Status written = (*store)->Commit(std::move(writes)).at(0).status;
+    REQUIRE_OK(written);
     REQUIRE(write(pipe_fd, &batch, sizeof(batch)) == sizeof(batch));
   }
 }
