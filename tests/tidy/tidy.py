@@ -86,6 +86,7 @@ EXCEPTION_FILES = [
     "engine/vector/faiss_training.cc",         # FAISS
     "engine/vector/hnsw_graph.cc",             # hnswlib
     "loadtest/flags.cc",                       # CLI11
+    "server/batonctl/collection_flags.cc",     # CLI11
     "server/batonctl/flags.cc",                # CLI11
 ]
 # getenv: nowhere but in tests; settings come from the configuration.
