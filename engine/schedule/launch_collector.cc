@@ -63,8 +63,10 @@ std::vector<LaunchCollector::Launch> LaunchCollector::Take(TimeUs now_us) {
   std::vector<std::map<LaunchKey, Group>::iterator> by_urgency;
   for (auto it = groups_.begin(); it != groups_.end(); ++it) by_urgency.push_back(it);
   if (by_urgency.size() > 1) {
-    std::stable_sort(by_urgency.begin(), by_urgency.end(), [](const auto& a, const auto& b) {
-      return UrgencyOf(a->second) < UrgencyOf(b->second);
+    std::sort(by_urgency.begin(), by_urgency.end(), [](const auto& a, const auto& b) {
+      const auto urgency_a = UrgencyOf(a->second);
+      const auto urgency_b = UrgencyOf(b->second);
+      return urgency_a != urgency_b ? urgency_a < urgency_b : a->first < b->first;
     });
   }
   for (const auto it : by_urgency) {
