@@ -63,7 +63,7 @@ TEST_CASE("a simulation that makes no sense is refused at the start") {
   };
   refused({"--simulate", dir.File("absent.yaml")}, "cannot read the simulation file");
   refused({"--simulate", dir.Write("bad.yaml", "devices:\n- {nam: g}\n")},
-          "bad.yaml:2: unknown key \"nam\"");
+          "bad.yaml:2: unknown key \"devices[0].nam\"");
   refused({"--simulate", dir.Write("node.yaml", kNode), "--require=gpu"},
           "--simulate puts a simulated one in its place");
 }
