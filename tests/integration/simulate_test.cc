@@ -56,7 +56,8 @@ TEST_CASE("simulated devices serve in their time, and say what they are") {
 
 TEST_CASE("a simulation that makes no sense is refused at the start") {
   TempDir dir;
-  const auto refused = [&](const std::vector<std::string>& flags, const std::string& message) {
+  const auto refused = [&](std::vector<std::string> flags, const std::string& message) {
+    flags.push_back("--data-dir=" + dir.File("data"));
     const ProgramResult result = RunDaemonToItsEnd(flags);
     CHECK(result.exit_code == 1);
     CHECK_THAT(result.err, Catch::Contains(message));
