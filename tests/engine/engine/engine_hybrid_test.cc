@@ -62,7 +62,7 @@ TEST_CASE("recompute: a text goes on elsewhere, none of its tokens twice, none w
   const std::string state = GENERATE("prepared", "posted", "ready");
   const int variant = GENERATE(2, 4);
   CAPTURE(fault.of, static_cast<int>(fault.fault), state, variant);
-  Hybrid f(/*copy_us=*/state == "posted" ? 100'000 : 50, /*lease_ms=*/100);
+  Hybrid f(/*copy_us=*/state == "posted" ? 100'000 : 50, /*lease_ms=*/400);
   f.Start();
   const auto expected = f.Expected(variant);
   const bool path = fault.of == std::string("peer");
@@ -87,7 +87,7 @@ TEST_CASE("local: a text decodes where it was prefilled") {
       GENERATE(Fault{"peer", SimulatedFault::kFail}, Fault{"peer", SimulatedFault::kHang},
                Fault{"fpga0", SimulatedFault::kLose});
   CAPTURE(fault.of, static_cast<int>(fault.fault));
-  Hybrid f(/*copy_us=*/100'000, /*lease_ms=*/100);
+  Hybrid f(/*copy_us=*/100'000, /*lease_ms=*/400);
   f.options.transfer.on_failure = "local";
   f.Start();
   const auto expected = f.Expected(2);
@@ -103,7 +103,7 @@ TEST_CASE("local: a text decodes where it was prefilled") {
 TEST_CASE("fail: a text ends with UNAVAILABLE, and a request's own word counts") {
   const bool own_word = GENERATE(false, true);
   CAPTURE(own_word);
-  Hybrid f(/*copy_us=*/100'000, /*lease_ms=*/100);
+  Hybrid f(/*copy_us=*/100'000, /*lease_ms=*/400);
   f.options.transfer.on_failure = "fail";
   f.Start();
   const auto expected = f.Expected(2);

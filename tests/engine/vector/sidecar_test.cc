@@ -150,17 +150,25 @@ struct SidecarFixture {
     }
     return found;
   }
-  // The payload of a sealed point that was not patched since is made unreadable: whoever reads it
-  // fails. Its id.
+  // The payload of a point that is sealed, with each of its vectors, and was not patched since is
+  // made unreadable: whoever reads it fails. Its id.
   PointId SpoilPayload() {
     auto view = *store->View("c");
     const auto segment = view->segments()[0].segment;
+    view = *store->View("c", "other");
+    const auto other = view->segments()[0].segment;
     view.reset();
     store.reset();
     RawDb raw(dir.path());
     const std::set<PointId> patched = raw.Patched();
     int64_t row = 0;
-    while (!segment->IsLive(row) || patched.contains(segment->data().ids[row])) ++row;
+    const auto is_sealed = [](const Segment& in, std::optional<int64_t> at) {
+      return at.has_value() && in.IsLive(*at);
+    };
+    while (!segment->IsLive(row) || patched.contains(segment->data().ids[row]) ||
+           !is_sealed(*other, other->Find(segment->data().ids[row]))) {
+      ++row;
+    }
     const PointId id = segment->data().ids[row];
     const uint32_t collection = 1;
     raw.Put(PointKey('P', collection, id), "x");
