@@ -25,6 +25,7 @@ absl::StatusOr<RoutingCase> ReadRoutingCase(const std::string& trace, const std:
 
 RoutingRun HybridRun(double seconds) {
   RoutingRun run{.options = {}, .seconds = seconds};
+  run.warmup_seconds = std::min(run.warmup_seconds, seconds);
   run.options.route.fallback = "alternate";
   return run;
 }
