@@ -27,6 +27,7 @@
 #include "engine/kv/block_pool.h"
 #include "engine/transfer/host_copy_path.h"
 #include "engine/transfer/transfer_manager.h"
+#include "tests/bench/bench_tools.h"
 
 namespace baton {
 namespace {
@@ -34,32 +35,13 @@ namespace {
 constexpr MemorySpace kHost{};
 constexpr MemorySpace kFar{.kind = MemorySpace::Kind::kCxl, .device = 0};
 
-template <class T>
-T Must(absl::StatusOr<T> value) {
-  if (!value.ok()) {
-    std::fprintf(stderr, "hybrid: %s\n", value.status().ToString().c_str());
-    std::exit(1);
-  }
-  return *std::move(value);
-}
-void Must(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "hybrid: %s\n", status.ToString().c_str());
-  std::exit(1);
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 // KV blocks of one space, touched.
 struct Side {
   Side(const KvLayout& of, int64_t tokens) : layout(of) {
     const auto count = static_cast<int32_t>((tokens + of.block_tokens - 1) / of.block_tokens);
-    pool = Must(KvBlockPool::Create(of, count));
+    pool = OrDie(KvBlockPool::Create(of, count));
     for (int32_t i = 0; i < count; ++i) {
-      std::byte* data = pool->Data(Must(pool->Allocate()));
+      std::byte* data = pool->Data(OrDie(pool->Allocate()));
       // f16 and bf16 of about 1, int8 of 60 with a scale of about 1.
       std::fill_n(data, of.block_bytes(), std::byte{0x3c});
       blocks.push_back(data);
@@ -97,10 +79,10 @@ struct Handoffs {
 
   // Seconds from Post to the handoff being ready, as the loop would see it.
   double Seconds(const Side& from, const Side& to, int64_t tokens) {
-    const HandoffId id = Must(manager.Prepare(Request(from, to, tokens), SystemClock().NowUs()));
+    const HandoffId id = OrDie(manager.Prepare(Request(from, to, tokens), SystemClock().NowUs()));
     const auto begin = std::chrono::steady_clock::now();
-    Must(manager.Post(id, SystemClock().NowUs()));
-    while (Must(manager.Check(id, SystemClock().NowUs())) != TransferManager::State::kReady) {
+    OrDie(manager.Post(id, SystemClock().NowUs()));
+    while (OrDie(manager.Check(id, SystemClock().NowUs())) != TransferManager::State::kReady) {
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
     const auto end = std::chrono::steady_clock::now();
@@ -174,9 +156,9 @@ void RunSameSpace(const BenchArgs& args, BenchReport& report) {
     HandoffRequest request{
         .source = kHost, .destination = kHost, .job = {}, .still_current = [] { return true; }};
     const TimeUs now_us = SystemClock().NowUs();
-    const HandoffId id = Must(handoffs.manager.Prepare(std::move(request), now_us));
-    Must(handoffs.manager.Post(id, now_us));
-    if (Must(handoffs.manager.Check(id, now_us)) != TransferManager::State::kReady) std::exit(1);
+    const HandoffId id = OrDie(handoffs.manager.Prepare(std::move(request), now_us));
+    OrDie(handoffs.manager.Post(id, now_us));
+    if (OrDie(handoffs.manager.Check(id, now_us)) != TransferManager::State::kReady) std::exit(1);
     handoffs.manager.Release(id);
   });
   report.Add("handoff.same_space_us", seconds * 1e6, "us, prepared to released");
@@ -189,11 +171,11 @@ void RunLayers(const BenchArgs& args, BenchReport& report) {
   Handoffs handoffs;
   const auto seconds = [&](int32_t group) {
     return BestSecondsPerCall(args.tiny, [&] {
-      const HandoffId id = Must(handoffs.manager.Prepare(handoffs.Request(from, to, 0), 0));
+      const HandoffId id = OrDie(handoffs.manager.Prepare(handoffs.Request(from, to, 0), 0));
       for (int32_t end = group; end <= layout.layers; end += group) {
-        Must(handoffs.manager.PostLayers(id, end, 0));
+        OrDie(handoffs.manager.PostLayers(id, end, 0));
       }
-      while (Must(handoffs.manager.Check(id, 0)) != TransferManager::State::kReady) {
+      while (OrDie(handoffs.manager.Check(id, 0)) != TransferManager::State::kReady) {
         std::this_thread::yield();
       }
       handoffs.manager.Release(id);
