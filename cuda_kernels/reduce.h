@@ -12,7 +12,8 @@ namespace baton::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
-__device__ __forceinline__ float WarpSum(float x) {
+template <typename T>
+__device__ __forceinline__ T WarpSum(T x) {
 #pragma unroll
   for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
     x += __shfl_xor_sync(kAllLanes, x, lanes);
@@ -26,8 +27,8 @@ __device__ __forceinline__ float WarpMax(float x) {
   }
   return x;
 }
-
-__device__ __forceinline__ uint32_t WarpMax(uint32_t x) {
+template <typename T>
+__device__ __forceinline__ T WarpMax(T x) {
 #pragma unroll
   for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
     x = max(x, __shfl_xor_sync(kAllLanes, x, lanes));
@@ -35,14 +36,23 @@ __device__ __forceinline__ uint32_t WarpMax(uint32_t x) {
   return x;
 }
 
-// The sum over the block, to every thread. parts: [blockDim.x / 32], shared, for this call alone.
-__device__ __forceinline__ float BlockSum(float x, float* parts) {
+// Over the block, to every thread. parts: [blockDim.x / 32], shared, for this call alone.
+template <typename T>
+__device__ __forceinline__ T BlockSum(T x, T* parts) {
   x = WarpSum(x);
   if (threadIdx.x % kWarpThreads == 0) parts[threadIdx.x / kWarpThreads] = x;
   __syncthreads();
-  float sum = 0;
+  T sum = 0;
   for (unsigned i = 0; i < blockDim.x / kWarpThreads; ++i) sum += parts[i];
   return sum;
+}
+template <typename T>
+__device__ __forceinline__ T BlockMax(T x, T* parts) {
+  x = WarpMax(x);
+  if (threadIdx.x % kWarpThreads == 0) parts[threadIdx.x / kWarpThreads] = x;
+  __syncthreads();
+  for (unsigned i = 0; i < blockDim.x / kWarpThreads; ++i) x = max(x, parts[i]);
+  return x;
 }
 
 }  // namespace baton::cuda

@@ -87,34 +87,16 @@ __device__ uint64_t Select(const Selection& shared, int64_t count, uint64_t targ
   return prefix;
 }
 
-__device__ __forceinline__ uint64_t WarpMax64(uint64_t x) {
-#pragma unroll
-  for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
-    x = max(x, __shfl_xor_sync(kAllLanes, x, lanes));
-  }
-  return x;
-}
-__device__ __forceinline__ uint64_t WarpSum64(uint64_t x) {
-#pragma unroll
-  for (int lanes = kWarpThreads / 2; lanes > 0; lanes /= 2) {
-    x += __shfl_xor_sync(kAllLanes, x, lanes);
-  }
-  return x;
-}
-// To every thread. parts: [kWarps], shared, for this call alone.
-__device__ __forceinline__ uint64_t BlockMax64(uint64_t x, uint64_t* parts) {
-  x = WarpMax64(x);
-  if (threadIdx.x % kWarpThreads == 0) parts[threadIdx.x / kWarpThreads] = x;
-  __syncthreads();
-  for (int i = 0; i < kWarps; ++i) x = max(x, parts[i]);
-  return x;
-}
-__device__ __forceinline__ uint64_t BlockSum64(uint64_t x, uint64_t* parts) {
-  x = WarpSum64(x);
-  if (threadIdx.x % kWarpThreads == 0) parts[threadIdx.x / kWarpThreads] = x;
-  __syncthreads();
+// The weights of a thread's entries.
+template <typename Entry>
+__device__ __forceinline__ uint64_t OwnSum(int64_t count, const Entry& entry) {
   uint64_t sum = 0;
-  for (int i = 0; i < kWarps; ++i) sum += parts[i];
+  for (int64_t i = threadIdx.x; i < count; i += kThreads) {
+    uint64_t key = 0;
+    uint64_t its = 0;
+    entry(i, key, its);
+    sum += its;
+  }
   return sum;
 }
 
@@ -149,8 +131,8 @@ __global__ void __launch_bounds__(kThreads) SampleKernel(SampleArgs args) {
     best_key = max(best_key, KeyOf(logit, static_cast<uint32_t>(i)));
     if (logit > -CUDART_INF_F) ++candidates;
   }
-  best_key = BlockMax64(best_key, best_parts);
-  candidates = BlockSum64(candidates, count_parts);
+  best_key = BlockMax(best_key, best_parts);
+  candidates = BlockSum(candidates, count_parts);
   if (params.temperature == 0 || candidates == 0) {
     if (threadIdx.x == 0) args.tokens[slot] = static_cast<int32_t>(IdOf(best_key));
     return;
@@ -176,14 +158,7 @@ __global__ void __launch_bounds__(kThreads) SampleKernel(SampleArgs args) {
       key = KeyOf(logits[i], static_cast<uint32_t>(i));
       its = key >= lowest ? fixed(weight(logits[i], 1)) : 0;
     };
-    uint64_t total = 0;
-    for (int64_t i = threadIdx.x; i < count; i += kThreads) {
-      uint64_t key = 0;
-      uint64_t its = 0;
-      entry(i, key, its);
-      total += its;
-    }
-    total = BlockSum64(total, total_parts);
+    const uint64_t total = BlockSum(OwnSum(count, entry), total_parts);
     const double share = static_cast<double>(params.top_p) * static_cast<double>(total);
     const uint64_t target = max(static_cast<uint64_t>(1), static_cast<uint64_t>(ceil(share)));
     lowest = max(lowest, Select(selection, count, target, entry));
@@ -200,14 +175,7 @@ __global__ void __launch_bounds__(kThreads) SampleKernel(SampleArgs args) {
       key = static_cast<uint64_t>(0xffffffffu - static_cast<uint32_t>(i)) << 32;
     }
   };
-  uint64_t total = 0;
-  for (int64_t i = threadIdx.x; i < count; i += kThreads) {
-    uint64_t key = 0;
-    uint64_t its = 0;
-    entry(i, key, its);
-    total += its;
-  }
-  total = BlockSum64(total, kept_parts);
+  const uint64_t total = BlockSum(OwnSum(count, entry), kept_parts);
   const uint64_t state = args.states[slot] + kSeedStep;
   // (53 random bits) / 2^53 * total, of which the next integer is to be reached.
   const uint64_t target = MultiplyHigh(Mix(state) >> 11 << 11, total) + 1;

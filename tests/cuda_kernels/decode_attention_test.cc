@@ -33,17 +33,7 @@ std::string RunDecodeAttention(const Shape& s) {
                         .block_tokens = 16,
                         .type = s.type},
                        sequences, positions_max);
-  uint64_t seed = 100;
-  for (int64_t sequence = 0; sequence < sequences; ++sequence) {
-    for (int64_t position = 0; position < s.lengths[sequence]; ++position) {
-      for (int32_t head = 0; head < s.kv_heads; ++head) {
-        for (const KvPlane plane : {KvPlane::kKeys, KvPlane::kValues}) {
-          fixture.Store({sequence, position, kLayer, head, plane},
-                        RandomFloats(static_cast<size_t>(s.head_dim), ++seed));
-        }
-      }
-    }
-  }
+  fixture.StoreRandom(s.lengths, kLayer, /*seed=*/100);
   const std::vector<T> q = RandomElements<T>(static_cast<size_t>(sequences * q_stride), 13);
   const float scale = 3 / std::sqrt(static_cast<float>(s.head_dim));
   std::vector<float> want;

@@ -10,6 +10,7 @@
 #include "cuda_kernels/paged_kv.h"
 #include "engine/kv/kv_layout.h"
 #include "tests/cuda_kernels/device_array.h"
+#include "tests/cuda_kernels/kernel_suite.h"
 #include "tests/support/naive_kv.h"
 
 namespace baton::cuda {
@@ -37,6 +38,19 @@ class PagedFixture {
   };
   void Store(const Place& place, const std::vector<float>& vector) {
     Convert(reinterpret_cast<const std::byte*>(vector.data()), nullptr, KvType::kF32, place);
+  }
+  // Random keys and values, of each sequence's first lengths[i] positions in a layer.
+  void StoreRandom(const std::vector<int32_t>& lengths, int32_t layer, uint64_t seed) {
+    for (int64_t sequence = 0; sequence < std::ssize(lengths); ++sequence) {
+      for (int64_t position = 0; position < lengths[sequence]; ++position) {
+        for (int32_t head = 0; head < layout_.kv_heads; ++head) {
+          for (const KvPlane plane : {KvPlane::kKeys, KvPlane::kValues}) {
+            Store({sequence, position, layer, head, plane},
+                  RandomFloats(static_cast<size_t>(layout_.head_dim), ++seed));
+          }
+        }
+      }
+    }
   }
   // The same place's vector of another fixture, converted.
   void Copy(const PagedFixture& other, const Place& place) {

@@ -33,6 +33,7 @@ std::string RunPrefillAttention(const Shape& s) {
   int32_t positions_max = 1;
   int32_t rows = 0;
   std::vector<PrefillTile> tiles;
+  std::vector<int32_t> lengths;
   for (int32_t sequence = 0; sequence < sequences; ++sequence) {
     const Part& part = s.parts[sequence];
     for (int32_t row = 0; row < part.rows; row += kPrefillTileRows) {
@@ -42,7 +43,8 @@ std::string RunPrefillAttention(const Shape& s) {
                        .sequence = sequence});
     }
     rows += part.rows;
-    positions_max = std::max(positions_max, part.position + part.rows);
+    lengths.push_back(part.position + part.rows);
+    positions_max = std::max(positions_max, lengths.back());
   }
   PagedFixture fixture({.layers = 2,
                         .kv_heads = s.kv_heads,
@@ -50,18 +52,7 @@ std::string RunPrefillAttention(const Shape& s) {
                         .block_tokens = 16,
                         .type = s.type},
                        std::max<int64_t>(1, sequences), positions_max);
-  uint64_t seed = 200;
-  for (int64_t sequence = 0; sequence < sequences; ++sequence) {
-    const int32_t end = s.parts[sequence].position + s.parts[sequence].rows;
-    for (int64_t position = 0; position < end; ++position) {
-      for (int32_t head = 0; head < s.kv_heads; ++head) {
-        for (const KvPlane plane : {KvPlane::kKeys, KvPlane::kValues}) {
-          fixture.Store({sequence, position, kLayer, head, plane},
-                        RandomFloats(static_cast<size_t>(s.head_dim), ++seed));
-        }
-      }
-    }
-  }
+  fixture.StoreRandom(lengths, kLayer, /*seed=*/200);
   const std::vector<__nv_bfloat16> q =
       RandomElements<__nv_bfloat16>(static_cast<size_t>(rows * q_stride), 19);
   const float scale = 3 / std::sqrt(static_cast<float>(s.head_dim));
