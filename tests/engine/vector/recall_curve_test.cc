@@ -42,8 +42,8 @@ TEST_CASE("a recall that is asked for is met, and not by comparing with all") {
     std::vector<Point> points;
     for (PointId id = first; id < first + 5'000; ++id) points.push_back(MakePoint(id, draw()));
     REQUIRE_OK(CommitOne(*store, "c", std::move(points)).status);
+    store->WaitUntilIdle();  // two full buffers that wait together become one segment
   }
-  store->WaitUntilIdle();
   // What was measured is there after opening.
   store.reset();
   store = *VectorStore::Open(options, metrics);
