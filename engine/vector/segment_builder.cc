@@ -17,10 +17,6 @@
 namespace baton {
 namespace {
 
-// Searches and token generation come first, but a busy machine must not stop building altogether,
-// as SCHED_IDLE would: what has no graph makes every search slower.
-constexpr int kNice = 19;
-
 // While something rests, the clock is looked at so often: it need not be the system's.
 constexpr std::chrono::milliseconds kLook(100);
 
@@ -152,7 +148,9 @@ void SegmentBuilder::WaitUntilIdle() {
 }
 
 void SegmentBuilder::Run(size_t thread) {
-  setpriority(PRIO_PROCESS, 0, kNice);  // on Linux: of this thread
+  // A busy machine must not stop building altogether, as SCHED_IDLE would: what has no graph makes
+  // every search slower. On Linux this is of this thread alone.
+  setpriority(PRIO_PROCESS, 0, static_cast<int>(options_.build_nice));
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const uint64_t wakes = wakes_;

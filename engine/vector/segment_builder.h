@@ -21,10 +21,10 @@
 
 namespace baton {
 
-// Seals full buffers of all collections into segments and merges segments, on threads of its own at
-// the lowest priority. The memory of a job is reserved before it begins; where there is not enough,
-// jobs are smaller, or rows stay without a graph. Errors are logged; what could not be sealed stays
-// searchable, exactly, and is tried again with the next write or after a time, which grows.
+// Seals full buffers of all collections into segments and merges segments, on threads of its own.
+// The memory of a job is reserved before it begins; where there is not enough, jobs are smaller, or
+// rows stay without a graph. Errors are logged; what could not be sealed stays searchable, exactly,
+// and is tried again with the next write or after a time, which grows.
 class SegmentBuilder {
  public:
   using Lister = std::function<std::vector<std::shared_ptr<Collection>>()>;

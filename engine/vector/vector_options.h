@@ -30,6 +30,7 @@ struct VectorOptions {
   int64_t unindexed_points_max = 1 << 20;
   int64_t write_wait_ms = 5000;
   int64_t build_threads = 1;
+  int64_t build_nice = 19;
   int64_t build_memory_mb = 4096;
   int64_t vacuum_deleted_percent = 20;
   bool graph_files = true;
@@ -76,7 +77,9 @@ struct VectorOptions {
       "until shortly before their deadline, and are refused then");
     v("write_wait_ms", write_wait_ms, Range{0, 3'600'000}, "for unindexed_points_max");
     v("build_threads", build_threads, Range{0, 64},
-      "threads that build graphs, at the lowest priority, each another segment; 0: none are built");
+      "threads that build graphs, each another segment; 0: none are built");
+    v("build_nice", build_nice, Range{0, 19},
+      "niceness of the threads that build graphs; 19: searches and token generation come first");
     v("build_memory_mb", build_memory_mb, Range{1, 1 << 24},
       "memory that building graphs may take, MiB: reserved first; points for which there is none "
       "stay without a graph");

@@ -59,7 +59,7 @@ struct WriteResult {
 // which is the truth, and files of sealed segments with their graphs, which can be lost. Keeps all
 // vectors in memory. Threads: any may call anything; Commit, CreateCollection and DropCollection
 // wait for the disk and for each other, Get may read the disk, the rest is quick. Threads of
-// its own, at the lowest priority, seal growing buffers into segments and merge those. A failed
+// its own, at a low priority, seal growing buffers into segments and merge those. A failed
 // write changes nothing; when the disk is full, reading goes on and writing resumes by itself once
 // there is room. Where the write-ahead log is damaged, the store is read-only: see
 // VectorOptions::repair.

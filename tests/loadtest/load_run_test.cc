@@ -154,7 +154,8 @@ LoadOptions SearchLoad(const std::string& target) {
   return options;
 }
 
-// Bounds below are the script's; those above leave a loaded machine room.
+// What a busy machine adds is in all figures of a request alike: lower bounds are the script's, and
+// upper ones are other figures of the same requests.
 TEST_CASE("Generate: TTFT, ITL, TPOT and E2E are the scripted ones, past a bogus proxy") {
   const FakeDaemon daemon({.first_ms = 40, .gap_ms = 10, .messages = 5, .tokens_per_message = 2});
   const TemporaryFile prompts("Once\n");
@@ -167,14 +168,13 @@ TEST_CASE("Generate: TTFT, ITL, TPOT and E2E are the scripted ones, past a bogus
   const auto& f = outcome.figures;
   CHECK(f["requests.ok"] == 10);
   CHECK(f["requests.failed"] == 0);
-  CHECK(f["ttft_ms.p50"] >= 40);
-  CHECK(f["ttft_ms.p50"] < 80);
   CHECK(f["itl_ms.samples"] == 40);  // 4 gaps in each of 10 requests
+  CHECK(f["ttft_ms.p50"] >= 40);
+  const double after_first_ms = f["e2e_ms.mean"].get<double>() - f["ttft_ms.mean"].get<double>();
+  CHECK(after_first_ms >= 36);
   CHECK(f["itl_ms.p50"] >= 9);
-  CHECK(f["itl_ms.p50"] < 30);
-  CHECK(f["e2e_ms.p50"] >= 80);
-  CHECK(f["tpot_ms.p50"] >= 4);  // 40 ms over 9 further tokens
-  CHECK(f["tpot_ms.p50"] < 12);
+  CHECK(4 * f["itl_ms.mean"].get<double>() <= after_first_ms + 0.1);
+  CHECK(9 * f["tpot_ms.mean"].get<double>() == Approx(after_first_ms).epsilon(0.01));
   CHECK(f["throughput.tokens_per_s"] == Approx(100 / f["wall_s"].get<double>()));
 }
 
@@ -188,8 +188,8 @@ TEST_CASE("Ask: `retrieved` is timed apart, and the answer after it") {
   const Outcome outcome = RunFor(options);
   REQUIRE_OK(outcome.status);
   CHECK(outcome.figures["requests.ok"] == 10);
-  CHECK(outcome.figures["retrieved_ms.p50"] < 50);
-  CHECK(outcome.figures["ttft_ms.p50"] >= 50);
+  const double retrieved_ms = outcome.figures["retrieved_ms.mean"];
+  CHECK(outcome.figures["ttft_ms.mean"] >= retrieved_ms + 40);
 }
 
 TEST_CASE("Overload does not flatter: waiting behind others counts from the intended time") {

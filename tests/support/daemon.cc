@@ -58,9 +58,12 @@ void Daemon::Start() {
   REQUIRE_FALSE(IsRunning());
   const std::string port_file = dir_.File("ports");
   std::filesystem::remove(port_file);
-  std::vector<std::string> arguments = {BATON_BATOND, "--data-dir=" + options_.data_dir,
-                                        "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
-                                        "--port-file=" + port_file};
+  std::vector<std::string> arguments = {BATON_BATOND,
+                                        "--data-dir=" + options_.data_dir,
+                                        "--grpc-address=127.0.0.1:0",
+                                        "--http-address=127.0.0.1:0",
+                                        "--port-file=" + port_file,
+                                        "--vector.build_nice=0"};
   arguments.insert(arguments.end(), options_.flags.begin(), options_.flags.end());
   process_ = std::make_unique<ChildProcess>(
       arguments, options_.environment,

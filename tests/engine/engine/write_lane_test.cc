@@ -23,6 +23,7 @@ struct Fixture {
     options.disk_reserve_mb = 0;
     options.unindexed_points_max = 100;
     options.build_threads = build_threads;
+    options.build_nice = 0;
     options.write_wait_ms = write_wait_ms;
     auto opened = VectorStore::Open(options, metrics);
     REQUIRE_OK(opened);

@@ -47,6 +47,7 @@ inline VectorOptions TestOptions(const std::string& data_dir) {
   options.data_dir = data_dir;
   options.fsync = "interval";
   options.seal_points = 64;
+  options.build_nice = 0;      // or a busy machine makes minutes of what a test waits for
   options.merge_quiet_ms = 0;  // or segments would depend on how long a test takes
   options.disk_reserve_mb = 0;
   return options;
