@@ -230,7 +230,10 @@ TEST_CASE("The deadline ends a request that hangs") {
   const Outcome outcome = RunFor(options);
   REQUIRE_OK(outcome.status);
   CHECK(outcome.figures["requests.ok"] == 0);
-  CHECK(outcome.figures["errors.DEADLINE_EXCEEDED"] == 5);
+  // A request that is late already is not sent.
+  const double late = outcome.figures["errors.DEADLINE_EXCEEDED"];
+  CHECK(late >= 1);
+  CHECK(late + outcome.figures["requests.dropped"].get<double>() == 5);
 }
 
 TEST_CASE("A stream that ends OK without `finished` is no success") {
