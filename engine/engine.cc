@@ -143,6 +143,8 @@ absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_pt
 
 absl::StatusOr<RequestId> Engine::Submit(AskRequest request, std::shared_ptr<AskSink> sink) {
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
+  RETURN_IF_ERROR(ValidateStop(request.stop));
+  RETURN_IF_ERROR(ValidateLogprobs(request.logprobs));
   if (request.question.find_first_not_of(" \t\r\n") == std::string::npos) {
     return absl::InvalidArgumentError("question is blank");
   }

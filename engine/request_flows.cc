@@ -77,21 +77,31 @@ std::vector<TokenId> EndTokens(const LanguageModel& model) {
   return ends;
 }
 
-// Has the job's text follow the grammar, unless it is null.
-void Constrain(LlmJob& job, std::shared_ptr<const Grammar> grammar, bool ignore_eos) {
-  if (grammar == nullptr) return;
-  job.ends = job.stop.tokens;
-  if (!ignore_eos) {
-    const std::vector<TokenId>& of_model = grammar->vocabulary().end_of_text();
-    job.ends.insert(job.ends.end(), of_model.begin(), of_model.end());
-  }
-  job.grammar = std::move(grammar);
+// How a text is to be generated, beside its prompt.
+struct TextWishes {
+  const SamplingParams& sampling;
+  std::optional<int32_t> max_tokens;
+  const StopConditions& stop;
+  bool ignore_eos = false;
+  std::shared_ptr<const Grammar> grammar;  // null: any text
+  std::optional<int32_t> logprobs;
+};
+
+// The tokens that must not come before the text may end.
+std::vector<TokenId> EndsOf(const LanguageModel& model, const TextWishes& wishes) {
+  if (wishes.stop.min_tokens == 0 && wishes.grammar == nullptr) return {};
+  std::vector<TokenId> ends = wishes.stop.tokens;
+  if (wishes.ignore_eos) return ends;
+  const std::vector<TokenId> of_model =
+      wishes.grammar == nullptr ? EndTokens(model) : wishes.grammar->vocabulary().end_of_text();
+  ends.insert(ends.end(), of_model.begin(), of_model.end());
+  return ends;
 }
 
-// Checks a prompt against the model and says how many tokens may follow it. `sampling`'s seed is
-// drawn where it has none.
+// Checks a prompt and what is wished of the text after it against the model, and says how many
+// tokens may follow. The seed is drawn where there is none.
 absl::StatusOr<LlmJob> MakeJob(const LanguageModel& model, std::vector<TokenId> prompt,
-                               const SamplingParams& sampling, std::optional<int32_t> max_tokens) {
+                               const TextWishes& wishes) {
   const int32_t context = model.shape().context_tokens;
   const int32_t vocabulary = model.shape().vocabulary;
   if (prompt.empty()) return absl::InvalidArgumentError("prompt is empty");
@@ -101,19 +111,29 @@ absl::StatusOr<LlmJob> MakeJob(const LanguageModel& model, std::vector<TokenId> 
                "\" is ", context, " with at least one token to generate"));
   }
   RETURN_IF_ERROR(CheckTokens("prompt.tokens", prompt, vocabulary));
-  RETURN_IF_ERROR(CheckBiases(sampling.logit_bias, vocabulary));
-  if (max_tokens.has_value() && *max_tokens < 1) {
+  RETURN_IF_ERROR(CheckBiases(wishes.sampling.logit_bias, vocabulary));
+  RETURN_IF_ERROR(CheckTokens("stop_token_ids", wishes.stop.tokens, vocabulary));
+  if (wishes.max_tokens.has_value() && *wishes.max_tokens < 1) {
     return absl::InvalidArgumentError(
-        StrCat("max_tokens must be at least 1, but is ", *max_tokens));
+        StrCat("max_tokens must be at least 1, but is ", *wishes.max_tokens));
   }
   const int32_t room = context - static_cast<int32_t>(prompt.size());
-  const int32_t wanted = max_tokens.value_or(kDefaultMaxTokens);
+  const int32_t wanted = wishes.max_tokens.value_or(kDefaultMaxTokens);
+  if (wishes.stop.min_tokens > wanted) {
+    return absl::InvalidArgumentError(StrCat("min_tokens must be 0 to max_tokens, which is ",
+                                             wanted, ", but is ", wishes.stop.min_tokens));
+  }
   LlmJob job;
   job.prompt = std::move(prompt);
-  job.sampling = sampling;
+  job.sampling = wishes.sampling;
   if (!job.sampling.seed.has_value()) job.sampling.seed = DrawSeed();
   job.max_tokens = std::min(wanted, room);
   job.reason_at_max = wanted > room ? FinishReason::kContext : FinishReason::kLength;
+  job.ignore_eos = wishes.ignore_eos;
+  job.stop = wishes.stop;
+  job.ends = EndsOf(model, wishes);
+  job.grammar = wishes.grammar;
+  job.logprobs = wishes.logprobs;
   return job;
 }
 
@@ -129,36 +149,19 @@ absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model, Grammar
   } else {
     prompt = std::get<std::vector<TokenId>>(request.prompt);
   }
-  const StopConditions& stop = request.stop;
-  RETURN_IF_ERROR(CheckTokens("stop_token_ids", stop.tokens, model.shape().vocabulary));
-  if (const int32_t wanted = request.max_tokens.value_or(kDefaultMaxTokens);
-      stop.min_tokens > wanted) {
-    return absl::InvalidArgumentError(StrCat("min_tokens must be 0 to max_tokens, which is ",
-                                             wanted, ", but is ", stop.min_tokens));
-  }
-  std::vector<TokenId> ends;
-  if (stop.min_tokens > 0) {
-    ends = stop.tokens;
-    if (!request.ignore_eos) {
-      const std::vector<TokenId> of_model = EndTokens(model);
-      ends.insert(ends.end(), of_model.begin(), of_model.end());
-    }
-  }
-  ASSIGN_OR_RETURN(const std::shared_ptr<const Grammar> grammar, grammars.Get(request.constraint));
-  SamplingParams sampling = request.sampling;
-  if (!sampling.seed.has_value()) sampling.seed = DrawSeed();
-  const uint64_t seed = *sampling.seed;
+  ASSIGN_OR_RETURN(std::shared_ptr<const Grammar> grammar, grammars.Get(request.constraint));
+  ASSIGN_OR_RETURN(const LlmJob job, MakeJob(model, std::move(prompt),
+                                             {.sampling = request.sampling,
+                                              .max_tokens = request.max_tokens,
+                                              .stop = request.stop,
+                                              .ignore_eos = request.ignore_eos,
+                                              .grammar = std::move(grammar),
+                                              .logprobs = request.logprobs}));
   std::vector<LlmJob> jobs;
   for (int32_t i = 0; i < request.completions; ++i) {
-    sampling.seed = SeedOf(seed, i);
-    ASSIGN_OR_RETURN(LlmJob job, MakeJob(model, prompt, sampling, request.max_tokens));
-    job.ignore_eos = request.ignore_eos;
-    job.stop = stop;
-    job.ends = ends;
-    Constrain(job, grammar, request.ignore_eos);
-    job.logprobs = request.logprobs;
-    job.index = i;
-    jobs.push_back(std::move(job));
+    LlmJob& completion = jobs.emplace_back(CopyWork(job));
+    completion.sampling.seed = SeedOf(*job.sampling.seed, i);
+    completion.index = i;
   }
   return jobs;
 }
@@ -335,11 +338,14 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
     });
   }
   if (auto* generate = std::get_if<AskMachine::Generate>(&work)) {
-    absl::StatusOr<LlmJob> job =
-        MakeJob(*flow->model, std::move(generate->prompt), request.sampling, generate->max_tokens);
+    absl::StatusOr<LlmJob> job = MakeJob(*flow->model, std::move(generate->prompt),
+                                         {.sampling = request.sampling,
+                                          .max_tokens = generate->max_tokens,
+                                          .stop = request.stop,
+                                          .grammar = flow->grammar,
+                                          .logprobs = request.logprobs});
     if (!job.ok()) return Fail(active, job.status());
     job->quotable = std::move(generate->quotable);
-    Constrain(*job, flow->grammar, /*ignore_eos=*/false);
     job->on_tokens = [flow](TokenChunk chunk) {
       if (flow->active->ended) return;
       flow->answer += chunk.text;

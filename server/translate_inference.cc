@@ -88,21 +88,17 @@ absl::StatusOr<TextConstraint> CheckConstraint(TextConstraint constraint) {
 }
 
 absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Envelope envelope) {
-  GenerateRequest request{
-      .envelope = std::move(envelope),
-      .model = proto.model(),
-      .prompt = {},
-      .sampling = ToSampling(proto.sampling()),
-      .max_tokens = std::nullopt,
-      .ignore_eos = proto.ignore_eos(),
-      .stop = {.strings = {proto.stop().begin(), proto.stop().end()},
-               .tokens = {proto.stop_token_ids().begin(), proto.stop_token_ids().end()},
-               .include = proto.include_stop(),
-               .min_tokens = proto.min_tokens()},
-      .constraint = {},
-      .logprobs = std::nullopt,
-      .completions = proto.has_n() ? proto.n() : 1,
-      .echo = proto.echo()};
+  GenerateRequest request{.envelope = std::move(envelope),
+                          .model = proto.model(),
+                          .prompt = {},
+                          .sampling = ToSampling(proto.sampling()),
+                          .max_tokens = std::nullopt,
+                          .ignore_eos = proto.ignore_eos(),
+                          .stop = ToStop(proto),
+                          .constraint = {},
+                          .logprobs = std::nullopt,
+                          .completions = proto.has_n() ? proto.n() : 1,
+                          .echo = proto.echo()};
   switch (proto.prompt_case()) {
     case v1::GenerateRequest::kText:
       RETURN_IF_ERROR(CheckBytes("text", proto.text(), {.min = 1, .max = kTextBytesMax}));
@@ -202,8 +198,7 @@ void ToProto(const GenerateResult& result, v1::GenerateFinished& proto) {
   proto.set_model(result.model);
   ToProto(result.timings, *proto.mutable_timings());
   proto.set_index(result.index);
-  if (const auto* text = std::get_if<std::string>(&result.stop)) proto.set_stop_string(*text);
-  if (const auto* token = std::get_if<TokenId>(&result.stop)) proto.set_stop_token(*token);
+  SetStop(result.stop, proto);
 }
 
 void ToProto(const EmbedResult& result, v1::EmbedResponse& proto) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,6 +24,20 @@ absl::StatusOr<TextConstraint> ToConstraint(const Request& proto) {
   if (proto.has_grammar()) return CheckConstraint({Kind::kGrammar, proto.grammar()});
   if (proto.has_json_schema()) return CheckConstraint({Kind::kJsonSchema, proto.json_schema()});
   return TextConstraint{.kind = proto.json_object() ? Kind::kJsonObject : Kind::kNone};
+}
+// What ends that text.
+template <class Request>
+StopConditions ToStop(const Request& proto) {
+  return {.strings = {proto.stop().begin(), proto.stop().end()},
+          .tokens = {proto.stop_token_ids().begin(), proto.stop_token_ids().end()},
+          .include = proto.include_stop(),
+          .min_tokens = proto.min_tokens()};
+}
+// What ended it, where one of those did.
+template <class Finished>
+void SetStop(const decltype(GenerateResult::stop)& stop, Finished& proto) {
+  if (const auto* text = std::get_if<std::string>(&stop)) proto.set_stop_string(*text);
+  if (const auto* token = std::get_if<TokenId>(&stop)) proto.set_stop_token(*token);
 }
 absl::StatusOr<GenerateRequest> ToGenerate(const v1::GenerateRequest& proto, Envelope envelope);
 absl::StatusOr<EmbedRequest> ToEmbed(const v1::EmbedRequest& proto, Envelope envelope);

@@ -51,9 +51,12 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
                      .model = proto.model(),
                      .sampling = ToSampling(proto.sampling()),
                      .max_tokens = std::nullopt,
-                     .constraint = {},
+                     .stop = ToStop(proto),
                      .retrieval_only = proto.retrieval_only()};
+  if (proto.has_logprobs()) request.logprobs = proto.logprobs();
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
+  RETURN_IF_ERROR(ValidateStop(request.stop));
+  RETURN_IF_ERROR(ValidateLogprobs(request.logprobs));
   ASSIGN_OR_RETURN(request.constraint, ToConstraint(proto));
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
@@ -123,6 +126,7 @@ void ToProto(AskResult result, v1::AskFinished& proto) {
     proto.set_preemptions(generated.preemptions);
     proto.set_seed(generated.seed);
     proto.set_model(generated.model);
+    SetStop(generated.stop, proto);
   }
   ToProto(result.timings, *proto.mutable_timings());
 }

@@ -37,23 +37,6 @@ absl::Status CheckAtMost(std::string_view field, size_t count, size_t max) {
   return absl::InvalidArgumentError(StrCat(field, " must be at most ", max, ", but are ", count));
 }
 
-absl::Status ValidateStop(const StopConditions& stop) {
-  RETURN_IF_ERROR(CheckAtMost("stop", stop.strings.size(), kStopStringsMax));
-  for (size_t i = 0; i < stop.strings.size(); ++i) {
-    const size_t bytes = stop.strings[i].size();
-    if (bytes < 1 || bytes > kStopBytesMax) {
-      return absl::InvalidArgumentError(
-          StrCat("stop[", i, "] must be 1 to ", kStopBytesMax, " bytes long, but is ", bytes));
-    }
-  }
-  RETURN_IF_ERROR(CheckAtMost("stop_token_ids", stop.tokens.size(), kStopTokensMax));
-  if (stop.min_tokens < 0) {
-    return absl::InvalidArgumentError(
-        StrCat("min_tokens must be at least 0, but is ", stop.min_tokens));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status ValidateSampling(const SamplingParams& params) {
@@ -79,15 +62,35 @@ absl::Status ValidateSampling(const SamplingParams& params) {
   return CheckRange("sampling.frequency_penalty", params.frequency_penalty, {-2, 2});
 }
 
+absl::Status ValidateStop(const StopConditions& stop) {
+  RETURN_IF_ERROR(CheckAtMost("stop", stop.strings.size(), kStopStringsMax));
+  for (size_t i = 0; i < stop.strings.size(); ++i) {
+    const size_t bytes = stop.strings[i].size();
+    if (bytes < 1 || bytes > kStopBytesMax) {
+      return absl::InvalidArgumentError(
+          StrCat("stop[", i, "] must be 1 to ", kStopBytesMax, " bytes long, but is ", bytes));
+    }
+  }
+  RETURN_IF_ERROR(CheckAtMost("stop_token_ids", stop.tokens.size(), kStopTokensMax));
+  if (stop.min_tokens < 0) {
+    return absl::InvalidArgumentError(
+        StrCat("min_tokens must be at least 0, but is ", stop.min_tokens));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateLogprobs(std::optional<int32_t> logprobs) {
+  if (!logprobs.has_value()) return absl::OkStatus();
+  return CheckRange("logprobs", *logprobs, {0, kLogprobsMax});
+}
+
 absl::Status ValidateGenerate(const GenerateRequest& request) {
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
   RETURN_IF_ERROR(ValidateStop(request.stop));
   if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
     RETURN_IF_ERROR(ValidateChat(*chat));
   }
-  if (request.logprobs.has_value()) {
-    RETURN_IF_ERROR(CheckRange("logprobs", *request.logprobs, {0, kLogprobsMax}));
-  }
+  RETURN_IF_ERROR(ValidateLogprobs(request.logprobs));
   return CheckRange("n", request.completions, {1, kCompletionsMax});
 }
 

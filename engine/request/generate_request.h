@@ -71,6 +71,8 @@ struct GenerateRequest {
 
 // INVALID_ARGUMENT names field, limit and value. What depends on the model is checked later.
 absl::Status ValidateSampling(const SamplingParams& params);
+absl::Status ValidateStop(const StopConditions& stop);
+absl::Status ValidateLogprobs(std::optional<int32_t> logprobs);
 absl::Status ValidateGenerate(const GenerateRequest& request);
 
 // kStop: the model's end-of-text, or nothing can follow under the constraint; kStopString,

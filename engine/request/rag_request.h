@@ -43,7 +43,9 @@ struct AskRequest {
   std::string model;  // empty: the default one, if any
   SamplingParams sampling;
   std::optional<int32_t> max_tokens;
-  TextConstraint constraint = {};  // of the answer
+  StopConditions stop = {};
+  TextConstraint constraint = {};        // of the answer
+  std::optional<int32_t> logprobs = {};  // alternatives beside each token's own, 0 to 20
   bool retrieval_only = false;
   FilterPtr filter = nullptr;  // of the passages
   std::optional<Retrieval> retrieval = {};

@@ -6,6 +6,7 @@
 #include "server/batonctl/payload_text.h"
 #include "server/batonctl/stages.h"
 #include "server/batonctl/text.h"
+#include "server/batonctl/token_text.h"
 
 namespace baton::ctl {
 namespace {
@@ -46,9 +47,10 @@ void PrintFinished(std::ostream& out, const v1::AskFinished& finished) {
   PrintStages(out, finished.timings());
   if (finished.mode() == v1::AskFinished::GENERATED) {
     out << absl::StreamFormat(
-        "%s: %d prompt tokens, %d generated, ended by %s\n", Printable(finished.model()),
+        "%s: %d prompt tokens, %d generated, ended by %s%s\n", Printable(finished.model()),
         finished.prompt_tokens(), finished.generated_tokens(),
-        EnumWord(v1::FinishReason_Name(finished.finish_reason()), "FINISH_REASON_"));
+        EnumWord(v1::FinishReason_Name(finished.finish_reason()), "FINISH_REASON_"),
+        StopText(finished));
   }
 }
 
@@ -68,8 +70,10 @@ class AnswerPrinter {
       case v1::AskResponse::kTokens:
         text_begun_ = true;
         out_ << Printable(event.tokens().text()) << std::flush;
+        logprobs_.MergeFrom(event.tokens().logprobs());
         break;
       case v1::AskResponse::kFinished:
+        PrintLogprobs(out_, logprobs_);
         if (text_begun_) {
           out_ << "\n\n";
         }
@@ -88,6 +92,7 @@ class AnswerPrinter {
   std::ostream& out_;
   const bool show_passages_;
   v1::Retrieved retrieved_;
+  Logprobs logprobs_;
   bool text_begun_ = false;
 };
 
@@ -123,6 +128,7 @@ int RunAsk(Session& session, const AskOptions& ask) {
   if (const absl::Status status = SetConstraint(ask.constraint, request); !status.ok()) {
     return FailUsage(session.terminal, status);
   }
+  SetTokens(ask.tokens, request);
   *request.mutable_sampling() = ask.sampling;
   *request.mutable_options() = session.options.request;
 

@@ -82,6 +82,16 @@ absl::Status SetConstraint(const ConstraintOptions& constraint, Request& request
   return absl::OkStatus();
 }
 
+// Sets what ends that text, and what is told of its tokens.
+template <class Request>
+void SetTokens(const TokenOptions& tokens, Request& request) {
+  for (const std::string& stop : tokens.stop) request.add_stop(stop);
+  for (const int32_t token : tokens.stop_tokens) request.add_stop_token_ids(token);
+  request.set_include_stop(tokens.include_stop);
+  if (tokens.min_tokens) request.set_min_tokens(*tokens.min_tokens);
+  if (tokens.logprobs) request.set_logprobs(*tokens.logprobs);
+}
+
 // Prints a usage error that the flags alone could not show and returns kExitUsage.
 int FailUsage(Terminal& terminal, const absl::Status& status);
 

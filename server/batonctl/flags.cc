@@ -156,6 +156,21 @@ void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
   group->require_option(0, 1);
 }
 
+void AddTokens(CLI::App& app, TokenOptions& tokens) {
+  app.add_option("--stop", tokens.stop, "End before this text; may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  app.add_option("--stop-token", tokens.stop_tokens, "End before this token; may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  app.add_flag("--include-stop", tokens.include_stop, "End behind them instead");
+  AddOptional(app, "--min-tokens", tokens.min_tokens, "Do not end within so many tokens")
+      ->check(CLI::Range(0, INT32_MAX));
+  AddOptional(app, "--logprobs", tokens.logprobs,
+              "Show log probabilities, of so many alternatives to each token too")
+      ->check(CLI::Range(0, 20));
+}
+
 void AddIngest(CLI::App& app, Options& options, IngestOptions& ingest) {
   CLI::App* sub =
       app.add_subcommand("ingest", "Read documents (.md, .txt, .jsonl) into a collection");
@@ -200,6 +215,7 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
   sub->add_option("--vector-name", ask.vector_name, "Compare with this vector of the points");
   AddFilter(*sub, ask.filter);
   AddPartition(*sub, ask.partition);
+  AddTokens(*sub, ask.tokens);
   AddConstraint(*sub, ask.constraint);
   AddSampling(*sub, &ask.sampling);
   sub->callback([&] { options.command = ask; });
@@ -233,18 +249,7 @@ void AddGenerate(CLI::App& app, Options& options, GenerateOptions& generate) {
   AddOptional(*sub, "--max-tokens", generate.max_tokens, "Stop after this many tokens")
       ->check(CLI::Range(1, INT32_MAX));
   sub->add_flag("--ignore-eos", generate.ignore_eos, "Go on past the end-of-text token");
-  sub->add_option("--stop", generate.stop, "End before this text; may be repeated")
-      ->allow_extra_args(false)
-      ->take_all();
-  sub->add_option("--stop-token", generate.stop_tokens, "End before this token; may be repeated")
-      ->allow_extra_args(false)
-      ->take_all();
-  sub->add_flag("--include-stop", generate.include_stop, "End behind them instead");
-  AddOptional(*sub, "--min-tokens", generate.min_tokens, "Do not end within so many tokens")
-      ->check(CLI::Range(0, INT32_MAX));
-  AddOptional(*sub, "--logprobs", generate.logprobs,
-              "Show log probabilities, of so many alternatives to each token too")
-      ->check(CLI::Range(0, 20));
+  AddTokens(*sub, generate.tokens);
   AddOptional(*sub, "-n,--completions", generate.completions, "Continue it so many times")
       ->check(CLI::Range(1, 16));
   sub->add_flag("--echo", generate.echo, "Show the prompt, too");

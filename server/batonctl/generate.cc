@@ -2,36 +2,14 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "server/batonctl/commands.h"
 #include "server/batonctl/stages.h"
 #include "server/batonctl/text.h"
+#include "server/batonctl/token_text.h"
 
 namespace baton::ctl {
 namespace {
-
-// A token's text: its spaces and line ends count.
-std::string Quoted(const std::string& text) {
-  return absl::StrCat("\"", absl::StrReplaceAll(Printable(text), {{"\n", "\\n"}, {"\t", "\\t"}}),
-                      "\"");
-}
-
-void PrintLogprobs(std::ostream& out,
-                   const google::protobuf::RepeatedPtrField<v1::TokenLogprobs>& logprobs) {
-  const auto print = [&out](const v1::TokenLogprob& token) {
-    out << absl::StreamFormat("%s (%d) %.4f", Quoted(token.text()), token.id(), token.logprob());
-  };
-  for (const v1::TokenLogprobs& of_token : logprobs) {
-    out << "\n  ";
-    print(of_token.token());
-    for (int i = 0; i < of_token.top_size(); ++i) {
-      out << (i == 0 ? "; likely: " : ", ");
-      print(of_token.top(i));
-    }
-  }
-}
 
 // Prints a stream's events. One completion is shown as it grows; of several, each when it ends.
 class Printer {
@@ -63,7 +41,6 @@ class Printer {
   }
 
  private:
-  using Logprobs = google::protobuf::RepeatedPtrField<v1::TokenLogprobs>;
   struct Completion {
     std::string text;
     Logprobs logprobs;
@@ -81,17 +58,11 @@ class Printer {
     PrintLogprobs(out_, completion.logprobs);
     out_ << "\n\n";
     PrintStages(out_, finished.timings());
-    std::string stop;
-    if (finished.has_stop_string()) {
-      stop = absl::StrFormat(" \"%s\"", Printable(finished.stop_string()));
-    } else if (finished.has_stop_token()) {
-      stop = absl::StrFormat(" %d", finished.stop_token());
-    }
     out_ << absl::StreamFormat("%s: %d prompt tokens, %d generated, ended by %s%s, seed %d\n",
                                Printable(finished.model()), finished.prompt_tokens(),
                                finished.generated_tokens(),
                                EnumWord(v1::FinishReason_Name(finished.reason()), "FINISH_REASON_"),
-                               stop, finished.seed());
+                               StopText(finished), finished.seed());
   }
 
   std::ostream& out_;
@@ -130,11 +101,7 @@ int RunGenerate(Session& session, const GenerateOptions& generate) {
   if (generate.max_tokens) {
     request.set_max_tokens(*generate.max_tokens);
   }
-  for (const std::string& stop : generate.stop) request.add_stop(stop);
-  for (const int32_t token : generate.stop_tokens) request.add_stop_token_ids(token);
-  request.set_include_stop(generate.include_stop);
-  if (generate.min_tokens) request.set_min_tokens(*generate.min_tokens);
-  if (generate.logprobs) request.set_logprobs(*generate.logprobs);
+  SetTokens(generate.tokens, request);
   if (generate.completions) request.set_n(*generate.completions);
   request.set_echo(generate.echo);
   if (const absl::Status status = SetConstraint(generate.constraint, request); !status.ok()) {

@@ -39,6 +39,15 @@ struct ConstraintOptions {
   bool json_object = false;
 };
 
+// What ends a generated text, and what is told of its tokens.
+struct TokenOptions {
+  std::vector<std::string> stop;
+  std::vector<int32_t> stop_tokens;
+  bool include_stop = false;
+  std::optional<int32_t> min_tokens;
+  std::optional<int32_t> logprobs;
+};
+
 // Whose points are meant, in a collection with a partition key.
 struct PartitionOptions {
   std::string name;
@@ -57,6 +66,7 @@ struct AskOptions {
   PartitionOptions partition;
   std::optional<v1::Retrieval> retrieval;
   std::string vector_name;
+  TokenOptions tokens;
   ConstraintOptions constraint;
   v1::SamplingParams sampling;
 };
@@ -148,11 +158,7 @@ struct GenerateOptions {
   std::string template_arguments;
   std::optional<int32_t> max_tokens;
   bool ignore_eos = false;
-  std::vector<std::string> stop;
-  std::vector<int32_t> stop_tokens;
-  bool include_stop = false;
-  std::optional<int32_t> min_tokens;
-  std::optional<int32_t> logprobs;
+  TokenOptions tokens;
   std::optional<int32_t> completions;
   bool echo = false;
   ConstraintOptions constraint;

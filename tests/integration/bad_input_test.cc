@@ -270,6 +270,15 @@ TEST_CASE("requests that are wrong are refused with field, limit and value") {
     ask.set_grammar("root :: = \"a\"");
     CHECK_RPC_ERROR(Ask(client, ask).status, kInvalid,
                     "grammar line 1, column 6: expected ::= behind the rule name root");
+    ask = AskOf("docs", "ferry?");
+    ask.add_stop("");
+    CHECK_RPC_ERROR(Ask(client, ask).status, kInvalid, "stop[0] must be 1 to 256 bytes long");
+    ask = AskOf("docs", "ferry?");
+    ask.set_logprobs(21);
+    CHECK_RPC_ERROR(Ask(client, ask).status, kInvalid, "logprobs must be 0 to 20, but is 21");
+    ask = AskOf("docs", "ferry?");
+    ask.set_min_tokens(-1);
+    CHECK_RPC_ERROR(Ask(client, ask).status, kInvalid, "min_tokens must be at least 0");
   }
   SECTION("messages that are too long, or none at all") {
     CHECK_RPC_ERROR(Try(client.rag, &v1::RagService::Stub::Ingest,

@@ -149,6 +149,7 @@ struct Asked {
   int retrieved_messages = 0;
   std::vector<v1::Passage> passages;
   std::vector<int32_t> ids;
+  std::vector<v1::TokenLogprobs> logprobs;
   std::string text;
   bool is_finished = false;
   v1::AskFinished finished;
@@ -169,6 +170,7 @@ inline Asked Ask(const Client& client, const v1::AskRequest& request) {
       case v1::AskResponse::kTokens:
         REQUIRE(asked.retrieved_messages == 1);
         asked.ids.insert(asked.ids.end(), event.tokens().ids().begin(), event.tokens().ids().end());
+        for (const auto& of_token : event.tokens().logprobs()) asked.logprobs.push_back(of_token);
         asked.text += event.tokens().text();
         break;
       default:

@@ -1,4 +1,5 @@
 // Documents in, cited answers out.
+#include <algorithm>
 #include <array>
 #include <map>
 #include <random>
@@ -217,6 +218,40 @@ TEST_CASE("with a language model the answer streams, and every stage says where 
   CHECK(daemon.Metric("baton_time_to_first_token_seconds_count") == 1);
   CHECK(daemon.Metric("baton_generated_tokens_total") == finished.generated_tokens());
   CHECK(daemon.Metric("baton_prompt_tokens_total") == finished.prompt_tokens());
+
+  // The same answer, which a token or a string of it ends, with its tokens' log probabilities.
+  request.mutable_sampling()->set_temperature(0);
+  request.set_logprobs(2);
+  const Asked greedy = Ask(client, request);
+  REQUIRE_RPC_OK(greedy.status);
+  REQUIRE(greedy.ids.size() > 3);
+  REQUIRE(greedy.logprobs.size() == greedy.ids.size());
+  for (size_t i = 0; i < greedy.ids.size(); ++i) {
+    CHECK(greedy.logprobs[i].token().id() == greedy.ids[i]);
+    CHECK(greedy.logprobs[i].token().logprob() <= 0);
+    REQUIRE(greedy.logprobs[i].top_size() == 2);
+    CHECK(greedy.logprobs[i].top(0).id() == greedy.ids[i]);
+  }
+  v1::AskRequest ended = request;
+  ended.add_stop_token_ids(greedy.ids[3]);
+  const auto at = std::find(greedy.ids.begin(), greedy.ids.end(), greedy.ids[3]);
+  const Asked by_token = Ask(client, ended);
+  CHECK(by_token.ids == std::vector<int32_t>(greedy.ids.begin(), at));
+  CHECK(by_token.finished.finish_reason() == v1::FINISH_REASON_STOP_TOKEN);
+  CHECK(by_token.finished.stop_token() == greedy.ids[3]);
+  ended.set_include_stop(true);
+  CHECK(Ask(client, ended).ids == std::vector<int32_t>(greedy.ids.begin(), at + 1));
+  ended.set_min_tokens(request.max_tokens());
+  CHECK(Ask(client, ended).ids.size() == static_cast<size_t>(request.max_tokens()));
+  const auto letter = std::find_if(greedy.text.begin() + 1, greedy.text.end(),
+                                   [](char c) { return c >= 'a' && c <= 'z'; });
+  REQUIRE(letter != greedy.text.end());
+  ended = request;
+  ended.add_stop(std::string(1, *letter));
+  const Asked by_text = Ask(client, ended);
+  CHECK(by_text.text == greedy.text.substr(0, greedy.text.find(*letter)));
+  CHECK(by_text.finished.finish_reason() == v1::FINISH_REASON_STOP_STRING);
+  CHECK(by_text.finished.stop_string() == std::string(1, *letter));
 
   request.set_retrieval_only(true);
   const Asked retrieved = Ask(client, request);

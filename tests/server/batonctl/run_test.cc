@@ -84,6 +84,12 @@ class FakeDaemon final : public v1::InferenceService::Service,
     }
     v1::AskResponse tokens;
     tokens.mutable_tokens()->set_text("187 steps [1].");
+    if (request->has_logprobs()) {
+      v1::TokenLogprob* token = tokens.mutable_tokens()->add_logprobs()->mutable_token();
+      token->set_text("187 steps");
+      token->set_id(9);
+      token->set_logprob(-0.5F);
+    }
     v1::AskResponse finished;
     v1::AskFinished* end = finished.mutable_finished();
     if (request->retrieval_only()) {
@@ -92,6 +98,10 @@ class FakeDaemon final : public v1::InferenceService::Service,
     } else {
       end->set_mode(v1::AskFinished::GENERATED);
       writer->Write(tokens);
+      if (request->stop_size() > 0) {
+        end->set_finish_reason(v1::FINISH_REASON_STOP_STRING);
+        end->set_stop_string(request->stop(0));
+      }
     }
     v1::Citation* citation = end->add_citations();
     citation->set_number(1);
@@ -277,6 +287,24 @@ TEST_CASE("Ask prints the answer, its citations and its stages, past a bogus pro
   CHECK(daemon.ask.options().tenant() == "t");
   CHECK(daemon.ask.sampling().temperature() == 0.5F);
   CHECK_FALSE(daemon.ask.sampling().has_top_k());
+}
+
+TEST_CASE("Ask takes what ends the answer and what is told of its tokens") {
+  FakeDaemon daemon;
+  const Outcome outcome =
+      Call(daemon.address, {"ask", "How many?", "-c", "notes", "--stop", "END", "--stop-token", "7",
+                            "--include-stop", "--min-tokens", "2", "--logprobs", "1"});
+  INFO(outcome.err);
+  CHECK(outcome.exit_code == 0);
+  REQUIRE(daemon.ask.stop_size() == 1);
+  CHECK(daemon.ask.stop(0) == "END");
+  REQUIRE(daemon.ask.stop_token_ids_size() == 1);
+  CHECK(daemon.ask.stop_token_ids(0) == 7);
+  CHECK(daemon.ask.include_stop());
+  CHECK(daemon.ask.min_tokens() == 2);
+  CHECK(daemon.ask.logprobs() == 1);
+  CHECK_THAT(outcome.out, Catch::Contains("\"187 steps\" (9) -0.5000"));
+  CHECK_THAT(outcome.out, Catch::Contains("ended by stop_string \"END\""));
 }
 
 TEST_CASE("Retrieval alone shows the passages as the answer and says why") {
