@@ -90,7 +90,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       parts_(std::move(parts)),
       clock_(*parts_.clock),
       metrics_(*parts_.metrics),
-      board_(options, Pointers(parts_.executors), clock_, metrics_),
+      board_(options, Pointers(parts_.executors), clock_, metrics_, parts_.placement),
       host_direct_path_(KvConverterFor(DetectedSimdLevel()), clock_),
       host_path_(KvConverterFor(DetectedSimdLevel()),
                  static_cast<size_t>(options.transfer.host_copies_max), clock_),
@@ -694,6 +694,7 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
   const int prefill = Route(active, "prefill", run->prefill);
   if (prefill < 0) return;
   run->routed[0] = active->stages.back();
+  run->decode.after = prefill;
   const int decode = Route(active, "decode", run->decode);
   if (decode < 0) return;
   run->routed[1] = active->stages.back();
@@ -785,6 +786,7 @@ absl::StatusOr<LlmPlacement> Engine::Loop::Reroute(GenerateRun& run, uint32_t fa
   for (size_t i = 0; i < 2; ++i) {
     work[i].failed |= failed;
     work[i].only = run.active->only_executor;
+    if (i > 0) work[i].after = choices[0].chosen;
     choices[i] = board_.Choose(hints, work[i]);
     if (choices[i].chosen < 0) return status;  // nowhere else
   }

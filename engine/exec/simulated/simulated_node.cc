@@ -47,17 +47,19 @@ std::vector<SimulatedPathOptions> WithStaged(std::vector<SimulatedPathOptions> p
 
 }  // namespace
 
-SimulatedNode::SimulatedNode(SimulationOptions options, const Clock& clock, Timeline::Warp warp)
-    : options_(std::move(options)), timeline_(clock, std::move(warp)) {
+SimulatedNode::SimulatedNode(SimulationOptions options, const Clock& clock, Timeline::Warp warp,
+                             const ThreadPlacement& placement)
+    : options_(std::move(options)), timeline_(clock, std::move(warp), placement) {
   for (const SimulatedDeviceOptions& device : options_.devices) {
     devices_.emplace(device.name, std::make_shared<SimulatedDevice>(device, timeline_));
   }
 }
 
 std::shared_ptr<SimulatedNode> SimulatedNode::Create(SimulationOptions options, const Clock& clock,
-                                                     Timeline::Warp warp) {
+                                                     Timeline::Warp warp,
+                                                     const ThreadPlacement& placement) {
   std::shared_ptr<SimulatedNode> node(
-      new SimulatedNode(std::move(options), clock, std::move(warp)));
+      new SimulatedNode(std::move(options), clock, std::move(warp), placement));
   for (const auto& [name, device] : node->devices_) device->Start();
   return node;
 }
