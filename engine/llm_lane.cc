@@ -13,6 +13,14 @@ namespace {
 
 constexpr TimeUs kCopyPollUs = 200;
 
+// Blocks that are copied ahead at once at least; 0: none are.
+int32_t AheadBlocksMin(const TransferManager& transfer, const KvLayout& layout) {
+  const std::optional<int64_t> bytes = transfer.ahead_bytes_min();
+  if (!bytes) return 0;
+  const int64_t blocks = (*bytes + layout.block_bytes() - 1) / layout.block_bytes();
+  return static_cast<int32_t>(std::max<int64_t>(1, blocks));
+}
+
 // No more than every running sequence could fill.
 int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOptions& schedule,
                  const KvOptions& kv) {
@@ -96,7 +104,8 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
           schedule,
           {.block_counts =
                std::vector<int32_t>(static_cast<size_t>(kv_->pool_count()), kv_->block_count()),
-           .of_executor = kv_->pool_of()},
+           .of_executor = kv_->pool_of(),
+           .ahead_blocks_min = AheadBlocksMin(*env_.transfer, kv_->layout())},
           kv_->layout().block_tokens,
           [this](SequenceId id, int pool) { return CachedBlocks(id, pool); },
           [this](SequenceId id, int pool) { return ReloadableBlocks(id, pool); }),
@@ -173,6 +182,7 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                                   .slot = SlotId(-1),
                                   .kv = {},
                                   .target = {},
+                                  .resend = {},
                                   .text = std::move(text),
                                   .keys = std::move(keys),
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
@@ -213,8 +223,9 @@ void LlmLane::Step(TimeUs now_us) {
   for (const SequenceId id : plan.released) Release(id);
   for (const SequenceId id : plan.preempted) Preempt(id);
   for (const SequenceId id : plan.admitted) Admit(id);
+  TakeTargets(plan);  // before any allocation, which may evict
   BeginReloads(plan.reload, now_us);
-  BeginCopies(plan.hand_over, now_us);
+  BeginCopies(plan, now_us);
   PollAwaited(now_us);
   for (PlannedBatch& batch : plan.batches) Submit(std::move(batch), now_us);
   if (kv_->offload() != nullptr) kv_->offload()->Poll(now_us);
@@ -275,6 +286,8 @@ void LlmLane::Vacate(SequenceId id, Sequence& sequence) {
   GiveBack(sequence.kv);
   if (sequence.target) GiveBack(*sequence.target);
   sequence.target.reset();
+  sequence.resend.clear();
+  sequence.copies_posted = false;
   sequence.draft.clear();
 }
 
@@ -399,6 +412,7 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
     LlmBatchResult::Item& sampled = result.items[i];
     const std::vector<TokenId>& tokens = sampled.tokens;
     done.generated = static_cast<int32_t>(tokens.size());
+    done.prefilled = prefill ? item.tokens : 0;
     Count(sequence, item, done.generated);
     if (prefill) Echo(sequence, item, std::move(sampled.score_logprobs));
     Append(sequence, tokens);

@@ -164,8 +164,10 @@ class LlmLane {
     LlmJob job;
     SlotId slot;
     Kv kv;
-    std::optional<Kv> target;   // where it is being copied to
-    std::vector<TokenId> text;  // prompt and what was generated
+    std::optional<Kv> target;    // where it is being copied to
+    std::vector<size_t> resend;  // blocks of the target whose copy ahead failed
+    bool copies_posted = false;  // all that the handoff takes
+    std::vector<TokenId> text;   // prompt and what was generated
     // The text as the prefix cache knows it. Where given and generated text are told apart, a
     // generated token t is ~t there: the text is found again as it was computed.
     std::vector<TokenId> keys;
@@ -199,7 +201,8 @@ class LlmLane {
     SequenceId sequence;
     HandoffId handoff;
     TimeUs renew_at_us = 0;
-    TimeUs until_us = 0;  // a copy that takes longer than a lease hangs
+    TimeUs until_us = 0;             // a copy that takes longer than a lease hangs
+    std::vector<size_t> ahead = {};  // of what goes ahead of the handoff: its blocks
   };
   struct PendingReload {
     LaneOffload::Reload reload;
@@ -270,10 +273,16 @@ class LlmLane {
   // ---- llm_lane_handoff.cc
 
   void HandOver(SequenceId id, TimeUs now_us);
-  // Those whose blocks are granted, to the memory where they decode.
-  void BeginCopies(const std::vector<SequenceId>& ids, TimeUs now_us);
-  void Post(SequenceId id, HandoffRequest request, TimeUs now_us);
-  void FinishHandOver(SequenceId id, HandoffId handoff);
+  // Of those that a plan has copied: what the caches have where they decode.
+  void TakeTargets(const Plan& plan);
+  // What a plan has granted blocks for, to the memory where they decode.
+  void BeginCopies(const Plan& plan, TimeUs now_us);
+  // Has the target hold `blocks` blocks: the new ones, which are to be copied.
+  std::vector<size_t> GrowTarget(Sequence& sequence, size_t blocks);
+  HandoffRequest CopyOf(const Sequence& sequence, const std::vector<size_t>& blocks) const;
+  // The handoff itself; or, where `ahead` names the request's blocks, what goes ahead of it.
+  void Post(SequenceId id, HandoffRequest request, TimeUs now_us, std::vector<size_t> ahead = {});
+  void FinishHandOver(SequenceId id);
   void PollHandoffs(TimeUs now_us);
   void PollAwaited(TimeUs now_us);
   void ReleaseHandoffs(SequenceId id);

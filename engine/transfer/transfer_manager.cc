@@ -37,6 +37,8 @@ TransferManager::TransferManager(const TransferOptions& options, Metrics& metric
     : lease_us_(options.lease_ms * 1000),
       handoffs_max_(static_cast<size_t>(options.handoffs_max)),
       threshold_bytes_(options.transfer_threshold_bytes),
+      ahead_bytes_min_(options.ahead_kb_min < 0 ? std::nullopt
+                                                : std::optional(options.ahead_kb_min << 10)),
       metrics_(metrics),
       peers_(PeerSilentUsMax(lease_us_)) {}
 
@@ -304,9 +306,10 @@ void TransferManager::MarkReady(Handoff& handoff, TimeUs now_us) {
   handoff.state = State::kReady;
   report.copy_us = now_us - handoff.posted_us;
   if (handoff.request.offload) return;
-  metrics_.Counter(MetricId::kHandoffs, {report.path}).Increment();
   metrics_.Counter(MetricId::kHandoffBytes, {report.path})
       .Increment(static_cast<double>(report.bytes));
+  if (handoff.request.ahead) return;
+  metrics_.Counter(MetricId::kHandoffs, {report.path}).Increment();
   metrics_.Histogram(MetricId::kHandoffSeconds, {report.path})
       .Observe(static_cast<double>(report.copy_us) * 1e-6);
 }
