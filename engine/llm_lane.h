@@ -238,6 +238,9 @@ class LlmLane {
   };
   TextBehind BehindCached(const Sequence& sequence, const Kv& kv) const;
   int32_t ReloadableBlocks(SequenceId id, int pool);
+  // Whether so many blocks behind the first `cached` tokens of a text are sooner brought back than
+  // computed; where one of the times is not known for sure, they are taken to be.
+  bool ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks);
   void BeginReloads(const std::vector<Plan::Reload>& plan, TimeUs now_us);
   void PollReloads(TimeUs now_us);
   void EndReload(SequenceId id, const absl::StatusOr<HandoffReport>& done, TimeUs begun_us,
@@ -302,6 +305,8 @@ class LlmLane {
   const std::shared_ptr<const LanguageModel> model_;
   const int32_t draft_tokens_max_;
   const bool use_cache_;
+  const bool reload_always_;
+  const int32_t chunk_tokens_max_;
   const std::unique_ptr<LaneKv> kv_;
   Env env_;
   const bool tells_prompts_apart_;  // one of the executors does
@@ -311,6 +316,7 @@ class LlmLane {
   std::vector<SlotId> free_slots_;
   std::vector<PendingHandoff> handoffs_;
   std::map<SequenceId, PendingReload> reloads_;
+  uint64_t reloads_passed_over_ = 0;
   std::vector<AwaitedBlocks> awaited_;
   uint64_t next_sequence_ = 1;
 

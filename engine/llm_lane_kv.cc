@@ -81,10 +81,35 @@ int32_t LlmLane::ReloadableBlocks(SequenceId id, int pool) {
   const Sequence& sequence = sequences_.at(id);
   Kv kv = TakeCached(sequence, pool);
   const TextBehind behind = BehindCached(sequence, kv);
+  const auto cached = static_cast<int32_t>(kv.chain.size()) * kv_->layout().block_tokens;
   const int32_t blocks = kv_->offload()->Count(
-      pool, {.tenant = sequence.job.tenant, .keys = behind.keys, .tokens = behind.tokens});
+      pool, {.tenant = sequence.job.tenant, .keys = behind.keys, .tokens = behind.tokens},
+      [&](int32_t found) { return ReloadPays(sequence, pool, cached, found); });
   GiveBack(kv);
   return blocks;
+}
+
+bool LlmLane::ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks) {
+  // Of those passed over one in so many is brought back all the same: else a path that was slow
+  // once would be slow for ever.
+  constexpr uint64_t kProbeEvery = 16;
+  if (reload_always_) return true;
+  const std::optional<double> reload_us = kv_->offload()->ReloadUs(pool, blocks);
+  if (!reload_us) return true;
+  double compute_us = 0;
+  const int32_t end = cached + blocks * kv_->layout().block_tokens;
+  for (int32_t at = cached; at < end && compute_us < *reload_us; at += chunk_tokens_max_) {
+    const std::optional<CostPrediction> chunk = env_.board->Expected(
+        {.executor = sequence.job.prefill_executor,
+         .work_class = WorkClass::kPrefill,
+         .shape = {.items = static_cast<double>(std::min(chunk_tokens_max_, end - at)),
+                   .context = static_cast<double>(at),
+                   .scale = static_cast<double>(model_->shape().parameters)}});
+    if (!chunk) return true;
+    compute_us += chunk->run_us;
+  }
+  if (compute_us >= *reload_us) return true;
+  return ++reloads_passed_over_ % kProbeEvery == 0;
 }
 
 void LlmLane::BeginReloads(const std::vector<Plan::Reload>& plan, TimeUs now_us) {

@@ -13,6 +13,7 @@ struct KvOptions {
   bool prefix_cache = true;
   int64_t offload_memory_mb = 0;
   int64_t offload_numa_node = -1;
+  std::string offload_reload = "auto";
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -29,6 +30,9 @@ struct KvOptions {
       "room for others are brought back instead of computed again, MiB; 0: none");
     v("offload_numa_node", offload_numa_node, Range{-1, 1023},
       "the NUMA node that this memory is to be on, such as that of a CXL expander; -1: any");
+    v("offload_reload", offload_reload, OneOf{"auto", "always"},
+      "auto: a text is computed again where that is known to be sooner than bringing its blocks "
+      "back, by what copies and prompts have taken; always: its blocks are brought back");
   }
 };
 

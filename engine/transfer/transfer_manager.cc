@@ -61,6 +61,18 @@ bool TransferManager::Connects(const MemorySpace& source, const MemorySpace& des
                      [&](const Path& path) { return path.path->Connects(source, destination); });
 }
 
+std::optional<double> TransferManager::PredictUs(const SpacePair& pair, int64_t bytes) const {
+  std::optional<double> best;
+  for (size_t i = 0; i < paths_.size(); ++i) {
+    const Path& path = paths_[i];
+    if (!path.path->Connects(pair.source, pair.destination)) continue;
+    if (path.direct && bytes >= threshold_bytes_) continue;
+    const std::optional<double> us = table_.PredictSureUs(i, pair, bytes + path.bytes_in_flight);
+    if (us && (!best || *us < *best)) best = us;
+  }
+  return best;
+}
+
 // ---- Preparing
 
 bool TransferManager::IsCopied(const HandoffRequest& request) {

@@ -92,6 +92,9 @@ class TransferManager {
 
   // Whether some path copies from one space to the other. Thread safe once all are registered.
   bool Connects(const MemorySpace& source, const MemorySpace& destination) const;
+  // How long a copy by the best path is expected to take, what is on its way there before it
+  // included; nothing while no path has made enough copies to know.
+  std::optional<double> PredictUs(const SpacePair& pair, int64_t bytes) const;
 
   // Chooses the path and takes the lease. UNIMPLEMENTED: no path connects the spaces, or none that
   // does converts. RESOURCE_EXHAUSTED: too many handoffs are open. INVALID_ARGUMENT: the layouts
