@@ -77,6 +77,11 @@ absl::StatusOr<std::unique_ptr<LaneOffload>> LaneOffload::Create(const std::stri
   for (Pool& pool : pools) {
     Lane& lane = lanes.emplace_back();
     lane.pool = pool;
+    if (pool.blocks->layout() != layout) {
+      Log().warn("model {}: KV in {} is not kept as {}, as that in {} is, so it is not offloaded",
+                 model, ToString(pool.space), Name(layout.type), ToString(pools.front().space));
+      continue;
+    }
     lane.tier_space = TierSpaceFor(pool.space, space, *env.transfer);
     if (!lane.tier_space) {
       Log().warn("model {}: no copy paths lead from {} to {} and back, so its KV is not offloaded",

@@ -46,8 +46,8 @@ class LaneOffload {
   static int64_t Bytes(const KvOptions& options) { return options.offload_memory_mb << 20; }
   // On any thread. INVALID_ARGUMENT: kv.offload_memory_mb holds no block, there is no such
   // kv.offload_numa_node, or there is no prefix cache to be below of. RESOURCE_EXHAUSTED: the
-  // memory cannot be had. A memory that no path connects with the tier is left out, and the log
-  // says so.
+  // memory cannot be had. The tier keeps blocks as the first pool does. A memory that keeps them
+  // otherwise, or that no path connects with the tier, is left out, and the log says so.
   static absl::StatusOr<std::unique_ptr<LaneOffload>> Create(const std::string& model,
                                                              const KvOptions& options,
                                                              std::vector<Pool> pools, Env env);

@@ -122,8 +122,9 @@ class LlmLane {
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env);
 
-  // Of the KV blocks of a model of this shape.
-  static KvLayout KvLayoutOf(const LlmShape& shape, const KvOptions& kv);
+  // Of the KV blocks of a model of this shape in a memory. They have as many positions in each.
+  static KvLayout KvLayoutOf(const LlmShape& shape, const KvOptions& kv,
+                             const MemorySpace& space = {});
 
   // Nothing of it runs. On any thread; the executors still have the model.
   ~LlmLane();
@@ -219,6 +220,9 @@ class LlmLane {
 
   // ---- llm_lane_kv.cc
 
+  // Whether blocks are others in two pools, so that what goes from one to the other is converted.
+  // What was converted is not what the other side would have computed: no cache keeps it.
+  bool Differ(int pool, int other) const { return kv_->layout(pool) != kv_->layout(other); }
   // What of its text may come from the cache.
   std::span<const TokenId> Reusable(const Sequence& sequence) const;
   std::vector<BlockId> CachedBlocks(SequenceId id, int pool) const;

@@ -68,30 +68,43 @@ HandoffRequest LlmLane::CopyOf(const Sequence& sequence, const std::vector<size_
   const Kv& to = *sequence.target;
   KvBlockPool& source = kv_->blocks(from.pool);
   KvBlockPool& destination = kv_->blocks(to.pool);
-  CopyPath::Job job{.sources = {}, .destinations = {}, .block_bytes = kv_->layout().block_bytes()};
+  const KvLayout& layout = source.layout();
+  CopyPath::Job job{.sources = {}, .destinations = {}, .block_bytes = layout.block_bytes()};
+  int64_t tokens = 0;
   for (const size_t i : blocks) {
     job.sources.push_back(source.Data(from.blocks[i]));
     job.destinations.push_back(destination.Data(to.blocks[i]));
+    // Of the last token, if it was sampled, nothing is computed yet.
+    const auto before = static_cast<int64_t>(i) * layout.block_tokens;
+    tokens += std::min<int64_t>(layout.block_tokens, std::ssize(sequence.text) - 1 - before);
   }
+  const bool converts = Differ(from.pool, to.pool);
+  const auto layout_of = [&](const KvBlockPool& pool) {
+    return converts ? std::optional(pool.layout()) : std::nullopt;
+  };
   return {.source = kv_->space(from.pool),
           .destination = kv_->space(to.pool),
           .job = std::move(job),
-          .still_current = [&source, &destination, sent = from.blocks, received = to.blocks] {
-            const auto all = [](const KvBlockPool& pool, const std::vector<KvBlockRef>& refs) {
-              return std::all_of(refs.begin(), refs.end(),
-                                 [&](KvBlockRef block) { return pool.IsCurrent(block); });
-            };
-            return all(source, sent) && all(destination, received);
-          }};
+          .still_current =
+              [&source, &destination, sent = from.blocks, received = to.blocks] {
+                const auto all = [](const KvBlockPool& pool, const std::vector<KvBlockRef>& refs) {
+                  return std::all_of(refs.begin(), refs.end(),
+                                     [&](KvBlockRef block) { return pool.IsCurrent(block); });
+                };
+                return all(source, sent) && all(destination, received);
+              },
+          .source_layout = layout_of(source),
+          .destination_layout = layout_of(destination),
+          .tokens = tokens};
 }
 
 void LlmLane::BeginCopies(const Plan& plan, TimeUs now_us) {
   for (const SequenceId id : plan.hand_over) {
     std::erase_if(awaited_, [id](const AwaitedBlocks& awaited) { return awaited.sequence == id; });
     Sequence& sequence = sequences_.at(id);
-    std::vector<size_t> blocks = GrowTarget(sequence, sequence.kv.blocks.size());
-    const std::vector<size_t> again = std::exchange(sequence.resend, {});
-    blocks.insert(blocks.end(), again.begin(), again.end());
+    std::vector<size_t> blocks = std::exchange(sequence.resend, {});
+    const std::vector<size_t> added = GrowTarget(sequence, sequence.kv.blocks.size());
+    blocks.insert(blocks.end(), added.begin(), added.end());  // the last one may not be full
     Post(id, CopyOf(sequence, blocks), now_us);
   }
   for (const Plan::Ahead& ahead : plan.ahead) {

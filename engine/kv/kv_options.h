@@ -10,6 +10,8 @@ namespace baton {
 struct KvOptions {
   int64_t memory_mb = 1024;
   std::string type = "f16";
+  std::string gpu_type = "same";
+  std::string fpga_type = "same";
   bool prefix_cache = true;
   int64_t offload_memory_mb = 0;
   int64_t offload_numa_node = -1;
@@ -23,6 +25,12 @@ struct KvOptions {
     v("type", type, OneOf{"f32", "f16", "bf16", "int8"},
       "what keys and values are kept as: f32 exactly, f16 in half the memory, bf16 in half with "
       "f32's range, int8 in about a quarter, each a step less accurate");
+    v("gpu_type", gpu_type, OneOf{"same", "f32", "f16", "bf16", "int8"},
+      "what those in a GPU's memory are kept as, where that is not type: they are converted as "
+      "they "
+      "are handed over");
+    v("fpga_type", fpga_type, OneOf{"same", "f32", "f16", "bf16", "int8"},
+      "as gpu_type, of an FPGA's memory");
     v("prefix_cache", prefix_cache, AnyValue{},
       "keep the blocks of finished texts, for those that begin alike, until memory is wanted");
     v("offload_memory_mb", offload_memory_mb, Range{0, 1 << 24},

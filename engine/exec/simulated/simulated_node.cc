@@ -19,6 +19,7 @@ class KeptPath final : public CopyPath {
   bool Connects(const MemorySpace& source, const MemorySpace& destination) const override {
     return path_->Connects(source, destination);
   }
+  bool Converts() const override { return path_->Converts(); }
   absl::StatusOr<Ticket> Post(const Job& job) override { return path_->Post(job); }
   absl::StatusOr<bool> Poll(Ticket ticket) override { return path_->Poll(ticket); }
   void Cancel(Ticket ticket) override { path_->Cancel(ticket); }
