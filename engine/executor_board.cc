@@ -164,6 +164,9 @@ ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, co
     choice.avoid =
         StrCat("it is spared, at ", std::lround(100 * choice.capacity), " % of its capacity");
   }
+  if (choice.avoid.empty() && state.health.suspected()) {
+    choice.avoid = "it has work and completes nothing at the moment";
+  }
   if (choice.avoid.empty() && state.queue.Full(work.work_class)) {
     choice.avoid = "its queue is full";
   }
@@ -387,6 +390,15 @@ std::vector<absl::AnyInvocable<void()>> ExecutorBoard::Watch() {
     thresholds_ = TuneThresholds(options_.classify, costs_, present);
   }
   return lost;
+}
+
+std::vector<int> ExecutorBoard::TakeSuspected() {
+  const std::lock_guard lock(mutex_);
+  std::vector<int> suspected;
+  for (int i = 0; i < static_cast<int>(states_.size()); ++i) {
+    if (states_[static_cast<size_t>(i)].health.TakeSuspected()) suspected.push_back(i);
+  }
+  return suspected;
 }
 
 TimeUs ExecutorBoard::NextWatchUs() const {

@@ -74,6 +74,9 @@ class ExecutorBoard {
   // Looks at the devices, at most ten times a second. What fenced devices held, to be called by the
   // loop once it is done with this.
   std::vector<absl::AnyInvocable<void()>> Watch();
+  // Which devices Watch() has found to complete nothing for a while, since this was last asked:
+  // what waits for them had better go elsewhere.
+  std::vector<int> TakeSuspected();
   // When Watch() wants to be called; kNoDeadline: not soon.
   TimeUs NextWatchUs() const;
 

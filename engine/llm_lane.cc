@@ -223,6 +223,11 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
 
 void LlmLane::Cancel(SequenceId id) { events_.cancelled.push_back(id); }
 
+bool LlmLane::Waits(SequenceId id) const {
+  const auto it = sequences_.find(id);
+  return it != sequences_.end() && !it->second.ended && it->second.slot.value() < 0;
+}
+
 TimeUs LlmLane::NextWakeUs(TimeUs now_us) const {
   const bool events = !events_.arrived.empty() || !events_.completed.empty() ||
                       !events_.handed_over.empty() || !events_.stay.empty() ||

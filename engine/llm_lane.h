@@ -138,6 +138,8 @@ class LlmLane {
   // An executor will not do what it was given, and may do it late: a sequence that depends on it
   // goes on as its job says. Nothing where it has ended.
   void Lost(SequenceId id, int executor, const absl::Status& status);
+  // Whether a sequence waits to be admitted, so that no executor has seen anything of it.
+  bool Waits(SequenceId id) const;
   // One turn: what happened since the last one becomes a plan, the plan becomes batches.
   void Step(TimeUs now_us);
   // When Step must be called though nothing happens; kNoDeadline: never.
