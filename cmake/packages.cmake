@@ -48,6 +48,12 @@ if(BATON_BUILD_TESTS)
   endif()
 endif()
 
+# Optional: where threads run near their device.
+pkg_check_modules(HWLOC IMPORTED_TARGET hwloc>=2.5)
+if(HWLOC_FOUND)
+  set(BATON_HAVE_HWLOC TRUE)
+endif()
+
 # Optional: the GPU plug-in.
 include(CheckLanguage)
 check_language(CUDA)

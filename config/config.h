@@ -11,6 +11,7 @@
 #include "engine/exec/cpu/cpu_options.h"
 #include "engine/exec/fpga/fpga_options.h"
 #include "engine/exec/gpu/gpu_options.h"
+#include "engine/placement/placement_options.h"
 #include "engine/vector/vector_options.h"
 
 namespace baton {
@@ -69,6 +70,7 @@ struct Config {
   LogOptions log;
   ServerOptions server;
   ExecutorsOptions executors;
+  ThreadPlacementOptions placement;
   std::vector<ModelOptions> models;  // the first of a kind is its default
   EmbedderOptions embedder;
   VectorOptions vector;
@@ -84,6 +86,7 @@ void ForEachSection(Config& config, Visit&& visit) {
   visit("executors.cpu", config.executors.cpu);
   visit("executors.gpu", config.executors.gpu);
   visit("executors.fpga", config.executors.fpga);
+  visit("placement", config.placement);
   visit("embedder", config.embedder);
   visit("vector", config.vector);
   visit("classify", config.engine.classify);

@@ -187,6 +187,7 @@ absl::Status ReadDevice(const YamlReader& reader, const YAML::Node& node, const 
                         int64_t seed, std::vector<SimulatedDeviceOptions>& devices) {
   SimulatedDeviceOptions device;
   std::optional<int64_t> bank;
+  std::optional<int64_t> numa_node;
   int64_t memory_mb = 0;
   int64_t lanes = 1;
   const std::vector<Platform> platforms = {Platform::kCpu, Platform::kGpu, Platform::kFpga};
@@ -197,6 +198,7 @@ absl::Status ReadDevice(const YamlReader& reader, const YAML::Node& node, const 
                                  {reader.PlainName("name", device.name, true),
                                   reader.Choice("platform", device.platform, platforms),
                                   reader.Integer("bank", bank, {0, 255}),
+                                  reader.Integer("numa_node", numa_node, {0, 1023}),
                                   {"latency", read_latency, true},
                                   reader.Number("noise_sigma", device.noise_sigma, {0, 3}),
                                   reader.Integer("memory_mb", memory_mb, {1, 1e9}),
@@ -207,6 +209,10 @@ absl::Status ReadDevice(const YamlReader& reader, const YAML::Node& node, const 
                                   reader.Boolean("exclusive", device.exclusive),
                                   Faults(reader, device.faults)}));
   RETURN_IF_ERROR(CheckOwnName(reader, node, path, device.name));
+  if (numa_node && device.platform == Platform::kCpu) {
+    return reader.Error(node, StrCat(path, ".numa_node belongs to a gpu or an fpga"));
+  }
+  device.numa_node = static_cast<int32_t>(numa_node.value_or(-1));
   device.memory_bytes = memory_mb << 20;
   device.search_lanes = static_cast<int32_t>(lanes);
   return AddDevice(reader, node, path, bank, seed, std::move(device), devices);

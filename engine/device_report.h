@@ -12,6 +12,8 @@ namespace baton {
 struct DeviceReport {
   ExecutorInfo info;
   ExecutorSample sample;
+  std::string cpus;                 // processors that its threads are bound to; empty: to none
+  std::vector<int> numa_nodes;      // that it is near; empty: not known
   std::vector<std::string> skills;  // "llm", "search", "embed", "cluster"
   std::string state;                // of its breaker: closed, open, probing; or stalled
   std::string refusal;              // why it gets no new work now; empty where it does

@@ -519,10 +519,16 @@ absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest
     return absl::InvalidArgumentError(StrCat("items must be at least 1, but is ", request.items));
   }
   std::vector<ExplainedStage> stages;
+  std::optional<int> before;  // the executor of the stage before, where there is one
   const auto add = [&](std::string name, WorkKind kind, int64_t items) {
-    RouteChoice choice = loop_->board().Choose(
-        request.envelope.hints,
-        {.kind = kind, .shape = loop_->ShapeOf(kind, items), .only = {}, .explain = true});
+    const bool reads = kind == WorkKind::kDecode;
+    RouteChoice choice =
+        loop_->board().Choose(request.envelope.hints, {.kind = kind,
+                                                       .shape = loop_->ShapeOf(kind, items),
+                                                       .only = {},
+                                                       .explain = true,
+                                                       .after = reads ? before : std::nullopt});
+    before = choice.chosen < 0 ? std::nullopt : std::optional(choice.chosen);
     stages.push_back({.name = std::move(name),
                       .route = std::move(choice.route),
                       .candidates = std::move(choice.candidates)});

@@ -16,6 +16,7 @@
 #include "engine/exec/executor.h"
 #include "engine/model/language_model.h"
 #include "engine/model_report.h"
+#include "engine/placement/placement_plan.h"
 #include "engine/request/cluster_request.h"
 #include "engine/request/embed_request.h"
 #include "engine/request/explain_request.h"
@@ -44,6 +45,7 @@ struct EngineParts {
   std::vector<std::unique_ptr<CopyPath>> paths = {};         // between their memories, best first
   std::vector<std::shared_ptr<const LanguageModel>> models;  // the first is the default
   std::vector<EmbedderPart> embedders;                       // the first is the default
+  PlacementPlan placement = {};                              // of the executors' threads
 };
 
 // The engine: takes requests, classifies their work, routes and schedules it on executors, and

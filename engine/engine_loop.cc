@@ -90,7 +90,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       parts_(std::move(parts)),
       clock_(*parts_.clock),
       metrics_(*parts_.metrics),
-      board_(options, Pointers(parts_.executors), clock_, metrics_),
+      board_(options, Pointers(parts_.executors), clock_, metrics_, parts_.placement),
       host_direct_path_(KvConverterFor(DetectedSimdLevel()), clock_),
       host_path_(KvConverterFor(DetectedSimdLevel()),
                  static_cast<size_t>(options.transfer.host_copies_max), clock_),
@@ -178,6 +178,7 @@ void Engine::Loop::Turn() {
   AdvanceUnloads(now_us);
   transfer_.ExpireLeases(now_us);
   for (auto& lost : board_.Watch()) lost();
+  for (const int suspected : board_.TakeSuspected()) OnLlmSuspected(suspected);
   if (now_us - saved_us_ >= options_.cost_model.save_seconds * 1'000'000) {
     saved_us_ = now_us;
     host_lane_.TryRun([this] { SaveCosts(); });  // where the lane is full: the next time
@@ -254,6 +255,7 @@ void Engine::Loop::ExpireDeadlines(TimeUs now_us) {
 void Engine::Loop::Forget(const RequestPtr& active) {
   active->ended = true;
   active->llm_fenced = nullptr;  // it holds the request
+  active->llm_suspected = nullptr;
   if (active->stop != nullptr) *active->stop = true;
   deadlines_.erase({active->envelope.deadline_us, active->id});
   active_.erase(active->id);
@@ -694,6 +696,7 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
   const int prefill = Route(active, "prefill", run->prefill);
   if (prefill < 0) return;
   run->routed[0] = active->stages.back();
+  run->decode.after = prefill;
   const int decode = Route(active, "decode", run->decode);
   if (decode < 0) return;
   run->routed[1] = active->stages.back();
@@ -723,6 +726,21 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
     } else if (!again(status, executor)) {
       Fail(run->active, std::move(status));
     }
+  };
+  // Where all of it waits, and another executor may have it.
+  active->llm_suspected = [this, run, again](int executor) {
+    const std::vector<SequenceId>& sequences = run->active->sequences;
+    const bool waits = std::all_of(sequences.begin(), sequences.end(),
+                                   [&](SequenceId id) { return run->lane->Waits(id); });
+    ExecutorBoard::Work elsewhere = run->prefill;
+    elsewhere.failed |= 1u << executor;
+    elsewhere.only = run->active->only_executor;
+    if (run->delivered || !waits || run->retries_left <= 0 ||
+        board_.Choose(run->active->envelope.hints, elsewhere).chosen < 0) {
+      return;
+    }
+    again(absl::UnavailableError("the device completes nothing, and the work waits for it"),
+          executor);
   };
   for (size_t i = 0; i < run->on_tokens.size(); ++i) {
     LlmJob job = run->retries_left > 0 ? CopyWork(run->jobs[i]) : std::move(run->jobs[i]);
@@ -785,6 +803,7 @@ absl::StatusOr<LlmPlacement> Engine::Loop::Reroute(GenerateRun& run, uint32_t fa
   for (size_t i = 0; i < 2; ++i) {
     work[i].failed |= failed;
     work[i].only = run.active->only_executor;
+    if (i > 0) work[i].after = choices[0].chosen;
     choices[i] = board_.Choose(hints, work[i]);
     if (choices[i].chosen < 0) return status;  // nowhere else
   }
@@ -801,15 +820,30 @@ absl::StatusOr<LlmPlacement> Engine::Loop::Reroute(GenerateRun& run, uint32_t fa
   return LlmPlacement{.prefill_executor = choices[0].chosen, .decode_executor = choices[1].chosen};
 }
 
-void Engine::Loop::OnLlmFenced(int executor) {
-  std::vector<RequestPtr> hit;
+std::vector<RequestPtr> Engine::Loop::LlmRequestsOn(int executor) const {
+  std::vector<RequestPtr> found;
   for (const auto& [id, active] : active_) {
     const std::vector<int>& executors = active->llm_executors;
     if (std::find(executors.begin(), executors.end(), executor) != executors.end()) {
-      hit.push_back(active);
+      found.push_back(active);
     }
   }
-  for (const RequestPtr& active : hit) {
+  return found;
+}
+
+void Engine::Loop::OnLlmSuspected(int executor) {
+  for (const RequestPtr& active : LlmRequestsOn(executor)) {
+    if (active->ended || active->llm_suspected == nullptr) continue;
+    auto suspected = std::exchange(active->llm_suspected, nullptr);  // it may set another one
+    suspected(executor);
+    if (!active->ended && active->llm_suspected == nullptr) {
+      active->llm_suspected = std::move(suspected);
+    }
+  }
+}
+
+void Engine::Loop::OnLlmFenced(int executor) {
+  for (const RequestPtr& active : LlmRequestsOn(executor)) {
     if (active->ended || active->llm_fenced == nullptr) continue;
     auto fenced = std::exchange(active->llm_fenced, nullptr);  // it may set another one
     fenced(executor, absl::UnavailableError("the device completes nothing and was fenced"));

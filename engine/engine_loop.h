@@ -48,6 +48,7 @@ struct ActiveRequest {
   // Of its sequences, if it has any: the executors, and what to do where one of them is fenced.
   std::vector<int> llm_executors = {};
   absl::AnyInvocable<void(int executor, absl::Status)> llm_fenced = {};
+  absl::AnyInvocable<void(int executor)> llm_suspected = {};  // it completes nothing for a while
   // Of work that takes long and asks: set when the request ends, however it does.
   std::shared_ptr<std::atomic<bool>> stop = {};
 };
@@ -200,6 +201,9 @@ class Engine::Loop {
   bool MayRetry(const RequestPtr& active, const absl::Status& status, int executor,
                 WorkClass work_class, ExecutorBoard::Work& work, int32_t& retries_left);
   // The language-model work of a device that was fenced.
+  std::vector<RequestPtr> LlmRequestsOn(int executor) const;
+  // What waits for it, and has not begun, goes elsewhere.
+  void OnLlmSuspected(int executor);
   void OnLlmFenced(int executor);
   void SaveCosts();
   // kEmbed or kRerank: what the embed skill does.

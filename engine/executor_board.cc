@@ -93,8 +93,9 @@ bool IsExecutorsFault(const absl::Status& status) {
 }
 
 ExecutorBoard::ExecutorBoard(const EngineOptions& options, std::vector<Executor*> executors,
-                             const Clock& clock, Metrics& metrics)
+                             const Clock& clock, Metrics& metrics, PlacementPlan placement)
     : options_(options),
+      placement_(std::move(placement)),
       clock_(clock),
       metrics_(metrics),
       costs_(options.cost_model, NamesOf(executors)),
@@ -152,6 +153,8 @@ ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, co
   if (present_count_ == 1 && !wanted.explain && !hints.sla_required) return choice;
 
   // Only what another device could change.
+  if (work.work_class == WorkClass::kPrefill) choice.paired = placement_.HasPair(index);
+  if (wanted.after) choice.paired = placement_.Paired(index, *wanted.after);
   choice.capacity = state.health.capacity();
   choice.watts = power_.BusyWatts(index);
   choice.avoid = power_.OverBudget(index, hints.power_budget_w);
@@ -160,6 +163,9 @@ ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, co
   if (choice.avoid.empty() && counts && choice.capacity < 1 && state.health.Spare()) {
     choice.avoid =
         StrCat("it is spared, at ", std::lround(100 * choice.capacity), " % of its capacity");
+  }
+  if (choice.avoid.empty() && state.health.suspected()) {
+    choice.avoid = "it has work and completes nothing at the moment";
   }
   if (choice.avoid.empty() && state.queue.Full(work.work_class)) {
     choice.avoid = "its queue is full";
@@ -386,6 +392,15 @@ std::vector<absl::AnyInvocable<void()>> ExecutorBoard::Watch() {
   return lost;
 }
 
+std::vector<int> ExecutorBoard::TakeSuspected() {
+  const std::lock_guard lock(mutex_);
+  std::vector<int> suspected;
+  for (int i = 0; i < static_cast<int>(states_.size()); ++i) {
+    if (states_[static_cast<size_t>(i)].health.TakeSuspected()) suspected.push_back(i);
+  }
+  return suspected;
+}
+
 TimeUs ExecutorBoard::NextWatchUs() const {
   const std::lock_guard lock(mutex_);
   for (const State& state : states_) {
@@ -414,6 +429,11 @@ std::vector<DeviceReport> ExecutorBoard::Devices() const {
     DeviceReport& report = reports.emplace_back();
     report.info = executor.Describe();
     report.sample = executor.Sample();
+    if (!placement_.executors.empty()) {
+      const ExecutorPlacement& placed = placement_.executors[static_cast<size_t>(i)];
+      report.cpus = placed.threads.cpus().ToString();
+      report.numa_nodes = placed.nodes;
+    }
     if (executor.llm() != nullptr) report.skills.push_back("llm");
     if (executor.search() != nullptr) report.skills.push_back("search");
     if (executor.embed() != nullptr) report.skills.push_back("embed");

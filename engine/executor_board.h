@@ -17,6 +17,7 @@
 #include "engine/device_report.h"
 #include "engine/engine_options.h"
 #include "engine/exec/executor.h"
+#include "engine/placement/placement_plan.h"
 #include "engine/schedule/cost_model.h"
 #include "engine/schedule/device_health.h"
 #include "engine/schedule/device_queue.h"
@@ -34,15 +35,16 @@ class ExecutorBoard {
  public:
   // The executors outlive it; their order is that of all indices here.
   ExecutorBoard(const EngineOptions& options, std::vector<Executor*> executors, const Clock& clock,
-                Metrics& metrics);
+                Metrics& metrics, PlacementPlan placement = {});
 
   // A piece of work to be routed.
   struct Work {
     WorkKind kind = WorkKind::kSearch;
-    WorkShape shape;          // its items decide its class; its load is set here
-    uint32_t failed = 0;      // a bit for each executor that has failed at it
-    std::optional<int> only;  // the one executor it is for
-    bool explain = false;     // nothing will come of it
+    WorkShape shape;           // its items decide its class; its load is set here
+    uint32_t failed = 0;       // a bit for each executor that has failed at it
+    std::optional<int> only;   // the one executor it is for
+    bool explain = false;      // nothing will come of it
+    std::optional<int> after;  // the executor whose output it reads
     // What waits for company, or room; null: not told. Read by this call.
     const LaunchCollector* held = nullptr;
   };
@@ -72,6 +74,9 @@ class ExecutorBoard {
   // Looks at the devices, at most ten times a second. What fenced devices held, to be called by the
   // loop once it is done with this.
   std::vector<absl::AnyInvocable<void()>> Watch();
+  // Which devices Watch() has found to complete nothing for a while, since this was last asked:
+  // what waits for them had better go elsewhere.
+  std::vector<int> TakeSuspected();
   // When Watch() wants to be called; kNoDeadline: not soon.
   TimeUs NextWatchUs() const;
 
@@ -122,6 +127,7 @@ class ExecutorBoard {
   const char* PlatformName(int index) const;
 
   const EngineOptions options_;
+  const PlacementPlan placement_;
   const Clock& clock_;
   Metrics& metrics_;
   int present_count_ = 0;

@@ -19,14 +19,19 @@ std::vector<MemorySpace> LaneKv::SpacesOf(std::span<Executor* const> executors) 
   return spaces;
 }
 
-absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(const KvLayout& layout, int32_t block_count,
+absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(std::span<const Shape> shapes,
                                                        std::span<Executor* const> executors) {
   std::unique_ptr<LaneKv> kv(new LaneKv());
   const std::vector<MemorySpace> spaces = SpacesOf(executors);
-  for (const MemorySpace& space : spaces) {
-    ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> blocks, KvBlockPool::Create(layout, block_count));
+  BATON_CHECK(shapes.size() == spaces.size());
+  for (size_t i = 0; i < spaces.size(); ++i) {
+    const Shape& shape = shapes[i];
+    BATON_CHECK(shape.layout.block_tokens == shapes.front().layout.block_tokens);
+    ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> blocks,
+                     KvBlockPool::Create(shape.layout, shape.block_count));
     auto cache = std::make_shared<PrefixCache>(*blocks, kv->hash_);
-    kv->pools_.push_back({.space = space, .blocks = std::move(blocks), .cache = std::move(cache)});
+    kv->pools_.push_back(
+        {.space = spaces[i], .blocks = std::move(blocks), .cache = std::move(cache)});
   }
   for (Executor* executor : executors) {
     int pool = 0;
@@ -38,6 +43,14 @@ absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(const KvLayout& layout, i
   }
   return kv;
 }
+
+std::vector<int32_t> LaneKv::block_counts() const {
+  std::vector<int32_t> counts;
+  for (const Pool& pool : pools_) counts.push_back(pool.blocks->block_count());
+  return counts;
+}
+
+int32_t LaneKv::block_count_min() const { return std::ranges::min(block_counts()); }
 
 absl::Status LaneKv::AddOffload(const std::string& model, const KvOptions& options,
                                 LaneOffload::Env env) {

@@ -24,14 +24,22 @@ class LaneKv {
   // The spaces of those executors that run language models, each once.
   static std::vector<MemorySpace> SpacesOf(std::span<Executor* const> executors);
 
-  // `block_count` blocks in each space. RESOURCE_EXHAUSTED where the memory cannot be had.
-  static absl::StatusOr<std::unique_ptr<LaneKv>> Create(const KvLayout& layout, int32_t block_count,
+  // The blocks of one space.
+  struct Shape {
+    KvLayout layout;
+    int32_t block_count = 0;
+  };
+  // `shapes`: of each of SpacesOf(executors), all with as many positions to a block.
+  // RESOURCE_EXHAUSTED where the memory cannot be had.
+  static absl::StatusOr<std::unique_ptr<LaneKv>> Create(std::span<const Shape> shapes,
                                                         std::span<Executor* const> executors);
   // Once, before there are blocks. Nothing where the options ask for none; as LaneOffload::Create.
   absl::Status AddOffload(const std::string& model, const KvOptions& options, LaneOffload::Env env);
 
-  const KvLayout& layout() const { return pools_.front().blocks->layout(); }
-  int32_t block_count() const { return pools_.front().blocks->block_count(); }  // of each pool
+  const KvLayout& layout(int pool) const { return At(pool).blocks->layout(); }
+  int32_t block_tokens() const { return layout(0).block_tokens; }  // of each pool
+  std::vector<int32_t> block_counts() const;                       // by pool
+  int32_t block_count_min() const;                                 // of any pool
   int pool_count() const { return static_cast<int>(pools_.size()); }
   int PoolOf(int executor) const { return pool_of_[static_cast<size_t>(executor)]; }
   const std::vector<int>& pool_of() const { return pool_of_; }

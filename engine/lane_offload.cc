@@ -77,6 +77,11 @@ absl::StatusOr<std::unique_ptr<LaneOffload>> LaneOffload::Create(const std::stri
   for (Pool& pool : pools) {
     Lane& lane = lanes.emplace_back();
     lane.pool = pool;
+    if (pool.blocks->layout() != layout) {
+      Log().warn("model {}: KV in {} is not kept as {}, as that in {} is, so it is not offloaded",
+                 model, ToString(pool.space), Name(layout.type), ToString(pools.front().space));
+      continue;
+    }
     lane.tier_space = TierSpaceFor(pool.space, space, *env.transfer);
     if (!lane.tier_space) {
       Log().warn("model {}: no copy paths lead from {} to {} and back, so its KV is not offloaded",
@@ -117,6 +122,7 @@ LaneOffload::LaneOffload(std::string model, std::unique_ptr<KvOffloadTier> tier,
                .failed = &env_.metrics->Counter(MetricId::kKvOffloadEvents, {"failed"}),
                .hits = &env_.metrics->Counter(MetricId::kKvOffloadLookups, {"hit"}),
                .misses = &env_.metrics->Counter(MetricId::kKvOffloadLookups, {"miss"}),
+               .slower = &env_.metrics->Counter(MetricId::kKvOffloadLookups, {"slower"}),
                .bytes_out = &env_.metrics->Counter(MetricId::kKvOffloadBytes, {"out"}),
                .bytes_back = &env_.metrics->Counter(MetricId::kKvOffloadBytes, {"back"}),
                .used = &env_.metrics->Gauge(MetricId::kKvOffloadBlocks, {model_, "used"})} {
@@ -249,11 +255,20 @@ void LaneOffload::EndCopy(Lane& lane, const absl::Status& status) {
 
 // ---- Back
 
-int32_t LaneOffload::Count(int pool, const Text& text) const {
+int32_t LaneOffload::Count(int pool, const Text& text,
+                           absl::FunctionRef<bool(int32_t)> worth) const {
   if (!lanes_[static_cast<size_t>(pool)].tier_space || text.keys.empty()) return 0;
   const auto found = static_cast<int32_t>(tier_->CountRun(NamesOf(text, text.keys.size())));
-  (found > 0 ? metrics_.hits : metrics_.misses)->Increment();
-  return found;
+  const bool reloaded = found > 0 && worth(found);
+  (reloaded ? metrics_.hits : found > 0 ? metrics_.slower : metrics_.misses)->Increment();
+  return reloaded ? found : 0;
+}
+
+std::optional<double> LaneOffload::ReloadUs(int pool, int32_t blocks) const {
+  const Lane& lane = lanes_[static_cast<size_t>(pool)];
+  if (!lane.tier_space) return std::nullopt;
+  return env_.transfer->PredictUs({.source = *lane.tier_space, .destination = lane.pool.space},
+                                  blocks * tier_->layout().block_bytes());
 }
 
 LaneOffload::Reload LaneOffload::Hold(const Text& text, int32_t blocks_max) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/clock.h"
@@ -45,8 +46,8 @@ class LaneOffload {
   static int64_t Bytes(const KvOptions& options) { return options.offload_memory_mb << 20; }
   // On any thread. INVALID_ARGUMENT: kv.offload_memory_mb holds no block, there is no such
   // kv.offload_numa_node, or there is no prefix cache to be below of. RESOURCE_EXHAUSTED: the
-  // memory cannot be had. A memory that no path connects with the tier is left out, and the log
-  // says so.
+  // memory cannot be had. The tier keeps blocks as the first pool does. A memory that keeps them
+  // otherwise, or that no path connects with the tier, is left out, and the log says so.
   static absl::StatusOr<std::unique_ptr<LaneOffload>> Create(const std::string& model,
                                                              const KvOptions& options,
                                                              std::vector<Pool> pools, Env env);
@@ -78,8 +79,11 @@ class LaneOffload {
     std::span<const KvChainKey> keys;
     std::span<const TokenId> tokens;  // [keys * block_tokens]
   };
-  // How many of them could be brought back into the pool, from the first one on.
-  int32_t Count(int pool, const Text& text) const;
+  // How many of them are to be brought back into the pool, from the first one on: those that are
+  // there, or none where so many are not worth it.
+  int32_t Count(int pool, const Text& text, absl::FunctionRef<bool(int32_t)> worth) const;
+  // How long it is expected to take to bring blocks back; nothing: not known for sure.
+  std::optional<double> ReloadUs(int pool, int32_t blocks) const;
 
   // Blocks on their way back.
   struct Reload {
@@ -128,8 +132,8 @@ class LaneOffload {
   const size_t copy_blocks_max_;
 
   struct Handles {
-    prometheus::Counter *stored, *reloaded, *evicted, *dropped, *failed, *hits, *misses, *bytes_out,
-        *bytes_back;
+    prometheus::Counter *stored, *reloaded, *evicted, *dropped, *failed, *hits, *misses, *slower,
+        *bytes_out, *bytes_back;
     prometheus::Gauge* used;
   };
   const Handles metrics_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -13,6 +14,14 @@ namespace {
 
 constexpr TimeUs kCopyPollUs = 200;
 
+// Blocks that are copied ahead at once at least; 0: none are.
+int32_t AheadBlocksMin(const TransferManager& transfer, const KvLayout& layout) {
+  const std::optional<int64_t> bytes = transfer.ahead_bytes_min();
+  if (!bytes) return 0;
+  const int64_t blocks = (*bytes + layout.block_bytes() - 1) / layout.block_bytes();
+  return static_cast<int32_t>(std::max<int64_t>(1, blocks));
+}
+
 // No more than every running sequence could fill.
 int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOptions& schedule,
                  const KvOptions& kv) {
@@ -20,6 +29,13 @@ int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOp
       (shape.context_tokens + layout.block_tokens - 1) / layout.block_tokens;
   return std::min(kv.memory_mb * (int64_t{1} << 20) / layout.block_bytes(),
                   context_blocks * schedule.sequences_running_max);
+}
+
+const std::string& TypeIn(const KvOptions& kv, const MemorySpace& space) {
+  const std::string& own = space.kind == MemorySpace::Kind::kCuda   ? kv.gpu_type
+                           : space.kind == MemorySpace::Kind::kFpga ? kv.fpga_type
+                                                                    : kv.type;
+  return own == "same" ? kv.type : own;
 }
 
 }  // namespace
@@ -40,40 +56,53 @@ LlmJob CopyWork(const LlmJob& job) {
   return copy;
 }
 
-KvLayout LlmLane::KvLayoutOf(const LlmShape& shape, const KvOptions& kv) {
-  const std::optional<KvType> type = KvTypeOf(kv.type);
-  BATON_CHECK(type.has_value());  // the options' OneOf
-  return WithBlockTokens({.layers = shape.layers,
-                          .kv_heads = shape.kv_heads,
-                          .head_dim = shape.head_dim,
-                          .type = *type});
+KvLayout LlmLane::KvLayoutOf(const LlmShape& shape, const KvOptions& kv, const MemorySpace& space) {
+  const auto layout_in = [&](const MemorySpace& of) {
+    const std::optional<KvType> type = KvTypeOf(TypeIn(kv, of));
+    BATON_CHECK(type.has_value());  // the options' OneOf
+    return WithBlockTokens({.layers = shape.layers,
+                            .kv_heads = shape.kv_heads,
+                            .head_dim = shape.head_dim,
+                            .type = *type});
+  };
+  KvLayout layout = layout_in(space);
+  for (const MemorySpace::Kind kind :
+       {MemorySpace::Kind::kHost, MemorySpace::Kind::kCuda, MemorySpace::Kind::kFpga}) {
+    layout.block_tokens = std::min(layout.block_tokens, layout_in({.kind = kind}).block_tokens);
+  }
+  return layout;
 }
 
 int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
                          const KvOptions& kv, std::span<Executor* const> executors) {
-  const KvLayout layout = KvLayoutOf(shape, kv);
-  return KvBlocks(shape, layout, schedule, kv) * layout.block_bytes() *
-             std::ssize(LaneKv::SpacesOf(executors)) +
-         LaneOffload::Bytes(kv);
+  int64_t bytes = LaneOffload::Bytes(kv);
+  for (const MemorySpace& space : LaneKv::SpacesOf(executors)) {
+    const KvLayout layout = KvLayoutOf(shape, kv, space);
+    bytes += KvBlocks(shape, layout, schedule, kv) * layout.block_bytes();
+  }
+  return bytes;
 }
 
 absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const LanguageModel> model,
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env) {
   const LlmShape& shape = model->shape();
-  const KvLayout layout = KvLayoutOf(shape, kv);
-  const int64_t blocks = KvBlocks(shape, layout, schedule, kv);
-  if (blocks < 1 || blocks > INT32_MAX) {
-    return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
-                                               ", but one KV block of model \"", model->name(),
-                                               "\" takes ", layout.block_bytes(), " bytes"));
+  std::vector<LaneKv::Shape> shapes;
+  for (const MemorySpace& space : LaneKv::SpacesOf(env.executors)) {
+    const KvLayout layout = KvLayoutOf(shape, kv, space);
+    const int64_t blocks = KvBlocks(shape, layout, schedule, kv);
+    if (blocks < 1 || blocks > INT32_MAX) {
+      return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
+                                                 ", but one KV block of model \"", model->name(),
+                                                 "\" takes ", layout.block_bytes(), " bytes"));
+    }
+    shapes.push_back({.layout = layout, .block_count = static_cast<int32_t>(blocks)});
   }
   for (Executor* executor : env.executors) {
     if (executor->llm() == nullptr) continue;
     RETURN_IF_ERROR(executor->llm()->LoadModel(model));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools,
-                   LaneKv::Create(layout, static_cast<int32_t>(blocks), env.executors));
+  ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools, LaneKv::Create(shapes, env.executors));
   RETURN_IF_ERROR(
       pools->AddOffload(model->name(), kv, {.transfer = env.transfer, .metrics = env.metrics}));
   return std::unique_ptr<LlmLane>(
@@ -85,6 +114,9 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
     : model_(std::move(model)),
       draft_tokens_max_(schedule.draft_tokens_max),
       use_cache_(options.prefix_cache),
+      reload_always_(options.offload_reload == "always"),
+      chunk_tokens_max_(static_cast<int32_t>(
+          std::min(schedule.prefill_chunk_tokens_max, schedule.step_tokens_max))),
       kv_(std::move(kv)),
       env_(std::move(env)),
       tells_prompts_apart_(std::any_of(env_.executors.begin(), env_.executors.end(),
@@ -94,11 +126,10 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
                                        })),
       scheduler_(
           schedule,
-          {.block_counts =
-               std::vector<int32_t>(static_cast<size_t>(kv_->pool_count()), kv_->block_count()),
-           .of_executor = kv_->pool_of()},
-          kv_->layout().block_tokens,
-          [this](SequenceId id, int pool) { return CachedBlocks(id, pool); },
+          {.block_counts = kv_->block_counts(),
+           .of_executor = kv_->pool_of(),
+           .ahead_blocks_min = AheadBlocksMin(*env_.transfer, kv_->layout(0))},
+          kv_->block_tokens(), [this](SequenceId id, int pool) { return CachedBlocks(id, pool); },
           [this](SequenceId id, int pool) { return ReloadableBlocks(id, pool); }),
       metrics_{.first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
                .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
@@ -126,9 +157,10 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
     gauge("total")->Set(kv_->CountBlocks(pool).total);
     pool_gauges_.push_back(
         {.used = gauge("used"), .cached = gauge("cached"), .reserved = gauge("reserved")});
+    const KvLayout& layout = kv_->layout(pool);
+    env_.metrics->Gauge(MetricId::kKvBlockBytes, {model_->name(), Name(layout.type)})
+        .Set(static_cast<double>(layout.block_bytes()));
   }
-  env_.metrics->Gauge(MetricId::kKvBlockBytes, {model_->name(), Name(kv_->layout().type)})
-      .Set(static_cast<double>(kv_->layout().block_bytes()));
   for (auto i = static_cast<int32_t>(schedule.sequences_running_max); i-- > 0;) {
     free_slots_.emplace_back(env_.first_slot + i);
   }
@@ -141,8 +173,11 @@ LlmLane::~LlmLane() {
   const std::string& name = model_->name();
   env_.metrics->RemoveGauge(MetricId::kSequencesRunning, {name});
   env_.metrics->RemoveGauge(MetricId::kSequencesWaiting, {name});
-  env_.metrics->RemoveGauge(MetricId::kKvBlockBytes, {name, Name(kv_->layout().type)});
+  std::set<KvType> types;
   for (int pool = 0; pool < kv_->pool_count(); ++pool) {
+    if (const KvType type = kv_->layout(pool).type; types.insert(type).second) {
+      env_.metrics->RemoveGauge(MetricId::kKvBlockBytes, {name, Name(type)});
+    }
     for (const char* state : {"total", "used", "cached", "reserved"}) {
       env_.metrics->RemoveGauge(MetricId::kKvBlocks, {name, ToString(kv_->space(pool)), state});
     }
@@ -152,10 +187,10 @@ LlmLane::~LlmLane() {
 absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
   const auto prompt_tokens = static_cast<int32_t>(job.prompt.size());
   const int32_t blocks = scheduler_.BlocksFor(prompt_tokens, job.max_tokens);
-  if (blocks > kv_->block_count()) {
+  if (blocks > kv_->block_count_min()) {
     return absl::ResourceExhaustedError(StrCat(
         "a prompt of ", prompt_tokens, " and max_tokens of ", job.max_tokens, " need ", blocks,
-        " KV blocks, but kv.memory_mb allows ", kv_->block_count(), "; ask for fewer tokens"));
+        " KV blocks, but kv.memory_mb allows ", kv_->block_count_min(), "; ask for fewer tokens"));
   }
   const SequenceId id(next_sequence_++);
   events_.arrived.push_back({.id = id,
@@ -173,6 +208,7 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                                   .slot = SlotId(-1),
                                   .kv = {},
                                   .target = {},
+                                  .resend = {},
                                   .text = std::move(text),
                                   .keys = std::move(keys),
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
@@ -186,6 +222,11 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
 }
 
 void LlmLane::Cancel(SequenceId id) { events_.cancelled.push_back(id); }
+
+bool LlmLane::Waits(SequenceId id) const {
+  const auto it = sequences_.find(id);
+  return it != sequences_.end() && !it->second.ended && it->second.slot.value() < 0;
+}
 
 TimeUs LlmLane::NextWakeUs(TimeUs now_us) const {
   const bool events = !events_.arrived.empty() || !events_.completed.empty() ||
@@ -213,8 +254,9 @@ void LlmLane::Step(TimeUs now_us) {
   for (const SequenceId id : plan.released) Release(id);
   for (const SequenceId id : plan.preempted) Preempt(id);
   for (const SequenceId id : plan.admitted) Admit(id);
+  TakeTargets(plan);  // before any allocation, which may evict
   BeginReloads(plan.reload, now_us);
-  BeginCopies(plan.hand_over, now_us);
+  BeginCopies(plan, now_us);
   PollAwaited(now_us);
   for (PlannedBatch& batch : plan.batches) Submit(std::move(batch), now_us);
   if (kv_->offload() != nullptr) kv_->offload()->Poll(now_us);
@@ -275,17 +317,20 @@ void LlmLane::Vacate(SequenceId id, Sequence& sequence) {
   GiveBack(sequence.kv);
   if (sequence.target) GiveBack(*sequence.target);
   sequence.target.reset();
+  sequence.resend.clear();
+  sequence.copies_posted = false;
   sequence.draft.clear();
 }
 
 void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
-  LlmBatch batch{.model = model_, .layout = kv_->layout(), .items = {}};
+  LlmBatch batch{
+      .model = model_, .layout = kv_->layout(kv_->PoolOf(planned.executor)), .items = {}};
   int64_t tokens = 0;
   for (const PlannedItem& item : planned.items) {
     Sequence& sequence = sequences_.at(item.sequence);
     const int32_t positions = item.position + item.tokens;
     Kv& kv = sequence.kv;
-    while (int64_t{kv_->layout().block_tokens} * std::ssize(kv.blocks) < positions) {
+    while (int64_t{kv_->block_tokens()} * std::ssize(kv.blocks) < positions) {
       kv.blocks.push_back(kv_->Allocate(kv.pool));
     }
     LlmItem work{.sequence = item.sequence,
@@ -399,6 +444,7 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
     LlmBatchResult::Item& sampled = result.items[i];
     const std::vector<TokenId>& tokens = sampled.tokens;
     done.generated = static_cast<int32_t>(tokens.size());
+    done.prefilled = prefill ? item.tokens : 0;
     Count(sequence, item, done.generated);
     if (prefill) Echo(sequence, item, std::move(sampled.score_logprobs));
     Append(sequence, tokens);

@@ -122,8 +122,9 @@ class LlmLane {
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env);
 
-  // Of the KV blocks of a model of this shape.
-  static KvLayout KvLayoutOf(const LlmShape& shape, const KvOptions& kv);
+  // Of the KV blocks of a model of this shape in a memory. They have as many positions in each.
+  static KvLayout KvLayoutOf(const LlmShape& shape, const KvOptions& kv,
+                             const MemorySpace& space = {});
 
   // Nothing of it runs. On any thread; the executors still have the model.
   ~LlmLane();
@@ -137,6 +138,8 @@ class LlmLane {
   // An executor will not do what it was given, and may do it late: a sequence that depends on it
   // goes on as its job says. Nothing where it has ended.
   void Lost(SequenceId id, int executor, const absl::Status& status);
+  // Whether a sequence waits to be admitted, so that no executor has seen anything of it.
+  bool Waits(SequenceId id) const;
   // One turn: what happened since the last one becomes a plan, the plan becomes batches.
   void Step(TimeUs now_us);
   // When Step must be called though nothing happens; kNoDeadline: never.
@@ -164,8 +167,10 @@ class LlmLane {
     LlmJob job;
     SlotId slot;
     Kv kv;
-    std::optional<Kv> target;   // where it is being copied to
-    std::vector<TokenId> text;  // prompt and what was generated
+    std::optional<Kv> target;    // where it is being copied to
+    std::vector<size_t> resend;  // blocks of the target whose copy ahead failed
+    bool copies_posted = false;  // all that the handoff takes
+    std::vector<TokenId> text;   // prompt and what was generated
     // The text as the prefix cache knows it. Where given and generated text are told apart, a
     // generated token t is ~t there: the text is found again as it was computed.
     std::vector<TokenId> keys;
@@ -199,7 +204,8 @@ class LlmLane {
     SequenceId sequence;
     HandoffId handoff;
     TimeUs renew_at_us = 0;
-    TimeUs until_us = 0;  // a copy that takes longer than a lease hangs
+    TimeUs until_us = 0;             // a copy that takes longer than a lease hangs
+    std::vector<size_t> ahead = {};  // of what goes ahead of the handoff: its blocks
   };
   struct PendingReload {
     LaneOffload::Reload reload;
@@ -216,6 +222,9 @@ class LlmLane {
 
   // ---- llm_lane_kv.cc
 
+  // Whether blocks are others in two pools, so that what goes from one to the other is converted.
+  // What was converted is not what the other side would have computed: no cache keeps it.
+  bool Differ(int pool, int other) const { return kv_->layout(pool) != kv_->layout(other); }
   // What of its text may come from the cache.
   std::span<const TokenId> Reusable(const Sequence& sequence) const;
   std::vector<BlockId> CachedBlocks(SequenceId id, int pool) const;
@@ -235,6 +244,9 @@ class LlmLane {
   };
   TextBehind BehindCached(const Sequence& sequence, const Kv& kv) const;
   int32_t ReloadableBlocks(SequenceId id, int pool);
+  // Whether so many blocks behind the first `cached` tokens of a text are sooner brought back than
+  // computed; where one of the times is not known for sure, they are taken to be.
+  bool ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks);
   void BeginReloads(const std::vector<Plan::Reload>& plan, TimeUs now_us);
   void PollReloads(TimeUs now_us);
   void EndReload(SequenceId id, const absl::StatusOr<HandoffReport>& done, TimeUs begun_us,
@@ -270,10 +282,16 @@ class LlmLane {
   // ---- llm_lane_handoff.cc
 
   void HandOver(SequenceId id, TimeUs now_us);
-  // Those whose blocks are granted, to the memory where they decode.
-  void BeginCopies(const std::vector<SequenceId>& ids, TimeUs now_us);
-  void Post(SequenceId id, HandoffRequest request, TimeUs now_us);
-  void FinishHandOver(SequenceId id, HandoffId handoff);
+  // Of those that a plan has copied: what the caches have where they decode.
+  void TakeTargets(const Plan& plan);
+  // What a plan has granted blocks for, to the memory where they decode.
+  void BeginCopies(const Plan& plan, TimeUs now_us);
+  // Has the target hold `blocks` blocks: the new ones, which are to be copied.
+  std::vector<size_t> GrowTarget(Sequence& sequence, size_t blocks);
+  HandoffRequest CopyOf(const Sequence& sequence, const std::vector<size_t>& blocks) const;
+  // The handoff itself; or, where `ahead` names the request's blocks, what goes ahead of it.
+  void Post(SequenceId id, HandoffRequest request, TimeUs now_us, std::vector<size_t> ahead = {});
+  void FinishHandOver(SequenceId id);
   void PollHandoffs(TimeUs now_us);
   void PollAwaited(TimeUs now_us);
   void ReleaseHandoffs(SequenceId id);
@@ -293,6 +311,8 @@ class LlmLane {
   const std::shared_ptr<const LanguageModel> model_;
   const int32_t draft_tokens_max_;
   const bool use_cache_;
+  const bool reload_always_;
+  const int32_t chunk_tokens_max_;
   const std::unique_ptr<LaneKv> kv_;
   Env env_;
   const bool tells_prompts_apart_;  // one of the executors does
@@ -302,6 +322,7 @@ class LlmLane {
   std::vector<SlotId> free_slots_;
   std::vector<PendingHandoff> handoffs_;
   std::map<SequenceId, PendingReload> reloads_;
+  uint64_t reloads_passed_over_ = 0;
   std::vector<AwaitedBlocks> awaited_;
   uint64_t next_sequence_ = 1;
 

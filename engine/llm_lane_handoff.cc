@@ -42,28 +42,47 @@ void LlmLane::HandOver(SequenceId id, TimeUs now_us) {
        now_us);
 }
 
-void LlmLane::BeginCopies(const std::vector<SequenceId>& ids, TimeUs now_us) {
-  for (const SequenceId id : ids) {  // before any allocation, which may evict
+void LlmLane::TakeTargets(const Plan& plan) {
+  const auto take = [this](SequenceId id) {
     Sequence& sequence = sequences_.at(id);
+    if (sequence.target) return;  // with what went ahead
     sequence.target = TakeCached(sequence, kv_->PoolOf(sequence.job.decode_executor));
+  };
+  for (const SequenceId id : plan.hand_over) take(id);
+  for (const Plan::Ahead& ahead : plan.ahead) take(ahead.sequence);
+}
+
+std::vector<size_t> LlmLane::GrowTarget(Sequence& sequence, size_t blocks) {
+  Kv& to = *sequence.target;
+  std::vector<size_t> added;
+  // What the far side has already is not sent.
+  while (to.blocks.size() < blocks) {
+    added.push_back(to.blocks.size());
+    to.blocks.push_back(kv_->Allocate(to.pool));
   }
-  for (const SequenceId id : ids) {
-    std::erase_if(awaited_, [id](const AwaitedBlocks& awaited) { return awaited.sequence == id; });
-    Sequence& sequence = sequences_.at(id);
-    const Kv& from = sequence.kv;
-    Kv& to = *sequence.target;
-    KvBlockPool& source = kv_->blocks(from.pool);
-    KvBlockPool& destination = kv_->blocks(to.pool);
-    CopyPath::Job job{
-        .sources = {}, .destinations = {}, .block_bytes = kv_->layout().block_bytes()};
-    // What the far side has already is not sent.
-    for (size_t i = to.blocks.size(); i < from.blocks.size(); ++i) {
-      to.blocks.push_back(kv_->Allocate(to.pool));
-      job.sources.push_back(source.Data(from.blocks[i]));
-      job.destinations.push_back(destination.Data(to.blocks.back()));
-    }
-    Post(id,
-         {.source = kv_->space(from.pool),
+  return added;
+}
+
+HandoffRequest LlmLane::CopyOf(const Sequence& sequence, const std::vector<size_t>& blocks) const {
+  const Kv& from = sequence.kv;
+  const Kv& to = *sequence.target;
+  KvBlockPool& source = kv_->blocks(from.pool);
+  KvBlockPool& destination = kv_->blocks(to.pool);
+  const KvLayout& layout = source.layout();
+  CopyPath::Job job{.sources = {}, .destinations = {}, .block_bytes = layout.block_bytes()};
+  int64_t tokens = 0;
+  for (const size_t i : blocks) {
+    job.sources.push_back(source.Data(from.blocks[i]));
+    job.destinations.push_back(destination.Data(to.blocks[i]));
+    // Of the last token, if it was sampled, nothing is computed yet.
+    const auto before = static_cast<int64_t>(i) * layout.block_tokens;
+    tokens += std::min<int64_t>(layout.block_tokens, std::ssize(sequence.text) - 1 - before);
+  }
+  const bool converts = Differ(from.pool, to.pool);
+  const auto layout_of = [&](const KvBlockPool& pool) {
+    return converts ? std::optional(pool.layout()) : std::nullopt;
+  };
+  return {.source = kv_->space(from.pool),
           .destination = kv_->space(to.pool),
           .job = std::move(job),
           .still_current =
@@ -73,61 +92,104 @@ void LlmLane::BeginCopies(const std::vector<SequenceId>& ids, TimeUs now_us) {
                                      [&](KvBlockRef block) { return pool.IsCurrent(block); });
                 };
                 return all(source, sent) && all(destination, received);
-              }},
-         now_us);
+              },
+          .source_layout = layout_of(source),
+          .destination_layout = layout_of(destination),
+          .tokens = tokens};
+}
+
+void LlmLane::BeginCopies(const Plan& plan, TimeUs now_us) {
+  for (const SequenceId id : plan.hand_over) {
+    std::erase_if(awaited_, [id](const AwaitedBlocks& awaited) { return awaited.sequence == id; });
+    Sequence& sequence = sequences_.at(id);
+    std::vector<size_t> blocks = std::exchange(sequence.resend, {});
+    const std::vector<size_t> added = GrowTarget(sequence, sequence.kv.blocks.size());
+    blocks.insert(blocks.end(), added.begin(), added.end());  // the last one may not be full
+    Post(id, CopyOf(sequence, blocks), now_us);
+  }
+  for (const Plan::Ahead& ahead : plan.ahead) {
+    Sequence& sequence = sequences_.at(ahead.sequence);
+    std::vector<size_t> blocks = GrowTarget(sequence, static_cast<size_t>(ahead.blocks));
+    if (blocks.empty()) continue;
+    HandoffRequest request = CopyOf(sequence, blocks);
+    request.ahead = true;
+    Post(ahead.sequence, std::move(request), now_us, std::move(blocks));
   }
 }
 
-void LlmLane::Post(SequenceId id, HandoffRequest request, TimeUs now_us) {
+void LlmLane::Post(SequenceId id, HandoffRequest request, TimeUs now_us,
+                   std::vector<size_t> ahead) {
   Sequence& sequence = sequences_.at(id);
   const LlmJob& job = sequence.job;
-  if (job.prefill_executor != job.decode_executor) {
-    env_.executors[static_cast<size_t>(job.decode_executor)]->llm()->OpenSlot(sequence.slot,
-                                                                              SetupOf(sequence));
-    sequence.slot_open = true;
+  if (ahead.empty()) {
+    sequence.copies_posted = true;
+    if (job.prefill_executor != job.decode_executor) {
+      env_.executors[static_cast<size_t>(job.decode_executor)]->llm()->OpenSlot(sequence.slot,
+                                                                                SetupOf(sequence));
+      sequence.slot_open = true;
+    }
   }
   const absl::StatusOr<HandoffId> handoff = env_.transfer->Prepare(std::move(request), now_us);
   absl::Status status = handoff.status();
   if (status.ok()) status = env_.transfer->Post(*handoff, now_us);
-  if (!status.ok()) return Recover(id, job.decode_executor, status);
+  if (!status.ok()) {
+    if (ahead.empty()) return Recover(id, job.decode_executor, status);
+    sequence.resend.insert(sequence.resend.end(), ahead.begin(), ahead.end());
+    return;
+  }
   handoffs_.push_back({.sequence = id,
                        .handoff = *handoff,
                        .renew_at_us = now_us + env_.transfer->renew_interval_us(),
-                       .until_us = now_us + lease_us()});
+                       .until_us = now_us + lease_us(),
+                       .ahead = std::move(ahead)});
   PollHandoffs(now_us);  // within one space it is ready at once
 }
 
 void LlmLane::PollHandoffs(TimeUs now_us) {
-  struct Failed {
-    SequenceId sequence;
-    absl::Status status;
+  std::map<SequenceId, absl::Status> failed;
+  std::vector<SequenceId> ready;
+  const auto fail = [&](const PendingHandoff& pending, absl::Status status) {
+    Sequence& sequence = sequences_.at(pending.sequence);
+    if (sequence.copies_posted) {
+      failed.emplace(pending.sequence, std::move(status));
+    } else {  // what went ahead goes again with the rest, and that decides
+      sequence.resend.insert(sequence.resend.end(), pending.ahead.begin(), pending.ahead.end());
+    }
+    return true;
   };
-  std::vector<Failed> failed;
   std::erase_if(handoffs_, [&](PendingHandoff& pending) {
     const absl::StatusOr<TransferManager::State> state =
         env_.transfer->Check(pending.handoff, now_us);
-    if (!state.ok()) {
-      failed.push_back({pending.sequence, state.status()});
-      return true;
-    }
+    if (!state.ok()) return fail(pending, state.status());
     if (*state == TransferManager::State::kReady) {
-      FinishHandOver(pending.sequence, pending.handoff);
+      HandoffReport& report = sequences_.at(pending.sequence).usage.handoff;
+      const HandoffReport done = *env_.transfer->Release(pending.handoff);
+      report.bytes += done.bytes;
+      if (pending.ahead.empty()) {
+        report.path = done.path;
+        report.copy_us = done.copy_us;
+      }
+      ready.push_back(pending.sequence);
       return true;
     }
     if (now_us >= pending.until_us) {
       env_.transfer->Release(pending.handoff);
-      failed.push_back(
-          {pending.sequence, absl::DeadlineExceededError("the copy is not done within a lease")});
-      return true;
+      return fail(pending, absl::DeadlineExceededError("the copy is not done within a lease"));
     }
     if (now_us >= pending.renew_at_us && env_.transfer->Renew(pending.handoff, now_us).ok()) {
       pending.renew_at_us = now_us + env_.transfer->renew_interval_us();
     }
     return false;
   });
-  for (const Failed& handoff : failed) {
-    const Sequence& sequence = sequences_.at(handoff.sequence);
-    Recover(handoff.sequence, sequence.job.decode_executor, handoff.status);
+  for (const SequenceId id : ready) {
+    const Sequence& sequence = sequences_.at(id);
+    const bool all =
+        std::none_of(handoffs_.begin(), handoffs_.end(),
+                     [id](const PendingHandoff& other) { return other.sequence == id; });
+    if (all && sequence.copies_posted && !failed.contains(id)) FinishHandOver(id);
+  }
+  for (const auto& [id, status] : failed) {
+    Recover(id, sequences_.at(id).job.decode_executor, status);
   }
 }
 
@@ -146,9 +208,9 @@ void LlmLane::PollAwaited(TimeUs now_us) {
   }
 }
 
-void LlmLane::FinishHandOver(SequenceId id, HandoffId handoff) {
+void LlmLane::FinishHandOver(SequenceId id) {
   Sequence& sequence = sequences_.at(id);
-  sequence.usage.handoff = *env_.transfer->Release(handoff);
+  sequence.copies_posted = false;
   if (sequence.target) {
     GiveBack(sequence.kv);
     sequence.kv = *std::exchange(sequence.target, std::nullopt);
@@ -215,6 +277,8 @@ void LlmLane::Stay(SequenceId id) {
   ReleaseHandoffs(id);
   if (sequence.target) GiveBack(*sequence.target);
   sequence.target.reset();
+  sequence.resend.clear();
+  sequence.copies_posted = false;
   LlmJob& job = sequence.job;
   if (std::exchange(sequence.slot_open, false)) {
     env_.executors[static_cast<size_t>(job.decode_executor)]->llm()->CloseSlot(sequence.slot);
@@ -238,6 +302,8 @@ void LlmLane::Migrate(SequenceId id, LlmPlacement to) {
 
   next.slot = SlotId(-1);
   next.slot_open = false;
+  next.resend.clear();
+  next.copies_posted = false;
   next.handing_over = false;
   next.handed_over = false;
   next.batches_in_flight = 0;

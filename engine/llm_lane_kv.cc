@@ -21,6 +21,7 @@ std::span<const TokenId> LlmLane::Reusable(const Sequence& sequence) const {
 std::vector<BlockId> LlmLane::CachedBlocks(SequenceId id, int pool) const {
   const Sequence& sequence = sequences_.at(id);
   std::vector<BlockId> blocks;
+  if (Differ(pool, kv_->PoolOf(sequence.job.prefill_executor))) return blocks;
   for (const KvBlockRef& block : kv_->cache(pool)->Match(sequence.job.tenant, Reusable(sequence))) {
     blocks.push_back(block.id);
   }
@@ -28,7 +29,9 @@ std::vector<BlockId> LlmLane::CachedBlocks(SequenceId id, int pool) const {
 }
 
 LlmLane::Kv LlmLane::TakeCached(const Sequence& sequence, int pool) {
-  Kv kv{.pool = pool, .blocks = {}, .cache = kv_->cache(pool), .chain = {}};
+  Kv kv{.pool = pool, .blocks = {}, .cache = nullptr, .chain = {}};
+  if (Differ(pool, kv_->PoolOf(sequence.job.prefill_executor))) return kv;
+  kv.cache = kv_->cache(pool);
   kv.chain = kv.cache->Acquire(sequence.job.tenant, Reusable(sequence), kv.blocks);
   return kv;
 }
@@ -47,9 +50,9 @@ void LlmLane::Append(Sequence& sequence, std::span<const TokenId> generated) con
 }
 
 void LlmLane::Cache(Sequence& sequence, int32_t positions) {
-  if (!use_cache_) return;
   Kv& kv = sequence.kv;
-  const auto step = static_cast<size_t>(kv_->layout().block_tokens);
+  if (!use_cache_ || kv.cache == nullptr) return;
+  const auto step = static_cast<size_t>(kv_->block_tokens());
   for (size_t at = kv.chain.size(); (at + 1) * step <= static_cast<size_t>(positions); ++at) {
     kv_->Extend(kv.pool, kv.cache, kv.chain, sequence.job.tenant,
                 std::span(sequence.keys).subspan(at * step, step), kv.blocks[at]);
@@ -58,7 +61,7 @@ void LlmLane::Cache(Sequence& sequence, int32_t positions) {
 
 void LlmLane::CountCached(Sequence& sequence) {
   const int32_t cached =
-      std::min(static_cast<int32_t>(sequence.kv.chain.size()) * kv_->layout().block_tokens,
+      std::min(static_cast<int32_t>(sequence.kv.chain.size()) * kv_->block_tokens(),
                static_cast<int32_t>(sequence.job.prompt.size()));
   const int32_t fresh = std::max(0, cached - sequence.prefilled);
   sequence.prefilled += fresh;
@@ -70,7 +73,7 @@ void LlmLane::CountCached(Sequence& sequence) {
 
 LlmLane::TextBehind LlmLane::BehindCached(const Sequence& sequence, const Kv& kv) const {
   const std::span<const TokenId> tokens = Reusable(sequence);
-  const auto step = static_cast<size_t>(kv_->layout().block_tokens);
+  const auto step = static_cast<size_t>(kv_->block_tokens());
   TextBehind behind{.keys = kv.cache->KeysBehind(kv.chain, tokens), .tokens = {}};
   behind.tokens = tokens.subspan(kv.chain.size() * step, behind.keys.size() * step);
   return behind;
@@ -81,10 +84,35 @@ int32_t LlmLane::ReloadableBlocks(SequenceId id, int pool) {
   const Sequence& sequence = sequences_.at(id);
   Kv kv = TakeCached(sequence, pool);
   const TextBehind behind = BehindCached(sequence, kv);
+  const auto cached = static_cast<int32_t>(kv.chain.size()) * kv_->block_tokens();
   const int32_t blocks = kv_->offload()->Count(
-      pool, {.tenant = sequence.job.tenant, .keys = behind.keys, .tokens = behind.tokens});
+      pool, {.tenant = sequence.job.tenant, .keys = behind.keys, .tokens = behind.tokens},
+      [&](int32_t found) { return ReloadPays(sequence, pool, cached, found); });
   GiveBack(kv);
   return blocks;
+}
+
+bool LlmLane::ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks) {
+  // Of those passed over one in so many is brought back all the same: else a path that was slow
+  // once would be slow for ever.
+  constexpr uint64_t kProbeEvery = 16;
+  if (reload_always_) return true;
+  const std::optional<double> reload_us = kv_->offload()->ReloadUs(pool, blocks);
+  if (!reload_us) return true;
+  double compute_us = 0;
+  const int32_t end = cached + blocks * kv_->block_tokens();
+  for (int32_t at = cached; at < end && compute_us < *reload_us; at += chunk_tokens_max_) {
+    const std::optional<CostPrediction> chunk = env_.board->Expected(
+        {.executor = sequence.job.prefill_executor,
+         .work_class = WorkClass::kPrefill,
+         .shape = {.items = static_cast<double>(std::min(chunk_tokens_max_, end - at)),
+                   .context = static_cast<double>(at),
+                   .scale = static_cast<double>(model_->shape().parameters)}});
+    if (!chunk) return true;
+    compute_us += chunk->run_us;
+  }
+  if (compute_us >= *reload_us) return true;
+  return ++reloads_passed_over_ % kProbeEvery == 0;
 }
 
 void LlmLane::BeginReloads(const std::vector<Plan::Reload>& plan, TimeUs now_us) {
@@ -142,14 +170,14 @@ void LlmLane::EndReload(SequenceId id, const absl::StatusOr<HandoffReport>& done
     sequence.usage.reload.bytes += done->bytes;
     sequence.usage.reload.copy_us += done->copy_us;
     metrics_.reload->Observe(Seconds(now_us - begun_us));
-    Cache(sequence, static_cast<int32_t>(sequence.kv.blocks.size()) * kv_->layout().block_tokens);
+    Cache(sequence, static_cast<int32_t>(sequence.kv.blocks.size()) * kv_->block_tokens());
     CountCached(sequence);
   } else {
     Log().warn("sequence {} is computed, as its KV could not be brought back: {}", id.value(),
                std::string(done.status().message()));
   }
   const auto blocks = static_cast<int32_t>(sequence.kv.chain.size() - before);
-  metrics_.reloaded_tokens->Increment(blocks * kv_->layout().block_tokens);
+  metrics_.reloaded_tokens->Increment(blocks * kv_->block_tokens());
   events_.reloaded.push_back({.sequence = id, .blocks = blocks});
 }
 

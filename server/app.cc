@@ -2,7 +2,6 @@
 
 #include <grpc/support/log.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -15,10 +14,6 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
-#include "engine/exec/cpu/cpu_executor.h"
-#include "engine/exec/fpga/fpga_executor.h"
-#include "engine/exec/gpu/gpu_executor.h"
-#include "engine/exec/simulated/simulated_node.h"
 #include "engine/model/any_model.h"
 #include "engine/model/embedder.h"
 #include "engine/vector/vector_store.h"
@@ -27,6 +22,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
+#include "server/executors.h"
 #include "server/unreadable_requests.h"
 #include "server/version.h"
 
@@ -151,7 +147,7 @@ absl::Status App::BuildEngine() {
   }
   parts.embedders.push_back({.embedder = MakeLexicalEmbedder(config_.embedder.dimension)});
   SetPhase(absl::UnavailableError("starting: opening the executors"));
-  RETURN_IF_ERROR(MakeExecutors(parts));
+  RETURN_IF_ERROR(MakeExecutors(config_, simulation_, parts));
   EngineOptions options = config_.engine;
   ASSIGN_OR_RETURN(options.repository.directory,
                    AbsoluteDirectory("repository.directory", options.repository.directory));
@@ -178,54 +174,6 @@ absl::Status App::LoadInto(EngineParts& parts, const ModelOptions& options) {
   parts.embedders.push_back({.embedder = std::move(encoder),
                              .question_prefix = options.question_prefix,
                              .passage_prefix = options.passage_prefix});
-  return absl::OkStatus();
-}
-
-absl::Status App::MakeExecutors(EngineParts& parts) const {
-  const ExecutorsOptions& options = config_.executors;
-  std::vector<std::unique_ptr<Executor>>& executors = parts.executors;
-  CpuOptions cpu_options = options.cpu;
-  cpu_options.step_tokens_max = config_.engine.schedule.step_tokens_max;
-  auto cpu = MakeCpuExecutor(cpu_options, SystemClock());
-  if (!cpu.ok()) return Annotate("executors.cpu", cpu.status());
-  const auto simulated = [this](Platform platform) {
-    return simulation_ &&
-           std::ranges::find(simulation_->devices, platform, &SimulatedDeviceOptions::platform) !=
-               simulation_->devices.end();
-  };
-  if (simulation_) {
-    Log().warn("--simulate: devices that are not there answer as their curves say");
-    SimulatedNode::Parts made =
-        SimulatedNode::Create(*simulation_, SystemClock())->Make(*std::move(cpu));
-    executors = std::move(made.executors);
-    parts.paths = std::move(made.paths);
-  } else {
-    executors.push_back(*std::move(cpu));
-  }
-  if (!simulated(Platform::kGpu)) executors.push_back(MakeGpuExecutor(options.gpu));
-  if (!simulated(Platform::kFpga)) executors.push_back(MakeFpgaExecutor(options.fpga));
-  for (const Platform platform : {Platform::kGpu, Platform::kFpga}) {
-    if (simulated(platform) &&
-        std::ranges::find(options.require, Name(platform)) != options.require.end()) {
-      return absl::FailedPreconditionError(StrCat("executors.require names ", Name(platform),
-                                                  ", but --simulate puts a simulated one in its "
-                                                  "place"));
-    }
-  }
-
-  for (const auto& executor : executors) {
-    const ExecutorInfo& info = executor->Describe();
-    if (info.present) {
-      Log().info("executor {}: {}{} {}", Name(info.platform), info.device,
-                 info.emulated ? " (emulated)" : "", info.detail);
-      continue;
-    }
-    Log().info("executor {}: absent: {}", Name(info.platform), info.reason);
-    if (std::ranges::find(options.require, Name(info.platform)) != options.require.end()) {
-      return absl::FailedPreconditionError(StrCat("executors.require names ", Name(info.platform),
-                                                  ", but it is absent: ", info.reason));
-    }
-  }
   return absl::OkStatus();
 }
 

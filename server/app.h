@@ -55,7 +55,6 @@ class App {
   absl::Status BuildEngine();
   // Loads a model from its file and adds it to its kind.
   absl::Status LoadInto(EngineParts& parts, const ModelOptions& options);
-  absl::Status MakeExecutors(EngineParts& parts) const;
   absl::Status BuildGrpc(const Address& wanted);
   void SetPhase(absl::Status why_not_ready);
   absl::Status Ready();  // thread safe

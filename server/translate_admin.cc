@@ -81,6 +81,9 @@ void ToProto(const DeviceReport& report, v1::Device& proto) {
   proto.set_watts(report.watts);
   proto.set_watts_measured(report.watts_measured);
   for (const std::string& event : report.events) proto.add_events(event);
+  for (const int node : report.numa_nodes) proto.add_numa_nodes(node);
+  proto.set_processors(report.cpus);
+  proto.set_pci_address(report.info.pci_address);
 }
 
 void ToProto(const PathReport& report, v1::TransferPath& proto) {

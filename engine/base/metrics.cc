@@ -187,7 +187,8 @@ const std::vector<Row>& Table() {
       {kKvOffloadLookups,
        Type::kCounter,
        "baton_kv_offload_lookups_total",
-       "Sequences admitted of whose text the offload tier had more than the prefix cache, or not",
+       "Sequences admitted of whose text the offload tier had more than the prefix cache (hit), or "
+       "not (miss), or had it but takes longer to bring it back than computing it (slower)",
        {"result"},
        {}},
       {kKvOffloadBytes,

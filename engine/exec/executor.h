@@ -210,6 +210,7 @@ struct ExecutorInfo {
   int64_t memory_bytes_total = 0;
   double power_idle_w = 0;  // 0: it does not tell
   double power_max_w = 0;
+  std::string pci_address = {};  // "0000:3b:00.0"; empty: on no PCI bus, or it does not tell
 };
 
 // How it is now.

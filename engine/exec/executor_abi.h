@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -38,7 +39,14 @@ struct baton_device {
   uint64_t memory_bytes_total; /* 0: unknown */
   uint32_t emulated;           /* 1: an emulation of a device */
   uint32_t reserved;           /* 0 */
+  char pci_address[32];        /* "0000:3b:00.0"; empty: it is on no PCI bus */
 };
+
+/* Whether the daemon that asks knows a field of baton_device: whoever writes one that was not in
+ * the first release asks first. */
+#define BATON_DEVICE_HAS(probe, field) \
+  ((probe)->device_struct_size >=      \
+   offsetof(struct baton_device, field) + sizeof(((struct baton_device*)0)->field))
 
 /* Question and answer of a probe; the daemon's memory, zeroed but for the first four fields. */
 struct baton_probe {

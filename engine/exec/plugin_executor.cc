@@ -48,6 +48,7 @@ ExecutorInfo Present(const PluginKind& kind, const LoadedPlugin& plugin) {
   if (plugin.devices.size() > 1) {
     absl::StrAppend(&info.detail, "; the first of ", plugin.devices.size(), " devices");
   }
+  info.pci_address = Text(device.pci_address);
   info.memory_bytes_total = static_cast<int64_t>(std::min(device.memory_bytes_total, kMemoryMax));
   return info;
 }

@@ -10,9 +10,12 @@ namespace baton {
 struct KvOptions {
   int64_t memory_mb = 1024;
   std::string type = "f16";
+  std::string gpu_type = "same";
+  std::string fpga_type = "same";
   bool prefix_cache = true;
   int64_t offload_memory_mb = 0;
   int64_t offload_numa_node = -1;
+  std::string offload_reload = "auto";
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -22,6 +25,12 @@ struct KvOptions {
     v("type", type, OneOf{"f32", "f16", "bf16", "int8"},
       "what keys and values are kept as: f32 exactly, f16 in half the memory, bf16 in half with "
       "f32's range, int8 in about a quarter, each a step less accurate");
+    v("gpu_type", gpu_type, OneOf{"same", "f32", "f16", "bf16", "int8"},
+      "what those in a GPU's memory are kept as, where that is not type: they are converted as "
+      "they "
+      "are handed over");
+    v("fpga_type", fpga_type, OneOf{"same", "f32", "f16", "bf16", "int8"},
+      "as gpu_type, of an FPGA's memory");
     v("prefix_cache", prefix_cache, AnyValue{},
       "keep the blocks of finished texts, for those that begin alike, until memory is wanted");
     v("offload_memory_mb", offload_memory_mb, Range{0, 1 << 24},
@@ -29,6 +38,9 @@ struct KvOptions {
       "room for others are brought back instead of computed again, MiB; 0: none");
     v("offload_numa_node", offload_numa_node, Range{-1, 1023},
       "the NUMA node that this memory is to be on, such as that of a CXL expander; -1: any");
+    v("offload_reload", offload_reload, OneOf{"auto", "always"},
+      "auto: a text is computed again where that is known to be sooner than bringing its blocks "
+      "back, by what copies and prompts have taken; always: its blocks are brought back");
   }
 };
 

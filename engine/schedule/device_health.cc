@@ -34,6 +34,7 @@ void DeviceHealth::Begin(TimeUs expected_us, TimeUs now_us) {
 void DeviceHealth::End(bool ok, TimeUs now_us) {
   in_flight_ = std::max<int64_t>(0, in_flight_ - 1);
   progress_us_ = now_us;
+  if (std::exchange(suspected_, false)) Tell("moving", "it completes work again");
   if (stalled_ && !fences_) {
     stalled_ = false;
     Tell("moving", "it completes work again");
@@ -134,10 +135,20 @@ void DeviceHealth::Look(const DeviceVitals& vitals, TimeUs now_us) {
 
 bool DeviceHealth::Tick(TimeUs now_us) {
   if (breaker_ == Breaker::kOpen && now_us >= retry_at_us_) Probe(now_us);
-  if (stalled_ || in_flight_ == 0 || options_.stall_ms == 0) return false;
+  if (stalled_ || in_flight_ == 0) return false;
+  const TimeUs silent_us = now_us - progress_us_;
   const TimeUs limit_us = std::max(options_.stall_ms * kUsPerMs, patience_us_);
-  if (now_us - progress_us_ < limit_us) return false;
+  if (options_.stall_ms == 0 || silent_us < limit_us) {
+    const TimeUs suspect_us = std::max(options_.suspect_ms * kUsPerMs, patience_us_);
+    if (fences_ && !suspected_ && options_.suspect_ms > 0 && silent_us >= suspect_us) {
+      suspected_ = suspicion_new_ = true;
+      Tell("suspected", StrCat(in_flight_, " batches are in flight, and none completed for ",
+                               silent_us / kUsPerMs, " ms: new work goes elsewhere"));
+    }
+    return false;
+  }
   stalled_ = true;
+  suspected_ = suspicion_new_ = false;
   Tell("stalled",
        StrCat(in_flight_, " batches are in flight, and none completed for ",
               (now_us - progress_us_) / kUsPerMs, " ms", fences_ ? ": it is fenced" : ""));
@@ -194,6 +205,7 @@ void DeviceHealth::UpdateShare() {
 
 std::string_view DeviceHealth::StateName() const {
   if (stalled_) return "stalled";
+  if (suspected_) return "suspected";
   switch (breaker_) {
     case Breaker::kOpen:
       return "open";

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/base/clock.h"
@@ -22,7 +23,7 @@ struct DeviceVitals {
 // Something about a device has changed: a metric and a line of the log.
 struct HealthEvent {
   std::string_view kind;  // static: hot, cool, memory_full, memory_free, open, probing, closed,
-                          // stalled, moving, cpu_share_raised, cpu_share_lowered
+                          // suspected, stalled, moving, cpu_share_raised, cpu_share_lowered
   std::string text;       // with the limit and the value
 };
 
@@ -34,9 +35,10 @@ struct HealthEvent {
 //   errors         breaker closed -> open where too many batches of the window failed; open ->
 //                  probing after a pause; probing, one batch at a time -> closed after some that
 //                  went well, or -> open for twice as long after one that did not
-//   no progress    fenced where work is in flight and nothing completes in time: its generation
-//                  moves on, what it held is somebody else's; when anything of it does come back
-//                  it moves, and is probed
+//   no progress    suspected where work is in flight and nothing completes for a while: new work
+//                  should go elsewhere, until something completes; fenced where work is in flight
+//                  and nothing completes in time: its generation moves on, what it held is somebody
+//                  else's; when anything of it does come back it moves, and is probed
 //   capacity       1, times a half where hot, times the share of batches that went well; below its
 //                  limit the CPU's share of the device's work is raised, until above the upper one
 class DeviceHealth {
@@ -58,6 +60,8 @@ class DeviceHealth {
   void Look(const DeviceVitals& vitals, TimeUs now_us);
   // Time passes. True where it has just been fenced: what it holds is to be done elsewhere.
   bool Tick(TimeUs now_us);
+  // Whether it has come to be suspected since this was last asked.
+  bool TakeSuspected() { return std::exchange(suspicion_new_, false); }
 
   // ---- What follows
 
@@ -72,11 +76,13 @@ class DeviceHealth {
   double cpu_share() const { return cpu_share_ ? 1 - capacity() : 0; }
   // Work is in flight and nothing has completed for too long.
   bool stalled() const { return stalled_; }
+  // The same for less long: it may be about to be fenced.
+  bool suspected() const { return suspected_; }
   uint32_t generation() const { return generation_; }
   Breaker breaker() const { return breaker_; }
   bool hot() const { return hot_; }
   int64_t in_flight() const { return in_flight_; }
-  // "closed", "open", "probing" or "stalled".
+  // "closed", "open", "probing", "suspected" or "stalled".
   std::string_view StateName() const;
   std::vector<HealthEvent> TakeEvents();
 
@@ -99,6 +105,8 @@ class DeviceHealth {
   bool healthy_ = true;
   bool hot_ = false;
   bool full_ = false;
+  bool suspected_ = false;
+  bool suspicion_new_ = false;
   bool stalled_ = false;
   bool cpu_share_ = false;
   uint32_t generation_ = 0;

@@ -20,6 +20,7 @@ struct HealthOptions {
   int64_t probe_batches = 3;
   double cpu_share_capacity_percent = 50;
   double cpu_share_capacity_percent_off = 60;
+  int64_t suspect_ms = 1000;
   int64_t stall_ms = 10000;
   int64_t cpu_stall_ms = 0;
 
@@ -47,6 +48,10 @@ struct HealthOptions {
       "where a device has less of its capacity than this, the CPU gets what it lacks");
     v("cpu_share_capacity_percent_off", cpu_share_capacity_percent_off, Range{0, 100},
       "until it has so much; at least cpu_share_capacity_percent");
+    v("suspect_ms", suspect_ms, Range{0, 86400000},
+      "a device that completes nothing for so long, and for 20 times what the longest of its "
+      "batches was expected to take, gets no new work that another may take, and texts that wait "
+      "for its memory go elsewhere, too, as the fallback allows; 0: never");
     v("stall_ms", stall_ms, Range{0, 86400000},
       "a device that completes nothing for so long, and for 20 times what the longest of its "
       "batches was expected to take, is fenced: its work is done elsewhere where the fallback "

@@ -27,6 +27,7 @@ LlmScheduler::LlmScheduler(const ScheduleOptions& options, KvPools pools, int32_
       cached_blocks_(std::move(cached_blocks)),
       reloadable_blocks_(std::move(reloadable_blocks)),
       pool_of_executor_(std::move(pools.of_executor)),
+      ahead_blocks_min_(pools.ahead_blocks_min),
       ledgers_(pools.block_counts.begin(), pools.block_counts.end()),
       forecast_(options.admission == "worst_case" ? LengthForecast::WorstCase()
                                                   : LengthForecast::Learning()) {}
@@ -104,6 +105,7 @@ void LlmScheduler::Stay(SequenceId id) {
   if (sequence.target) {
     ledgers_[static_cast<size_t>(PoolOf(sequence.arrival.decode_executor))].Free(*sequence.target);
     sequence.target.reset();
+    sequence.target_granted = false;
   }
   sequence.arrival.decode_executor = sequence.arrival.prefill_executor;
   sequence.phase = Phase::kDecoding;
@@ -116,6 +118,7 @@ void LlmScheduler::Reload(const ScheduleEvents::Reloaded& reloaded) {
   sequence.tokens_planned += reloaded.blocks * block_tokens_;
   BATON_CHECK(sequence.tokens_planned < sequence.prefill_tokens &&
               BlocksOf(sequence.tokens_planned) <= sequence.blocks.count());
+  sequence.tokens_computed = sequence.tokens_planned;
   sequence.phase = Phase::kPrefilling;
 }
 
@@ -126,19 +129,46 @@ void LlmScheduler::GrantTargets(Plan& plan) {
     Running& sequence = it->second;
     const int pool = PoolOf(sequence.arrival.decode_executor);
     if (!sequence.live() || sequence.phase != Phase::kHandingOver || pool == sequence.pool ||
-        sequence.target || sequence.batches_in_flight > 0) {
+        sequence.target_granted || sequence.batches_in_flight > 0) {
       continue;
     }
     BlockLedger& ledger = ledgers_[static_cast<size_t>(pool)];
-    std::vector<BlockId> cached = Cached(id, pool);
-    const int32_t own = BlocksOf(sequence.tokens_planned) - static_cast<int32_t>(cached.size());
+    std::vector<BlockId> cached = sequence.target ? std::vector<BlockId>() : Cached(id, pool);
+    const int32_t held =
+        sequence.target ? sequence.target->count() : static_cast<int32_t>(cached.size());
+    const int32_t own = BlocksOf(sequence.tokens_planned) - held;
     BATON_CHECK(own >= 0);
     const int32_t wanted = ledger.CountNew(cached) + own;
     if (ledger.free() < wanted) MakeRoom(sequence, pool, wanted, plan);
     if (ledger.free() < wanted) return;  // nobody below comes first
-    sequence.target = ledger.Hold(std::move(cached));
+    if (!sequence.target) sequence.target = ledger.Hold(std::move(cached));
     ledger.Grow(*sequence.target, own);
+    sequence.target_granted = true;
     plan.hand_over.push_back(id);
+  }
+}
+
+void LlmScheduler::GrantAhead(Plan& plan) {
+  if (ahead_blocks_min_ == 0) return;
+  for (const SequenceId id : order_) {
+    Running& sequence = running_.at(id);
+    const int pool = PoolOf(sequence.arrival.decode_executor);
+    const bool computes = sequence.phase == Phase::kPrefilling ||
+                          (sequence.phase == Phase::kHandingOver && sequence.batches_in_flight > 0);
+    if (!sequence.live() || !computes || pool == sequence.pool) continue;
+    // Whole blocks: nothing is written to them any more.
+    const int32_t computed = sequence.tokens_computed / block_tokens_;
+    const int32_t had = sequence.target ? sequence.target->count() : 0;
+    if (computed - had < ahead_blocks_min_) continue;
+    BlockLedger& ledger = ledgers_[static_cast<size_t>(pool)];
+    if (Reserved(pool) > ledger.block_count()) continue;  // others are expected to want them
+    std::vector<BlockId> cached = sequence.target ? std::vector<BlockId>() : Cached(id, pool);
+    const int32_t held = had + static_cast<int32_t>(cached.size());
+    const int32_t own = std::max(0, computed - held);
+    if (ledger.free() < ledger.CountNew(cached) + own) continue;
+    if (!sequence.target) sequence.target = ledger.Hold(std::move(cached));
+    ledger.Grow(*sequence.target, own);
+    plan.ahead.push_back({.sequence = id, .blocks = computed});
   }
 }
 
@@ -172,6 +202,7 @@ Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
   GrantTargets(plan);
   Admit(plan);
   Fill(plan);
+  GrantAhead(plan);
   return plan;
 }
 
@@ -183,6 +214,7 @@ void LlmScheduler::Complete(const BatchCompletion& completion) {
     Running& sequence = running_.at(item.sequence);
     --sequence.batches_in_flight;
     sequence.generated += item.generated;
+    sequence.tokens_computed += item.prefilled;
     sequence.draft = item.draft;
     if (sequence.draft_in_flight > 0) {
       // What stands behind the first wrong guess is computed anew.
@@ -300,6 +332,7 @@ void LlmScheduler::Admit(Plan& plan) {
         running_.emplace(arrival.id, Running{.arrival = arrival,
                                              .ordinal = next.ordinal,
                                              .prefill_tokens = prefill_tokens,
+                                             .tokens_computed = cached_count * block_tokens_,
                                              .tokens_planned = cached_count * block_tokens_,
                                              .generated_planned = next.generated,
                                              .generated = next.generated,

@@ -38,6 +38,8 @@ struct SequenceArrival {
 struct KvPools {
   std::vector<int32_t> block_counts;
   std::vector<int> of_executor = {};  // by executor; beyond it: the first pool
+  // Blocks that make a copy ahead worth it (Plan::Ahead); 0: nothing is copied ahead.
+  int32_t ahead_blocks_min = 0;
 };
 
 // How many guesses there are for the tokens after a sequence's next one. kPlanAhead: nobody
@@ -51,6 +53,7 @@ struct BatchCompletion {
     SequenceId sequence;
     bool ended = false;     // reached end-of-text, or failed
     int32_t generated = 0;  // tokens that it gave: of a decode, 1 and the guesses that were right
+    int32_t prefilled = 0;  // of a prefill: tokens whose K and V are computed now
     int32_t draft = kPlanAhead;
   };
   std::vector<Item> items;  // all that were planned
@@ -106,8 +109,17 @@ struct Plan {
     int32_t blocks = 0;
   };
   std::vector<Reload> reload;
+  // Still prefilled in another pool than they decode in; the first so many blocks of their text are
+  // computed, and granted where they decode, before anybody waits for them: take of its prefix
+  // cache what was asked for, where that was not done yet, and copy what is missing of these.
+  struct Ahead {
+    SequenceId sequence;
+    int32_t blocks = 0;
+  };
+  std::vector<Ahead> ahead;
   // Prefilled in another pool than they decode in; blocks for what they have are granted there:
-  // take of its prefix cache what was asked for, copy the rest, and say handed_over.
+  // take of its prefix cache what was asked for, copy what was not copied ahead, and say
+  // handed_over.
   std::vector<SequenceId> hand_over;
   std::vector<PlannedBatch> batches;
 };
@@ -137,7 +149,8 @@ struct Plan {
 // Executors with KV blocks in different memories have a pool each. A sequence is admitted when both
 // its pools can have it; where a tier below has more of its text than the prefix cache, it is
 // prefilled once that is back; after the prefill it waits, in its rank, until it is granted blocks
-// where it decodes, and gives back the others when it has been handed over.
+// where it decodes, and gives back the others when it has been handed over. Where blocks are free
+// there that nobody is expected to need, it is granted them while its prompt is still computed.
 class LlmScheduler {
  public:
   // The blocks of a pool that hold the K and V of a sequence's first tokens already, whole blocks,
@@ -196,6 +209,7 @@ class LlmScheduler {
     Phase phase = Phase::kPrefilling;
     bool preempting = false;        // nothing is planned; waits for the batches in flight
     int32_t prefill_tokens = 0;     // the prompt's, and those generated before
+    int32_t tokens_computed = 0;    // of the prefill, K and V
     int32_t tokens_planned = 0;     // positions whose K and V are computed or in flight
     int32_t generated_planned = 0;  // tokens sampled or in flight
     int32_t generated = 0;          // tokens sampled
@@ -203,6 +217,7 @@ class LlmScheduler {
     int pool = 0;  // where its blocks are
     BlockLedger::Holding blocks;
     std::optional<BlockLedger::Holding> target = {};  // where it decodes, while it is handed over
+    bool target_granted = false;                      // for all of its text
     int32_t draft = kPlanAhead;                       // guesses for the next decode
     int32_t draft_in_flight = 0;                      // guesses being verified
 
@@ -229,6 +244,8 @@ class LlmScheduler {
   void MakeRoom(const Running& sequence, int pool, int32_t blocks, Plan& plan);
   // Blocks in the pools where they decode, for those that have prefilled in another one.
   void GrantTargets(Plan& plan);
+  // There, for what is computed of those that still prefill; of what is free, from nobody.
+  void GrantAhead(Plan& plan);
   void FreeBlocks(Running& sequence);
   void HandOver(SequenceId id);
   void Stay(SequenceId id);
@@ -249,6 +266,7 @@ class LlmScheduler {
   const CachedBlocks cached_blocks_;
   const ReloadableBlocks reloadable_blocks_;
   const std::vector<int> pool_of_executor_;
+  const int32_t ahead_blocks_min_;
   std::vector<BlockLedger> ledgers_;  // by pool
   LengthForecast forecast_;
   std::deque<Waiting> waiting_;             // by rank

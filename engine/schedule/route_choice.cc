@@ -101,16 +101,26 @@ class Scorer {
   bool by_energy_ = false;
 };
 
-// The best candidate that `accept` lets through; -1 where there is none. Earlier wins ties.
+// The best candidate that `accept` lets through; -1 where there is none. What is paired wins ties,
+// then what is earlier.
 template <class Accept>
-int Best(const std::vector<RouteCandidate>& candidates, Accept accept) {
+int Best(const std::vector<ExecutorChoice>& choices, const std::vector<RouteCandidate>& candidates,
+         Accept accept) {
   int best = -1;
+  int paired = -1;
+  const auto better = [&](int i, int than) {
+    return than < 0 ||
+           candidates[static_cast<size_t>(i)].score > candidates[static_cast<size_t>(than)].score;
+  };
   for (int i = 0; i < static_cast<int>(candidates.size()); ++i) {
-    const RouteCandidate& candidate = candidates[static_cast<size_t>(i)];
-    if (!accept(i, candidate)) continue;
-    if (best < 0 || candidate.score > candidates[static_cast<size_t>(best)].score) best = i;
+    if (!accept(i, candidates[static_cast<size_t>(i)])) continue;
+    if (better(i, best)) best = i;
+    if (choices[static_cast<size_t>(i)].paired && better(i, paired)) paired = i;
   }
-  return best;
+  const bool tie = paired >= 0 && candidates[static_cast<size_t>(best)].score -
+                                          candidates[static_cast<size_t>(paired)].score <
+                                      kScoreTie;
+  return tie ? paired : best;
 }
 
 // The wait for those before it included.
@@ -134,10 +144,11 @@ struct Selection {
 
 // Among the candidates that `may` lets through.
 template <class May>
-Selection Select(const std::vector<RouteCandidate>& candidates, Platform preferred, bool pinned,
+Selection Select(const std::vector<ExecutorChoice>& choices,
+                 const std::vector<RouteCandidate>& candidates, Platform preferred, bool pinned,
                  Fallback allowed, May may) {
   const auto best = [&](auto accept) {
-    return Best(candidates,
+    return Best(choices, candidates,
                 [&](int i, const RouteCandidate& c) { return c.eligible && may(i) && accept(c); });
   };
   const auto on = [](Platform platform) {
@@ -174,16 +185,28 @@ int ProbeOf(const Hints& hints, const std::vector<ExecutorChoice>& choices,
   return -1;
 }
 
+bool IsUnpairedTie(const std::vector<ExecutorChoice>& choices, const RouteChoice& choice,
+                   size_t other) {
+  const auto chosen = static_cast<size_t>(choice.chosen);
+  return choices[chosen].paired && !choices[other].paired &&
+         choices[chosen].platform == choices[other].platform &&
+         std::abs(choice.candidates[chosen].score - choice.candidates[other].score) < kScoreTie;
+}
+
 void PassOver(const std::vector<ExecutorChoice>& choices, const RouteChoice& choice, Route& route) {
   for (size_t i = 0; i < choices.size(); ++i) {
     if (static_cast<int>(i) == choice.chosen) continue;
     const RouteCandidate& candidate = choice.candidates[i];
-    route.passed_over.push_back({.platform = candidate.platform,
-                                 .device = candidate.device,
-                                 .reason = !candidate.eligible ? candidate.reason
-                                           : !choices[i].avoid.empty()
-                                               ? choices[i].avoid
-                                               : "scored lower or not preferred"});
+    std::string reason = "scored lower or not preferred";
+    if (!candidate.eligible) {
+      reason = candidate.reason;
+    } else if (!choices[i].avoid.empty()) {
+      reason = choices[i].avoid;
+    } else if (choice.chosen >= 0 && IsUnpairedTie(choices, choice, i)) {
+      reason = "scores tie, but it is on another package than the other stage's device";
+    }
+    route.passed_over.push_back(
+        {.platform = candidate.platform, .device = candidate.device, .reason = std::move(reason)});
   }
 }
 
@@ -236,20 +259,21 @@ RouteChoice ChooseRoute(const RouteOptions& options, const Classification& work,
   const auto choice_at = [&choices](int i) -> const ExecutorChoice& {
     return choices[static_cast<size_t>(i)];
   };
-  Selection selection = Select(candidates, route.preferred, pinned, allowed, [&](int i) {
+  Selection selection = Select(choices, candidates, route.preferred, pinned, allowed, [&](int i) {
     return choice_at(i).avoid.empty() && !MayMissSla(hints, choice_at(i));
   });
   if (selection.chosen < 0 && hints.latency_sla_us) {
-    selection = Select(candidates, route.preferred, pinned, allowed, [&](int i) {
+    selection = Select(choices, candidates, route.preferred, pinned, allowed, [&](int i) {
       return choice_at(i).avoid.empty() && !MissesSla(hints, choice_at(i));
     });
   }
   if (selection.chosen < 0) {
-    selection = Select(candidates, route.preferred, pinned, allowed,
+    selection = Select(choices, candidates, route.preferred, pinned, allowed,
                        [&](int i) { return choice_at(i).avoid.empty(); });
   }
   if (selection.chosen < 0) {
-    selection = Select(candidates, route.preferred, pinned, allowed, [](int) { return true; });
+    selection =
+        Select(choices, candidates, route.preferred, pinned, allowed, [](int) { return true; });
   }
   result.chosen = selection.chosen;
   if (result.chosen >= 0 && !pinned) {

@@ -31,6 +31,9 @@ struct ExecutorChoice {
   bool sure = false;                             // whether that may decide
   bool probe = false;  // passed over for so long that it should show whether that still holds
   double watts = 0;    // with work on it; 0: not known
+  // On one package with the executor whose output the work reads, or, of a prefill, with one that
+  // may read its own.
+  bool paired = false;
 };
 
 struct RouteChoice {
@@ -40,6 +43,10 @@ struct RouteChoice {
   std::vector<RouteCandidate> candidates;  // one per choice, in their order
   bool probe = false;                      // chosen to show how it does now
 };
+
+// A tie: under balanced weights predicted times within 2.5 % of the least one, which is less than
+// they are known by.
+inline constexpr double kScoreTie = 0.01;
 
 // Orders the executors for classified work and takes the best. Pure.
 //
@@ -54,6 +61,8 @@ struct RouteChoice {
 // and those known to miss the SLA, take part only where there is no other way; those that miss it
 // in one of 20 cases only where the others do, too. Where sla_required and the SLA is known to be
 // missed, `status` is FAILED_PRECONDITION.
+//
+// Among scores that differ by less than kScoreTie the highest of those that are paired wins.
 //
 // Score = the four parts, each 0 to 1, times their weights under the policy, and the CPU's share:
 //   performance  least predicted time / predicted time, the wait before the run included; under

@@ -61,6 +61,14 @@ std::optional<double> PathTable::PredictUs(size_t path, const SpacePair& pair,
   return PredictUs(it->second, ClassOf(bytes), static_cast<double>(bytes));
 }
 
+std::optional<double> PathTable::PredictSureUs(size_t path, const SpacePair& pair,
+                                               int64_t bytes) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = costs_.find({path, pair});
+  if (it == costs_.end() || it->second.copies < kSureFrom) return std::nullopt;
+  return PredictUs(it->second, ClassOf(bytes), static_cast<double>(bytes));
+}
+
 size_t PathTable::Choose(const SpacePair& pair, int64_t bytes,
                          std::span<const Candidate> candidates) {
   BATON_CHECK(!candidates.empty());

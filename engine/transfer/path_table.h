@@ -68,6 +68,8 @@ class PathTable {
   size_t Choose(const SpacePair& pair, int64_t bytes, std::span<const Candidate> candidates);
   // Expected time of a copy; nothing before the first one of this pair.
   std::optional<double> PredictUs(size_t path, const SpacePair& pair, int64_t bytes) const;
+  // The same; nothing before kSureFrom copies.
+  std::optional<double> PredictSureUs(size_t path, const SpacePair& pair, int64_t bytes) const;
 
   void Observe(size_t path, const SpacePair& pair, int64_t bytes, TimeUs copy_us);
   void ObserveFailure(size_t path, const SpacePair& pair);

@@ -37,6 +37,8 @@ TransferManager::TransferManager(const TransferOptions& options, Metrics& metric
     : lease_us_(options.lease_ms * 1000),
       handoffs_max_(static_cast<size_t>(options.handoffs_max)),
       threshold_bytes_(options.transfer_threshold_bytes),
+      ahead_bytes_min_(options.ahead_kb_min < 0 ? std::nullopt
+                                                : std::optional(options.ahead_kb_min << 10)),
       metrics_(metrics),
       peers_(PeerSilentUsMax(lease_us_)) {}
 
@@ -57,6 +59,18 @@ void TransferManager::RegisterDirectPath(CopyPath* path) {
 bool TransferManager::Connects(const MemorySpace& source, const MemorySpace& destination) const {
   return std::any_of(paths_.begin(), paths_.end(),
                      [&](const Path& path) { return path.path->Connects(source, destination); });
+}
+
+std::optional<double> TransferManager::PredictUs(const SpacePair& pair, int64_t bytes) const {
+  std::optional<double> best;
+  for (size_t i = 0; i < paths_.size(); ++i) {
+    const Path& path = paths_[i];
+    if (!path.path->Connects(pair.source, pair.destination)) continue;
+    if (path.direct && bytes >= threshold_bytes_) continue;
+    const std::optional<double> us = table_.PredictSureUs(i, pair, bytes + path.bytes_in_flight);
+    if (us && (!best || *us < *best)) best = us;
+  }
+  return best;
 }
 
 // ---- Preparing
@@ -304,9 +318,10 @@ void TransferManager::MarkReady(Handoff& handoff, TimeUs now_us) {
   handoff.state = State::kReady;
   report.copy_us = now_us - handoff.posted_us;
   if (handoff.request.offload) return;
-  metrics_.Counter(MetricId::kHandoffs, {report.path}).Increment();
   metrics_.Counter(MetricId::kHandoffBytes, {report.path})
       .Increment(static_cast<double>(report.bytes));
+  if (handoff.request.ahead) return;
+  metrics_.Counter(MetricId::kHandoffs, {report.path}).Increment();
   metrics_.Histogram(MetricId::kHandoffSeconds, {report.path})
       .Observe(static_cast<double>(report.copy_us) * 1e-6);
 }

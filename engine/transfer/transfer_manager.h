@@ -45,6 +45,8 @@ struct HandoffRequest {
   std::optional<PeerId> peer = std::nullopt;
   // To a tier below, or from it: not counted as a handoff in the metrics.
   bool offload = false;
+  // What goes ahead of a handoff: its bytes count, and it as no handoff of its own.
+  bool ahead = false;
 };
 
 // How a handoff went.
@@ -90,6 +92,9 @@ class TransferManager {
 
   // Whether some path copies from one space to the other. Thread safe once all are registered.
   bool Connects(const MemorySpace& source, const MemorySpace& destination) const;
+  // How long a copy by the best path is expected to take, what is on its way there before it
+  // included; nothing while no path has made enough copies to know.
+  std::optional<double> PredictUs(const SpacePair& pair, int64_t bytes) const;
 
   // Chooses the path and takes the lease. UNIMPLEMENTED: no path connects the spaces, or none that
   // does converts. RESOURCE_EXHAUSTED: too many handoffs are open. INVALID_ARGUMENT: the layouts
@@ -123,6 +128,8 @@ class TransferManager {
 
   size_t open_count() const { return handoffs_.size(); }
   TimeUs renew_interval_us() const { return lease_us_ / 6; }
+  // What is worth a copy ahead of a handoff; nothing: none is.
+  std::optional<int64_t> ahead_bytes_min() const { return ahead_bytes_min_; }
   // How one of the last kEndsKept ended; nothing for one that is open, older or unknown.
   static constexpr size_t kEndsKept = 4096;
   std::optional<HandoffEnd> EndOf(HandoffId id) const;
@@ -168,6 +175,7 @@ class TransferManager {
   const TimeUs lease_us_;
   const size_t handoffs_max_;
   const int64_t threshold_bytes_;
+  const std::optional<int64_t> ahead_bytes_min_;
   Metrics& metrics_;
   PathTable table_;
   PeerTable peers_;

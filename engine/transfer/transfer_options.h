@@ -12,6 +12,7 @@ struct TransferOptions {
   int64_t handoffs_max = 4096;
   int64_t transfer_threshold_bytes = 65536;
   int64_t host_copies_max = 1024;
+  int64_t ahead_kb_min = 1024;
   std::string on_failure = "recompute";
 
   template <class Visitor>
@@ -24,6 +25,10 @@ struct TransferOptions {
       "than handed to the copying thread");
     v("host_copies_max", host_copies_max, Range{1, 1000000},
       "copies between host spaces that wait for the copying thread");
+    v("ahead_kb_min", ahead_kb_min, Range{-1, 1 << 20},
+      "KV blocks of a prompt that decodes in another memory are copied there while the rest of it "
+      "is computed, so many KiB at a time; 0: each block as it is full; -1: none before all is "
+      "computed");
     v("on_failure", on_failure, OneOf{"fail", "recompute", "local"},
       "what becomes of a text that has begun when its handoff or an executor fails: it ends with "
       "UNAVAILABLE, is computed again where route.fallback allows and goes on, or decodes where it "

@@ -12,9 +12,18 @@
 namespace baton::ctl {
 namespace {
 
+// Where its threads run, and near what: "14-15 (node 1)".
+std::string PlaceOf(const v1::Device& device) {
+  std::string place = device.processors().empty() ? "anywhere" : device.processors();
+  if (!device.numa_nodes().empty()) {
+    absl::StrAppend(&place, " (node ", absl::StrJoin(device.numa_nodes(), ", node "), ")");
+  }
+  return place;
+}
+
 void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
   Table table({"platform", "device", "available", "state", ">capacity", "skills", ">queue",
-               ">temperature", ">power", ">memory used", ">of", "detail"});
+               ">temperature", ">power", ">memory used", ">of", "processors", "detail"});
   for (const v1::Device& device : response.devices()) {
     table.AddRow(
         {absl::StrCat(PlatformWord(device.platform()), device.emulated() ? " (emulated)" : ""),
@@ -29,6 +38,7 @@ void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
                             : "-",
          FormatBytesOrDash(device.memory_bytes_used()),
          FormatBytesOrDash(device.memory_bytes_total()),
+         device.state().empty() ? "-" : PlaceOf(device),
          device.available() ? device.detail() : device.reason()});
   }
   table.Print(out);

@@ -36,7 +36,8 @@ devices:
     prefill: {fixed_us: 10, per_item_us: 0.5}
     decode: {points: [[1, 5], [8, 9]], context_points: [[0, 1]], per_context_us: 0.25}
   faults: [{at_s: 1.5, do: slow, factor: 3}, {at_batch: 7, do: lose}]
-- {name: f, platform: fpga, bank: 4, search_lanes: 5, latency: {search_single: {fixed_us: 500}}}
+- {name: f, platform: fpga, bank: 4, numa_node: 1, search_lanes: 5,
+   latency: {search_single: {fixed_us: 500}}}
 - {name: f2, platform: fpga, exclusive: true, latency: {kmeans: {fixed_us: 500}}}
 paths:
 - {name: p, from: g, to: f, gb_per_s: 10, latency_us: 15}
@@ -56,6 +57,8 @@ paths:
   CHECK(gpu.faults[1].at_batch == 7);
   CHECK(read->devices[1].space ==
         MemorySpace{.kind = MemorySpace::Kind::kFpga, .device = 0, .bank = 4});
+  CHECK(read->devices[1].numa_node == 1);
+  CHECK(gpu.numa_node == -1);
   CHECK(read->devices[2].space.device == 1);
   CHECK(read->devices[1].seed != read->devices[2].seed);
   REQUIRE(read->paths.size() == 3);
@@ -101,6 +104,10 @@ TEST_CASE("what is wrong is named with its line") {
            {"devices:\n- {name: g, platform: gpu, latency: {kmeans: {points: [3]}}}\n",
             "latency.kmeans.points[0] must be [x, us]"},
            {device + "bank: 1}\n", "bank belongs to an fpga"},
+           {device + "numa_node: 1024}\n", "devices[0].numa_node must be an integer, 0 to 1023"},
+           {"devices:\n- {name: c, platform: cpu, numa_node: 0, latency: {kmeans: {fixed_us: "
+            "1}}}\n",
+            "f:2: devices[0].numa_node belongs to a gpu or an fpga"},
            {device + "power_idle_w: 10, power_max_w: 5}\n", "power_idle_w is 10"},
            {device + "search_lanes: 2, exclusive: true}\n", "contradict each other"},
            {device + "memory_mb: 1.5}\n", "devices[0].memory_mb must be an integer"},

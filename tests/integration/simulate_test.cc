@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/cpu_set.h"
 #include "tests/integration/client.h"
 #include "tests/support/temp_dir.h"
 
@@ -52,6 +53,48 @@ TEST_CASE("simulated devices serve in their time, and say what they are") {
         1);
   CHECK_THAT(daemon.Log(), Catch::Contains("gpu0 (emulated)"));
   CHECK(daemon.Terminate() == 0);
+}
+
+size_t CountOf(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+TEST_CASE("threads run where they are told to, and Devices says where") {
+  const int cpu = ThreadCpus().cpus().back();
+  TempDir dir;
+  Daemon daemon({"--simulate", dir.Write("node.yaml", kNode),
+                 "--placement.cpus=fpga0=" + std::to_string(cpu) + ";cpu=" + std::to_string(cpu)});
+  const Client client(daemon);
+  const auto devices = Must(client.admin, &v1::AdminService::Stub::Devices, {});
+  REQUIRE(devices.devices_size() == 3);
+  CHECK(devices.devices(0).processors() == std::to_string(cpu));
+  CHECK(devices.devices(1).processors().empty());
+  CHECK(devices.devices(2).processors() == std::to_string(cpu));
+  CHECK_THAT(daemon.Log(), Catch::Contains("placement: fpga0: processors " + std::to_string(cpu)));
+  CHECK_THAT(devices.devices(0).detail(), Catch::Contains(", 1 cores; threads: 1 llm"));
+  CHECK(CountOf(daemon.Log(), "no thread is bound") == 0);
+  CHECK(daemon.Terminate() == 0);
+}
+
+TEST_CASE("where no thread is bound the log says so once, and why") {
+  Daemon daemon({"--placement.mode=off"});
+  CHECK(CountOf(daemon.Log(), "placement: ") == 1);
+  CHECK_THAT(daemon.Log(), Catch::Contains("no thread is bound: placement.mode is off"));
+  CHECK(daemon.Terminate() == 0);
+}
+
+TEST_CASE("a placement that cannot be is refused at the start") {
+  TempDir dir;
+  const auto refused = [&](const std::string& cpus, const std::string& message) {
+    const ProgramResult result =
+        RunDaemonToItsEnd({"--placement.cpus=" + cpus, "--data-dir=" + dir.File("data")});
+    CHECK(result.exit_code == 1);
+    CHECK_THAT(result.err, Catch::Contains(message));
+  };
+  refused("cpu=8000", "placement.cpus: cpu: processors 8000 are not among those");
+  refused("tpu=0", "placement.cpus names \"tpu\"");
 }
 
 TEST_CASE("a simulation that makes no sense is refused at the start") {

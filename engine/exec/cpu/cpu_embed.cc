@@ -11,9 +11,16 @@ namespace baton {
 CpuEmbed::CpuEmbed(const CpuEmbedOptions& options, const CpuKernels& kernels, const Clock& clock)
     : clock_(clock),
       jobs_(static_cast<size_t>(options.queue_batches)),
-      encoder_({.threads = options.threads, .queue_batches = options.queue_batches}, kernels,
-               clock) {
-  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { ThreadMain(); });
+      encoder_({.threads = options.threads,
+                .queue_batches = options.queue_batches,
+                .placement = options.placement},
+               kernels, clock) {
+  for (int i = 0; i < options.threads; ++i) {
+    threads_.emplace_back([this, i, count = options.threads, placement = options.placement] {
+      placement.Bind({.index = i, .count = count});
+      ThreadMain();
+    });
+  }
 }
 
 CpuEmbed::~CpuEmbed() {

@@ -6,6 +6,7 @@
 
 #include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
+#include "engine/base/thread_placement.h"
 #include "engine/exec/cpu/cpu_encoder.h"
 #include "engine/exec/executor.h"
 
@@ -14,6 +15,7 @@ namespace baton {
 struct CpuEmbedOptions {
   int threads = 1;              // at least 1; and as many of the encoder
   int64_t queue_batches = 256;  // waiting; and as many of the encoder, waiting or running
+  ThreadPlacement placement = {};
 };
 
 // Embeds batches on its own threads: lexical ones one thread a batch, an encoder's on a CpuEncoder,

@@ -29,12 +29,13 @@ absl::Status CpuEncoder::LoadModel(std::shared_ptr<const TextEncoder> encoder) {
     const std::lock_guard lock(mutex_);
     if (models_.contains(encoder.get())) return absl::OkStatus();
     if (team_ == nullptr) {
-      team_ = std::make_unique<ThreadTeam>(options_.threads);
+      team_ = std::make_unique<ThreadTeam>(options_.threads, options_.placement);
       thread_ = std::thread([this] { ThreadMain(); });
     }
   }
   auto model = std::make_unique<Model>();
-  ThreadTeam packers(options_.threads);  // steps of other encoders may use the team
+  ThreadTeam packers(options_.threads,
+                     options_.placement);  // steps of other encoders may use the team
   model->forward = std::make_unique<EncoderForward>(encoder, kernels_, *team_, &packers);
   model->encoder = std::move(encoder);
   const std::lock_guard lock(mutex_);
@@ -77,6 +78,7 @@ void CpuEncoder::Execute(EmbedBatch batch, Done done) {
 }
 
 void CpuEncoder::ThreadMain() {
+  options_.placement.Bind({.index = 0, .count = options_.threads});
   while (TakeJobs()) {
     EndJobs();
     if (!jobs_.empty()) RunStep();

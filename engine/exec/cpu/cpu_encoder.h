@@ -15,6 +15,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "engine/base/clock.h"
+#include "engine/base/thread_placement.h"
 #include "engine/exec/cpu/encoder_forward.h"
 #include "engine/exec/executor.h"
 
@@ -23,6 +24,7 @@ namespace baton {
 struct CpuEncoderOptions {
   int threads = 1;              // at least 1
   int64_t queue_batches = 256;  // waiting or running
+  ThreadPlacement placement = {};
 };
 
 // Embeds texts by encoders, in steps of as many texts as EncoderForward takes at once. A step is of

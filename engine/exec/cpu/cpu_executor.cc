@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <fstream>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "engine/base/simd_level.h"
@@ -21,11 +20,8 @@
 namespace baton {
 namespace {
 
-// Cores this process may run on.
-int CoreCount() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
-
-int ThreadsOrCores(int64_t threads) {
-  return threads == 0 ? CoreCount() : static_cast<int>(threads);
+int ThreadsOrCores(int64_t threads, const ThreadPlacement& placement) {
+  return threads == 0 ? placement.ThreadsMax() : static_cast<int>(threads);
 }
 
 absl::StatusOr<SimdLevel> ChooseSimdLevel(const std::string& name) {
@@ -54,17 +50,24 @@ int64_t ResidentBytes() {
 
 class CpuExecutor final : public Executor {
  public:
-  CpuExecutor(const CpuOptions& options, SimdLevel level, const Clock& clock)
+  CpuExecutor(const CpuOptions& options, SimdLevel level, const Clock& clock,
+              const ThreadPlacement& placement)
       : clock_(clock),
-        llm_threads_(ThreadsOrCores(options.llm_threads)),
-        search_threads_(ThreadsOrCores(options.search_threads)),
-        embed_threads_(ThreadsOrCores(options.embed_threads)),
+        llm_threads_(ThreadsOrCores(options.llm_threads, placement)),
+        search_threads_(ThreadsOrCores(options.search_threads, placement)),
+        embed_threads_(ThreadsOrCores(options.embed_threads, placement)),
         llm_({.threads = llm_threads_,
               .queue_batches = options.llm_queue_batches,
-              .step_tokens_max = static_cast<int32_t>(options.step_tokens_max)},
+              .step_tokens_max = static_cast<int32_t>(options.step_tokens_max),
+              .placement = placement},
              KernelsFor(level), clock),
-        search_({.threads = search_threads_, .queue_batches = options.search_queue_batches}, clock),
-        embed_({.threads = embed_threads_, .queue_batches = options.embed_queue_batches},
+        search_({.threads = search_threads_,
+                 .queue_batches = options.search_queue_batches,
+                 .placement = placement},
+                clock),
+        embed_({.threads = embed_threads_,
+                .queue_batches = options.embed_queue_batches,
+                .placement = placement},
                KernelsFor(level), clock),
         cluster_({.queue_batches = options.cluster_queue_batches,
                   .sample_bytes_max = options.cluster_sample_mb << 20},
@@ -74,8 +77,8 @@ class CpuExecutor final : public Executor {
     info_.present = true;
     info_.detail = StrCat(std::string(Name(level)), WithoutAmx().empty() ? "" : " (",
                           std::string(WithoutAmx()), WithoutAmx().empty() ? "" : ")", ", ",
-                          CoreCount(), " cores; threads: ", llm_threads_, " llm, ", search_threads_,
-                          " search, ", embed_threads_, " embed");
+                          placement.ThreadsMax(), " cores; threads: ", llm_threads_, " llm, ",
+                          search_threads_, " search, ", embed_threads_, " embed");
     info_.memory_bytes_total = sysconf(_SC_PHYS_PAGES) * PageBytes();
   }
 
@@ -118,9 +121,10 @@ class CpuExecutor final : public Executor {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Executor>> MakeCpuExecutor(const CpuOptions& options,
-                                                          const Clock& clock) {
+                                                          const Clock& clock,
+                                                          const ThreadPlacement& placement) {
   ASSIGN_OR_RETURN(const SimdLevel level, ChooseSimdLevel(options.simd));
-  return std::make_unique<CpuExecutor>(options, level, clock);
+  return std::make_unique<CpuExecutor>(options, level, clock, placement);
 }
 
 }  // namespace baton

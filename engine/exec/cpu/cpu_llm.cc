@@ -22,7 +22,7 @@ CpuLlm::CpuLlm(const CpuLlmOptions& options, const CpuKernels& kernels, const Cl
     : options_(options),
       kernels_(kernels),
       clock_(clock),
-      team_(options.threads),
+      team_(options.threads, options.placement),
       commands_(std::numeric_limits<size_t>::max()),
       thread_([this] { ThreadMain(); }) {}
 
@@ -38,7 +38,8 @@ int64_t CpuLlm::ModelBytes(const LanguageModel& model) const {
 
 absl::Status CpuLlm::LoadModel(std::shared_ptr<const LanguageModel> model) {
   const LanguageModel* const key = model.get();
-  ThreadTeam packers(options_.threads);  // batches of other models may use the team
+  ThreadTeam packers(options_.threads,
+                     options_.placement);  // batches of other models may use the team
   auto forward = std::make_unique<DecoderForward>(std::move(model), kernels_, team_,
                                                   options_.step_tokens_max, &packers);
   const std::lock_guard lock(models_mutex_);
@@ -79,6 +80,7 @@ void CpuLlm::Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> do
 }
 
 void CpuLlm::ThreadMain() {
+  options_.placement.Bind({.index = 0, .count = options_.threads});
   while (std::optional<Command> command = commands_.Pop()) {
     if (auto* open = std::get_if<Open>(&*command)) {
       const std::vector<TokenId>& generated = open->setup.sampler.generated;

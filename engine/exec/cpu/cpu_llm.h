@@ -10,6 +10,7 @@
 
 #include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
+#include "engine/base/thread_placement.h"
 #include "engine/exec/cpu/decoder_forward.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/thread_team.h"
@@ -22,6 +23,7 @@ struct CpuLlmOptions {
   int threads = 1;             // that share a batch's work, at least 1
   int64_t queue_batches = 16;  // waiting or running
   int32_t step_tokens_max = 512;
+  ThreadPlacement placement = {};
 };
 
 // Runs language model batches in order on one thread of its own, which leads a team of threads. The

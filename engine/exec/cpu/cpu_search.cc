@@ -10,7 +10,12 @@ namespace baton {
 
 CpuSearch::CpuSearch(const CpuSearchOptions& options, const Clock& clock)
     : clock_(clock), jobs_(static_cast<size_t>(options.queue_batches)) {
-  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { ThreadMain(); });
+  for (int i = 0; i < options.threads; ++i) {
+    threads_.emplace_back([this, i, count = options.threads, placement = options.placement] {
+      placement.Bind({.index = i, .count = count});
+      ThreadMain();
+    });
+  }
 }
 
 CpuSearch::~CpuSearch() {

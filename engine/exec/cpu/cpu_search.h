@@ -7,6 +7,7 @@
 
 #include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
+#include "engine/base/thread_placement.h"
 #include "engine/exec/executor.h"
 
 namespace baton {
@@ -14,6 +15,7 @@ namespace baton {
 struct CpuSearchOptions {
   int threads = 1;              // at least 1
   int64_t queue_batches = 256;  // waiting
+  ThreadPlacement placement = {};
 };
 
 // Searches batches on its own threads, one thread a batch. A batch that finds the queue full gets

@@ -18,11 +18,14 @@ constexpr uint32_t WorkersInside(uint64_t state) { return static_cast<uint32_t>(
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(int threads) {
+ThreadTeam::ThreadTeam(int threads, const ThreadPlacement& placement) {
   BATON_CHECK(threads >= 1);
   workers_.reserve(static_cast<size_t>(threads - 1));
   for (int thread = 1; thread < threads; ++thread) {
-    workers_.emplace_back([this, thread] { WorkerMain(thread); });
+    workers_.emplace_back([this, thread, threads, placement] {
+      placement.Bind({.index = thread, .count = threads});
+      WorkerMain(thread);
+    });
   }
 }
 

@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "engine/base/thread_placement.h"
+
 namespace baton {
 
 // Threads that split one loop after another. The calling thread takes part, so a team of one has no
@@ -19,8 +21,9 @@ namespace baton {
 // ParallelFor may be called by one thread at a time. Destruction joins the threads.
 class ThreadTeam {
  public:
-  // `threads` counts the caller; at least 1.
-  explicit ThreadTeam(int threads);
+  // `threads` counts the caller; at least 1. The caller, which is thread 0 of the placement, binds
+  // itself.
+  explicit ThreadTeam(int threads, const ThreadPlacement& placement = {});
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;

@@ -19,6 +19,7 @@ class KeptPath final : public CopyPath {
   bool Connects(const MemorySpace& source, const MemorySpace& destination) const override {
     return path_->Connects(source, destination);
   }
+  bool Converts() const override { return path_->Converts(); }
   absl::StatusOr<Ticket> Post(const Job& job) override { return path_->Post(job); }
   absl::StatusOr<bool> Poll(Ticket ticket) override { return path_->Poll(ticket); }
   void Cancel(Ticket ticket) override { path_->Cancel(ticket); }
@@ -47,17 +48,19 @@ std::vector<SimulatedPathOptions> WithStaged(std::vector<SimulatedPathOptions> p
 
 }  // namespace
 
-SimulatedNode::SimulatedNode(SimulationOptions options, const Clock& clock, Timeline::Warp warp)
-    : options_(std::move(options)), timeline_(clock, std::move(warp)) {
+SimulatedNode::SimulatedNode(SimulationOptions options, const Clock& clock, Timeline::Warp warp,
+                             const ThreadPlacement& placement)
+    : options_(std::move(options)), timeline_(clock, std::move(warp), placement) {
   for (const SimulatedDeviceOptions& device : options_.devices) {
     devices_.emplace(device.name, std::make_shared<SimulatedDevice>(device, timeline_));
   }
 }
 
 std::shared_ptr<SimulatedNode> SimulatedNode::Create(SimulationOptions options, const Clock& clock,
-                                                     Timeline::Warp warp) {
+                                                     Timeline::Warp warp,
+                                                     const ThreadPlacement& placement) {
   std::shared_ptr<SimulatedNode> node(
-      new SimulatedNode(std::move(options), clock, std::move(warp)));
+      new SimulatedNode(std::move(options), clock, std::move(warp), placement));
   for (const auto& [name, device] : node->devices_) device->Start();
   return node;
 }

@@ -21,9 +21,11 @@ namespace baton {
 // are simulated. Thread safe; lives as long as what it makes.
 class SimulatedNode : public std::enable_shared_from_this<SimulatedNode> {
  public:
-  // `options` as ReadSimulation gives them. The clock outlives it. `warp` as of Timeline.
+  // `options` as ReadSimulation gives them. The clock outlives it. `warp` as of Timeline, whose
+  // thread, the one that all devices share, runs as `placement` says.
   static std::shared_ptr<SimulatedNode> Create(SimulationOptions options, const Clock& clock,
-                                               Timeline::Warp warp = nullptr);
+                                               Timeline::Warp warp = nullptr,
+                                               const ThreadPlacement& placement = {});
 
   struct Parts {
     std::vector<std::unique_ptr<Executor>> executors;  // the CPU, simulated or as it is, first
@@ -38,7 +40,8 @@ class SimulatedNode : public std::enable_shared_from_this<SimulatedNode> {
   size_t open_copies() const;
 
  private:
-  SimulatedNode(SimulationOptions options, const Clock& clock, Timeline::Warp warp);
+  SimulatedNode(SimulationOptions options, const Clock& clock, Timeline::Warp warp,
+                const ThreadPlacement& placement);
 
   const SimulationOptions options_;
   Timeline timeline_;

@@ -6,8 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/simd_level.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/exec/cpu/kernels/kv_convert.h"
+#include "engine/transfer/kv_conversion.h"
 
 namespace baton {
 
@@ -59,7 +62,13 @@ struct SimulatedPath::State {
     for (const void* block : job.sources) from.push_back(static_cast<const std::byte*>(block));
     for (const void* block : job.destinations) to.push_back(static_cast<const std::byte*>(block));
     if (source != nullptr) RETURN_IF_ERROR(source->CheckWritten(from));
-    for (size_t i = 0; i < from.size(); ++i) {
+    if (job.conversion) {
+      KvConversionRun run(*job.conversion, job.sources, job.destinations,
+                          KvConverterFor(DetectedSimdLevel()));
+      while (run.Step()) {
+      }
+    }
+    for (size_t i = 0; i < from.size() && !job.conversion; ++i) {
       std::memcpy(job.destinations[i], from[i], static_cast<size_t>(job.block_bytes));
     }
     if (destination != nullptr) destination->Write(to);
@@ -98,8 +107,7 @@ absl::StatusOr<CopyPath::Ticket> SimulatedPath::Post(const Job& job) {
   state.script.Advance(now_us);
   state.script.CountBatch();
   RETURN_IF_ERROR(state.Fault(options_.name));
-  const double bytes =
-      static_cast<double>(job.block_bytes) * static_cast<double>(job.sources.size());
+  const auto bytes = static_cast<double>(job.bytes());
   const double us =
       (options_.latency_us + bytes / (options_.gb_per_s * 1e3)) * state.script.slow_factor();
   state.free_us = std::max(state.free_us, now_us) + std::llround(us);

@@ -25,6 +25,7 @@ class SimulatedPath final : public CopyPath {
 
   const std::string& name() const override { return options_.name; }
   bool Connects(const MemorySpace& source, const MemorySpace& destination) const override;
+  bool Converts() const override { return true; }
   // UNAVAILABLE: an end is lost. INTERNAL: the script fails it.
   absl::StatusOr<Ticket> Post(const Job& job) override;
   absl::StatusOr<bool> Poll(Ticket ticket) override;

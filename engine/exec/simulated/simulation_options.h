@@ -47,6 +47,7 @@ struct SimulatedDeviceOptions {
   std::array<std::optional<CurveOptions>, kWorkClassCount> latency = {};  // by work class
   double noise_sigma = 0;  // times are multiplied by exp(sigma * a normal deviate)
   uint64_t seed = 1;
+  int32_t numa_node = -1;    // that it is near; -1: not told
   int64_t memory_bytes = 0;  // 0: as much as models ask for
   double power_idle_w = 0;
   double power_max_w = 0;

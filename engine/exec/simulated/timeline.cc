@@ -12,8 +12,11 @@ constexpr TimeUs kForeignClockPollUs = 200;
 
 }  // namespace
 
-Timeline::Timeline(const Clock& clock, Warp warp)
-    : clock_(clock), warp_(std::move(warp)), thread_([this] { ThreadMain(); }) {}
+Timeline::Timeline(const Clock& clock, Warp warp, const ThreadPlacement& placement)
+    : clock_(clock), warp_(std::move(warp)), thread_([this, placement] {
+        placement.Bind({});
+        ThreadMain();
+      }) {}
 
 Timeline::~Timeline() {
   {

@@ -8,6 +8,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "engine/base/clock.h"
+#include "engine/base/thread_placement.h"
 
 namespace baton {
 
@@ -20,7 +21,7 @@ class Timeline {
   using Warp = std::function<void(TimeUs)>;
 
   // The clock outlives it. No `warp`: the clock moves by itself, or somebody else moves it.
-  explicit Timeline(const Clock& clock, Warp warp = nullptr);
+  explicit Timeline(const Clock& clock, Warp warp = nullptr, const ThreadPlacement& placement = {});
   ~Timeline();
   Timeline(const Timeline&) = delete;
   Timeline& operator=(const Timeline&) = delete;

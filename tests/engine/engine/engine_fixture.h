@@ -25,6 +25,7 @@ class EngineFixture {
   std::vector<std::shared_ptr<const LanguageModel>> models;
   std::vector<EmbedderPart> embedders;  // the lexical one comes behind them
   SimulationOptions simulation;         // its devices stand behind the CPU
+  PlacementPlan placement;              // of all executors, in their order
   const Clock* clock = &SystemClock();
   Timeline::Warp warp;
 
@@ -77,7 +78,8 @@ class EngineFixture {
                       .store = store_.get(),
                       .executors = std::move(extra_),
                       .models = models,
-                      .embedders = embedders};
+                      .embedders = embedders,
+                      .placement = placement};
     parts.embedders.push_back({.embedder = MakeLexicalEmbedder(512)});
     auto cpu = MakeCpuExecutor(CpuOptions{.llm_threads = 2, .search_threads = 2}, *clock);
     REQUIRE_OK(cpu);

@@ -108,6 +108,48 @@ TEST_CASE("an evicted text comes back without being computed") {
   CHECK(f.Clean());
 }
 
+TEST_CASE("a text that is sooner computed than brought back is computed") {
+  const std::string reload = GENERATE("auto", "always");
+  CAPTURE(reload);
+  Offloading f;
+  f.options.kv.offload_reload = reload;
+  f.options.kv.offload_memory_mb = 16;
+  // Back to the GPU a copy takes 0.3 s; it computes the text in 20 ms, or what a busy machine
+  // makes of that.
+  f.options.cost_model.interval_max = 100;
+  f.simulation.devices.front().latency[static_cast<size_t>(WorkClass::kPrefill)] =
+      SimulatedUs(20'000);
+  for (SimulatedPathOptions& path : f.simulation.paths) {
+    if (path.name == "down") path.latency_us = 300'000;
+  }
+  f.Start();
+  const auto results = [&](const char* result) {
+    return f.metrics.Counter(MetricId::kKvOffloadLookups, {result}).Value();
+  };
+  constexpr int kTexts = 40;  // more than the cost model must have seen
+  std::vector<std::vector<TokenId>> first;
+  for (int i = 0; i < kTexts; ++i) {
+    first.push_back(f.Ask(i, Platform::kGpu).ids);
+    REQUIRE(f.Stored(3 * (i + 1)));
+  }
+  // What copies take is not known: the first ones come back.
+  for (int i = 0; i < PathTable::kSureFrom; ++i) {
+    const auto again = f.Ask(i, Platform::kGpu);
+    CHECK(again.ids == first[static_cast<size_t>(i)]);
+    CHECK(again.computed == 8);
+  }
+  CHECK(results("slower") == 0);
+  // Then it is.
+  for (int i = PathTable::kSureFrom; i < 6; ++i) {
+    const auto again = f.Ask(i, Platform::kGpu);
+    CHECK(again.ids == first[static_cast<size_t>(i)]);
+    CHECK(again.computed == (reload == "auto" ? kPromptTokens : 8));
+  }
+  CHECK(results("slower") == (reload == "auto" ? 3 : 0));
+  CHECK(f.Events("reloaded") == (reload == "auto" ? 9 : 18));
+  CHECK(f.Clean());
+}
+
 TEST_CASE("texts come back to each memory, whichever computed them") {
   Offloading f;
   f.Start();

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <set>
 #include <thread>
@@ -31,6 +32,32 @@ TEST_CASE("every index is visited once, whatever the team and the grain") {
       REQUIRE(visits == std::vector<int>(static_cast<size_t>(count), 1));
     }
   }
+}
+
+TEST_CASE("a team's threads run where they are placed") {
+  const CpuSet allowed = ThreadCpus();
+  const CpuSet first({allowed.cpus().front()});
+  const CpuSet last({allowed.cpus().back()});
+  constexpr int kThreads = 4;
+  const ThreadPlacement placement({first, last});
+  std::thread([&] {
+    placement.Bind({.index = 0, .count = kThreads});
+    ThreadTeam team(kThreads, placement);
+    std::mutex mutex;
+    std::vector<CpuSet> seen(kThreads);
+    std::atomic<int> inside{0};
+    // Each range waits for the others, so that every thread takes one.
+    team.ParallelFor(kThreads, 1, [&](int64_t, int64_t, int thread) {
+      {
+        const std::lock_guard lock(mutex);
+        seen[static_cast<size_t>(thread)] = ThreadCpus();
+      }
+      ++inside;
+      while (inside < kThreads) std::this_thread::yield();
+    });
+    CHECK(seen == std::vector<CpuSet>{first, first, last, last});
+  }).join();
+  CHECK(ThreadCpus() == allowed);
 }
 
 TEST_CASE("loops follow each other, with pauses long enough to park and too short to") {

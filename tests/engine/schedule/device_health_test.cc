@@ -164,11 +164,53 @@ TEST_CASE("a device that completes nothing is fenced, and its late results move 
   CHECK(health.StateName() == "stalled");
   CHECK(health.Refusal(10'000 * kMs) == "it completes nothing and is fenced");
   CHECK_FALSE(health.Tick(60'000 * kMs));  // once
-  CHECK(Kinds(health) == "stalled");
+  CHECK(Kinds(health) == "suspected stalled");
+  CHECK_FALSE(health.suspected());
   health.EndLate(70'000 * kMs);
   CHECK_FALSE(health.stalled());
   CHECK(health.breaker() == DeviceHealth::Breaker::kProbing);
   CHECK(Kinds(health) == "moving probing");
+}
+
+TEST_CASE("a device that completes nothing for a while is suspected until it does") {
+  DeviceHealth health({});
+  CHECK_FALSE(health.Tick(5'000 * kMs));
+  CHECK_FALSE(health.suspected());  // it has nothing to do
+  health.Begin(0, 5'000 * kMs);
+  health.Tick(5'999 * kMs);
+  CHECK_FALSE(health.suspected());
+  CHECK_FALSE(health.Tick(6'000 * kMs));
+  CHECK(health.suspected());
+  CHECK(health.TakeSuspected());
+  CHECK_FALSE(health.TakeSuspected());  // once
+  CHECK(health.StateName() == "suspected");
+  CHECK(health.Refusal(6'000 * kMs).empty());  // it may have what nobody else can take
+  health.End(true, 7'000 * kMs);
+  CHECK_FALSE(health.suspected());
+  CHECK(health.StateName() == "closed");
+  CHECK(Kinds(health) == "suspected moving");
+
+  DeviceHealth slow({});
+  slow.Begin(100 * kMs, 0);  // 20 times that is longer than a second
+  slow.Tick(1'999 * kMs);
+  CHECK_FALSE(slow.suspected());
+  slow.Tick(2'000 * kMs);
+  CHECK(slow.suspected());
+
+  DeviceHealth never({.suspect_ms = 0});
+  never.Begin(0, 0);
+  never.Tick(9'000 * kMs);
+  CHECK_FALSE(never.suspected());
+
+  DeviceHealth cpu({.cpu_stall_ms = 0}, /*fences=*/false);
+  cpu.Begin(0, 0);
+  cpu.Tick(9'000 * kMs);
+  CHECK_FALSE(cpu.suspected());  // the last resort
+
+  DeviceHealth unfenced({.stall_ms = 0});
+  unfenced.Begin(0, 0);
+  CHECK_FALSE(unfenced.Tick(60'000 * kMs));
+  CHECK(unfenced.suspected());
 }
 
 TEST_CASE("what moves is not fenced, nor what is idle, slow by expectation, or open-ended") {

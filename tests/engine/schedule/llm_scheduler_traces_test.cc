@@ -37,7 +37,8 @@ class Trace {
         ends_one_of_(5 + Below(60)),
         pools_(1 + Below(2)),
         reloads_(Below(2) == 0),
-        scheduler_(options_, PoolsOf(pools_), kBlockTokens, {},
+        ahead_blocks_min_(Below(3)),
+        scheduler_(options_, PoolsOf(pools_, ahead_blocks_min_), kBlockTokens, {},
                    [this](SequenceId id, int) { return Reloadable(id); }) {}
 
   // Runs it to its end; empty where every property held.
@@ -59,6 +60,7 @@ class Trace {
   }
 
   int64_t longest_wait() const { return longest_wait_; }
+  int64_t copied_ahead() const { return copied_ahead_; }
 
  private:
   struct Sequence {
@@ -70,12 +72,15 @@ class Trace {
     bool waiting = true;
     int pool = 0;           // where its blocks are
     bool copying = false;   // to the pool where it decodes, which has blocks for all it has
+    int32_t computed = 0;   // positions of its prefill
+    int32_t ahead = 0;      // blocks that it has there before that
     int32_t reloading = 0;  // blocks that are being brought back
     int topped_at = -1;     // the step since which nobody ranks above it and it got nothing
   };
 
-  static KvPools PoolsOf(int pools) {
+  static KvPools PoolsOf(int pools, int32_t ahead_blocks_min) {
     KvPools of{.block_counts = std::vector<int32_t>(static_cast<size_t>(pools), kBlocks)};
+    of.ahead_blocks_min = ahead_blocks_min;
     if (pools == 2) of.of_executor = {0, 1};
     return of;
   }
@@ -115,6 +120,7 @@ class Trace {
     for (auto& [id, sequence] : live_) {
       if (!sequence.copying || Below(3) > 0 || told_.contains(id)) continue;
       sequence.copying = false;
+      sequence.ahead = 0;
       if (Below(4) == 0) {
         events.stay.push_back(id);
         stayed_ = true;
@@ -129,6 +135,7 @@ class Trace {
       const int32_t blocks = Below(2) == 0 ? sequence.reloading : Below(sequence.reloading + 1);
       events.reloaded.push_back({.sequence = id, .blocks = blocks});
       sequence.position = blocks * kBlockTokens;
+      sequence.computed = sequence.position;
       sequence.reloading = 0;
     }
     for (auto& [executor, queue] : in_flight_) {
@@ -149,6 +156,8 @@ class Trace {
       const bool decode = item.work_class == WorkClass::kDecode;
       BatchCompletion::Item done{.sequence = item.sequence};
       done.generated = decode ? 1 + Below(item.tokens) : item.sample ? 1 : 0;
+      done.prefilled = decode ? 0 : item.tokens;
+      sequence.computed += done.prefilled;
       if (decode) sequence.position -= item.tokens - done.generated;
       sequence.generated += done.generated;
       done.ended = item.sample && Below(ends_one_of_) == 0;
@@ -181,6 +190,8 @@ class Trace {
     sequence.holding = false;
     sequence.held = 0;
     sequence.copying = false;
+    sequence.computed = 0;
+    sequence.ahead = 0;
     sequence.reloading = 0;
   }
 
@@ -233,6 +244,17 @@ class Trace {
       Require(!told_.contains(id), "handed over after its end: ", id.value());
       sequence.copying = true;
     }
+    for (const Plan::Ahead& ahead : plan.ahead) {
+      const uint64_t id = ahead.sequence.value();
+      Sequence& sequence = live_.at(ahead.sequence);
+      Require(sequence.holding && !sequence.copying, "copied ahead when it is too late: ", id);
+      Require(PoolOf(sequence.arrival.decode_executor) != sequence.pool, "ahead of itself: ", id);
+      Require(!told_.contains(ahead.sequence), "copied ahead after its end: ", id);
+      Require(ahead.blocks * kBlockTokens <= sequence.computed, "not computed yet: ", id);
+      Require(ahead.blocks - sequence.ahead >= ahead_blocks_min_, "too few are ahead: ", id);
+      sequence.ahead = ahead.blocks;
+      ++copied_ahead_;
+    }
     std::set<SequenceId> served(plan.admitted.begin(), plan.admitted.end());
     for (const PlannedBatch& batch : plan.batches) Check(batch, served);
 
@@ -242,7 +264,7 @@ class Trace {
     for (const auto& [id, sequence] : live_) {
       const int32_t held = (sequence.held + kBlockTokens - 1) / kBlockTokens;
       blocks[sequence.pool] += held;
-      if (sequence.copying) blocks[PoolOf(sequence.arrival.decode_executor)] += held;
+      blocks[PoolOf(sequence.arrival.decode_executor)] += sequence.copying ? held : sequence.ahead;
       waiting += sequence.waiting ? 1 : 0;
       holding += sequence.holding ? 1 : 0;
     }
@@ -312,6 +334,7 @@ class Trace {
   const int ends_one_of_;
   const int pools_;
   const bool reloads_;
+  const int32_t ahead_blocks_min_;
 
   LlmScheduler scheduler_;
   std::map<SequenceId, Sequence> live_;
@@ -321,6 +344,7 @@ class Trace {
   uint64_t next_id_ = 1;
   int step_ = 0;
   int64_t longest_wait_ = 0;
+  int64_t copied_ahead_ = 0;
   bool stayed_ = false;  // one decodes where it prefilled
   std::string broken_;
 };
@@ -328,14 +352,18 @@ class Trace {
 void RunTraces(uint32_t count) {
   const uint32_t first = std::random_device{}();
   int64_t longest_wait = 0;
+  int64_t copied_ahead = 0;
   for (uint32_t i = 0; i < count; ++i) {
     Trace trace(first + i);
     const std::string broken = trace.Run();
     if (!broken.empty()) FAIL("seed " << first + i << ": " << broken);
     longest_wait = std::max(longest_wait, trace.longest_wait());
+    copied_ahead += trace.copied_ahead();
   }
-  std::printf("%u traces from seed %u: the highest in rank waited %d steps at most\n", count, first,
-              static_cast<int>(longest_wait));
+  CHECK(copied_ahead > count / 10);
+  std::printf(
+      "%u traces from seed %u: the highest in rank waited %d steps at most, %d copies ahead\n",
+      count, first, static_cast<int>(longest_wait), static_cast<int>(copied_ahead));
 }
 
 TEST_CASE("a random trace breaks no bound and starves nobody") { RunTraces(1500); }

@@ -81,6 +81,49 @@ TEST_CASE("two devices of the preferred platform: the shorter queue") {
   CHECK(ChooseRoute({}, kBulk, {}, choices).chosen == 3);
 }
 
+TEST_CASE("of two devices that score the same the one on the other stage's package is taken") {
+  std::vector<ExecutorChoice> choices = All();
+  choices.push_back(choices[1]);
+  choices[3].device = "gpu1";
+  CHECK(ChooseRoute({}, kBulk, {}, choices).chosen == 1);
+  choices[3].paired = true;
+  const RouteChoice tie = ChooseRoute({}, kBulk, {}, choices);
+  REQUIRE(tie.chosen == 3);
+  CHECK(tie.route.passed_over[1].reason ==
+        "scores tie, but it is on another package than the other stage's device");
+  choices[1].paired = true;  // both: the first
+  CHECK(ChooseRoute({}, kBulk, {}, choices).chosen == 1);
+}
+
+TEST_CASE("a pair wins ties and nothing else") {
+  std::vector<ExecutorChoice> choices = All();
+  choices.push_back(choices[1]);
+  choices[3].paired = true;
+  choices[3].queue_depth = 1;  // it would have to wait
+  CHECK(ChooseRoute({}, kBulk, {}, choices).chosen == 1);
+  // Learned times: as good within what they are known by, and not.
+  choices[3].queue_depth = 0;
+  for (const double us : {100.0, 102.0, 104.0}) {
+    choices[1].sure = choices[3].sure = true;
+    choices[1].predicted = {.run_us = 100, .run_us_high = 110, .samples = 99};
+    choices[3].predicted = {.run_us = us, .run_us_high = us + 10, .samples = 99};
+    INFO(us);
+    CHECK(ChooseRoute({}, kBulk, {}, choices).chosen == (us < 103 ? 3 : 1));
+  }
+  // Not one that is spared, or may not take it.
+  choices[3].predicted = choices[1].predicted;
+  choices[3].avoid = "it is spared";
+  CHECK(ChooseRoute({}, kBulk, {}, choices).chosen == 1);
+  choices[3].avoid.clear();
+  choices[3].ineligible = "it is not healthy";
+  CHECK(ChooseRoute({}, kBulk, {}, choices).chosen == 1);
+  // Nor one of a platform that is not preferred, while times are not known.
+  choices = All();
+  choices[2].paired = true;
+  choices[1].queue_depth = 9;
+  CHECK(ChooseRoute({}, kBulk, {}, choices).chosen == 1);
+}
+
 TEST_CASE("the balanced score is 0.4 performance, 0.3 queue, 0.2 capability, 0.1 residency") {
   std::vector<ExecutorChoice> choices = All();
   choices[0].queue_depth = 2;

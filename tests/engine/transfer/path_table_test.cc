@@ -40,6 +40,18 @@ double Run(PathTable& table, const SpacePair& pair, int64_t bytes, const Truth (
   return static_cast<double>(second) / copies;
 }
 
+TEST_CASE("a prediction that is to decide something waits for enough copies") {
+  PathTable table;
+  const size_t path = table.Add("dma");
+  for (int64_t i = 0; i < PathTable::kSureFrom; ++i) {
+    CHECK_FALSE(table.PredictSureUs(path, kToCuda, 4096).has_value());
+    table.Observe(path, kToCuda, 4096, 100);
+    CHECK(table.PredictUs(path, kToCuda, 4096).has_value());
+  }
+  CHECK(table.PredictSureUs(path, kToCuda, 4096) == table.PredictUs(path, kToCuda, 4096));
+  CHECK_FALSE(table.PredictSureUs(path, kToBank, 4096).has_value());
+}
+
 TEST_CASE("latency and bandwidth are learned from copies of several sizes") {
   std::mt19937 random(kSeed);
   PathTable table;

@@ -15,12 +15,15 @@ constexpr char kXrtHint[] =
     "XILINX_XRT must name an XRT installation whose lib folder has libxrt_core.so.2";
 
 // Describes card `card`, or throws what XRT throws.
-void Describe(unsigned card, baton_device* device) {
+void Describe(unsigned card, const baton_probe* probe, baton_device* device) {
   const xrt::device opened(card);
   const auto name = opened.get_info<xrt::info::device::name>();
   const auto bdf = opened.get_info<xrt::info::device::bdf>();
   std::snprintf(device->name, sizeof(device->name), "%s", name.c_str());
   std::snprintf(device->detail, sizeof(device->detail), "PCIe %s", bdf.c_str());
+  if (BATON_DEVICE_HAS(probe, pci_address)) {
+    std::snprintf(device->pci_address, sizeof(device->pci_address), "%s", bdf.c_str());
+  }
   // memory_bytes_total stays 0: the banks are known once an xclbin is loaded.
 }
 
@@ -48,7 +51,7 @@ int32_t Probe(const baton_host* host, baton_probe* probe) {
                                      ? baton_probe_device(probe, probe->device_count)
                                      : &beyond_capacity;
     try {
-      Describe(card, device);
+      Describe(card, probe, device);
       ++probe->device_count;
       continue;
     } catch (const std::exception& error) {

@@ -37,6 +37,10 @@ int32_t Probe(const struct baton_host* host, struct baton_probe* probe) {
     snprintf(device->detail, sizeof(device->detail), "made of nothing");
     device->memory_bytes_total = 1000 + i;
     device->emulated = 1;
+    if (BATON_DEVICE_HAS(probe, pci_address)) {
+      snprintf(device->pci_address, sizeof(device->pci_address), "0000:%02x:00.0",
+               0x3b + (unsigned)i);
+    }
   }
   probe->device_count = FAKE_DEVICES;
   snprintf(probe->reason, sizeof(probe->reason), "%s", FAKE_REASON);

@@ -48,6 +48,7 @@ TEST_CASE("a device behind a plug-in is present and says that it offers no skill
   CHECK(info.emulated);
   CHECK(info.reason == "device present, but this build's GPU plug-in offers no skills");
   CHECK(info.detail == "made of nothing; plug-in 0.0-fake");
+  CHECK(info.pci_address == "0000:3b:00.0");
   CHECK(info.memory_bytes_total == 1000);
   RequireTakesNoWork(*executor);
 }
