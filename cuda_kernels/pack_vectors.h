@@ -22,7 +22,9 @@ struct PackVectorsArgs {
   int64_t dimension;
   VectorMetric metric;
 };
-constexpr int64_t PackedColumns(int64_t dimension) { return (dimension + 7) / 8 * 8; }
+__host__ __device__ constexpr int64_t PackedColumns(int64_t dimension) {
+  return (dimension + 7) / 8 * 8;
+}
 
 cudaError_t PackVectors(const PackVectorsArgs& args, cudaStream_t stream);
 
