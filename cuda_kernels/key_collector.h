@@ -98,6 +98,26 @@ __device__ __forceinline__ KeptKeys KeepSmallest(uint64_t* keys, int count, int 
   return {kept, prefix << shift | ((uint64_t{1} << shift) - 1)};
 }
 
+// Batcher's bitonic sort of `size` keys, a power of two, by a block that sees them and, behind it,
+// their order.
+__device__ __forceinline__ void SortKeys(uint64_t* keys, int size) {
+  for (int run = 2; run <= size; run *= 2) {
+    for (int apart = run / 2; apart > 0; apart /= 2) {
+      for (int i = static_cast<int>(threadIdx.x); i < size / 2; i += static_cast<int>(blockDim.x)) {
+        const int a = i / apart * 2 * apart + i % apart;
+        const int b = a + apart;
+        const uint64_t first = keys[a];
+        const uint64_t second = keys[b];
+        if ((first > second) == ((a & run) == 0)) {
+          keys[a] = second;
+          keys[b] = first;
+        }
+      }
+      __syncthreads();  // all pairs at this distance are in order
+    }
+  }
+}
+
 // Of a block. Its threads offer keys, all different; at most `round` in all between one of Start
 // and Settle, which all threads call, and the next.
 class KeyCollector {
@@ -147,23 +167,7 @@ class KeyCollector {
       }
     }
     __syncthreads();  // a power of two of them
-    // Batcher's bitonic sort.
-    for (int run = 2; run <= size; run *= 2) {
-      for (int apart = run / 2; apart > 0; apart /= 2) {
-        for (int i = static_cast<int>(threadIdx.x); i < size / 2;
-             i += static_cast<int>(blockDim.x)) {
-          const int a = i / apart * 2 * apart + i % apart;
-          const int b = a + apart;
-          const uint64_t first = keys_[a];
-          const uint64_t second = keys_[b];
-          if ((first > second) == ((a & run) == 0)) {
-            keys_[a] = second;
-            keys_[b] = first;
-          }
-        }
-        __syncthreads();  // all pairs at this distance are in order
-      }
-    }
+    SortKeys(keys_, size);
     return keys_;
   }
 
