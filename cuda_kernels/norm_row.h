@@ -5,6 +5,8 @@
 
 #include <cuda_runtime.h>
 
+#include <type_traits>
+
 #include "cuda_kernels/launch.h"
 #include "cuda_kernels/vector_io.h"
 
@@ -43,6 +45,18 @@ struct NormRow {
     }
     return sum;
   }
+  // The same without the zeros.
+  template <typename Of>
+  __device__ __forceinline__ float SumWithin(int64_t dim, Of of) const {
+    float sum = 0;
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      if (At(part) >= dim) continue;
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) sum += of(v[part][i]);
+    }
+    return sum;
+  }
   // v = change(v, element of `weights`)
   template <typename Change>
   __device__ __forceinline__ void Apply(const float* weights, int64_t dim, Change change) {
@@ -75,6 +89,41 @@ inline NormPlan PlanNorm(int64_t dim, bool aligned) {
     }
   }
   return {vectors, 0, 0};
+}
+
+// Launches pick(vector, parts), a kernel of these two constants, with a block to a row and
+// `block_sums` pieces of a float to a warp.
+struct NormLaunch {
+  NormPlan plan;
+  int64_t rows;
+  int block_sums;
+};
+template <typename Pick, typename Args>
+cudaError_t LaunchNorm(const NormLaunch& launch, Pick pick, const Args& args, cudaStream_t stream) {
+  const NormPlan& plan = launch.plan;
+  const size_t warps = static_cast<size_t>(plan.threads / kWarpThreads);
+  const LaunchShape shape = {
+      dim3(static_cast<unsigned>(launch.rows)), dim3(static_cast<unsigned>(plan.threads)),
+      static_cast<size_t>(launch.block_sums) * SharedPiece(warps * sizeof(float))};
+  const auto parts = [&](auto vector) -> cudaError_t {
+    if (plan.parts == 1) {
+      return Launch(pick(vector, std::integral_constant<int, 1>()), shape, stream, args);
+    }
+    if (plan.parts == 4) {
+      return Launch(pick(vector, std::integral_constant<int, 4>()), shape, stream, args);
+    }
+    if (plan.parts == 8) {
+      return Launch(pick(vector, std::integral_constant<int, 8>()), shape, stream, args);
+    }
+    if constexpr (decltype(vector)::value == 1) {
+      if (plan.parts == 32) {
+        return Launch(pick(vector, std::integral_constant<int, 32>()), shape, stream, args);
+      }
+    }
+    return cudaErrorInvalidValue;
+  };
+  return plan.vectors ? parts(std::integral_constant<int, 4>())
+                      : parts(std::integral_constant<int, 1>());
 }
 
 }  // namespace baton::cuda

@@ -34,7 +34,7 @@ struct PrefillAttentionArgs {
   float score_cap;  // score = cap * tanh(score / cap); 0: none
 };
 
-// Head dimensions up to 256 that are multiples of 8. f32 goes through DecodeAttention, row by row.
+// Head dimensions up to 256 that are multiples of 8. f32: prefill_attention_f32.h.
 bool CanRun(const PrefillAttentionArgs& args);
 cudaError_t PrefillAttention(const PrefillAttentionArgs& args, cudaStream_t stream);
 

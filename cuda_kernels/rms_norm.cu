@@ -42,26 +42,6 @@ __global__ void __launch_bounds__(1024) RmsNormKernel(RmsNormArgs<T> args) {
   x.Store(args.y + offset, args.dim);
 }
 
-template <typename T, int kVector>
-cudaError_t LaunchParts(const RmsNormArgs<T>& args, const NormPlan& plan, cudaStream_t stream) {
-  const size_t warps = static_cast<size_t>(plan.threads / kWarpThreads);
-  const LaunchShape shape = {dim3(static_cast<unsigned>(args.rows)),
-                             dim3(static_cast<unsigned>(plan.threads)),
-                             2 * SharedPiece(warps * sizeof(float))};
-  switch (plan.parts) {
-    case 1:
-      return Launch(&RmsNormKernel<T, kVector, 1>, shape, stream, args);
-    case 4:
-      return Launch(&RmsNormKernel<T, kVector, 4>, shape, stream, args);
-    case 8:
-      return Launch(&RmsNormKernel<T, kVector, 8>, shape, stream, args);
-  }
-  if constexpr (kVector == 1) {
-    if (plan.parts == 32) return Launch(&RmsNormKernel<T, kVector, 32>, shape, stream, args);
-  }
-  return cudaErrorInvalidValue;
-}
-
 }  // namespace
 
 template <typename T>
@@ -72,9 +52,12 @@ cudaError_t RmsNorm(const RmsNormArgs<T>& args, cudaStream_t stream) {
                        RowsAligned(args.branch_weight, 0, 16) &&
                        RowsAligned(args.branch, args.dim, 4 * static_cast<int64_t>(sizeof(T))) &&
                        RowsAligned(args.y, args.dim, 4 * static_cast<int64_t>(sizeof(T)));
-  const NormPlan plan = PlanNorm(args.dim, aligned);
-  return plan.vectors ? LaunchParts<T, 4>(args, plan, stream)
-                      : LaunchParts<T, 1>(args, plan, stream);
+  return LaunchNorm(
+      {PlanNorm(args.dim, aligned), args.rows, /*block_sums=*/2},
+      [](auto vector, auto parts) {
+        return &RmsNormKernel<T, decltype(vector)::value, decltype(parts)::value>;
+      },
+      args, stream);
 }
 
 template cudaError_t RmsNorm(const RmsNormArgs<float>&, cudaStream_t);

@@ -14,7 +14,11 @@ constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarpThreads;
 constexpr int kDigitBits = 11;  // of a key in one pass
 constexpr int kDigits = 1 << kDigitBits;
-constexpr int kPasses = 6;       // of 64 bits
+constexpr int kPasses = 6;  // of 64 bits
+// Logits are close to one another: of a warp's 32, some 4 to 10 have the same first digit. So lanes
+// count in copies, which lie in different banks of shared memory.
+constexpr int kCopies = 4;
+constexpr int kCopyStride = kDigits + kWarpThreads / 2 / kCopies;
 constexpr float kOne = 0x1p40f;  // a weight of 1; 2^24 of them still fit 64 bits
 constexpr uint64_t kSeedStep = 0x9e3779b97f4a7c15u;
 
@@ -29,7 +33,7 @@ __device__ __forceinline__ uint32_t IdOf(uint64_t key) {
 }
 
 struct Selection {
-  unsigned long long* weights;  // [kDigits], shared
+  unsigned long long* weights;  // [kCopies, kCopyStride], shared
   uint64_t* found;              // [2], shared: the digit, and the weight before it
 };
 
@@ -43,15 +47,24 @@ __device__ uint64_t Select(const Selection& shared, int64_t count, uint64_t targ
   for (int pass = 0; pass < kPasses; ++pass) {
     const int shift = max(0, 64 - kDigitBits * (pass + 1));
     const int width = pass + 1 < kPasses ? kDigitBits : 64 - kDigitBits * (kPasses - 1);
-    for (int i = static_cast<int>(threadIdx.x); i < kDigits; i += kThreads) shared.weights[i] = 0;
+    for (int i = static_cast<int>(threadIdx.x); i < kCopies * kCopyStride; i += kThreads) {
+      shared.weights[i] = 0;
+    }
     __syncthreads();  // the histogram is empty
+    unsigned long long* const copy = shared.weights + threadIdx.x % kCopies * kCopyStride;
     for (int64_t i = threadIdx.x; i < count; i += kThreads) {
       uint64_t key = 0;
       uint64_t weight = 0;
       entry(i, key, weight);
       if (weight == 0 || (pass > 0 && key >> (shift + width) != prefix)) continue;
-      atomicAdd(&shared.weights[key >> shift & ((1 << width) - 1)],
-                static_cast<unsigned long long>(weight));
+      atomicAdd(&copy[key >> shift & ((1 << width) - 1)], static_cast<unsigned long long>(weight));
+    }
+    __syncthreads();  // all copies are complete
+    for (int i = static_cast<int>(threadIdx.x); i < kDigits; i += kThreads) {
+#pragma unroll
+      for (int other = 1; other < kCopies; ++other) {
+        shared.weights[i] += shared.weights[other * kCopyStride + i];
+      }
     }
     __syncthreads();  // and now it is whole
     if (threadIdx.x < kWarpThreads) {
@@ -110,7 +123,7 @@ __device__ __forceinline__ uint64_t Mix(uint64_t z) {
 // block to a row.
 __global__ void __launch_bounds__(kThreads) SampleKernel(SampleArgs args) {
   SharedMemory memory;
-  const Selection selection = {memory.Shared<unsigned long long>(kDigits),
+  const Selection selection = {memory.Shared<unsigned long long>(kCopies * kCopyStride),
                                memory.Shared<uint64_t>(2)};
   uint64_t* const best_parts = memory.Shared<uint64_t>(kWarps);
   uint64_t* const count_parts = memory.Shared<uint64_t>(kWarps);
@@ -192,7 +205,7 @@ __global__ void __launch_bounds__(kThreads) SampleKernel(SampleArgs args) {
 cudaError_t Sample(const SampleArgs& args, cudaStream_t stream) {
   if (args.rows == 0) return cudaSuccess;
   if (args.vocabulary < 1 || args.vocabulary >= 1 << 24) return cudaErrorInvalidValue;
-  constexpr size_t kShared = SharedPiece(kDigits * sizeof(uint64_t)) +
+  constexpr size_t kShared = SharedPiece(kCopies * kCopyStride * sizeof(uint64_t)) +
                              SharedPiece(2 * sizeof(uint64_t)) +
                              4 * SharedPiece(kWarps * sizeof(uint64_t));
   return Launch(&SampleKernel, {dim3(static_cast<unsigned>(args.rows)), kThreads, kShared}, stream,

@@ -31,5 +31,14 @@ __device__ __forceinline__ uint64_t MultiplyHigh(uint64_t a, uint64_t b) {
 
 // sum += the products of four signed bytes of a and of b.
 __device__ __forceinline__ int DotInt8(int a, int b, int sum) { return __dp4a(a, b, sum); }
+// The same with b's bytes unsigned, and with those of both.
+__device__ __forceinline__ int DotInt8Uint8(int a, uint32_t b, int sum) {
+  int dot;
+  asm("dp4a.s32.u32 %0, %1, %2, %3;" : "=r"(dot) : "r"(a), "r"(b), "r"(sum));
+  return dot;
+}
+__device__ __forceinline__ uint32_t DotUint8(uint32_t a, uint32_t b, uint32_t sum) {
+  return __dp4a(a, b, sum);
+}
 
 }  // namespace baton::cuda

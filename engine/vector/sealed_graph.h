@@ -46,6 +46,12 @@ class SealedGraph {
   static absl::StatusOr<std::unique_ptr<SealedGraph>> Build(const GraphRows& rows,
                                                             const GraphSeed& seed,
                                                             absl::FunctionRef<bool()> stop);
+  // With links that are made elsewhere, as by a device: make(nodes) links the distinct vectors.
+  using MakeLinks =
+      absl::FunctionRef<absl::StatusOr<std::unique_ptr<GraphLinks>>(const GraphNodes& nodes)>;
+  static absl::StatusOr<std::unique_ptr<SealedGraph>> BuildWith(const GraphRows& rows,
+                                                                MakeLinks make,
+                                                                absl::FunctionRef<bool()> stop);
   // With the links of hnswlib: what others are compared with.
   static absl::StatusOr<std::unique_ptr<SealedGraph>> BuildByHnswlib(
       const GraphRows& rows, absl::FunctionRef<bool()> stop);

@@ -275,9 +275,16 @@ class SealedGraph::Builder {
 absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::Build(const GraphRows& rows,
                                                                 const GraphSeed& seed,
                                                                 absl::FunctionRef<bool()> stop) {
+  const auto link = [&](const GraphNodes& nodes) {
+    return GraphLinker::Build(rows, nodes, seed, stop);
+  };
+  return BuildWith(rows, link, stop);
+}
+
+absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::BuildWith(
+    const GraphRows& rows, MakeLinks make, absl::FunctionRef<bool()> stop) {
   Builder builder(rows, stop);
-  ASSIGN_OR_RETURN(std::unique_ptr<GraphLinks> links,
-                   GraphLinker::Build(rows, builder.nodes(), seed, stop));
+  ASSIGN_OR_RETURN(std::unique_ptr<GraphLinks> links, make(builder.nodes()));
   return builder.Build(std::move(links));
 }
 
@@ -295,10 +302,8 @@ int64_t SealedGraph::BuildBytesPerRow(const CollectionSpec& spec) {
 
 absl::StatusOr<std::unique_ptr<SealedGraph>> SealedGraph::BuildByHnswlib(
     const GraphRows& rows, absl::FunctionRef<bool()> stop) {
-  Builder builder(rows, stop);
-  ASSIGN_OR_RETURN(std::unique_ptr<GraphLinks> links,
-                   HnswGraph::Build(rows, builder.nodes(), stop));
-  return builder.Build(std::move(links));
+  const auto link = [&](const GraphNodes& nodes) { return HnswGraph::Build(rows, nodes, stop); };
+  return BuildWith(rows, link, stop);
 }
 
 }  // namespace baton

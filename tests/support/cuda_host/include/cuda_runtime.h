@@ -240,6 +240,10 @@ template <typename T>
 T __ldg(const T* address) {
   return *address;
 }
+// Rounded by themselves, whatever the compiler would contract.
+inline float __fadd_rn(float x, float y) { return x + y; }
+inline float __fsub_rn(float x, float y) { return x - y; }
+inline float __fmul_rn(float x, float y) { return x * y; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
