@@ -17,6 +17,7 @@ import sys
 ENGINE_ROOMS = [
     "engine/base", "engine/request", "engine/classify", "engine/schedule", "engine/transfer",
     "engine/kv", "engine/model", "engine/exec", "engine/vector", "engine/rag", "engine/plan",
+    "engine/peer",
 ]
 ARROWS = {
     "engine/base": [],
@@ -31,6 +32,7 @@ ARROWS = {
                     "engine/base"],
     "engine/rag": ["engine/request", "engine/vector", "engine/model", "engine/base"],
     "engine/plan": ["engine/request", "engine/base"],
+    "engine/peer": ["engine/transfer", "engine/kv", "engine/model", "engine/base"],
     "engine": ENGINE_ROOMS,
     "config": ["engine/base"],
     "server": ["proto", "config", "engine"] + ENGINE_ROOMS,
@@ -58,6 +60,7 @@ LIBRARY_HOMES = {
     r"spdlog/|prometheus/": r"engine/base/|server/",
     r"cuda|cublas": r"cuda_kernels/|engine/exec/gpu/",
     r"xrt/": r"engine/exec/fpga/",
+    r"uc[pst]/|openssl/": r"engine/peer/",
 }
 # Kernels know the language and their own device, nothing else.
 KERNEL_INCLUDES = {
