@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -35,6 +36,10 @@ constexpr size_t kConnectionsWaitingMax = 64;
 constexpr size_t kBodiesInFlightMax = 64;  // of one link, being received
 constexpr int kProgressMax = 64;           // between two looks at what else there is
 constexpr int kClosePatienceMs = 200;
+
+// A daemon that restarts must find its port. ucp_config_modify() does not reach the settings of
+// UCX's listeners, the environment does; before main(), as no other thread may read it meanwhile.
+[[maybe_unused]] const int kReuseAddress = setenv("UCX_TCP_CM_REUSEADDR", "y", /*overwrite=*/0);
 
 std::string_view TextOf(ucs_status_t status) { return ucs_status_string(status); }
 
