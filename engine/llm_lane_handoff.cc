@@ -42,6 +42,30 @@ void LlmLane::HandOver(SequenceId id, TimeUs now_us) {
        now_us);
 }
 
+void LlmLane::Keep(SequenceId id, TimeUs now_us) {
+  Sequence& sequence = sequences_.at(id);
+  const Kv& kv = sequence.kv;
+  KvBlockPool& pool = kv_->blocks(kv.pool);
+  CopyPath::Job job{
+      .sources = {}, .destinations = sequence.job.keep, .block_bytes = kv_->layout().block_bytes()};
+  BATON_CHECK(job.destinations.size() <= kv.blocks.size());
+  const std::vector<KvBlockRef> blocks(
+      kv.blocks.begin(), kv.blocks.begin() + static_cast<std::ptrdiff_t>(job.destinations.size()));
+  for (const KvBlockRef block : blocks) job.sources.push_back(pool.Data(block));
+  sequence.handing_over = true;
+  sequence.usage.handoff_start_us = now_us;
+  Post(id,
+       {.source = kv_->space(kv.pool),
+        .destination = {.kind = MemorySpace::Kind::kHost},
+        .job = std::move(job),
+        .still_current =
+            [&pool, blocks] {
+              return std::all_of(blocks.begin(), blocks.end(),
+                                 [&](KvBlockRef block) { return pool.IsCurrent(block); });
+            }},
+       now_us);
+}
+
 void LlmLane::BeginCopies(const std::vector<SequenceId>& ids, TimeUs now_us) {
   for (const SequenceId id : ids) {  // before any allocation, which may evict
     Sequence& sequence = sequences_.at(id);
@@ -149,6 +173,11 @@ void LlmLane::PollAwaited(TimeUs now_us) {
 void LlmLane::FinishHandOver(SequenceId id, HandoffId handoff) {
   Sequence& sequence = sequences_.at(id);
   sequence.usage.handoff = *env_.transfer->Release(handoff);
+  if (!sequence.job.keep.empty()) {
+    End(sequence, absl::OkStatus(), {.reason = FinishReason::kLength, .stop = {}});
+    events_.cancelled.push_back(id);
+    return;
+  }
   if (sequence.target) {
     GiveBack(sequence.kv);
     sequence.kv = *std::exchange(sequence.target, std::nullopt);

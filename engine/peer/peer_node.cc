@@ -25,13 +25,6 @@ std::string_view Text(const absl::Status& status) {
 
 }  // namespace
 
-const std::vector<std::string>& PeerNode::HoldPoints() {
-  static const std::vector<std::string> points = {"accepted", "requested", "prefilling", "ready",
-                                                  "posted",   "half",      "released",   "asked",
-                                                  "answered", "pulling",   "receiving",  "done"};
-  return points;
-}
-
 PeerNode::PeerNode(PeerNodeOptions options, std::unique_ptr<PeerTransport> transport,
                    Handler handler, Metrics& metrics, const Clock& clock)
     : options_(std::move(options)),

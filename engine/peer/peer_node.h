@@ -53,7 +53,8 @@ struct PeerNodeOptions {
   PeerSecret secret{""};
   TimeUs lease_us = 30'000'000;
   int64_t requests_max = 64;  // of a link, in each direction
-  // Rehearsal: what is to be the last thing done of the network; one of HoldPoints(). Empty: none.
+  // Rehearsal: what is to be the last thing done of the network; one of kPeerHoldPoints. Empty:
+  // none.
   std::string hold_at = {};
 };
 
@@ -66,10 +67,6 @@ struct PeerNodeOptions {
 // and do not block; callbacks come on the node's own thread and must not block either.
 class PeerNode final : private PeerTransportEvents {
  public:
-  // By the way of a prefill. Of who serves: accepted, requested, prefilling, ready, posted, half,
-  // released. Of who asks: asked, answered, pulling, receiving, done.
-  static const std::vector<std::string>& HoldPoints();
-
   struct Handler {
     // A peer wants this. Answer() ends it.
     std::function<void(PeerServeId, PeerPrefill)> on_prefill;

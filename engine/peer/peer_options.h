@@ -8,6 +8,12 @@
 
 namespace baton {
 
+// The states of a prefill between daemons at which a rehearsal may have one fall silent. Of who
+// serves: accepted to released; of who asks: the others.
+inline constexpr const char* kPeerHoldPoints[] = {"accepted", "requested", "prefilling", "ready",
+                                                  "posted",   "half",      "released",   "asked",
+                                                  "answered", "pulling",   "receiving",  "done"};
+
 // Other daemons that prefill for this one, and those that it prefills for.
 struct PeerOptions {
   std::string listen;
