@@ -14,6 +14,8 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)  # target PkgConfig::PCRE2
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 
+find_package(OpenSSL REQUIRED)  # proofs between daemons
+
 # hnswlib may be included by one source file only: its CPU detection is not inline.
 find_path(HNSWLIB_INCLUDE_DIR hnswlib/hnswlib.h REQUIRED)
 add_library(hnswlib INTERFACE)
@@ -52,6 +54,12 @@ endif()
 pkg_check_modules(HWLOC IMPORTED_TARGET hwloc>=2.5)
 if(HWLOC_FOUND)
   set(BATON_HAVE_HWLOC TRUE)
+endif()
+
+# Optional: KV from one daemon to another.
+pkg_check_modules(UCX IMPORTED_TARGET ucx>=1.13)  # target PkgConfig::UCX
+if(UCX_FOUND)
+  set(BATON_HAVE_UCX TRUE)
 endif()
 
 # Optional: the GPU plug-in.

@@ -17,4 +17,5 @@ baton_summary_line("FPGA plug-in (libbaton_fpga.so)" BATON_HAVE_XRT
                    "libxrt-dev or uuid-dev not found")
 baton_summary_line("placement of threads near their device" BATON_HAVE_HWLOC
                    "libhwloc-dev not found")
+baton_summary_line("KV between daemons (peer.*)" BATON_HAVE_UCX "libucx-dev not found")
 baton_summary_line("tests" BATON_HAVE_TESTS "catch2 or python3 not found, or BATON_BUILD_TESTS=OFF")

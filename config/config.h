@@ -106,6 +106,7 @@ void ForEachSection(Config& config, Visit&& visit) {
   visit("schedule.batching.embed", config.engine.batching.embed);
   visit("kv", config.engine.kv);
   visit("transfer", config.engine.transfer);
+  visit("peer", config.engine.peer);
   visit("rag", config.engine.rag);
   visit("queues", config.engine.queues);
   visit("memory", config.engine.memory);

@@ -9,6 +9,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/yaml_reader.h"
+#include "engine/peer/peer_options.h"
 
 namespace baton {
 
@@ -275,12 +276,26 @@ absl::Status ReadPath(const YamlReader& reader, const YAML::Node& node, const st
   return AddPath(reader, node, path, std::move(read), options);
 }
 
+absl::Status ReadPeer(const YamlReader& reader, const YAML::Node& node,
+                      SimulationOptions& options) {
+  RETURN_IF_ERROR(reader.ReadMap(
+      node, "peer", {reader.PlainName("hold_at", options.peer_hold_at, /*required=*/true)}));
+  std::string points;
+  for (const char* point : kPeerHoldPoints) {
+    if (options.peer_hold_at == point) return absl::OkStatus();
+    points += StrCat(points.empty() ? "" : ", ", point);
+  }
+  return reader.Error(node, StrCat("peer.hold_at must be one of ", points, ", but is \"",
+                                   Escaped(options.peer_hold_at), "\""));
+}
+
 absl::Status ReadRoot(const YamlReader& reader, const YAML::Node& root,
                       SimulationOptions& options) {
   int64_t seed = 1;
   // Devices need the seed, and paths the devices, in whatever order the file has them.
   YAML::Node devices;
   YAML::Node paths;
+  YAML::Node peer;
   const auto keep = [](YAML::Node& into) {
     return [&into](const YAML::Node& value, const std::string&) {
       into.reset(value);
@@ -289,8 +304,14 @@ absl::Status ReadRoot(const YamlReader& reader, const YAML::Node& root,
   };
   RETURN_IF_ERROR(reader.ReadMap(root, "",
                                  {reader.Integer("seed", seed, {0, 1e15}),
-                                  {"devices", keep(devices), true},
-                                  {"paths", keep(paths)}}));
+                                  {"devices", keep(devices)},
+                                  {"paths", keep(paths)},
+                                  {"peer", keep(peer)}}));
+  if (!peer.IsNull()) {
+    RETURN_IF_ERROR(ReadPeer(reader, peer, options));
+    if (devices.IsNull() && paths.IsNull()) return absl::OkStatus();
+  }
+  if (devices.IsNull()) return reader.Error(root, "devices is missing");
   RETURN_IF_ERROR(reader.ReadList(devices, "devices", {1, kDevicesMax},
                                   [&](const YAML::Node& entry, const std::string& path) {
                                     return ReadDevice(reader, entry, path, seed, options.devices);

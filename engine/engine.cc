@@ -511,6 +511,7 @@ absl::StatusOr<CollectionInfo> Engine::DescribeCollection(const std::string& nam
 std::vector<ModelReport> Engine::ListModels() const { return loop_->models().List(); }
 
 std::vector<DeviceReport> Engine::Devices() const { return loop_->board().Devices(); }
+std::string Engine::PeerAddress() const { return loop_->peer_address(); }
 std::vector<PathReport> Engine::TransferPaths() const { return loop_->transfer().Paths(); }
 
 absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest& request) const {

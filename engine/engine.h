@@ -46,6 +46,7 @@ struct EngineParts {
   std::vector<std::shared_ptr<const LanguageModel>> models;  // the first is the default
   std::vector<EmbedderPart> embedders;                       // the first is the default
   PlacementPlan placement = {};                              // of the executors' threads
+  std::string peer_hold_at = {};                             // a rehearsal's, see PeerNodeOptions
 };
 
 // The engine: takes requests, classifies their work, routes and schedules it on executors, and
@@ -119,6 +120,8 @@ class Engine {
   std::vector<DeviceReport> Devices() const;
   // By which ways KV blocks are copied between memories, and what copies have cost.
   std::vector<PathReport> TransferPaths() const;
+  // Where other daemons may have prompts prefilled, IP:PORT; empty: nowhere.
+  std::string PeerAddress() const;
   absl::StatusOr<std::vector<ExplainedStage>> Explain(const ExplainRequest& request) const;
 
   // Refuses new requests with UNAVAILABLE from now on; what runs goes on.

@@ -14,6 +14,7 @@
 #include "engine/base/strings.h"
 #include "engine/cost_model_file.h"
 #include "engine/exec/cpu/kernels/kv_convert.h"
+#include "engine/generate_run.h"
 #include "engine/text_search.h"
 #include "engine/vector/view_queries.h"
 #include "engine/vector/view_text.h"
@@ -112,6 +113,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
 }
 
 absl::Status Engine::Loop::LoadModels() {
+  RETURN_IF_ERROR(StartPeers());
   for (auto& model : std::exchange(parts_.models, {})) {
     const std::string name = model->name();
     RETURN_IF_ERROR(models_.Begin(name, model->path()));
@@ -169,11 +171,13 @@ void Engine::Loop::Turn() {
   TimeUs wake_us = now_us + kIdleTurnUs;
   if (!deadlines_.empty()) wake_us = std::min(wake_us, deadlines_.begin()->first);
   for (const auto& lane : llm_lanes_) wake_us = std::min(wake_us, lane->NextWakeUs(now_us));
+  if (peers_ != nullptr) wake_us = std::min(wake_us, peers_->NextWakeUs(now_us));
   wake_us = std::min({wake_us, NextUnloadUs(), board_.NextWatchUs(), collector_.NextDueUs()});
   for (Mailbox::Task& task : mailbox_.TakeAll(std::max<TimeUs>(0, wake_us - now_us))) task();
   now_us = clock_.NowUs();
   ExpireDeadlines(now_us);
   LaunchDue(now_us);
+  if (peers_ != nullptr) peers_->Poll(now_us);
   for (const auto& lane : llm_lanes_) lane->Step(now_us);
   AdvanceUnloads(now_us);
   transfer_.ExpireLeases(now_us);
@@ -257,6 +261,7 @@ void Engine::Loop::Forget(const RequestPtr& active) {
   active->llm_fenced = nullptr;  // it holds the request
   active->llm_suspected = nullptr;
   if (active->stop != nullptr) *active->stop = true;
+  if (active->peer_fetch != 0) peers_->Drop(std::exchange(active->peer_fetch, 0));
   deadlines_.erase({active->envelope.deadline_us, active->id});
   active_.erase(active->id);
   for (const std::string& model : std::exchange(active->models, {})) {
@@ -647,24 +652,6 @@ void Engine::Loop::RunWrite(const RequestPtr& active, Write write,
   if (!queued) RefuseFull(active, "write", options_.queues.write_queue_max);
 }
 
-// A generation, and what another attempt at it takes.
-struct Engine::Loop::GenerateRun {
-  RequestPtr active;
-  LlmLane* lane = nullptr;
-  // Without callbacks; empty once they are started and cannot be started again.
-  std::vector<LlmJob> jobs;
-  std::vector<absl::AnyInvocable<void(PromptChunk)>> on_prompt;  // by job
-  std::vector<absl::AnyInvocable<void(TokenChunk)>> on_tokens;
-  absl::AnyInvocable<void(GenerateResult)> then;
-  std::vector<Stage> before;
-  std::array<Stage, 2> routed;
-  ExecutorBoard::Work prefill;
-  ExecutorBoard::Work decode;
-  int32_t retries_left = 0;
-  uint32_t number = 0;  // of the attempt: what comes of an earlier one is dropped
-  bool delivered = false;
-};
-
 void Engine::Loop::RunGenerate(const RequestPtr& active, LlmLane& lane, std::vector<LlmJob> jobs,
                                absl::AnyInvocable<void(GenerateResult)> then) {
   auto run = std::make_shared<GenerateRun>();
@@ -687,7 +674,7 @@ void Engine::Loop::RunGenerate(const RequestPtr& active, LlmLane& lane, std::vec
   if (board_.present_count() > 1) {
     run->retries_left = RetriesOf(options_.route, active->envelope.hints);
   }
-  StartGenerate(run);
+  if (!AskPeer(run)) StartGenerate(run);
 }
 
 void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
@@ -745,7 +732,8 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
   for (size_t i = 0; i < run->on_tokens.size(); ++i) {
     LlmJob job = run->retries_left > 0 ? CopyWork(run->jobs[i]) : std::move(run->jobs[i]);
     job.prefill_executor = prefill;
-    job.decode_executor = decode;
+    job.decode_executor = job.keep.empty() ? decode : prefill;
+    job.given = run->given;
     job.priority = active->envelope.priority;
     job.tenant = active->envelope.tenant;
     job.arrived_us = active->arrived_us;
@@ -786,6 +774,7 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
     if (!sequence.ok()) return Fail(active, sequence.status());
     active->sequences.push_back(*sequence);
   }
+  run->given.reset();  // what is started again is computed
   if (run->retries_left == 0) run->jobs.clear();
 }
 

@@ -22,6 +22,7 @@
 #include "engine/model/any_model.h"
 #include "engine/model/grammar/cache.h"
 #include "engine/model_table.h"
+#include "engine/peer_lane.h"
 #include "engine/rag/ask_machine.h"
 #include "engine/rag/ingest_machine.h"
 #include "engine/schedule/launch_collector.h"
@@ -49,6 +50,7 @@ struct ActiveRequest {
   std::vector<int> llm_executors = {};
   absl::AnyInvocable<void(int executor, absl::Status)> llm_fenced = {};
   absl::AnyInvocable<void(int executor)> llm_suspected = {};  // it completes nothing for a while
+  uint64_t peer_fetch = 0;  // of its prompt's KV, by PeerLane; 0: none is under way
   // Of work that takes long and asks: set when the request ends, however it does.
   std::shared_ptr<std::atomic<bool>> stop = {};
 };
@@ -83,6 +85,10 @@ class Engine::Loop {
   // What is known of work of a kind before it is at hand.
   WorkShape ShapeOf(WorkKind kind, int64_t items) const;
   const ModelTable& models() const { return models_; }
+  // Where others may have prompts prefilled; empty: nowhere.
+  std::string peer_address() const {
+    return options_.peer.listen.empty() ? "" : peers_->node().listening().ToString();
+  }
 
   // ---- On the loop: the flows of request_flows.cc
 
@@ -138,6 +144,7 @@ class Engine::Loop {
     std::shared_ptr<const LanguageModel> language;
     std::shared_ptr<const EmbedderPart> embedder;
     std::unique_ptr<LlmLane> lane;
+    std::optional<PeerModel> peer_model = {};  // as peers know it, where there may be any
   };
   // Models waiting to come or go at most.
   static constexpr int kModelJobsMax = 16;
@@ -241,6 +248,8 @@ class Engine::Loop {
                    absl::AnyInvocable<void(GenerateResult)> then);
   struct GenerateRun;
   void StartGenerate(const std::shared_ptr<GenerateRun>& run);
+  // Whether another daemon prefills for it first; then it starts with what came of that.
+  bool AskPeer(const std::shared_ptr<GenerateRun>& run);
   HandoffFailure OnHandoffFailure(const Hints& hints) const;
   // Where a sequence that has begun to answer goes on, without executors that failed at it, as far
   // as the fallback allows; `status` where there is none.
@@ -249,6 +258,13 @@ class Engine::Loop {
   // Adds what a sequence used to the stages before it. `routed`: its prefill and its decode.
   std::vector<Stage> LlmStages(std::vector<Stage> stages, std::span<const Stage, 2> routed,
                                const LlmUsage& usage, TimeUs arrived_us);
+
+  // ---- Other daemons: peer_flows.cc
+
+  absl::Status StartPeers();
+  PeerModel PeerModelOf(const LanguageModel& model) const;
+  void ServePeer(PeerServeId serve, PeerPrefill order);
+  void PrefillForPeer(const RequestPtr& active, PeerServeId serve, PeerPrefill order);
 
   void AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Work work);
   void AskRerank(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found);
@@ -295,6 +311,9 @@ class Engine::Loop {
   std::mutex save_mutex_;  // one writes its file at a time: the host lane, or the end
   HostDirectPath host_direct_path_;
   HostCopyPath host_path_;
+  std::unique_ptr<PeerLane> peers_;  // null: there are none; before what uses its path and memory
+  std::map<const LanguageModel*, PeerModel> peer_models_;
+  std::map<PeerServeId, RequestId> serving_;
   TransferManager transfer_;
   LaunchCollector collector_;
   // What waits for company, by the collector's ids.

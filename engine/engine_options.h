@@ -6,6 +6,7 @@
 #include "engine/base/options.h"
 #include "engine/classify/classifier_options.h"
 #include "engine/kv/kv_options.h"
+#include "engine/peer/peer_options.h"
 #include "engine/rag/rag_options.h"
 #include "engine/schedule/batching_options.h"
 #include "engine/schedule/cost_model_options.h"
@@ -64,6 +65,7 @@ struct EngineOptions {
   BatchingOptions batching;
   KvOptions kv;
   TransferOptions transfer;
+  PeerOptions peer;
   RagOptions rag;
   QueueOptions queues;
   MemoryOptions memory;

@@ -53,6 +53,8 @@ LlmJob CopyWork(const LlmJob& job) {
   copy.grammar = job.grammar;
   copy.logprobs = job.logprobs;
   copy.index = job.index;
+  copy.keep = job.keep;
+  copy.keep_layout = job.keep_layout;
   return copy;
 }
 
@@ -169,7 +171,7 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
 LlmLane::~LlmLane() {
   // Of a daemon that ends: their copies touch blocks that are about to go.
   for (const PendingHandoff& pending : handoffs_) env_.transfer->Release(pending.handoff);
-  for (auto& [id, pending] : reloads_) kv_->offload()->Cancel(pending.reload);
+  while (!reloads_.empty()) CancelReload(reloads_.begin()->first);
   const std::string& name = model_->name();
   env_.metrics->RemoveGauge(MetricId::kSequencesRunning, {name});
   env_.metrics->RemoveGauge(MetricId::kSequencesWaiting, {name});
@@ -300,6 +302,11 @@ void LlmLane::Preempt(SequenceId id) {
   Vacate(id, sequence);
   ++sequence.usage.preemptions;
   metrics_.preemptions->Increment();
+  if (!sequence.job.keep.empty() && !sequence.generated_text().empty()) {
+    // It has all that it wanted but for the copy; who asked had better compute it than wait again.
+    End(sequence, absl::ResourceExhaustedError("its KV blocks made room for others"));
+    events_.cancelled.push_back(id);
+  }
 }
 
 void LlmLane::Vacate(SequenceId id, Sequence& sequence) {
@@ -451,6 +458,12 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
     // A decode fed the token before those that it gave, and of them all but the last.
     Cache(sequence, item.position + (prefill ? item.tokens : done.generated));
     if (!item.sample) continue;
+    if (!sequence.job.keep.empty()) {
+      Keep(item.sequence, now_us);
+      done.ended = sequence.ended;
+      if (sequence.ended) done.generated = 0;  // tells nothing of how long texts become
+      continue;
+    }
     const bool ended = Deliver(sequence, sampled, now_us);
     if (!ended && !sampled.status.ok()) {
       End(sequence, sampled.status);
@@ -600,10 +613,12 @@ void LlmLane::End(Sequence& sequence, absl::Status status, Ending ending) {
           TokenChunk{.ids = {}, .text = std::move(rest), .index = job.index, .logprobs = {}});
     }
   }
-  env_.metrics
-      ->Counter(MetricId::kGenerateFinished,
-                {status.ok() ? Name(ending.reason) : absl::StatusCodeToString(status.code())})
-      .Increment();
+  if (job.keep.empty()) {
+    env_.metrics
+        ->Counter(MetricId::kGenerateFinished,
+                  {status.ok() ? Name(ending.reason) : absl::StatusCodeToString(status.code())})
+        .Increment();
+  }
   job.on_end(
       std::move(status),
       GenerateResult{

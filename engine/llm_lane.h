@@ -17,6 +17,7 @@
 #include "engine/base/metrics.h"
 #include "engine/exec/executor.h"
 #include "engine/executor_board.h"
+#include "engine/given_kv.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_options.h"
 #include "engine/kv/prefix_cache.h"
@@ -78,6 +79,11 @@ struct LlmJob {
   TimeUs deadline_us = kNoDeadline;
   int prefill_executor = 0;
   int decode_executor = 0;
+  std::shared_ptr<const GivenKv> given;  // what of its prompt need not be computed; null: nothing
+  // Host memory for the KV of its prompt's first blocks, none with the last token. Not empty: it
+  // ends when that is there, and no token is told.
+  std::vector<void*> keep;
+  KvLayout keep_layout = {};  // of each of them: nothing is converted
   // What becomes of it where its handoff or an executor fails.
   HandoffFailure on_failure = HandoffFailure::kRecompute;
   // On the loop's thread. Of kRecompute: where it goes on, as the sequence `next`, from its text so
@@ -91,7 +97,7 @@ struct LlmJob {
   absl::AnyInvocable<void(absl::Status, GenerateResult, const LlmUsage&)> on_end;
 };
 
-// A job's work without its callbacks, to be started again.
+// A job's work without its callbacks and what it was given, to be started again.
 LlmJob CopyWork(const LlmJob& job);
 
 // Runs one language model's sequences: carries out the plans of the pure LlmScheduler. Owns their
@@ -146,6 +152,10 @@ class LlmLane {
   TimeUs NextWakeUs(TimeUs now_us) const;
 
   const LanguageModel& model() const { return *model_; }
+  // How many of a prompt's tokens, whole blocks, need not be computed, in that memory which has
+  // most of them.
+  int32_t KnownTokens(const std::string& tenant, std::span<const TokenId> prompt) const;
+
   // Of its offload tier; null: there is none. Any thread.
   std::shared_ptr<const OffloadStatus> offload_status() const {
     return kv_->offload() == nullptr ? nullptr : kv_->offload()->status();
@@ -208,7 +218,8 @@ class LlmLane {
     std::vector<size_t> ahead = {};  // of what goes ahead of the handoff: its blocks
   };
   struct PendingReload {
-    LaneOffload::Reload reload;
+    LaneOffload::Reload reload;      // of the tier
+    std::optional<HandoffId> given;  // or of what its job was given
     TimeUs begun_us = 0;
   };
   // Of a sequence that waits for blocks where it decodes.
@@ -247,6 +258,10 @@ class LlmLane {
   // Whether so many blocks behind the first `cached` tokens of a text are sooner brought back than
   // computed; where one of the times is not known for sure, they are taken to be.
   bool ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks);
+  // Of those behind what it has: how many its job was given.
+  int32_t GivenBehind(const Sequence& sequence, const Kv& kv, const TextBehind& behind) const;
+  absl::StatusOr<PendingReload> PostGiven(const Sequence& sequence, size_t first, TimeUs now_us);
+  std::optional<absl::StatusOr<HandoffReport>> CheckReload(PendingReload& pending, TimeUs now_us);
   void BeginReloads(const std::vector<Plan::Reload>& plan, TimeUs now_us);
   void PollReloads(TimeUs now_us);
   void EndReload(SequenceId id, const absl::StatusOr<HandoffReport>& done, TimeUs begun_us,
@@ -282,6 +297,8 @@ class LlmLane {
   // ---- llm_lane_handoff.cc
 
   void HandOver(SequenceId id, TimeUs now_us);
+  // Copies the prompt's blocks to where its job wants them kept.
+  void Keep(SequenceId id, TimeUs now_us);
   // Of those that a plan has copied: what the caches have where they decode.
   void TakeTargets(const Plan& plan);
   // What a plan has granted blocks for, to the memory where they decode.

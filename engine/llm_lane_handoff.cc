@@ -42,6 +42,36 @@ void LlmLane::HandOver(SequenceId id, TimeUs now_us) {
        now_us);
 }
 
+void LlmLane::Keep(SequenceId id, TimeUs now_us) {
+  Sequence& sequence = sequences_.at(id);
+  const Kv& kv = sequence.kv;
+  if (kv_->layout(kv.pool) != sequence.job.keep_layout) {
+    End(sequence, absl::FailedPreconditionError(StrCat("the KV in ", ToString(kv_->space(kv.pool)),
+                                                       " is not laid out as in host memory")));
+    events_.cancelled.push_back(id);
+    return;
+  }
+  KvBlockPool& pool = kv_->blocks(kv.pool);
+  CopyPath::Job job{
+      .sources = {}, .destinations = sequence.job.keep, .block_bytes = pool.layout().block_bytes()};
+  BATON_CHECK(job.destinations.size() <= kv.blocks.size());
+  const std::vector<KvBlockRef> blocks(
+      kv.blocks.begin(), kv.blocks.begin() + static_cast<std::ptrdiff_t>(job.destinations.size()));
+  for (const KvBlockRef block : blocks) job.sources.push_back(pool.Data(block));
+  sequence.handing_over = true;
+  sequence.usage.handoff_start_us = now_us;
+  Post(id,
+       {.source = kv_->space(kv.pool),
+        .destination = {.kind = MemorySpace::Kind::kHost},
+        .job = std::move(job),
+        .still_current =
+            [&pool, blocks] {
+              return std::all_of(blocks.begin(), blocks.end(),
+                                 [&](KvBlockRef block) { return pool.IsCurrent(block); });
+            }},
+       now_us);
+}
+
 void LlmLane::TakeTargets(const Plan& plan) {
   const auto take = [this](SequenceId id) {
     Sequence& sequence = sequences_.at(id);
@@ -211,6 +241,11 @@ void LlmLane::PollAwaited(TimeUs now_us) {
 void LlmLane::FinishHandOver(SequenceId id) {
   Sequence& sequence = sequences_.at(id);
   sequence.copies_posted = false;
+  if (!sequence.job.keep.empty()) {
+    End(sequence, absl::OkStatus(), {.reason = FinishReason::kLength, .stop = {}});
+    events_.cancelled.push_back(id);
+    return;
+  }
   if (sequence.target) {
     GiveBack(sequence.kv);
     sequence.kv = *std::exchange(sequence.target, std::nullopt);

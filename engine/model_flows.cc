@@ -94,6 +94,7 @@ absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(
     return lane.status();
   }
   loaded.lane = *std::move(lane);
+  if (options_.peer.enabled()) loaded.peer_model = PeerModelOf(*loaded.language);
   return loaded;
 }
 
@@ -127,6 +128,9 @@ void Engine::Loop::TakeOver(const std::string& name, LoadedModel model) {
   }
   std::shared_ptr<const OffloadStatus> offload = model.lane->offload_status();
   llm_lanes_.push_back(std::move(model.lane));
+  if (model.peer_model) {
+    peer_models_.emplace(model.language.get(), *std::move(model.peer_model));
+  }
   grammars_.emplace(model.language.get(),
                     std::make_shared<GrammarCache>(model.language->tokenizer()));
   const KvLayout kv = LlmLane::KvLayoutOf(model.language->shape(), options_.kv);
@@ -244,6 +248,7 @@ void Engine::Loop::AdvanceUnloads(TimeUs now_us) {
     }
     ModelTable::Taken taken = models_.Take(unload.name);
     grammars_.erase(taken.language.get());
+    peer_models_.erase(taken.language.get());
     LoadedModel model = {.language = std::move(taken.language),
                          .embedder = std::move(taken.embedder),
                          .lane = nullptr};

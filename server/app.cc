@@ -148,6 +148,7 @@ absl::Status App::BuildEngine() {
   parts.embedders.push_back({.embedder = MakeLexicalEmbedder(config_.embedder.dimension)});
   SetPhase(absl::UnavailableError("starting: opening the executors"));
   RETURN_IF_ERROR(MakeExecutors(config_, simulation_, parts));
+  if (simulation_) parts.peer_hold_at = simulation_->peer_hold_at;
   EngineOptions options = config_.engine;
   ASSIGN_OR_RETURN(options.repository.directory,
                    AbsoluteDirectory("repository.directory", options.repository.directory));
@@ -259,6 +260,9 @@ absl::Status App::WritePortFile(const std::string& path) const {
   {
     std::ofstream file(temporary, std::ios::trunc);
     file << "grpc=" << grpc_address_.ToString() << "\nhttp=" << http_->address().ToString() << "\n";
+    if (const std::string peer = engine_->PeerAddress(); !peer.empty()) {
+      file << "peer=" << peer << "\n";
+    }
     file.flush();
     if (!file.good()) return absl::ErrnoToStatus(errno, StrCat("cannot write ", temporary));
   }

@@ -43,7 +43,8 @@ class App {
   // within server.drain_seconds_max and cancels the rest.
   void Run(SignalWatcher& signals);
 
-  // Writes the bound addresses as lines "grpc=IP:PORT" and "http=IP:PORT". The file appears whole
+  // Writes the bound addresses as lines "grpc=IP:PORT", "http=IP:PORT" and, where others may have
+  // prompts prefilled, "peer=IP:PORT". The file appears whole
   // or not at all.
   absl::Status WritePortFile(const std::string& path) const;
 

@@ -6,7 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/metrics.h"
-#include "server/address.h"
+#include "engine/base/address.h"
 
 namespace baton {
 

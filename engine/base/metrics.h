@@ -46,6 +46,12 @@ enum class MetricId {
   kHandoffs,             // {path}
   kHandoffBytes,         // {path}
   kHandoffSeconds,       // {path}
+  kPeerLinks,            // {direction}
+  kPeerPrefills,         // {side, outcome}
+  kPeerPrefillSeconds,   // {}
+  kPeerLeases,           // {}
+  kPeerMemoryBytes,      // {state}
+  kPeerSentBytes,        // {}
   kPoints,               // {collection}
   kPointsUnindexed,      // {collection}
   kPointsWritten,        // {}

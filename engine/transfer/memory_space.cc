@@ -16,6 +16,8 @@ std::string ToString(const MemorySpace& space) {
       return StrCat("fpga:", space.device, "/", space.bank);
     case MemorySpace::Kind::kCxl:
       return StrCat("cxl:", space.device);
+    case MemorySpace::Kind::kPeer:
+      return StrCat("peer:", space.device);
   }
   return "unknown";
 }

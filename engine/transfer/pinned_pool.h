@@ -42,9 +42,8 @@ class PinnedBuffer {
 // free piece that holds it, the rest stays free; a piece that comes back joins its free neighbours.
 // Thread safe; nothing blocks but for a short lock.
 //
-// Nothing of the daemon takes memory from it yet: it is for the staging buffers of copy paths to
-// devices, which come with plug-ins that keep KV. The offload tier has a mapping of its own, of
-// blocks of one size, locked where a device copies from and to it.
+// KV that goes to or comes from other daemons lies in one. The offload tier has a mapping of its
+// own, of blocks of one size, locked where a device copies from and to it.
 class PinnedPool {
  public:
   // What a device's copies want at least, and a cache line twice over.

@@ -78,6 +78,7 @@ void Daemon::ReadPorts(const std::string& port_file) {
     const std::string text = ReadWholeFile(port_file);
     grpc_address_ = LineValue(text, "grpc");
     http_address_ = LineValue(text, "http");
+    peer_address_ = LineValue(text, "peer");
     if (!grpc_address_.empty() && !http_address_.empty() && text.ends_with('\n')) return;
     if (!process_->IsRunning()) {
       FAIL("batond ended with " << process_->Wait(kEndMax) << " before it was ready");

@@ -31,6 +31,8 @@ class Daemon {
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   const std::string& grpc_address() const { return grpc_address_; }
   const std::string& http_address() const { return http_address_; }
+  // Where it prefills for others; empty: nowhere.
+  const std::string& peer_address() const { return peer_address_; }
   const std::string& data_dir() const { return options_.data_dir; }
   std::string Log() const;
   bool IsRunning() { return process_ != nullptr && process_->IsRunning(); }
@@ -66,6 +68,7 @@ class Daemon {
   std::unique_ptr<ChildProcess> process_;
   std::string grpc_address_;
   std::string http_address_;
+  std::string peer_address_;
   std::shared_ptr<grpc::Channel> channel_;
 };
 

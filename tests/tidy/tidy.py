@@ -18,6 +18,7 @@ ENGINE_ROOMS = [
     "engine/base", "engine/request", "engine/classify", "engine/schedule", "engine/transfer",
     "engine/kv", "engine/model", "engine/exec", "engine/vector", "engine/rag", "engine/plan",
     "engine/placement",
+    "engine/peer",
 ]
 ARROWS = {
     "engine/base": [],
@@ -33,6 +34,7 @@ ARROWS = {
     "engine/rag": ["engine/request", "engine/vector", "engine/model", "engine/base"],
     "engine/plan": ["engine/request", "engine/base"],
     "engine/placement": ["engine/request", "engine/base"],
+    "engine/peer": ["engine/transfer", "engine/kv", "engine/model", "engine/base"],
     "engine": ENGINE_ROOMS,
     "config": ["engine/base"],
     "server": ["proto", "config", "engine"] + ENGINE_ROOMS,
@@ -61,6 +63,7 @@ LIBRARY_HOMES = {
     r"cuda|cublas": r"cuda_kernels/|engine/exec/gpu/",
     r"xrt/": r"engine/exec/fpga/",
     r"hwloc": r"engine/placement/hwloc_topology\.cc",
+    r"uc[pst]/|openssl/": r"engine/peer/",
 }
 # Kernels know the language and their own device, nothing else.
 KERNEL_INCLUDES = {

@@ -71,6 +71,9 @@ struct SimulatedPathOptions {
 struct SimulationOptions {
   std::vector<SimulatedDeviceOptions> devices;
   std::vector<SimulatedPathOptions> paths;  // one direction each
+  // Which state of a prefill between daemons is to be the last that this one reaches: then it says
+  // and hears nothing of its peers any more. Empty: none.
+  std::string peer_hold_at = {};
 };
 
 }  // namespace baton

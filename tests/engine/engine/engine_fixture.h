@@ -79,7 +79,8 @@ class EngineFixture {
                       .executors = std::move(extra_),
                       .models = models,
                       .embedders = embedders,
-                      .placement = placement};
+                      .placement = placement,
+                      .peer_hold_at = simulation.peer_hold_at};
     parts.embedders.push_back({.embedder = MakeLexicalEmbedder(512)});
     auto cpu = MakeCpuExecutor(CpuOptions{.llm_threads = 2, .search_threads = 2}, *clock);
     REQUIRE_OK(cpu);

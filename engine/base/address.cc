@@ -1,4 +1,4 @@
-#include "server/address.h"
+#include "engine/base/address.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
@@ -39,6 +39,22 @@ absl::StatusOr<Address> ParseAddress(std::string_view key, std::string_view text
   return address;
 }
 
+unsigned ToSocketAddress(const Address& address, sockaddr_storage& storage) {
+  storage = {};
+  if (address.v6) {
+    auto& in6 = reinterpret_cast<sockaddr_in6&>(storage);
+    in6.sin6_family = AF_INET6;
+    in6.sin6_port = htons(address.port);
+    inet_pton(AF_INET6, address.ip.c_str(), &in6.sin6_addr);
+    return sizeof(in6);
+  }
+  auto& in = reinterpret_cast<sockaddr_in&>(storage);
+  in.sin_family = AF_INET;
+  in.sin_port = htons(address.port);
+  inet_pton(AF_INET, address.ip.c_str(), &in.sin_addr);
+  return sizeof(in);
+}
+
 absl::Status CheckBindable(std::string_view key, const Address& address) {
   const auto failed = [&](std::string_view what) {
     return absl::UnavailableError(StrCat("cannot listen on ", address.ToString(), " (", key,
@@ -52,20 +68,7 @@ absl::Status CheckBindable(std::string_view key, const Address& address) {
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 
   sockaddr_storage storage{};
-  socklen_t length;
-  if (address.v6) {
-    auto& in6 = reinterpret_cast<sockaddr_in6&>(storage);
-    in6.sin6_family = AF_INET6;
-    in6.sin6_port = htons(address.port);
-    inet_pton(AF_INET6, address.ip.c_str(), &in6.sin6_addr);
-    length = sizeof(in6);
-  } else {
-    auto& in = reinterpret_cast<sockaddr_in&>(storage);
-    in.sin_family = AF_INET;
-    in.sin_port = htons(address.port);
-    inet_pton(AF_INET, address.ip.c_str(), &in.sin_addr);
-    length = sizeof(in);
-  }
+  const socklen_t length = ToSocketAddress(address, storage);
   absl::Status status;
   if (bind(fd, reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
     status = failed("bind");

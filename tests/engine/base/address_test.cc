@@ -1,4 +1,4 @@
-#include "server/address.h"
+#include "engine/base/address.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>

@@ -7,6 +7,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+struct sockaddr_storage;
+
 namespace baton {
 
 // An address to listen on: a numeric one, so that no name is looked up.
@@ -20,6 +22,9 @@ struct Address {
 
 // Parses IP:PORT. "localhost" is 127.0.0.1, without a look-up. INVALID_ARGUMENT names `key`.
 absl::StatusOr<Address> ParseAddress(std::string_view key, std::string_view text);
+
+// For the socket API; its length.
+unsigned ToSocketAddress(const Address& address, sockaddr_storage& storage);
 
 // Whether the address can be listened on now; the error names `key`, the address and the reason.
 // gRPC and the HTTP server can only say that they could not.
