@@ -409,7 +409,7 @@ TEST_CASE("16 bit numbers round to nearest with ties to even") {
 }
 
 TEST_CASE("calls of the runtime fail as they are told to") {
-  InjectFailure({.call = "cudaMalloc", .after = 1, .error = cudaErrorMemoryAllocation});
+  cuda_host::InjectFailure({.call = "cudaMalloc", .after = 1, .error = cudaErrorMemoryAllocation});
   void* first = nullptr;
   void* second = nullptr;
   CHECK(cudaMalloc(&first, 8) == cudaSuccess);
@@ -417,20 +417,20 @@ TEST_CASE("calls of the runtime fail as they are told to") {
   CHECK(second == nullptr);
   CHECK(cudaMalloc(&second, 8) == cudaSuccess);  // once
 
-  InjectFailure(
+  cuda_host::InjectFailure(
       {.call = "cudaStreamSynchronize", .error = cudaErrorIllegalAddress, .sticky = true});
   CHECK(cudaDeviceSynchronize() == cudaSuccess);
   CHECK(cudaStreamSynchronize(nullptr) == cudaErrorIllegalAddress);
   CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
   CHECK(cudaGetLastError() == cudaErrorIllegalAddress);
-  ForgetFailures();
+  cuda_host::ForgetFailures();
   CHECK(cudaDeviceSynchronize() == cudaSuccess);
   CHECK(cudaFree(first) == cudaSuccess);
   CHECK(cudaFree(second) == cudaSuccess);
 }
 
 TEST_CASE("the device has as much memory as it is said to have") {
-  SetDeviceMemory(DeviceBytes() + 1000);
+  cuda_host::SetDeviceMemory(cuda_host::DeviceBytes() + 1000);
   void* memory = nullptr;
   CHECK(cudaMalloc(&memory, 1001) == cudaErrorMemoryAllocation);
   REQUIRE(cudaMalloc(&memory, 600) == cudaSuccess);
@@ -439,7 +439,7 @@ TEST_CASE("the device has as much memory as it is said to have") {
   REQUIRE(cudaMemGetInfo(&free_bytes, &total_bytes) == cudaSuccess);
   CHECK(free_bytes == 400);
   CHECK(cudaFree(memory) == cudaSuccess);
-  SetDeviceMemory(0);
+  cuda_host::SetDeviceMemory(0);
 }
 
 }  // namespace
