@@ -8,10 +8,26 @@
 
 namespace baton {
 
+namespace {
+
+bool RunsModels(Executor* executor) { return executor != nullptr && executor->llm() != nullptr; }
+
+// Where a space's blocks come from; null: the host's memory.
+KvMemorySource* SourceOf(const MemorySpace& space, std::span<Executor* const> executors) {
+  for (Executor* executor : executors) {
+    if (RunsModels(executor) && executor->llm()->kv_space() == space) {
+      return executor->llm()->kv_memory();
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 std::vector<MemorySpace> LaneKv::SpacesOf(std::span<Executor* const> executors) {
   std::vector<MemorySpace> spaces;
   for (Executor* executor : executors) {
-    if (executor->llm() == nullptr) continue;
+    if (!RunsModels(executor)) continue;
     const MemorySpace space = executor->llm()->kv_space();
     if (std::find(spaces.begin(), spaces.end(), space) == spaces.end()) spaces.push_back(space);
   }
@@ -19,18 +35,28 @@ std::vector<MemorySpace> LaneKv::SpacesOf(std::span<Executor* const> executors) 
   return spaces;
 }
 
+int64_t LaneKv::HostSpaces(std::span<Executor* const> executors) {
+  const std::vector<MemorySpace> spaces = SpacesOf(executors);
+  return std::count_if(spaces.begin(), spaces.end(), [&](const MemorySpace& space) {
+    return SourceOf(space, executors) == nullptr;
+  });
+}
+
 absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(const KvLayout& layout, int32_t block_count,
                                                        std::span<Executor* const> executors) {
   std::unique_ptr<LaneKv> kv(new LaneKv());
   const std::vector<MemorySpace> spaces = SpacesOf(executors);
   for (const MemorySpace& space : spaces) {
-    ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> blocks, KvBlockPool::Create(layout, block_count));
+    KvMemorySource* const source = SourceOf(space, executors);
+    ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> blocks,
+                     source == nullptr ? KvBlockPool::Create(layout, block_count)
+                                       : KvBlockPool::Create(layout, block_count, *source));
     auto cache = std::make_shared<PrefixCache>(*blocks, kv->hash_);
     kv->pools_.push_back({.space = space, .blocks = std::move(blocks), .cache = std::move(cache)});
   }
   for (Executor* executor : executors) {
     int pool = 0;
-    if (executor->llm() != nullptr) {
+    if (RunsModels(executor)) {
       const auto found = std::find(spaces.begin(), spaces.end(), executor->llm()->kv_space());
       pool = static_cast<int>(found - spaces.begin());
     }

@@ -21,8 +21,10 @@ namespace baton {
 // thread safe: the engine's loop uses it.
 class LaneKv {
  public:
-  // The spaces of those executors that run language models, each once.
+  // The spaces of those executors that run language models, each once. A null one takes no part.
   static std::vector<MemorySpace> SpacesOf(std::span<Executor* const> executors);
+  // How many of them are in this machine's memory.
+  static int64_t HostSpaces(std::span<Executor* const> executors);
 
   // `block_count` blocks in each space. RESOURCE_EXHAUSTED where the memory cannot be had.
   static absl::StatusOr<std::unique_ptr<LaneKv>> Create(const KvLayout& layout, int32_t block_count,

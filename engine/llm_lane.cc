@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 
@@ -20,6 +21,13 @@ int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOp
       (shape.context_tokens + layout.block_tokens - 1) / layout.block_tokens;
   return std::min(kv.memory_mb * (int64_t{1} << 20) / layout.block_bytes(),
                   context_blocks * schedule.sequences_running_max);
+}
+
+// Whether an executor that does not take a model leaves it to those that do: it cannot run such a
+// one, has no room, or is lost.
+bool LeavesItToOthers(const absl::Status& status) {
+  return absl::IsUnimplemented(status) || absl::IsResourceExhausted(status) ||
+         absl::IsUnavailable(status);
 }
 
 }  // namespace
@@ -53,7 +61,7 @@ int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
                          const KvOptions& kv, std::span<Executor* const> executors) {
   const KvLayout layout = KvLayoutOf(shape, kv);
   return KvBlocks(shape, layout, schedule, kv) * layout.block_bytes() *
-             std::ssize(LaneKv::SpacesOf(executors)) +
+             LaneKv::HostSpaces(executors) +
          LaneOffload::Bytes(kv);
 }
 
@@ -68,21 +76,37 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
                                                ", but one KV block of model \"", model->name(),
                                                "\" takes ", layout.block_bytes(), " bytes"));
   }
-  for (Executor* executor : env.executors) {
-    if (executor->llm() == nullptr) continue;
-    RETURN_IF_ERROR(executor->llm()->LoadModel(model));
+  std::vector<Executor*> able = env.executors;
+  std::vector<std::string> unable(env.executors.size());
+  absl::Status refusal;
+  for (size_t i = 0; i < able.size(); ++i) {
+    if (able[i]->llm() == nullptr) continue;
+    const absl::Status loaded = able[i]->llm()->LoadModel(model);
+    if (loaded.ok()) continue;
+    if (!LeavesItToOthers(loaded)) return loaded;
+    Log().warn("model {}: not on {}: {}", model->name(), able[i]->Describe().device,
+               std::string(loaded.message()));
+    unable[i] = std::string(loaded.message());
+    able[i] = nullptr;
+    refusal = loaded;
   }
+  const bool runs = std::any_of(able.begin(), able.end(), [](Executor* executor) {
+    return executor != nullptr && executor->llm() != nullptr;
+  });
+  if (!runs && !refusal.ok()) return refusal;
   ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools,
-                   LaneKv::Create(layout, static_cast<int32_t>(blocks), env.executors));
+                   LaneKv::Create(layout, static_cast<int32_t>(blocks), able));
   RETURN_IF_ERROR(
       pools->AddOffload(model->name(), kv, {.transfer = env.transfer, .metrics = env.metrics}));
-  return std::unique_ptr<LlmLane>(
-      new LlmLane(std::move(model), schedule, kv, std::move(pools), std::move(env)));
+  return std::unique_ptr<LlmLane>(new LlmLane(std::move(model), schedule, kv, std::move(pools),
+                                              std::move(unable), std::move(env)));
 }
 
 LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
-                 const KvOptions& options, std::unique_ptr<LaneKv> kv, Env env)
+                 const KvOptions& options, std::unique_ptr<LaneKv> kv,
+                 std::vector<std::string> unable, Env env)
     : model_(std::move(model)),
+      unable_(std::move(unable)),
       draft_tokens_max_(schedule.draft_tokens_max),
       use_cache_(options.prefix_cache),
       kv_(std::move(kv)),

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -202,7 +203,13 @@ absl::Status App::MakeExecutors(EngineParts& parts) const {
   } else {
     executors.push_back(*std::move(cpu));
   }
-  if (!simulated(Platform::kGpu)) executors.push_back(MakeGpuExecutor(options.gpu));
+  if (!simulated(Platform::kGpu)) {
+    GpuOptions gpu_options = options.gpu;
+    gpu_options.step_tokens_max = config_.engine.schedule.step_tokens_max;
+    PluginExecutor gpu = MakeGpuExecutor(gpu_options);
+    executors.push_back(std::move(gpu.executor));
+    std::ranges::move(gpu.paths, std::back_inserter(parts.paths));
+  }
   if (!simulated(Platform::kFpga)) executors.push_back(MakeFpgaExecutor(options.fpga));
   for (const Platform platform : {Platform::kGpu, Platform::kFpga}) {
     if (simulated(platform) &&

@@ -39,6 +39,7 @@ class CpuLlm final : public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel& model) const override;
   MemorySpace kv_space() const override { return {.kind = MemorySpace::Kind::kHost}; }
+  KvMemorySource* kv_memory() override { return nullptr; }
 
   int32_t queue_depth() const { return batches_.queue_depth(); }  // waiting and running
 

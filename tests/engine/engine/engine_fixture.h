@@ -27,6 +27,7 @@ class EngineFixture {
   SimulationOptions simulation;         // its devices stand behind the CPU
   const Clock* clock = &SystemClock();
   Timeline::Warp warp;
+  std::vector<std::unique_ptr<CopyPath>> paths;  // of what AddExecutor adds
 
   EngineFixture() { options.kv.memory_mb = 4; }
 
@@ -76,6 +77,7 @@ class EngineFixture {
                       .metrics = &metrics,
                       .store = store_.get(),
                       .executors = std::move(extra_),
+                      .paths = std::move(paths),
                       .models = models,
                       .embedders = embedders};
     parts.embedders.push_back({.embedder = MakeLexicalEmbedder(512)});
