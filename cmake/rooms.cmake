@@ -56,12 +56,13 @@ function(baton_label_test name)
   set_tests_properties(${name} PROPERTIES LABELS "${ARGN}" TIMEOUT 300)
 endfunction()
 
-# baton_executor_plugin(gpu SRCS gpu_plugin.cc DEPS ... VERSION "0.1.0, CUDA 13.0"): lands beside
-# the programs as libbaton_gpu.so and is built with baton_exec_gpu, which loads it at run time. It
+# baton_executor_plugin(gpu SRCS gpu_plugin.cc DEPS ... VERSION "0.1.0, CUDA 13.0" [LATE]): lands
+# beside the programs as libbaton_gpu.so and is built with baton_exec_gpu, which loads it at run
+# time. LATE: it takes minutes, and is built where it is asked for by name or required. It
 # exports its one entry symbol and, outside sanitizer builds (whose run time the program brings),
 # leaves no symbol open.
 function(baton_executor_plugin platform)
-  cmake_parse_arguments(ARG "" "VERSION" "SRCS;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "LATE" "VERSION" "SRCS;DEPS" ${ARGN})
   set(name baton_${platform}_plugin)
   add_library(${name} MODULE ${ARG_SRCS})
   set_target_properties(${name} PROPERTIES
@@ -75,7 +76,18 @@ function(baton_executor_plugin platform)
   if(NOT BATON_SANITIZE)
     target_link_options(${name} PRIVATE -Wl,--no-undefined)
   endif()
-  add_dependencies(baton_exec_${platform} ${name})
+  if(ARG_LATE AND NOT BATON_REQUIRE_CUDA)
+    set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+  else()
+    add_dependencies(baton_exec_${platform} ${name})
+  endif()
+endfunction()
+
+# What nvcc is to say of a target's files.
+function(baton_cuda_warnings name)
+  target_compile_options(${name} PRIVATE
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;--display-error-number>"
+    "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${BATON_WERROR}>>:-Werror=all-warnings>")
 endfunction()
 
 # baton_test(NAME SRCS x_test.cc DEPS ... LABELS unit race [TWINS]): one Catch2 program, one ctest

@@ -671,6 +671,7 @@ void Engine::Loop::RunGenerate(const RequestPtr& active, LlmLane& lane, std::vec
   run->decode = {.kind = WorkKind::kDecode,
                  .shape = {.items = 1, .context = prompt, .scale = parameters},
                  .only = {}};
+  run->prefill.unable = run->decode.unable = lane.unable();
   if (board_.present_count() > 1) {
     run->retries_left = RetriesOf(options_.route, active->envelope.hints);
   }

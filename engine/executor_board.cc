@@ -141,7 +141,12 @@ ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, co
   const ExecutorSample sample = state.executor->Sample();
   choice.queue_depth = sample.queue_depth;
   choice.ineligible = Unable(*state.executor, work.work_class);
-  if (choice.ineligible.empty() && !sample.healthy) choice.ineligible = "it is not healthy";
+  if (choice.ineligible.empty() && !sample.healthy) {
+    choice.ineligible = sample.trouble.empty() ? "it is not healthy" : sample.trouble;
+  }
+  if (choice.ineligible.empty() && !wanted.unable.empty()) {
+    choice.ineligible = wanted.unable[static_cast<size_t>(index)];
+  }
   if (choice.ineligible.empty() && !state.cpu) choice.ineligible = state.health.Refusal(now_us);
   if (choice.ineligible.empty()) choice.ineligible = power_.Refusal(index);
   if (choice.ineligible.empty() && wanted.only && *wanted.only != index) {
@@ -441,6 +446,9 @@ std::vector<DeviceReport> ExecutorBoard::Devices() const {
     if (!state.present) continue;
     report.state = state.health.StateName();
     report.refusal = state.cpu ? "" : state.health.Refusal(now_us);
+    if (!report.sample.healthy && !report.sample.trouble.empty()) {
+      report.refusal = report.sample.trouble;
+    }
     if (report.refusal.empty()) report.refusal = power_.Refusal(i);
     report.capacity = state.health.capacity();
     report.watts = power_.Watts(i);

@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,8 +41,10 @@ class ExecutorBoard {
   // A piece of work to be routed.
   struct Work {
     WorkKind kind = WorkKind::kSearch;
-    WorkShape shape;           // its items decide its class; its load is set here
-    uint32_t failed = 0;       // a bit for each executor that has failed at it
+    WorkShape shape;      // its items decide its class; its load is set here
+    uint32_t failed = 0;  // a bit for each executor that has failed at it
+    // By executor: why it does not run the work's model; empty: it does. None: all do.
+    std::span<const std::string> unable = {};
     std::optional<int> only;   // the one executor it is for
     bool explain = false;      // nothing will come of it
     std::optional<int> after;  // the executor whose output it reads

@@ -8,14 +8,37 @@
 
 namespace baton {
 
+namespace {
+
+bool RunsModels(Executor* executor) { return executor != nullptr && executor->llm() != nullptr; }
+
+// Where a space's blocks come from; null: the host's memory.
+KvMemorySource* SourceOf(const MemorySpace& space, std::span<Executor* const> executors) {
+  for (Executor* executor : executors) {
+    if (RunsModels(executor) && executor->llm()->kv_space() == space) {
+      return executor->llm()->kv_memory();
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 std::vector<MemorySpace> LaneKv::SpacesOf(std::span<Executor* const> executors) {
   std::vector<MemorySpace> spaces;
   for (Executor* executor : executors) {
-    if (executor->llm() == nullptr) continue;
+    if (!RunsModels(executor)) continue;
     const MemorySpace space = executor->llm()->kv_space();
     if (std::find(spaces.begin(), spaces.end(), space) == spaces.end()) spaces.push_back(space);
   }
   if (spaces.empty()) spaces.push_back({.kind = MemorySpace::Kind::kHost});
+  return spaces;
+}
+
+std::vector<MemorySpace> LaneKv::HostSpacesOf(std::span<Executor* const> executors) {
+  std::vector<MemorySpace> spaces = SpacesOf(executors);
+  std::erase_if(spaces,
+                [&](const MemorySpace& space) { return SourceOf(space, executors) != nullptr; });
   return spaces;
 }
 
@@ -27,15 +50,18 @@ absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(std::span<const Shape> sh
   for (size_t i = 0; i < spaces.size(); ++i) {
     const Shape& shape = shapes[i];
     BATON_CHECK(shape.layout.block_tokens == shapes.front().layout.block_tokens);
+    KvMemorySource* const source = SourceOf(spaces[i], executors);
     ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> blocks,
-                     KvBlockPool::Create(shape.layout, shape.block_count));
+                     source == nullptr
+                         ? KvBlockPool::Create(shape.layout, shape.block_count)
+                         : KvBlockPool::Create(shape.layout, shape.block_count, *source));
     auto cache = std::make_shared<PrefixCache>(*blocks, kv->hash_);
     kv->pools_.push_back(
         {.space = spaces[i], .blocks = std::move(blocks), .cache = std::move(cache)});
   }
   for (Executor* executor : executors) {
     int pool = 0;
-    if (executor->llm() != nullptr) {
+    if (RunsModels(executor)) {
       const auto found = std::find(spaces.begin(), spaces.end(), executor->llm()->kv_space());
       pool = static_cast<int>(found - spaces.begin());
     }

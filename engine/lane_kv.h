@@ -21,8 +21,10 @@ namespace baton {
 // thread safe: the engine's loop uses it.
 class LaneKv {
  public:
-  // The spaces of those executors that run language models, each once.
+  // The spaces of those executors that run language models, each once. A null one takes no part.
   static std::vector<MemorySpace> SpacesOf(std::span<Executor* const> executors);
+  // How many of them are in this machine's memory.
+  static std::vector<MemorySpace> HostSpacesOf(std::span<Executor* const> executors);
 
   // The blocks of one space.
   struct Shape {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 
@@ -36,6 +37,32 @@ const std::string& TypeIn(const KvOptions& kv, const MemorySpace& space) {
                            : space.kind == MemorySpace::Kind::kFpga ? kv.fpga_type
                                                                     : kv.type;
   return own == "same" ? kv.type : own;
+}
+
+// Whether an executor that does not take a model leaves it to those that do: it cannot run such a
+// one, has no room, or is lost.
+bool LeavesItToOthers(const absl::Status& status) {
+  return absl::IsUnimplemented(status) || absl::IsResourceExhausted(status) ||
+         absl::IsUnavailable(status);
+}
+
+// Of the blocks in each of the executors' spaces. RESOURCE_EXHAUSTED: there is no room for one.
+absl::StatusOr<std::vector<LaneKv::Shape>> ShapesOf(const LanguageModel& model,
+                                                    const ScheduleOptions& schedule,
+                                                    const KvOptions& kv,
+                                                    std::span<Executor* const> executors) {
+  std::vector<LaneKv::Shape> shapes;
+  for (const MemorySpace& space : LaneKv::SpacesOf(executors)) {
+    const KvLayout layout = LlmLane::KvLayoutOf(model.shape(), kv, space);
+    const int64_t blocks = KvBlocks(model.shape(), layout, schedule, kv);
+    if (blocks < 1 || blocks > INT32_MAX) {
+      return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
+                                                 ", but one KV block of model \"", model.name(),
+                                                 "\" takes ", layout.block_bytes(), " bytes"));
+    }
+    shapes.push_back({.layout = layout, .block_count = static_cast<int32_t>(blocks)});
+  }
+  return shapes;
 }
 
 }  // namespace
@@ -78,7 +105,7 @@ KvLayout LlmLane::KvLayoutOf(const LlmShape& shape, const KvOptions& kv, const M
 int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
                          const KvOptions& kv, std::span<Executor* const> executors) {
   int64_t bytes = LaneOffload::Bytes(kv);
-  for (const MemorySpace& space : LaneKv::SpacesOf(executors)) {
+  for (const MemorySpace& space : LaneKv::HostSpacesOf(executors)) {
     const KvLayout layout = KvLayoutOf(shape, kv, space);
     bytes += KvBlocks(shape, layout, schedule, kv) * layout.block_bytes();
   }
@@ -88,32 +115,39 @@ int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
 absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const LanguageModel> model,
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env) {
-  const LlmShape& shape = model->shape();
-  std::vector<LaneKv::Shape> shapes;
-  for (const MemorySpace& space : LaneKv::SpacesOf(env.executors)) {
-    const KvLayout layout = KvLayoutOf(shape, kv, space);
-    const int64_t blocks = KvBlocks(shape, layout, schedule, kv);
-    if (blocks < 1 || blocks > INT32_MAX) {
-      return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
-                                                 ", but one KV block of model \"", model->name(),
-                                                 "\" takes ", layout.block_bytes(), " bytes"));
-    }
-    shapes.push_back({.layout = layout, .block_count = static_cast<int32_t>(blocks)});
+  // Before anything is loaded.
+  RETURN_IF_ERROR(ShapesOf(*model, schedule, kv, env.executors).status());
+  std::vector<Executor*> able = env.executors;
+  std::vector<std::string> unable(env.executors.size());
+  absl::Status refusal;
+  for (size_t i = 0; i < able.size(); ++i) {
+    if (able[i]->llm() == nullptr) continue;
+    const absl::Status loaded = able[i]->llm()->LoadModel(model);
+    if (loaded.ok()) continue;
+    if (!LeavesItToOthers(loaded)) return loaded;
+    Log().warn("model {}: not on {}: {}", model->name(), able[i]->Describe().device,
+               std::string(loaded.message()));
+    unable[i] = std::string(loaded.message());
+    able[i] = nullptr;
+    refusal = loaded;
   }
-  for (Executor* executor : env.executors) {
-    if (executor->llm() == nullptr) continue;
-    RETURN_IF_ERROR(executor->llm()->LoadModel(model));
-  }
-  ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools, LaneKv::Create(shapes, env.executors));
+  const bool runs = std::any_of(able.begin(), able.end(), [](Executor* executor) {
+    return executor != nullptr && executor->llm() != nullptr;
+  });
+  if (!runs && !refusal.ok()) return refusal;
+  ASSIGN_OR_RETURN(const std::vector<LaneKv::Shape> shapes, ShapesOf(*model, schedule, kv, able));
+  ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools, LaneKv::Create(shapes, able));
   RETURN_IF_ERROR(
       pools->AddOffload(model->name(), kv, {.transfer = env.transfer, .metrics = env.metrics}));
-  return std::unique_ptr<LlmLane>(
-      new LlmLane(std::move(model), schedule, kv, std::move(pools), std::move(env)));
+  return std::unique_ptr<LlmLane>(new LlmLane(std::move(model), schedule, kv, std::move(pools),
+                                              std::move(unable), std::move(env)));
 }
 
 LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
-                 const KvOptions& options, std::unique_ptr<LaneKv> kv, Env env)
+                 const KvOptions& options, std::unique_ptr<LaneKv> kv,
+                 std::vector<std::string> unable, Env env)
     : model_(std::move(model)),
+      unable_(std::move(unable)),
       draft_tokens_max_(schedule.draft_tokens_max),
       use_cache_(options.prefix_cache),
       reload_always_(options.offload_reload == "always"),

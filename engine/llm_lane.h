@@ -156,6 +156,8 @@ class LlmLane {
   // most of them.
   int32_t KnownTokens(const std::string& tenant, std::span<const TokenId> prompt) const;
 
+  // By executor: why it does not run the model; empty: it does.
+  std::span<const std::string> unable() const { return unable_; }
   // Of its offload tier; null: there is none. Any thread.
   std::shared_ptr<const OffloadStatus> offload_status() const {
     return kv_->offload() == nullptr ? nullptr : kv_->offload()->status();
@@ -229,7 +231,8 @@ class LlmLane {
   };
 
   LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptions& schedule,
-          const KvOptions& options, std::unique_ptr<LaneKv> kv, Env env);
+          const KvOptions& options, std::unique_ptr<LaneKv> kv, std::vector<std::string> unable,
+          Env env);
 
   // ---- llm_lane_kv.cc
 
@@ -326,6 +329,7 @@ class LlmLane {
   void UpdateGauges();
 
   const std::shared_ptr<const LanguageModel> model_;
+  const std::vector<std::string> unable_;
   const int32_t draft_tokens_max_;
   const bool use_cache_;
   const bool reload_always_;

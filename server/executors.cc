@@ -110,7 +110,14 @@ absl::Status MakeExecutors(const Config& config, const std::optional<SimulationO
                            EngineParts& parts) {
   const ExecutorsOptions& options = config.executors;
   std::vector<std::unique_ptr<Executor>> plugins;
-  if (!Simulates(simulation, Platform::kGpu)) plugins.push_back(MakeGpuExecutor(options.gpu));
+  std::vector<std::unique_ptr<CopyPath>> plugin_paths;
+  if (!Simulates(simulation, Platform::kGpu)) {
+    GpuOptions gpu_options = options.gpu;
+    gpu_options.step_tokens_max = config.engine.schedule.step_tokens_max;
+    PluginExecutor gpu = MakeGpuExecutor(gpu_options);
+    plugins.push_back(std::move(gpu.executor));
+    plugin_paths = std::move(gpu.paths);
+  }
   if (!Simulates(simulation, Platform::kFpga)) plugins.push_back(MakeFpgaExecutor(options.fpga));
   const std::vector<PlacedDevice> devices = PlacedDevices(simulation, plugins);
   ASSIGN_OR_RETURN(parts.placement, PlaceThreads(config.placement, devices));
@@ -133,6 +140,7 @@ absl::Status MakeExecutors(const Config& config, const std::optional<SimulationO
     parts.executors.push_back(*std::move(cpu));
   }
   for (auto& plugin : plugins) parts.executors.push_back(std::move(plugin));
+  for (auto& path : plugin_paths) parts.paths.push_back(std::move(path));
 
   for (const auto& executor : parts.executors) {
     const ExecutorInfo& info = executor->Describe();

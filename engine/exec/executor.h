@@ -14,6 +14,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/kv/kv_layout.h"
+#include "engine/kv/kv_memory.h"
 #include "engine/model/embedder.h"
 #include "engine/model/language_model.h"
 #include "engine/model/logits_processor.h"
@@ -111,6 +112,8 @@ class LlmSkill {
   virtual bool TellsPromptsApart(const LanguageModel& model) const = 0;
   // Where this executor keeps its KV blocks.
   virtual MemorySpace kv_space() const = 0;
+  // Where they come from; null: they are in this machine's memory, and the engine takes it.
+  virtual KvMemorySource* kv_memory() = 0;
 };
 
 // ---- Vector work
@@ -216,7 +219,8 @@ struct ExecutorInfo {
 // How it is now.
 struct ExecutorSample {
   bool healthy = false;
-  int32_t queue_depth = 0;  // batches waiting and running
+  std::string trouble = {};  // where not healthy: why, and what to do about it, if it can tell
+  int32_t queue_depth = 0;   // batches waiting and running
   int64_t memory_bytes_used = 0;
   double load = 0;  // 0 idle to 1 busy
   // Absent: it does not tell.

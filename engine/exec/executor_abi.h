@@ -30,6 +30,9 @@ struct baton_host {
   uint32_t struct_size;
   /* level: a baton_log_level. message: one line that says by itself what it is about. */
   void (*log)(int32_t level, const char* message);
+  /* A row of `cols` weights as f32. type: GGUF's number of the tensor's type; row: as in the file.
+   */
+  void (*dequantise_row)(uint32_t type, const void* row, int64_t cols, float* out);
 };
 
 /* One device. Texts are UTF-8 and end with a NUL. */
@@ -65,6 +68,191 @@ static inline struct baton_device* baton_probe_device(const struct baton_probe* 
   return (struct baton_device*)(devices + (uint64_t)index * probe->device_struct_size);
 }
 
+/* ---- Devices at work ------------------------------------------------------------------------ */
+
+/* How a call ended: gRPC's canonical codes. UNAVAILABLE: the device is lost to this process, and
+ * nothing on it works any more. */
+enum baton_code {
+  BATON_OK = 0,
+  BATON_INVALID_ARGUMENT = 3,
+  BATON_NOT_FOUND = 5,
+  BATON_RESOURCE_EXHAUSTED = 8,
+  BATON_UNIMPLEMENTED = 12,
+  BATON_INTERNAL = 13,
+  BATON_UNAVAILABLE = 14
+};
+
+/* The caller's memory; message is filled in where a call returns something else than BATON_OK. */
+struct baton_error {
+  uint32_t struct_size;
+  char message[1020]; /* ends with a NUL: what, the limit and the value */
+};
+
+/* Opened devices and loaded models are the plug-in's. Calls for one device come from several
+ * threads: llm_run from one at a time, the copy functions from one at a time, models come and go
+ * from a third beside these. What is called with a model or memory comes before it is given back,
+ * and all of it before close. */
+struct baton_open_device;
+struct baton_loaded_model;
+
+enum baton_activations { BATON_ACTIVATIONS_BF16 = 0, BATON_ACTIVATIONS_F32 = 1 };
+
+struct baton_device_options {
+  uint32_t struct_size;
+  uint32_t index;          /* of the probe's devices */
+  int32_t activations;     /* baton_activations: what is computed in */
+  int32_t step_tokens_max; /* of a batch */
+};
+
+struct baton_device_sample {
+  uint32_t struct_size;
+  uint32_t lost; /* 1: the device works no more before the process is started again */
+  uint64_t memory_bytes_used;
+  uint64_t memory_bytes_total;
+  char reason[512]; /* where lost: what happened, and what to do */
+};
+
+/* A matrix of weights as the file holds it: rows of row_bytes each, [rows, cols]. */
+struct baton_matrix {
+  const void* data; /* the host's memory, valid while the model is loaded */
+  int64_t rows;
+  int64_t cols;
+  int64_t row_bytes;
+  uint32_t type;     /* GGUF's number */
+  uint32_t reserved; /* 0 */
+};
+
+/* Vectors are f32; null: there is none. */
+struct baton_llm_layer {
+  const float* attention_norm;      /* [dim] */
+  const float* ffn_norm;            /* [dim] */
+  struct baton_matrix query;        /* [heads * head_dim, dim] */
+  struct baton_matrix key;          /* [kv_heads * head_dim, dim] */
+  struct baton_matrix value;        /* [kv_heads * head_dim, dim] */
+  const float* query_bias;          /* [heads * head_dim] */
+  const float* key_bias;            /* [kv_heads * head_dim] */
+  const float* value_bias;          /* [kv_heads * head_dim] */
+  const float* query_norm;          /* [head_dim] */
+  const float* key_norm;            /* [head_dim] */
+  struct baton_matrix output;       /* [dim, heads * head_dim] */
+  const float* output_bias;         /* [dim] */
+  const float* attention_post_norm; /* [dim] */
+  struct baton_matrix gate;         /* [ffn_dim, dim] */
+  struct baton_matrix up;           /* [ffn_dim, dim] */
+  struct baton_matrix down;         /* [dim, ffn_dim] */
+  const float* ffn_post_norm;       /* [dim] */
+  int32_t window;                   /* positions attended to, its own included; 0: all */
+  int32_t reserved;                 /* 0 */
+};
+
+struct baton_rope {
+  const double* frequency; /* [rope_dims / 2], radians per position; null: none */
+  float magnitude;         /* what has rotated is multiplied by it */
+  int32_t reserved;        /* 0 */
+};
+
+enum baton_gate { BATON_GATE_SILU = 0, BATON_GATE_GELU = 1 };
+
+/* A decoder, as engine/model/language_model.h describes it. */
+struct baton_llm_model {
+  uint32_t struct_size;
+  uint32_t layer_struct_size; /* bytes from one layer to the next in `layers` */
+  const char* name;
+  int32_t dim;
+  int32_t ffn_dim;
+  int32_t layer_count;
+  int32_t heads;
+  int32_t kv_heads;
+  int32_t head_dim;
+  int32_t vocabulary;
+  int32_t context_tokens;
+  int32_t rope_dims;
+  int32_t rope_halves; /* 1: dimensions (i, i + rope_dims / 2) turn together; 0: (2i, 2i + 1) */
+  int32_t gate;        /* baton_gate */
+  float rms_epsilon;
+  float embedding_scale;
+  float attention_scale;
+  float score_cap;
+  float logit_cap;
+  struct baton_rope rope;
+  struct baton_rope window_rope;       /* of the layers with a window, where they have their own */
+  struct baton_matrix token_embedding; /* [vocabulary, dim] */
+  const struct baton_llm_layer* layers;
+  const float* output_norm;   /* [dim] */
+  struct baton_matrix output; /* [vocabulary, dim]; the embedding itself where they are one */
+};
+
+/* For plug-ins: layer `index`. */
+static inline const struct baton_llm_layer* baton_layer_at(const struct baton_llm_model* model,
+                                                           int32_t index) {
+  const char* const layers = (const char*)model->layers;
+  return (const struct baton_llm_layer*)(layers + (uint64_t)index * model->layer_struct_size);
+}
+
+enum baton_kv_type { BATON_KV_F32 = 0, BATON_KV_F16 = 1, BATON_KV_BF16 = 2, BATON_KV_INT8 = 3 };
+
+/* Of KV blocks, as engine/kv/kv_layout.h says it. */
+struct baton_kv_layout {
+  int32_t layers;
+  int32_t kv_heads;
+  int32_t head_dim;
+  int32_t block_tokens;
+  int32_t type;     /* baton_kv_type */
+  int32_t reserved; /* 0 */
+};
+
+/* How a token is chosen, as engine/model/sampler.h says it. */
+struct baton_sampling {
+  float temperature; /* 0: greedy */
+  int32_t top_k;
+  float top_p;
+  float min_p;
+  uint64_t random_state;
+};
+
+/* Consecutive positions of one sequence. */
+struct baton_llm_item {
+  const int32_t* tokens;
+  int32_t token_count;
+  int32_t position;    /* of the first token */
+  void* const* blocks; /* of positions [0, position + token_count), in order */
+  int32_t block_count;
+  int32_t logits;                        /* wanted after so many of the last tokens */
+  const struct baton_sampling* sampling; /* not null: of one row of logits only a token is wanted */
+};
+
+struct baton_llm_batch {
+  uint32_t struct_size;
+  uint32_t item_struct_size; /* bytes from one item to the next in `items` */
+  const struct baton_llm_item* items;
+  int64_t item_count;
+  struct baton_kv_layout layout;
+  /* Called by llm_run, for each item in the order of its tokens; logits: [vocabulary] f32, valid
+   * during the call. A plug-in that cannot choose as asked gives logits instead. */
+  void* context;
+  void (*on_logits)(void* context, int64_t item, const float* logits);
+  void (*on_token)(void* context, int64_t item, int32_t token, uint64_t random_state);
+};
+
+/* For plug-ins: item `index`. */
+static inline const struct baton_llm_item* baton_item_at(const struct baton_llm_batch* batch,
+                                                         int64_t index) {
+  const char* const items = (const char*)batch->items;
+  return (const struct baton_llm_item*)(items + (uint64_t)index * batch->item_struct_size);
+}
+
+enum baton_copy_direction { BATON_COPY_TO_DEVICE = 1, BATON_COPY_FROM_DEVICE = 2 };
+
+/* Blocks of equal size between the host's memory and the device's. */
+struct baton_copy {
+  uint32_t struct_size;
+  int32_t direction;          /* baton_copy_direction */
+  const void* const* sources; /* [count], as are the destinations; read by copy_post alone */
+  void* const* destinations;
+  int64_t count;
+  int64_t block_bytes;
+};
+
 /* The plug-in's static table. */
 struct baton_executor_plugin {
   uint32_t struct_size;
@@ -75,6 +263,41 @@ struct baton_executor_plugin {
   /* Looks for devices; leaves nothing open. Returns 0, or anything else with probe->reason
    * filled in. Must not write to standard output. */
   int32_t (*probe)(const struct baton_host* host, struct baton_probe* probe);
+
+  /* All of the following or none of them. Those that return int32_t return a baton_code. */
+
+  /* Takes a device into use. */
+  int32_t (*open)(const struct baton_host* host, const struct baton_device_options* options,
+                  struct baton_open_device** device, struct baton_error* error);
+  void (*close)(struct baton_open_device* device);
+  /* How it is now. From any thread; does not wait for what runs. */
+  void (*sample)(struct baton_open_device* device, struct baton_device_sample* sample);
+
+  /* Memory of the device for KV blocks, aligned to 256 bytes. */
+  int32_t (*kv_allocate)(struct baton_open_device* device, uint64_t bytes, void** memory,
+                         struct baton_error* error);
+  void (*kv_free)(struct baton_open_device* device, void* memory);
+
+  /* Takes what the model needs on the device; blocks. UNIMPLEMENTED: it cannot run such a model,
+   * and why. RESOURCE_EXHAUSTED: the bytes it needs, and those there are. */
+  int32_t (*model_load)(struct baton_open_device* device, const struct baton_llm_model* model,
+                        struct baton_loaded_model** loaded, struct baton_error* error);
+  void (*model_unload)(struct baton_open_device* device, struct baton_loaded_model* model);
+
+  /* Runs a batch; blocks until its keys and values are written and its answers given. On an error
+   * it has given answers or not; what it has written to the blocks is undefined. */
+  int32_t (*llm_run)(struct baton_open_device* device, struct baton_loaded_model* model,
+                     const struct baton_llm_batch* batch, struct baton_error* error);
+
+  /* Begins a copy; does not wait for it. RESOURCE_EXHAUSTED: too many are under way. */
+  int32_t (*copy_post)(struct baton_open_device* device, const struct baton_copy* copy,
+                       uint64_t* ticket, struct baton_error* error);
+  /* done: 1 where it is complete, and then how long it took; 0 not yet. That it is complete, or an
+   * error, is said once, then the ticket is gone. */
+  int32_t (*copy_poll)(struct baton_open_device* device, uint64_t ticket, uint32_t* done,
+                       uint64_t* copy_us, struct baton_error* error);
+  /* Ends a copy: when it returns neither side's memory is touched any more. */
+  void (*copy_cancel)(struct baton_open_device* device, uint64_t ticket);
 };
 
 /* The one exported symbol. */

@@ -7,8 +7,11 @@
 #include <string>
 #include <utility>
 
-#include "absl/status/statusor.h"
+#include "engine/base/log.h"
 #include "engine/base/strings.h"
+#include "engine/exec/plugin_device.h"
+#include "engine/exec/plugin_llm.h"
+#include "engine/exec/plugin_path.h"
 
 namespace baton {
 namespace {
@@ -29,6 +32,34 @@ class DescribedExecutor final : public Executor {
   const ExecutorInfo info_;
 };
 
+// A device in use.
+class WorkingExecutor final : public Executor {
+ public:
+  WorkingExecutor(ExecutorInfo info, std::shared_ptr<PluginDevice> device, int64_t queue_batches,
+                  const Clock& clock)
+      : info_(std::move(info)), device_(device), llm_(std::move(device), queue_batches, clock) {}
+
+  const ExecutorInfo& Describe() const override { return info_; }
+  ExecutorSample Sample() const override {
+    PluginDevice::Sample taken = device_->TakeSample();
+    const int32_t queued = llm_.queue_depth();
+    return {.healthy = taken.lost.empty(),
+            .trouble = std::move(taken.lost),
+            .queue_depth = queued,
+            .memory_bytes_used = taken.memory_bytes_used,
+            .load = queued > 0 ? 1.0 : 0.0};
+  }
+  LlmSkill* llm() override { return &llm_; }
+  SearchSkill* search() override { return nullptr; }
+  EmbedSkill* embed() override { return nullptr; }
+  ClusterSkill* cluster() override { return nullptr; }
+
+ private:
+  const ExecutorInfo info_;
+  const std::shared_ptr<PluginDevice> device_;
+  PluginLlm llm_;
+};
+
 template <size_t N>
 std::string Text(const char (&text)[N]) {
   return std::string(text, strnlen(text, N));
@@ -42,8 +73,6 @@ ExecutorInfo Present(const PluginKind& kind, const LoadedPlugin& plugin) {
   info.device = Text(device.name);
   info.present = true;
   info.emulated = device.emulated != 0;
-  info.reason =
-      StrCat("device present, but this build's ", kind.label, " plug-in offers no skills");
   info.detail = StrCat(Text(device.detail), "; plug-in ", plugin.table->version);
   if (plugin.devices.size() > 1) {
     absl::StrAppend(&info.detail, "; the first of ", plugin.devices.size(), " devices");
@@ -61,17 +90,48 @@ ExecutorInfo Absent(const PluginKind& kind, std::string reason) {
   return info;
 }
 
+PluginExecutor Described(ExecutorInfo info) {
+  return {.executor = std::make_unique<DescribedExecutor>(std::move(info))};
+}
+
 }  // namespace
 
-std::unique_ptr<Executor> MakePluginExecutor(const PluginKind& kind, bool enabled,
-                                             const std::string& path) {
-  if (!enabled) {
-    return std::make_unique<DescribedExecutor>(
-        Absent(kind, StrCat(kind.label, " switched off by the configuration")));
+PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOptions& options,
+                                  const Clock& clock) {
+  if (!options.enabled) {
+    return Described(Absent(kind, StrCat(kind.label, " switched off by the configuration")));
   }
-  const absl::StatusOr<LoadedPlugin> plugin = LoadPlugin(kind, path);
-  return std::make_unique<DescribedExecutor>(
-      plugin.ok() ? Present(kind, *plugin) : Absent(kind, std::string(plugin.status().message())));
+  return MakePluginExecutor(kind, options, LoadPlugin(kind, options.path), clock);
+}
+
+PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOptions& options,
+                                  const absl::StatusOr<LoadedPlugin>& plugin, const Clock& clock) {
+  if (!plugin.ok()) return Described(Absent(kind, std::string(plugin.status().message())));
+  ExecutorInfo info = Present(kind, *plugin);
+  if (!PluginDevice::CanWork(*plugin->table)) {
+    info.reason =
+        StrCat("device present, but this build's ", kind.label, " plug-in offers no skills");
+    return Described(std::move(info));
+  }
+  absl::StatusOr<std::shared_ptr<PluginDevice>> device =
+      PluginDevice::Open(*plugin, {.label = kind.label,
+                                   .f32_activations = options.f32_activations,
+                                   .step_tokens_max = options.step_tokens_max,
+                                   .space = {.kind = options.memory}});
+  if (!device.ok()) {
+    info.reason = StrCat("device present, but it cannot be taken into use: ",
+                         std::string(device.status().message()));
+    Log().warn("executor {}: {}", Name(kind.platform), info.reason);
+    return Described(std::move(info));
+  }
+  PluginExecutor made;
+  for (const auto direction :
+       {PluginPath::Direction::kToDevice, PluginPath::Direction::kFromDevice}) {
+    made.paths.push_back(std::make_unique<PluginPath>(*device, direction));
+  }
+  made.executor = std::make_unique<WorkingExecutor>(std::move(info), *std::move(device),
+                                                    options.llm_queue_batches, clock);
+  return made;
 }
 
 }  // namespace baton

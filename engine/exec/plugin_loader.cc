@@ -15,6 +15,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/model/tensor_type.h"
 
 namespace baton {
 namespace {
@@ -41,7 +42,13 @@ void LogFromPlugin(int32_t level, const char* message) {
   }
 }
 
-constexpr baton_host kHost = {.struct_size = sizeof(baton_host), .log = LogFromPlugin};
+// Called by plug-ins that load a model's weights.
+void DequantiseForPlugin(uint32_t type, const void* row, int64_t cols, float* out) {
+  DequantizeRow(static_cast<TensorType>(type), static_cast<const std::byte*>(row), cols, out);
+}
+
+constexpr baton_host kHost = {
+    .struct_size = sizeof(baton_host), .log = LogFromPlugin, .dequantise_row = DequantiseForPlugin};
 
 std::string PlatformName(int32_t abi_platform) {
   switch (abi_platform) {
@@ -140,11 +147,17 @@ absl::StatusOr<const baton_executor_plugin*> OpenPlugin(const PluginKind& kind,
 
 }  // namespace
 
+const baton_host& PluginHost() { return kHost; }
+
 absl::StatusOr<LoadedPlugin> LoadPlugin(const PluginKind& kind, const std::string& path) {
   ASSIGN_OR_RETURN(const std::string found, FindPlugin(kind, path));
   ASSIGN_OR_RETURN(const baton_executor_plugin* const table, OpenPlugin(kind, found));
+  return ProbePlugin(kind, found, *table);
+}
 
-  LoadedPlugin plugin = {.table = table, .devices = {}};
+absl::StatusOr<LoadedPlugin> ProbePlugin(const PluginKind& kind, const std::string& found,
+                                         const baton_executor_plugin& table) {
+  LoadedPlugin plugin = {.table = &table, .devices = {}};
   plugin.devices.resize(kPluginDevicesMax);
   baton_probe probe = {.struct_size = sizeof(baton_probe),
                        .device_struct_size = sizeof(baton_device),
@@ -152,7 +165,7 @@ absl::StatusOr<LoadedPlugin> LoadPlugin(const PluginKind& kind, const std::strin
                        .device_capacity = kPluginDevicesMax,
                        .device_count = 0,
                        .reason = {}};
-  const int32_t code = table->probe(&kHost, &probe);
+  const int32_t code = table.probe(&kHost, &probe);
   std::string reason(probe.reason, strnlen(probe.reason, sizeof(probe.reason)));
   if (code != 0 || probe.device_count == 0) {
     if (reason.empty() && code != 0) {

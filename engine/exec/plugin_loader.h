@@ -24,10 +24,16 @@ struct LoadedPlugin {
 
 inline constexpr int kPluginDevicesMax = 16;
 
+// What the daemon offers to plug-ins.
+const baton_host& PluginHost();
+
 // Opens the plug-in at `path`, or, where that is empty, the one beside the running program or in
 // ../lib/baton from there; checks its ABI and probes its devices. An error's message is the whole
 // reason why there is no such device. Blocks while the driver starts. A plug-in that was opened
 // stays: drivers start threads and exit handlers that outlive any dlclose.
 absl::StatusOr<LoadedPlugin> LoadPlugin(const PluginKind& kind, const std::string& path);
+// The rest of it, of a table that is there already; `found` is how messages name the plug-in.
+absl::StatusOr<LoadedPlugin> ProbePlugin(const PluginKind& kind, const std::string& found,
+                                         const baton_executor_plugin& table);
 
 }  // namespace baton

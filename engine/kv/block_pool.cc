@@ -2,16 +2,33 @@
 
 #include <sys/mman.h>
 
+#include <utility>
+
 #include "engine/base/check.h"
+#include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 
 namespace baton {
+namespace {
+
+// Mapped, not touched: pages cost memory only once a block is used.
+class MappedKvMemory final : public KvMemory {
+ public:
+  MappedKvMemory(void* memory, size_t bytes) : memory_(memory), bytes_(bytes) {}
+  ~MappedKvMemory() override { munmap(memory_, bytes_); }
+  std::byte* data() const override { return static_cast<std::byte*>(memory_); }
+
+ private:
+  void* const memory_;
+  const size_t bytes_;
+};
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<KvBlockPool>> KvBlockPool::Create(const KvLayout& layout,
                                                                  int32_t block_count) {
   BATON_CHECK(block_count > 0 && layout.block_bytes() > 0);
   const size_t bytes = static_cast<size_t>(layout.block_bytes()) * static_cast<size_t>(block_count);
-  // Mapped, not touched: pages cost memory only once a block is used.
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
@@ -19,20 +36,26 @@ absl::StatusOr<std::unique_ptr<KvBlockPool>> KvBlockPool::Create(const KvLayout&
         StrCat("cannot map ", bytes, " bytes for ", block_count, " KV blocks"));
   }
   return std::unique_ptr<KvBlockPool>(
-      new KvBlockPool(layout, block_count, static_cast<std::byte*>(memory)));
+      new KvBlockPool(layout, block_count, std::make_unique<MappedKvMemory>(memory, bytes)));
 }
 
-KvBlockPool::KvBlockPool(const KvLayout& layout, int32_t block_count, std::byte* memory)
+absl::StatusOr<std::unique_ptr<KvBlockPool>> KvBlockPool::Create(const KvLayout& layout,
+                                                                 int32_t block_count,
+                                                                 KvMemorySource& source) {
+  BATON_CHECK(block_count > 0 && layout.block_bytes() > 0);
+  ASSIGN_OR_RETURN(std::unique_ptr<KvMemory> memory,
+                   source.Allocate(layout.block_bytes() * block_count));
+  return std::unique_ptr<KvBlockPool>(new KvBlockPool(layout, block_count, std::move(memory)));
+}
+
+KvBlockPool::KvBlockPool(const KvLayout& layout, int32_t block_count,
+                         std::unique_ptr<KvMemory> memory)
     : layout_(layout),
-      memory_(memory),
+      memory_(std::move(memory)),
       generations_(static_cast<size_t>(block_count), 0),
       owners_(static_cast<size_t>(block_count), 0) {
   free_.reserve(static_cast<size_t>(block_count));
   for (int32_t i = block_count; i-- > 0;) free_.emplace_back(i);
-}
-
-KvBlockPool::~KvBlockPool() {
-  munmap(memory_, static_cast<size_t>(layout_.block_bytes()) * generations_.size());
 }
 
 absl::StatusOr<KvBlockRef> KvBlockPool::Allocate() {
@@ -66,7 +89,7 @@ bool KvBlockPool::IsCurrent(KvBlockRef block) const {
 
 std::byte* KvBlockPool::Data(KvBlockRef block) {
   BATON_CHECK(IsCurrent(block));
-  return memory_ + block.id.value() * layout_.block_bytes();
+  return memory_->data() + block.id.value() * layout_.block_bytes();
 }
 
 }  // namespace baton

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/ids.h"
 #include "engine/kv/kv_layout.h"
+#include "engine/kv/kv_memory.h"
 
 namespace baton {
 
@@ -20,14 +21,18 @@ struct KvBlockRef {
   bool operator==(const KvBlockRef&) const = default;
 };
 
-// A fixed number of KV blocks in host memory, allocated once. Not thread safe: the engine's loop
-// allocates and frees; executors only touch the data of blocks they were handed.
+// A fixed number of KV blocks, allocated once, in host memory or a device's. Not thread safe: the
+// engine's loop allocates and frees; executors only touch the data of blocks they were handed.
 class KvBlockPool {
  public:
   // RESOURCE_EXHAUSTED where the memory cannot be had.
   static absl::StatusOr<std::unique_ptr<KvBlockPool>> Create(const KvLayout& layout,
                                                              int32_t block_count);
-  ~KvBlockPool();
+  // In memory of `source`, where only executors and copy paths of its space may follow what Data
+  // gives.
+  static absl::StatusOr<std::unique_ptr<KvBlockPool>> Create(const KvLayout& layout,
+                                                             int32_t block_count,
+                                                             KvMemorySource& source);
   KvBlockPool(const KvBlockPool&) = delete;
   KvBlockPool& operator=(const KvBlockPool&) = delete;
 
@@ -48,13 +53,13 @@ class KvBlockPool {
   int32_t free_count() const { return static_cast<int32_t>(free_.size()); }
 
  private:
-  KvBlockPool(const KvLayout& layout, int32_t block_count, std::byte* memory);
+  KvBlockPool(const KvLayout& layout, int32_t block_count, std::unique_ptr<KvMemory> memory);
 
   const KvLayout layout_;
-  std::byte* const memory_;            // [block_count][block_bytes()], page aligned
-  std::vector<uint32_t> generations_;  // [block_count], odd while allocated
-  std::vector<int32_t> owners_;        // [block_count], 0: free
-  std::vector<BlockId> free_;          // a stack: the warmest block is reused first
+  const std::unique_ptr<KvMemory> memory_;  // [block_count][block_bytes()]
+  std::vector<uint32_t> generations_;       // [block_count], odd while allocated
+  std::vector<int32_t> owners_;             // [block_count], 0: free
+  std::vector<BlockId> free_;               // a stack: the warmest block is reused first
 };
 
 }  // namespace baton

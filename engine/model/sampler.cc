@@ -69,6 +69,20 @@ TokenId Sampler::Sample(std::span<const float> logits) {
   return token;
 }
 
+std::optional<PlainSampling> Sampler::plain() const {
+  if (processor_.active()) return std::nullopt;
+  return PlainSampling{.temperature = params_.temperature,
+                       .top_k = params_.top_k,
+                       .top_p = params_.top_p,
+                       .min_p = params_.min_p,
+                       .random_state = state_};
+}
+
+void Sampler::TakeChosen(TokenId token, uint64_t random_state) {
+  state_ = random_state;
+  processor_.Advance(token);
+}
+
 TokenId Sampler::Choose(std::span<const float> logits) {
   if (params_.temperature == 0) {
     return ArgMax(logits);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -10,6 +11,16 @@
 #include "engine/request/generate_request.h"
 
 namespace baton {
+
+// All that a choice depends on where nothing changes the logits: for devices that choose
+// themselves, by the same rules.
+struct PlainSampling {
+  float temperature = 0;      // 0: greedy
+  int32_t top_k = 0;          // 0: all
+  float top_p = 1;            // (0, 1]
+  float min_p = 0;            // [0, 1]
+  uint64_t random_state = 0;  // of splitmix64
+};
 
 // Chooses the next token of one sequence. Owns what the choice depends on beside the logits: the
 // random state and what penalties remember, so the same setup and logits give the same tokens
@@ -21,6 +32,11 @@ class Sampler {
   // logits: [vocabulary], f32, all finite except that -inf excludes a token; left unmodified. Ties
   // go to the lower id. The sequence goes on with the token.
   TokenId Sample(std::span<const float> logits);
+
+  // How the next token is chosen, unless something changes the logits before.
+  std::optional<PlainSampling> plain() const;
+  // The sequence goes on with what was chosen elsewhere by plain().
+  void TakeChosen(TokenId token, uint64_t random_state);
 
   // Of the text up to the token sampled last; see LogitsProcessor.
   bool complete() const { return processor_.complete(); }

@@ -40,6 +40,7 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
     return computes_->llm()->TellsPromptsApart(model);
   }
   MemorySpace kv_space() const override { return computes_->llm()->kv_space(); }
+  KvMemorySource* kv_memory() override { return computes_->llm()->kv_memory(); }
 
   void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done) override {
     LlmKey key;

@@ -43,6 +43,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel&) const override { return false; }
   MemorySpace kv_space() const override { return {}; }
+  KvMemorySource* kv_memory() override { return nullptr; }
 
  private:
   using Work = std::pair<LlmBatch, absl::AnyInvocable<void(LlmBatchResult)>>;

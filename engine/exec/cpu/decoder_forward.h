@@ -12,19 +12,11 @@
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/matrix_products.h"
 #include "engine/exec/cpu/thread_team.h"
+#include "engine/exec/forward_item.h"
 #include "engine/kv/kv_layout.h"
 #include "engine/model/language_model.h"
 
 namespace baton {
-
-// Consecutive positions of one sequence, as the forward pass takes them.
-struct ForwardItem {
-  std::span<const TokenId> tokens = {};     // at least one
-  int32_t generated = 0;                    // so many of its last tokens are not of the prompt
-  int32_t position = 0;                     // of the first token
-  std::span<std::byte* const> blocks = {};  // of positions [0, position + tokens), as in LlmItem
-  int32_t logits = 0;                       // wanted after so many of its last tokens
-};
 
 // The forward pass of a decoder of any architecture, as its LlmShape and LlmWeights describe it:
 // embeds a step's tokens, runs the layers over all of them at once, appends their keys and values

@@ -9,7 +9,12 @@ std::unique_ptr<Executor> MakeFpgaExecutor(const FpgaOptions& options) {
                                        .label = "FPGA",
                                        .file_name = "libbaton_fpga.so",
                                        .build_needs = "libxrt-dev and uuid-dev"};
-  return MakePluginExecutor(kKind, options.enabled != "off", options.plugin);
+  return MakePluginExecutor(kKind,
+                            {.enabled = options.enabled != "off",
+                             .path = options.plugin,
+                             .memory = MemorySpace::Kind::kFpga},
+                            SystemClock())
+      .executor;
 }
 
 }  // namespace baton

@@ -1,15 +1,18 @@
 #include "engine/exec/gpu/gpu_executor.h"
 
-#include "engine/exec/plugin_executor.h"
-
 namespace baton {
 
-std::unique_ptr<Executor> MakeGpuExecutor(const GpuOptions& options) {
-  static constexpr PluginKind kKind = {.platform = Platform::kGpu,
-                                       .label = "GPU",
-                                       .file_name = "libbaton_gpu.so",
-                                       .build_needs = "nvcc"};
-  return MakePluginExecutor(kKind, options.enabled != "off", options.plugin);
+PluginExecutorOptions PluginOptionsOf(const GpuOptions& options) {
+  return {.enabled = options.enabled != "off",
+          .path = options.plugin,
+          .memory = MemorySpace::Kind::kCuda,
+          .f32_activations = options.activations == "f32",
+          .llm_queue_batches = options.llm_queue_batches,
+          .step_tokens_max = static_cast<int32_t>(options.step_tokens_max)};
+}
+
+PluginExecutor MakeGpuExecutor(const GpuOptions& options, const Clock& clock) {
+  return MakePluginExecutor(kGpuPlugin, PluginOptionsOf(options), clock);
 }
 
 }  // namespace baton

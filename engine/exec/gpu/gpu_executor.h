@@ -1,14 +1,23 @@
 #pragma once
 
-#include <memory>
+#include <cstdint>
 
-#include "engine/exec/executor.h"
 #include "engine/exec/gpu/gpu_options.h"
+#include "engine/exec/plugin_executor.h"
 
 namespace baton {
 
-// The GPU executor: a proxy over libbaton_gpu.so. Never null: where there is no plug-in, no driver
-// or no device, a placeholder whose Describe() gives the reason. Blocks while the driver starts.
-std::unique_ptr<Executor> MakeGpuExecutor(const GpuOptions& options);
+inline constexpr PluginKind kGpuPlugin = {.platform = Platform::kGpu,
+                                          .label = "GPU",
+                                          .file_name = "libbaton_gpu.so",
+                                          .build_needs = "nvcc"};
+
+// What the options ask of a plug-in's executor.
+PluginExecutorOptions PluginOptionsOf(const GpuOptions& options);
+
+// The GPU executor: a proxy over libbaton_gpu.so, and the copies to and from its memory. Where
+// there is no plug-in, no driver or no device, a placeholder whose Describe() gives the reason.
+// Blocks while the driver starts. `clock` outlives it.
+PluginExecutor MakeGpuExecutor(const GpuOptions& options, const Clock& clock = SystemClock());
 
 }  // namespace baton

@@ -99,6 +99,7 @@ class SimulatedLlm final : public LlmSkill {
     return cpu_.TellsPromptsApart(model);
   }
   MemorySpace kv_space() const override { return device_.options().space; }
+  KvMemorySource* kv_memory() override { return nullptr; }
 
  private:
   SlotId SlotOf(SlotId slot) const { return SlotId(slot.value() + ordinal_ * kSlotsPerDevice); }

@@ -28,6 +28,7 @@ class EngineFixture {
   PlacementPlan placement;              // of all executors, in their order
   const Clock* clock = &SystemClock();
   Timeline::Warp warp;
+  std::vector<std::unique_ptr<CopyPath>> paths;  // of what AddExecutor adds
 
   EngineFixture() { options.kv.memory_mb = 4; }
 
@@ -77,6 +78,7 @@ class EngineFixture {
                       .metrics = &metrics,
                       .store = store_.get(),
                       .executors = std::move(extra_),
+                      .paths = std::move(paths),
                       .models = models,
                       .embedders = embedders,
                       .placement = placement,

@@ -112,6 +112,28 @@ TEST_CASE("filters keep the right candidates", "[sampler]") {
   CHECK(kept({.top_k = 2, .top_p = 0.6f}) == Tokens{3});
 }
 
+TEST_CASE("a choice made elsewhere goes on as if it were the sampler's", "[sampler]") {
+  const std::vector<float> logits(100, 0.0f);
+  Sampler here({.params = Params(1, 5)});
+  Sampler elsewhere({.params = Params(1, 5)});
+  const std::optional<PlainSampling> before = elsewhere.plain();
+  REQUIRE(before.has_value());
+  CHECK(before->temperature == 1);
+  const TokenId token = here.Sample(logits);
+  CHECK(here.plain()->random_state != before->random_state);
+  elsewhere.TakeChosen(token, here.plain()->random_state);
+  for (int i = 0; i < 20; ++i) CHECK(here.Sample(logits) == elsewhere.Sample(logits));
+
+  SamplingParams penalty = Params(0);
+  penalty.presence_penalty = 1;
+  CHECK_FALSE(Sampler({.params = penalty}).plain().has_value());
+  Sampler at_least_two({.params = Params(0), .min_tokens = 2, .ends = {1}});
+  CHECK_FALSE(at_least_two.plain().has_value());
+  at_least_two.Sample(logits);
+  at_least_two.Sample(logits);
+  CHECK(at_least_two.plain().has_value());
+}
+
 TEST_CASE("extremes neither fail nor leave the vocabulary", "[sampler]") {
   const float largest = std::numeric_limits<float>::max();
   CHECK(Draw(Params(1e-30f), {1, 2, largest, -largest}, 10) == std::map<TokenId, int>{{2, 10}});

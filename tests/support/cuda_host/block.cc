@@ -104,8 +104,9 @@ std::string last_error;
 std::set<std::pair<const char*, unsigned>> sites;
 std::string skipped_site;
 std::map<const void*, int64_t> allowed_shared;
-std::map<void*, std::unique_ptr<GuardedMemory>> device_memory;
-std::vector<std::unique_ptr<Thread>> threads;  // stacks are used again
+std::mutex memory_mutex;
+std::map<void*, std::unique_ptr<GuardedMemory>> device_memory;  // memory_mutex
+std::vector<std::unique_ptr<Thread>> threads;                   // stacks are used again
 
 // The launch in progress.
 struct Block {
@@ -509,6 +510,7 @@ bool AllowShared(const void* kernel, int64_t bytes) {
 }
 
 void* AllocateDevice(size_t bytes) {
+  const std::lock_guard lock(memory_mutex);
   constexpr size_t kAlignment = 256;  // of cudaMalloc
   auto memory = std::make_unique<GuardedMemory>(bytes, kAlignment, FillOf(order));
   void* const pointer = memory->data();
@@ -516,8 +518,18 @@ void* AllocateDevice(size_t bytes) {
   return pointer;
 }
 
+int64_t DeviceBytes() {
+  const std::lock_guard lock(memory_mutex);
+  int64_t bytes = 0;
+  for (const auto& [pointer, memory] : device_memory) {
+    bytes += static_cast<int64_t>(memory->bytes());
+  }
+  return bytes;
+}
+
 bool FreeDevice(void* pointer) {
   if (pointer == nullptr) return true;
+  const std::lock_guard lock(memory_mutex);
   const auto found = device_memory.find(pointer);
   if (found == device_memory.end()) {
     SetError("cudaFree of a pointer that cudaMalloc did not give");

@@ -61,5 +61,6 @@ bool AllowShared(const void* kernel, int64_t bytes);
 void* AllocateDevice(size_t bytes);
 // False where the guards were written to, or the pointer is none of AllocateDevice's.
 bool FreeDevice(void* pointer);
+int64_t DeviceBytes();  // allocated
 
 }  // namespace baton::cuda_host

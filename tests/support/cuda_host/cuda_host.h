@@ -31,4 +31,17 @@ void ForgetSites();
 // does not test the barrier.
 void SkipSite(const std::string& site);
 
+// A call of the CUDA runtime that is to fail, once; sticky: and every call after it, as behind a
+// kernel that has ruined its context.
+struct InjectedFailure {
+  std::string call;   // "cudaMalloc"
+  int64_t after = 0;  // so many calls of it succeed before
+  int error = 0;      // a cudaError_t
+  bool sticky = false;
+};
+void InjectFailure(InjectedFailure failure);
+void ForgetFailures();
+// How much memory the device has, what is allocated included; 0: as at the start, 8 GiB.
+void SetDeviceMemory(int64_t bytes);
+
 }  // namespace baton::cuda_host

@@ -408,5 +408,39 @@ TEST_CASE("16 bit numbers round to nearest with ties to even") {
   CHECK(DotInt8(0x01FF807F, 0x02020202, 5) == 5 + 2 - 2 - 256 + 254);
 }
 
+TEST_CASE("calls of the runtime fail as they are told to") {
+  cuda_host::InjectFailure({.call = "cudaMalloc", .after = 1, .error = cudaErrorMemoryAllocation});
+  void* first = nullptr;
+  void* second = nullptr;
+  CHECK(cudaMalloc(&first, 8) == cudaSuccess);
+  CHECK(cudaMalloc(&second, 8) == cudaErrorMemoryAllocation);
+  CHECK(second == nullptr);
+  CHECK(cudaMalloc(&second, 8) == cudaSuccess);  // once
+
+  cuda_host::InjectFailure(
+      {.call = "cudaStreamSynchronize", .error = cudaErrorIllegalAddress, .sticky = true});
+  CHECK(cudaDeviceSynchronize() == cudaSuccess);
+  CHECK(cudaStreamSynchronize(nullptr) == cudaErrorIllegalAddress);
+  CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
+  CHECK(cudaGetLastError() == cudaErrorIllegalAddress);
+  cuda_host::ForgetFailures();
+  CHECK(cudaDeviceSynchronize() == cudaSuccess);
+  CHECK(cudaFree(first) == cudaSuccess);
+  CHECK(cudaFree(second) == cudaSuccess);
+}
+
+TEST_CASE("the device has as much memory as it is said to have") {
+  cuda_host::SetDeviceMemory(cuda_host::DeviceBytes() + 1000);
+  void* memory = nullptr;
+  CHECK(cudaMalloc(&memory, 1001) == cudaErrorMemoryAllocation);
+  REQUIRE(cudaMalloc(&memory, 600) == cudaSuccess);
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+  REQUIRE(cudaMemGetInfo(&free_bytes, &total_bytes) == cudaSuccess);
+  CHECK(free_bytes == 400);
+  CHECK(cudaFree(memory) == cudaSuccess);
+  cuda_host::SetDeviceMemory(0);
+}
+
 }  // namespace
 }  // namespace baton::cuda

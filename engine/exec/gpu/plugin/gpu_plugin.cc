@@ -4,10 +4,29 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <memory>
+#include <utility>
 
 #include "engine/exec/executor_abi.h"
+#include "engine/exec/gpu/plugin/copies.h"
+#include "engine/exec/gpu/plugin/decoder.h"
+#include "engine/exec/gpu/plugin/device.h"
+#include "engine/exec/gpu/plugin/fault.h"
+#include "engine/exec/gpu/plugin/gemm.h"
+
+struct baton_open_device {
+  std::unique_ptr<baton::gpu::Device> device;
+  std::unique_ptr<baton::gpu::Copies> copies;  // goes first
+};
+
+struct baton_loaded_model {
+  std::unique_ptr<baton::gpu::Decoder> decoder;
+};
 
 namespace {
+
+using baton::gpu::Device;
+using baton::gpu::Fault;
 
 // CUDA counts versions as 1000 * major + 10 * minor.
 constexpr int Major(int cuda_version) { return cuda_version / 1000; }
@@ -67,10 +86,80 @@ int32_t Probe(const baton_host* host, baton_probe* probe) {
                     static_cast<unsigned>(properties.pciBusID),
                     static_cast<unsigned>(properties.pciDeviceID));
     }
+    device->emulated = baton::gpu::Emulated() ? 1 : 0;
   }
   if (probe->device_count == 0 && error != cudaSuccess) return Fail(error, driver_version, probe);
   return 0;
 }
+
+int32_t Open(const baton_host* host, const baton_device_options* options,
+             baton_open_device** device, baton_error* error) {
+  if (host->struct_size < sizeof(baton_host) || options->struct_size < sizeof(*options)) {
+    return Fault(BATON_UNIMPLEMENTED,
+                 "the daemon is older than the GPU plug-in; use those built "
+                 "together")
+        .Tell(error);
+  }
+  auto opened = std::make_unique<baton_open_device>();
+  Fault fault = Device::Open(*host, *options, &opened->device);
+  if (!fault.failed()) fault = baton::gpu::Copies::Start(*opened->device, &opened->copies);
+  if (!fault.failed()) *device = opened.release();
+  return fault.Tell(error);
+}
+
+void Close(baton_open_device* device) {
+  const std::unique_ptr<baton_open_device> closed(device);
+  closed->copies.reset();
+}
+
+void Sample(baton_open_device* device, baton_device_sample* sample) {
+  device->device->Sample(sample);
+}
+
+int32_t KvAllocate(baton_open_device* device, uint64_t bytes, void** memory, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = device->device->AllocateKv(static_cast<int64_t>(bytes), memory);
+  return fault.Tell(error);
+}
+
+void KvFree(baton_open_device* device, void* memory) { device->device->FreeKv(memory); }
+
+int32_t ModelLoad(baton_open_device* device, const baton_llm_model* model,
+                  baton_loaded_model** loaded, baton_error* error) {
+  auto made = std::make_unique<baton_loaded_model>();
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) {
+    fault = baton::gpu::Decoder::Load(*device->device, *model, &made->decoder);
+  }
+  if (!fault.failed()) *loaded = made.release();
+  return fault.Tell(error);
+}
+
+void ModelUnload(baton_open_device*, baton_loaded_model* model) {
+  const std::unique_ptr<baton_loaded_model> unloaded(model);
+}
+
+int32_t LlmRun(baton_open_device* device, baton_loaded_model* model, const baton_llm_batch* batch,
+               baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = model->decoder->Run(*batch);
+  return fault.Tell(error);
+}
+
+int32_t CopyPost(baton_open_device* device, const baton_copy* copy, uint64_t* ticket,
+                 baton_error* error) {
+  return device->copies->Post(*copy, ticket).Tell(error);
+}
+
+int32_t CopyPoll(baton_open_device* device, uint64_t ticket, uint32_t* done, uint64_t* copy_us,
+                 baton_error* error) {
+  bool complete = false;
+  const Fault fault = device->copies->Poll(ticket, &complete, copy_us);
+  *done = complete ? 1 : 0;
+  return fault.Tell(error);
+}
+
+void CopyCancel(baton_open_device* device, uint64_t ticket) { device->copies->Cancel(ticket); }
 
 constexpr baton_executor_plugin kPlugin = {
     .struct_size = sizeof(baton_executor_plugin),
@@ -79,6 +168,17 @@ constexpr baton_executor_plugin kPlugin = {
     .reserved = 0,
     .version = BATON_PLUGIN_VERSION,
     .probe = Probe,
+    .open = Open,
+    .close = Close,
+    .sample = Sample,
+    .kv_allocate = KvAllocate,
+    .kv_free = KvFree,
+    .model_load = ModelLoad,
+    .model_unload = ModelUnload,
+    .llm_run = LlmRun,
+    .copy_post = CopyPost,
+    .copy_poll = CopyPoll,
+    .copy_cancel = CopyCancel,
 };
 
 }  // namespace

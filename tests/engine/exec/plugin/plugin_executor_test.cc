@@ -40,7 +40,7 @@ bool BuiltBeside(const std::string& file) {
 }
 
 TEST_CASE("a device behind a plug-in is present and says that it offers no skill") {
-  const auto executor = MakeGpuExecutor(GpuPlugin("fake_one_device"));
+  const auto executor = MakeGpuExecutor(GpuPlugin("fake_one_device")).executor;
   const ExecutorInfo& info = executor->Describe();
   CHECK(info.platform == Platform::kGpu);
   CHECK(info.device == "Fake 0");
@@ -54,13 +54,13 @@ TEST_CASE("a device behind a plug-in is present and says that it offers no skill
 }
 
 TEST_CASE("of several devices the first is described") {
-  const auto executor = MakeGpuExecutor(GpuPlugin("fake_two_devices"));
+  const auto executor = MakeGpuExecutor(GpuPlugin("fake_two_devices")).executor;
   CHECK(executor->Describe().device == "Fake 0");
   CHECK(executor->Describe().detail == "made of nothing; plug-in 0.0-fake; the first of 2 devices");
 }
 
 TEST_CASE("an absent device is a placeholder with the reason") {
-  const auto gpu = MakeGpuExecutor(GpuPlugin("fake_probe_fails"));
+  const auto gpu = MakeGpuExecutor(GpuPlugin("fake_probe_fails")).executor;
   CHECK(gpu->Describe().platform == Platform::kGpu);
   CHECK(gpu->Describe().device == "gpu");
   CHECK_FALSE(gpu->Describe().present);
@@ -81,15 +81,16 @@ TEST_CASE("an absent device is a placeholder with the reason") {
 TEST_CASE("switched off, a plug-in is not even looked for") {
   GpuOptions gpu = GpuPlugin("fake_one_device");
   gpu.enabled = "off";
-  CHECK(MakeGpuExecutor(gpu)->Describe().reason == "GPU switched off by the configuration");
-  CHECK_FALSE(MakeGpuExecutor(gpu)->Describe().present);
+  CHECK(MakeGpuExecutor(gpu).executor->Describe().reason ==
+        "GPU switched off by the configuration");
+  CHECK_FALSE(MakeGpuExecutor(gpu).executor->Describe().present);
   FpgaOptions fpga;
   fpga.enabled = "off";
   CHECK(MakeFpgaExecutor(fpga)->Describe().reason == "FPGA switched off by the configuration");
 }
 
 TEST_CASE("the GPU plug-in of this build finds a device or says why not") {
-  const auto executor = MakeGpuExecutor({});
+  const auto executor = MakeGpuExecutor({}).executor;
   const ExecutorInfo& info = executor->Describe();
   INFO(info.reason);
   RequireTakesNoWork(*executor);

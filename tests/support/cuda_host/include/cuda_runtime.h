@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include <cuda_runtime_api.h>
 #include <vector_types.h>
 #include "tests/support/cuda_host/block.h"
 
@@ -23,54 +24,6 @@
 
 // ---- the host's side
 // -----------------------------------------------------------------------------
-
-enum cudaError_t {
-  cudaSuccess = 0,
-  cudaErrorInvalidValue = 1,
-  cudaErrorMemoryAllocation = 2,
-  cudaErrorInvalidConfiguration = 9,
-  cudaErrorIllegalAddress = 700,
-  cudaErrorLaunchFailure = 719,
-};
-inline const char* cudaGetErrorString(cudaError_t error) {
-  switch (error) {
-    case cudaSuccess:
-      return "no error";
-    case cudaErrorInvalidValue:
-      return "invalid argument";
-    case cudaErrorMemoryAllocation:
-      return "out of memory";
-    case cudaErrorInvalidConfiguration:
-      return "invalid configuration argument";
-    case cudaErrorIllegalAddress:
-      return "an illegal memory access was encountered";
-    case cudaErrorLaunchFailure:
-      return "unspecified launch failure";
-  }
-  return "unrecognized error code";
-}
-
-struct CUstream_st;
-using cudaStream_t = CUstream_st*;
-
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
-
-inline cudaError_t cudaMalloc(void** pointer, size_t bytes) {
-  *pointer = baton::cuda_host::AllocateDevice(bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaFree(void* pointer) {
-  return baton::cuda_host::FreeDevice(pointer) ? cudaSuccess : cudaErrorIllegalAddress;
-}
-inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemset(void* to, int value, size_t bytes) {
-  if (bytes > 0) std::memset(to, value, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 template <typename Kernel>
@@ -101,6 +54,9 @@ struct cudaLaunchConfig_t {
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
+  if (const cudaError_t error = baton::cuda_host::Enter("cudaLaunchKernelEx"); error != 0) {
+    return error;
+  }
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> arguments;

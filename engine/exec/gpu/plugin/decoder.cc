@@ -1,0 +1,458 @@
+#include "engine/exec/gpu/plugin/decoder.h"
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "cuda_kernels/decode_attention.h"
+#include "cuda_kernels/embedding.h"
+#include "cuda_kernels/gate.h"
+#include "cuda_kernels/place_qkv.h"
+#include "cuda_kernels/prefill_attention.h"
+#include "cuda_kernels/rms_norm.h"
+#include "engine/exec/gpu/plugin/answers.h"
+#include "engine/exec/gpu/plugin/arena.h"
+#include "engine/exec/gpu/plugin/products.h"
+#include "engine/exec/gpu/plugin/step_plan.h"
+#include "engine/exec/gpu/plugin/weights.h"
+
+namespace baton::gpu {
+namespace {
+
+// Of attention that is split: more splits than fit are not taken.
+constexpr int64_t kAttentionWorkspaceBytes = 32 << 20;
+
+constexpr int64_t kHeadDimMax = 256;  // of attention
+
+// What of the model there is no kernel for.
+Fault CheckCanRun(const baton_llm_model& model) {
+  const auto refuse = [&](const auto&... why) -> Fault {
+    return {BATON_UNIMPLEMENTED, Text("the GPU cannot run model ", model.name, ": ", why...)};
+  };
+  if (model.head_dim % 8 != 0 || model.head_dim > kHeadDimMax) {
+    return refuse("heads of ", model.head_dim, " dimensions, must be a multiple of 8 up to ",
+                  kHeadDimMax);
+  }
+  if (model.kv_heads < 1 || model.heads % model.kv_heads != 0) {
+    return refuse(model.heads, " heads are no multiple of ", model.kv_heads, " key/value heads");
+  }
+  if (model.dim > cuda::kNormDimMax) {
+    return refuse("a residual stream of ", model.dim, " dimensions, the limit is ",
+                  cuda::kNormDimMax);
+  }
+  if (model.rope_dims % 2 != 0 || model.rope_dims > model.head_dim) {
+    return refuse(model.rope_dims, " dimensions that rotate in heads of ", model.head_dim);
+  }
+  for (int32_t layer = 0; layer < model.layer_count; ++layer) {
+    if (baton_layer_at(&model, layer)->output_bias != nullptr) {
+      return refuse("a bias behind attention");
+    }
+  }
+  return {};
+}
+
+// Of the largest part.
+int64_t QuantisedWeights(const DeviceMatrix& w) {
+  int64_t weights = 0;
+  for (const DeviceMatrix::Part& part : w.parts) {
+    if (part.quantised) weights = std::max(weights, part.rows * w.cols);
+  }
+  return weights;
+}
+
+template <typename T>
+class DecoderOf final : public Decoder {
+ public:
+  explicit DecoderOf(Device& device) : device_(device), products_(device) {}
+
+  Fault Load(const baton_llm_model& model);
+  Fault Run(const baton_llm_batch& batch) override;
+
+ private:
+  struct Layer {
+    const float* attention_norm = nullptr;
+    const float* ffn_norm = nullptr;
+    const float* qkv_bias = nullptr;
+    const float* query_norm = nullptr;
+    const float* key_norm = nullptr;
+    const float* attention_post_norm = nullptr;
+    const float* ffn_post_norm = nullptr;
+    const float2* rotations = nullptr;
+    DeviceMatrix qkv;
+    DeviceMatrix output;
+    DeviceMatrix gate_up;
+    DeviceMatrix down;
+    int32_t window = 0;
+  };
+
+  Fault Place(const baton_llm_model& model, Arena& arena);
+  Fault PlaceLayer(const baton_llm_model& model, const baton_llm_layer& from,
+                   WeightLoader<T>& loader, Layer* layer);
+  Fault PlaceRope(const baton_rope& rope, WeightLoader<T>& loader, const float2** rotations);
+  Fault Forward(const baton_llm_batch& batch);
+  Fault RunLayer(size_t index);
+  Fault Attend(const Layer& layer, int32_t index);
+  Fault AttendRows(const Layer& layer, const cuda::PagedKv& kv, int64_t first_row, int64_t rows,
+                   int32_t positions_max);
+  // x += the branch, and normed = what comes next.
+  Fault Norm(const T* branch, const float* branch_weight, const float* weight);
+
+  Device& device_;
+  Stream stream_;
+  std::string name_;
+  StepLimits limits_ = {};
+  int64_t dim_ = 0;
+  int64_t ffn_dim_ = 0;
+  int64_t query_dim_ = 0;
+  int64_t qkv_dim_ = 0;
+  int32_t heads_ = 0;
+  int32_t rope_dims_ = 0;
+  cuda::RopeKind rope_kind_ = {};
+  cuda::GateKind gate_kind_ = {};
+  float epsilon_ = 0;
+  float embedding_scale_ = 0;
+  float attention_scale_ = 0;
+  float score_cap_ = 0;
+
+  DeviceMemory memory_;  // weights, then workspace
+  const T* embedding_ = nullptr;
+  const float* output_norm_ = nullptr;
+  DeviceMatrix output_;
+  std::vector<Layer> layers_;
+
+  // [rows of a step, ...], row-major.
+  float* x_ = nullptr;          // [dim]
+  T* normed_ = nullptr;         // [dim]
+  T* qkv_ = nullptr;            // [qkv_dim]: queries, keys, values
+  T* attended_ = nullptr;       // [query_dim]
+  T* branch_ = nullptr;         // [dim]
+  T* gate_up_ = nullptr;        // [2 * ffn_dim]
+  float* attention_ = nullptr;  // kAttentionWorkspaceBytes
+  Products<T> products_;
+  Answers<T> answers_;
+  StepPlan plan_;
+};
+
+// ---- Loading
+
+template <typename T>
+Fault DecoderOf<T>::Load(const baton_llm_model& model) {
+  BATON_GPU_TRY(CheckCanRun(model));
+  BATON_GPU_TRY(stream_.Create(device_));
+  name_ = model.name;
+  limits_ = {.model = name_.c_str(),
+             .layers = model.layer_count,
+             .kv_heads = model.kv_heads,
+             .head_dim = model.head_dim,
+             .vocabulary = model.vocabulary,
+             .context_tokens = model.context_tokens,
+             .step_tokens_max = device_.step_tokens_max()};
+  dim_ = model.dim;
+  ffn_dim_ = model.ffn_dim;
+  heads_ = model.heads;
+  query_dim_ = int64_t{model.heads} * model.head_dim;
+  qkv_dim_ = (int64_t{model.heads} + 2 * int64_t{model.kv_heads}) * model.head_dim;
+  rope_dims_ = model.rope_dims;
+  rope_kind_ = model.rope_halves != 0 ? cuda::RopeKind::kHalves : cuda::RopeKind::kAdjacent;
+  gate_kind_ = model.gate == BATON_GATE_SILU ? cuda::GateKind::kSilu : cuda::GateKind::kGelu;
+  epsilon_ = model.rms_epsilon;
+  embedding_scale_ = model.embedding_scale;
+  attention_scale_ = model.attention_scale;
+  score_cap_ = model.score_cap;
+
+  Arena counts;
+  BATON_GPU_TRY(Place(model, counts));
+  BATON_GPU_TRY(device_.Allocate(Text("model ", name_).c_str(), counts.bytes(), &memory_));
+  Arena arena(memory_.data());
+  BATON_GPU_TRY(Place(model, arena));
+  return answers_.Start(device_, limits_.vocabulary, model.logit_cap);
+}
+
+// Twice: to count, and to take.
+template <typename T>
+Fault DecoderOf<T>::Place(const baton_llm_model& model, Arena& arena) {
+  WeightLoader<T> loader(device_, arena);
+  if (!arena.counting()) BATON_GPU_TRY(loader.Start());
+  BATON_GPU_TRY(loader.LoadDense(model.token_embedding, &embedding_));
+  BATON_GPU_TRY(loader.LoadVector(model.output_norm, dim_, &output_norm_));
+  cuda::QuantFormat format;
+  const bool tied = model.output.data == model.token_embedding.data;
+  if (tied && !HasPlanes(model.output.type, &format)) {
+    output_ = {.parts = {{.rows = model.output.rows, .dense = embedding_}},
+               .rows = model.output.rows,
+               .cols = model.output.cols};
+  } else {
+    BATON_GPU_TRY(loader.Load({&model.output}, &output_));
+  }
+  const float2* rotations = nullptr;
+  const float2* window_rotations = nullptr;
+  BATON_GPU_TRY(PlaceRope(model.rope, loader, &rotations));
+  if (model.window_rope.frequency != nullptr) {
+    BATON_GPU_TRY(PlaceRope(model.window_rope, loader, &window_rotations));
+  }
+  layers_.assign(static_cast<size_t>(model.layer_count), Layer());
+  for (int32_t i = 0; i < model.layer_count; ++i) {
+    Layer& layer = layers_[static_cast<size_t>(i)];
+    BATON_GPU_TRY(PlaceLayer(model, *baton_layer_at(&model, i), loader, &layer));
+    const bool own = layer.window > 0 && window_rotations != nullptr;
+    layer.rotations = own ? window_rotations : rotations;
+  }
+  if (!arena.counting()) BATON_GPU_TRY(loader.Finish());
+
+  const int64_t rows = limits_.step_tokens_max;
+  x_ = arena.Take<float>(rows * dim_);
+  normed_ = arena.Take<T>(rows * dim_);
+  qkv_ = arena.Take<T>(rows * qkv_dim_);
+  attended_ = arena.Take<T>(rows * query_dim_);
+  branch_ = arena.Take<T>(rows * dim_);
+  gate_up_ = arena.Take<T>(rows * 2 * ffn_dim_);
+  attention_ = arena.Take<float>(kAttentionWorkspaceBytes / int64_t{sizeof(float)});
+  int64_t quantised_max = QuantisedWeights(output_);
+  for (const Layer& layer : layers_) {
+    for (const DeviceMatrix* w : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) {
+      quantised_max = std::max(quantised_max, QuantisedWeights(*w));
+    }
+  }
+  products_.Place(
+      arena, {.cols_max = std::max({dim_, query_dim_, ffn_dim_}), .quantised_max = quantised_max});
+  answers_.Place(arena, dim_, limits_.vocabulary);
+  return {};
+}
+
+template <typename T>
+Fault DecoderOf<T>::PlaceLayer(const baton_llm_model& model, const baton_llm_layer& from,
+                               WeightLoader<T>& loader, Layer* layer) {
+  layer->window = from.window;
+  BATON_GPU_TRY(loader.LoadVector(from.attention_norm, dim_, &layer->attention_norm));
+  BATON_GPU_TRY(loader.LoadVector(from.ffn_norm, dim_, &layer->ffn_norm));
+  BATON_GPU_TRY(loader.LoadVector(from.query_norm, model.head_dim, &layer->query_norm));
+  BATON_GPU_TRY(loader.LoadVector(from.key_norm, model.head_dim, &layer->key_norm));
+  BATON_GPU_TRY(loader.LoadVector(from.attention_post_norm, dim_, &layer->attention_post_norm));
+  BATON_GPU_TRY(loader.LoadVector(from.ffn_post_norm, dim_, &layer->ffn_post_norm));
+  if (from.query_bias != nullptr || from.key_bias != nullptr || from.value_bias != nullptr) {
+    std::vector<float> bias;  // one behind the other, zeros where there is none
+    const int64_t kv_dim = int64_t{model.kv_heads} * model.head_dim;
+    for (const auto& [values, count] :
+         {std::pair{from.query_bias, query_dim_}, std::pair{from.key_bias, kv_dim},
+          std::pair{from.value_bias, kv_dim}}) {
+      const auto begin = bias.size();
+      bias.resize(begin + static_cast<size_t>(count));
+      if (values != nullptr) std::copy_n(values, count, bias.data() + begin);
+    }
+    BATON_GPU_TRY(loader.LoadVector(bias.data(), qkv_dim_, &layer->qkv_bias));
+  }
+  BATON_GPU_TRY(loader.Load({&from.query, &from.key, &from.value}, &layer->qkv));
+  BATON_GPU_TRY(loader.Load({&from.output}, &layer->output));
+  BATON_GPU_TRY(loader.Load({&from.gate, &from.up}, &layer->gate_up));
+  return loader.Load({&from.down}, &layer->down);
+}
+
+// [context_tokens, rope_dims / 2] of cos and sin, for all positions once.
+template <typename T>
+Fault DecoderOf<T>::PlaceRope(const baton_rope& rope, WeightLoader<T>& loader,
+                              const float2** rotations) {
+  const int64_t pairs = rope_dims_ / 2;
+  std::vector<float> angles(static_cast<size_t>(2 * pairs * limits_.context_tokens));
+  size_t at = 0;
+  for (int32_t position = 0; !loader.counting() && position < limits_.context_tokens; ++position) {
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+      const double angle = position * rope.frequency[pair];
+      angles[at++] = static_cast<float>(std::cos(angle) * rope.magnitude);
+      angles[at++] = static_cast<float>(std::sin(angle) * rope.magnitude);
+    }
+  }
+  const float* placed = nullptr;
+  const auto count = static_cast<int64_t>(angles.size());
+  BATON_GPU_TRY(loader.LoadVector(angles.data(), count, &placed));
+  *rotations = reinterpret_cast<const float2*>(placed);
+  return {};
+}
+
+// ---- A step
+
+template <typename T>
+Fault DecoderOf<T>::Run(const baton_llm_batch& batch) {
+  if (batch.item_count == 0) return {};
+  const Fault fault = Forward(batch);
+  if (!fault.failed() || fault.code() == BATON_UNAVAILABLE) return fault;
+  BATON_GPU_TRY(stream_.Wait());  // what was launched still reads the step's inputs
+  return fault;
+}
+
+template <typename T>
+Fault DecoderOf<T>::Forward(const baton_llm_batch& batch) {
+  BATON_GPU_TRY(plan_.Make(device_, limits_, batch, stream_));
+  products_.Begin(stream_.get());
+  BATON_GPU_TRY(device_.Check(cuda::Embedding<T>({.tokens = plan_.tokens(),
+                                                  .table = embedding_,
+                                                  .y = x_,
+                                                  .rows = plan_.rows(),
+                                                  .dim = dim_,
+                                                  .vocabulary = limits_.vocabulary,
+                                                  .scale = embedding_scale_},
+                                                 stream_.get()),
+                              "Embedding"));
+  for (size_t i = 0; i < layers_.size(); ++i) BATON_GPU_TRY(RunLayer(i));
+  BATON_GPU_TRY(Norm(branch_, layers_.back().ffn_post_norm, output_norm_));
+  BATON_GPU_TRY(answers_.Give(batch, plan_.logit_rows(), normed_, output_, products_, stream_));
+  return stream_.Wait();
+}
+
+template <typename T>
+Fault DecoderOf<T>::Norm(const T* branch, const float* branch_weight, const float* weight) {
+  return device_.Check(cuda::RmsNorm<T>({.x = x_,
+                                         .branch = branch,
+                                         .branch_weight = branch_weight,
+                                         .weight = weight,
+                                         .y = normed_,
+                                         .rows = plan_.rows(),
+                                         .dim = dim_,
+                                         .epsilon = epsilon_},
+                                        stream_.get()),
+                       "RmsNorm");
+}
+
+template <typename T>
+Fault DecoderOf<T>::RunLayer(size_t index) {
+  const Layer& layer = layers_[index];
+  const int64_t rows = plan_.rows();
+  // The branch of the layer before is added first.
+  BATON_GPU_TRY(index == 0 ? Norm(nullptr, nullptr, layer.attention_norm)
+                           : Norm(branch_, layers_[index - 1].ffn_post_norm, layer.attention_norm));
+  BATON_GPU_TRY(products_.Multiply({normed_, rows, dim_}, layer.qkv, qkv_, qkv_dim_));
+  BATON_GPU_TRY(Attend(layer, static_cast<int32_t>(index)));
+  BATON_GPU_TRY(products_.Multiply({attended_, rows, query_dim_}, layer.output, branch_, dim_));
+
+  BATON_GPU_TRY(Norm(branch_, layer.attention_post_norm, layer.ffn_norm));
+  BATON_GPU_TRY(products_.Multiply({normed_, rows, dim_}, layer.gate_up, gate_up_, 2 * ffn_dim_));
+  BATON_GPU_TRY(device_.Check(cuda::Gate<T>({.gate = gate_up_,
+                                             .up = gate_up_ + ffn_dim_,
+                                             .y = gate_up_,
+                                             .rows = rows,
+                                             .dim = ffn_dim_,
+                                             .stride = 2 * ffn_dim_,
+                                             .y_stride = 2 * ffn_dim_,
+                                             .kind = gate_kind_},
+                                            stream_.get()),
+                              "Gate"));
+  return products_.Multiply({gate_up_, rows, 2 * ffn_dim_}, layer.down, branch_, dim_);
+}
+
+// Appends keys and values to the sequences' blocks, and attends to what is in them.
+template <typename T>
+Fault DecoderOf<T>::Attend(const Layer& layer, int32_t index) {
+  const cuda::PagedKv kv = plan_.Kv(index);
+  BATON_GPU_TRY(device_.Check(cuda::PlaceQkv<T>({.qkv = qkv_,
+                                                 .bias = layer.qkv_bias,
+                                                 .query_norm = layer.query_norm,
+                                                 .key_norm = layer.key_norm,
+                                                 .rotations = layer.rotations,
+                                                 .positions = plan_.positions(),
+                                                 .sequences = plan_.sequences(),
+                                                 .q = qkv_,
+                                                 .kv = kv,
+                                                 .rows = plan_.rows(),
+                                                 .stride = qkv_dim_,
+                                                 .q_stride = qkv_dim_,
+                                                 .heads = heads_,
+                                                 .rope_dims = rope_dims_,
+                                                 .rope = rope_kind_,
+                                                 .epsilon = epsilon_},
+                                                stream_.get()),
+                              "PlaceQkv"));
+  bool in_tiles = false;
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    in_tiles = kv.element != cuda::KvElement::kF32;
+    if (in_tiles) {
+      const int64_t step = cuda::kGridYMax;
+      for (int64_t first = 0; first < plan_.tile_count(); first += step) {
+        BATON_GPU_TRY(device_.Check(
+            cuda::PrefillAttention({.q = qkv_,
+                                    .out = attended_,
+                                    .tiles = plan_.tiles() + first,
+                                    .kv = kv,
+                                    .tile_count = std::min(step, plan_.tile_count() - first),
+                                    .q_stride = qkv_dim_,
+                                    .heads = heads_,
+                                    .window = layer.window,
+                                    .scale = attention_scale_,
+                                    .score_cap = score_cap_},
+                                   stream_.get()),
+            "PrefillAttention"));
+      }
+    }
+  }
+  if (!in_tiles) {
+    for (const StepPlan::Run& run : plan_.runs()) {
+      cuda::PagedKv of_run = kv;  // all rows are of one sequence
+      of_run.block_table = kv.block_table + run.table_row * kv.table_stride;
+      of_run.table_stride = 0;
+      BATON_GPU_TRY(AttendRows(layer, of_run, run.first_row, run.rows, run.positions_max));
+    }
+  }
+  cuda::PagedKv of_singles = kv;
+  of_singles.block_table = kv.block_table + plan_.single_table_row() * kv.table_stride;
+  return AttendRows(layer, of_singles, plan_.single_row(), plan_.single_count(),
+                    plan_.single_positions_max());
+}
+
+template <typename T>
+Fault DecoderOf<T>::AttendRows(const Layer& layer, const cuda::PagedKv& kv, int64_t first_row,
+                               int64_t rows, int32_t positions_max) {
+  if (rows == 0) return {};
+  constexpr bool kExact = std::is_same_v<T, float>;
+  const int64_t positions =
+      layer.window > 0 ? std::min(layer.window, positions_max) : positions_max;
+  // f32 is for results that do not depend on the company.
+  int32_t splits =
+      kExact ? 1
+             : cuda::DecodeAttentionSplits({.sequences = rows,
+                                            .kv_heads = kv.kv_heads,
+                                            .positions_max = positions,
+                                            .multiprocessors = device_.multiprocessors()});
+  while (cuda::DecodeAttentionWorkspaceBytes(
+             {.sequences = rows, .heads = heads_, .head_dim = kv.head_dim, .splits = splits}) >
+         kAttentionWorkspaceBytes) {
+    splits /= 2;
+  }
+  return device_.Check(cuda::DecodeAttention({.q = qkv_ + first_row * qkv_dim_,
+                                              .out = attended_ + first_row * query_dim_,
+                                              .element = kExact ? cuda::ActivationElement::kF32
+                                                                : cuda::ActivationElement::kBF16,
+                                              .lengths = plan_.lengths() + first_row,
+                                              .kv = kv,
+                                              .workspace = attention_,
+                                              .sequences = rows,
+                                              .q_stride = qkv_dim_,
+                                              .heads = heads_,
+                                              .splits = splits,
+                                              .window = layer.window,
+                                              .scale = attention_scale_,
+                                              .score_cap = score_cap_},
+                                             stream_.get()),
+                       "DecodeAttention");
+}
+
+template <typename T>
+Fault LoadAs(Device& device, const baton_llm_model& model, std::unique_ptr<Decoder>* decoder) {
+  auto loaded = std::make_unique<DecoderOf<T>>(device);
+  BATON_GPU_TRY(loaded->Load(model));
+  *decoder = std::move(loaded);
+  return {};
+}
+
+}  // namespace
+
+Fault Decoder::Load(Device& device, const baton_llm_model& model,
+                    std::unique_ptr<Decoder>* decoder) {
+  return device.activations() == BATON_ACTIVATIONS_F32
+             ? LoadAs<float>(device, model, decoder)
+             : LoadAs<__nv_bfloat16>(device, model, decoder);
+}
+
+}  // namespace baton::gpu

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "engine/exec/gpu/plugin/arena.h"
+#include "engine/exec/gpu/plugin/device.h"
+#include "engine/exec/gpu/plugin/weights.h"
+
+namespace baton::gpu {
+
+// Products of a step's activations with matrices of weights. Dense parts go through a GEMM.
+// Quantised ones too, made dense a piece at a time, where there are many rows; for few they are
+// multiplied as they are stored, with activations rounded to int8. T: float or __nv_bfloat16. From
+// one thread; the device outlives it.
+template <typename T>
+class Products {
+ public:
+  explicit Products(Device& device) : device_(device) {}
+
+  // Takes its workspace, for inputs of at most `cols_max` columns, and quantised matrices of at
+  // most `quantised_max` weights; 0: there are none.
+  struct Bounds {
+    int64_t cols_max;
+    int64_t quantised_max;
+  };
+  void Place(Arena& arena, const Bounds& bounds);
+  void Begin(cudaStream_t stream) { stream_ = stream; }
+
+  struct Input {
+    const T* x;  // [rows, cols of the matrix], rows `stride` apart
+    int64_t rows;
+    int64_t stride;  // elements
+  };
+  // y = x . w^T: [rows, w.rows], rows `y_stride` apart. Y: T or float.
+  template <typename Y>
+  Fault Multiply(const Input& input, const DeviceMatrix& w, Y* y, int64_t y_stride);
+
+ private:
+  template <typename Y>
+  Fault MultiplyDense(const Input& input, const void* w, int64_t w_rows, int64_t cols, Y* y,
+                      int64_t y_stride);
+  template <typename Y>
+  Fault MultiplyMany(const Input& input, const DeviceMatrix::Part& part, Y* y, int64_t y_stride);
+
+  Device& device_;
+  cudaStream_t stream_ = nullptr;
+  int64_t dense_count_ = 0;
+  T* dense_ = nullptr;        // [dense_count_]: rows of a quantised matrix
+  int8_t* quants_ = nullptr;  // [kGemvTokensMax, cols_max]
+  float2* scales_ = nullptr;  // [kGemvTokensMax, cols_max / 32]
+};
+
+}  // namespace baton::gpu

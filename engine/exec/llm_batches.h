@@ -1,0 +1,121 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "engine/base/bounded_queue.h"
+#include "engine/base/clock.h"
+#include "engine/base/thread_placement.h"
+#include "engine/exec/executor.h"
+#include "engine/exec/forward_item.h"
+#include "engine/model/sampler.h"
+
+namespace baton {
+
+// What every executor's LlmSkill has in common: runs batches in order on one thread of its own, and
+// holds in slots what a sequence carries from batch to batch, its sampler and its last token. The
+// forward pass is the executor's.
+//
+// A batch beyond `queue_batches` gets RESOURCE_EXHAUSTED, from the calling thread; every other
+// `done` comes from the thread here. A batch that fails leaves the slots as they were. Destruction
+// finishes the running batch and answers the waiting ones with CANCELLED.
+class LlmBatches {
+ public:
+  struct Options {
+    std::string device = "CPU";  // as messages name it
+    int64_t queue_batches = 16;  // waiting or running
+    // Of the thread, which is the first of so many.
+    ThreadPlacement placement = {};
+    int threads = 1;
+  };
+
+  // Where a forward pass puts what it found, for the running batch's items.
+  class Answers {
+   public:
+    // logits: [vocabulary], after the item's next token whose logits are wanted.
+    void OnLogits(size_t item, std::span<const float> logits);
+    // In the place of logits, of an item with ForwardItem::sampling: the token that was chosen and
+    // the random state behind it.
+    void OnToken(size_t item, TokenId token, uint64_t random_state);
+
+   private:
+    friend class LlmBatches;
+    Answers(LlmBatches& of, const LlmBatch& batch, LlmBatchResult& result)
+        : of_(of), batch_(batch), result_(result) {}
+    LlmBatches& of_;
+    const LlmBatch& batch_;
+    LlmBatchResult& result_;
+    absl::Status status_;
+  };
+
+  // Called on the thread, with one batch after another.
+  using Forward =
+      absl::AnyInvocable<absl::Status(const LanguageModel& model, const KvLayout& layout,
+                                      std::span<const ForwardItem> items, Answers& answers)>;
+
+  // `clock` outlives it.
+  LlmBatches(Options options, const Clock& clock, Forward forward);
+  ~LlmBatches();
+
+  // As in LlmSkill.
+  void OpenSlot(SlotId slot, SlotSetup setup);
+  void CloseSlot(SlotId slot);
+  void Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)> done);
+
+  int32_t queue_depth() const { return batches_; }  // waiting and running
+
+ private:
+  struct Slot {
+    Sampler sampler;
+    std::optional<int32_t> logprobs;
+    std::optional<TokenId> last_token;
+  };
+  struct Open {
+    SlotId slot;
+    SlotSetup setup;
+  };
+  struct Close {
+    SlotId slot;
+  };
+  struct Batch {
+    LlmBatch batch;
+    absl::AnyInvocable<void(LlmBatchResult)> done;
+    TimeUs queued_us = 0;
+  };
+  using Command = std::variant<Open, Close, Batch>;
+
+  void ThreadMain();
+  void RunBatch(Batch& batch);
+  absl::Status Run(const LlmBatch& batch, LlmBatchResult* result);
+  absl::Status GatherItems(const LlmBatch& batch);
+  // What the next logits of an item give.
+  void TakeLogits(const LlmItem& item, std::span<const float> logits, LlmBatchResult::Item& result);
+
+  const Options options_;
+  const Clock& clock_;
+  Forward forward_;
+
+  // Slot commands travel with the batches, to keep their order; they are few and never refused.
+  BoundedQueue<Command> commands_;
+  std::atomic<int32_t> batches_{0};
+  std::atomic<bool> stopping_{false};
+
+  // Of the thread below only.
+  std::unordered_map<SlotId, Slot> slots_;
+  std::vector<ForwardItem> items_;      // the batch as the forward pass takes it
+  std::vector<TokenId> decode_tokens_;  // of its decodes, each: last token and guesses
+
+  std::thread thread_;  // last: starts when everything above is there
+};
+
+}  // namespace baton

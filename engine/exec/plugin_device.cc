@@ -1,0 +1,93 @@
+#include "engine/exec/plugin_device.h"
+
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+
+namespace baton {
+namespace {
+
+constexpr size_t kWorkingTableBytes =
+    offsetof(baton_executor_plugin, copy_cancel) + sizeof(baton_executor_plugin::copy_cancel);
+
+class PluginKvMemory final : public KvMemory {
+ public:
+  PluginKvMemory(std::shared_ptr<const PluginDevice> device, void* memory)
+      : device_(std::move(device)), memory_(memory) {}
+  ~PluginKvMemory() override { device_->table().kv_free(device_->handle(), memory_); }
+  std::byte* data() const override { return static_cast<std::byte*>(memory_); }
+
+ private:
+  const std::shared_ptr<const PluginDevice> device_;
+  void* const memory_;
+};
+
+}  // namespace
+
+bool PluginDevice::CanWork(const baton_executor_plugin& table) {
+  return table.struct_size >= kWorkingTableBytes && table.open != nullptr;
+}
+
+absl::Status PluginDevice::StatusOf(int32_t code, const baton_error& error) {
+  if (code == BATON_OK) return absl::OkStatus();
+  const std::string message(error.message, strnlen(error.message, sizeof(error.message)));
+  switch (code) {
+    case BATON_INVALID_ARGUMENT:
+      return absl::InvalidArgumentError(message);
+    case BATON_NOT_FOUND:
+      return absl::NotFoundError(message);
+    case BATON_RESOURCE_EXHAUSTED:
+      return absl::ResourceExhaustedError(message);
+    case BATON_UNIMPLEMENTED:
+      return absl::UnimplementedError(message);
+    case BATON_UNAVAILABLE:
+      return absl::UnavailableError(message);
+    case BATON_INTERNAL:
+      return absl::InternalError(message);
+    default:
+      return absl::InternalError(StrCat("the plug-in's unknown code ", code, ": ", message));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<PluginDevice>> PluginDevice::Open(const LoadedPlugin& plugin,
+                                                                 const Options& options) {
+  std::shared_ptr<PluginDevice> device(new PluginDevice(*plugin.table, options));
+  const baton_device_options asked = {
+      .struct_size = sizeof(asked),
+      .index = static_cast<uint32_t>(options.index),
+      .activations = options.f32_activations ? BATON_ACTIVATIONS_F32 : BATON_ACTIVATIONS_BF16,
+      .step_tokens_max = options.step_tokens_max};
+  baton_error error = {.struct_size = sizeof(error), .message = {}};
+  RETURN_IF_ERROR(
+      StatusOf(plugin.table->open(&PluginHost(), &asked, &device->handle_, &error), error));
+  return device;
+}
+
+PluginDevice::~PluginDevice() {
+  if (handle_ != nullptr) table_.close(handle_);
+}
+
+absl::StatusOr<std::unique_ptr<KvMemory>> PluginDevice::Allocate(int64_t bytes) {
+  baton_error error = {.struct_size = sizeof(error), .message = {}};
+  void* memory = nullptr;
+  RETURN_IF_ERROR(
+      StatusOf(table_.kv_allocate(handle_, static_cast<uint64_t>(bytes), &memory, &error), error));
+  return std::make_unique<PluginKvMemory>(shared_from_this(), memory);
+}
+
+PluginDevice::Sample PluginDevice::TakeSample() const {
+  baton_device_sample sample = {};
+  sample.struct_size = sizeof(sample);
+  table_.sample(handle_, &sample);
+  Sample taken{.memory_bytes_used = static_cast<int64_t>(sample.memory_bytes_used), .lost = {}};
+  if (sample.lost != 0) {
+    taken.lost.assign(sample.reason, strnlen(sample.reason, sizeof(sample.reason)));
+    if (taken.lost.empty()) taken.lost = "the device is lost, restart needed";
+  }
+  return taken;
+}
+
+}  // namespace baton

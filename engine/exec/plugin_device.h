@@ -1,0 +1,62 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/exec/executor_abi.h"
+#include "engine/exec/plugin_loader.h"
+#include "engine/kv/kv_memory.h"
+#include "engine/transfer/memory_space.h"
+
+namespace baton {
+
+// A device of a plug-in in use; closed in the end. Shared by the skills, memories and copy paths
+// that are made of it, so that it outlives them. Thread safe as the plug-in's functions are.
+class PluginDevice final : public KvMemorySource,
+                           public std::enable_shared_from_this<PluginDevice> {
+ public:
+  struct Options {
+    std::string label;              // "GPU", as messages name it
+    int32_t index = 0;              // of the plug-in's devices
+    bool f32_activations = false;   // else bf16
+    int32_t step_tokens_max = 512;  // of a language-model batch
+    MemorySpace space;              // of its memory
+  };
+
+  // Whether the plug-in does more than describe devices.
+  static bool CanWork(const baton_executor_plugin& table);
+  static absl::StatusOr<std::shared_ptr<PluginDevice>> Open(const LoadedPlugin& plugin,
+                                                            const Options& options);
+  ~PluginDevice() override;
+  PluginDevice(const PluginDevice&) = delete;
+  PluginDevice& operator=(const PluginDevice&) = delete;
+
+  absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(int64_t bytes) override;
+
+  struct Sample {
+    int64_t memory_bytes_used = 0;
+    std::string lost;  // why; empty: it is not
+  };
+  Sample TakeSample() const;
+
+  const baton_executor_plugin& table() const { return table_; }
+  baton_open_device* handle() const { return handle_; }
+  const Options& options() const { return options_; }
+
+  // What a function of the plug-in has said.
+  static absl::Status StatusOf(int32_t code, const baton_error& error);
+
+ private:
+  PluginDevice(const baton_executor_plugin& table, const Options& options)
+      : table_(table), options_(options) {}
+
+  const baton_executor_plugin& table_;
+  const Options options_;
+  baton_open_device* handle_ = nullptr;
+};
+
+}  // namespace baton

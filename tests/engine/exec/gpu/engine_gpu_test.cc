@@ -1,0 +1,152 @@
+// The engine with the GPU executor, on the host runtime for kernels, and the CPU.
+#include <cuda_runtime_api.h>
+
+#include <catch2/catch.hpp>
+
+#include "tests/engine/engine/engine_fixture.h"
+#include "tests/engine/exec/gpu/gpu_harness.h"
+#include "tests/support/eventually.h"
+
+namespace baton {
+namespace {
+
+constexpr int32_t kTokens = 12;
+
+// Prompts are the GPU's, decodes the CPU's, all in f32.
+class GpuAndCpu : public EngineFixture {
+ public:
+  GpuAndCpu() {
+    options.kv.type = "f32";
+    options.cost_model.route = false;  // by the rules, whatever times a busy machine gives
+    auto& platforms = options.route.platforms.of;
+    platforms[static_cast<size_t>(WorkClass::kPrefill)] = {"gpu", "cpu"};
+    platforms[static_cast<size_t>(WorkClass::kDecode)] = {"cpu", "gpu"};
+  }
+  ~GpuAndCpu() {
+    engine.reset();
+    cuda_host::ForgetFailures();
+    cuda_host::SetDeviceMemory(0);
+  }
+
+  void AddGpu() {
+    GpuOptions gpu_options;
+    gpu_options.activations = "f32";
+    PluginExecutor gpu = MakeHostGpu(gpu_options);
+    AddExecutor(std::move(gpu.executor));
+    paths = std::move(gpu.paths);
+  }
+
+  static GenerateRequest Request() {
+    GenerateRequest request;
+    request.prompt = std::vector<TokenId>(37, 265);
+    request.max_tokens = kTokens;
+    request.ignore_eos = true;
+    request.envelope.hints.fallback = Fallback::kAlternate;
+    return request;
+  }
+
+  std::shared_ptr<GenerateRecorder> Submit(const GenerateRequest& request) {
+    auto sink = std::make_shared<GenerateRecorder>();
+    REQUIRE_OK(engine->Submit(request, sink));
+    return sink;
+  }
+
+  std::vector<TokenId> OnCpu() {
+    GenerateRequest request = Request();
+    request.envelope.hints.fallback.reset();
+    request.envelope.hints.platform = Platform::kCpu;
+    const auto sink = Submit(request);
+    REQUIRE_OK(sink->Wait().status);
+    return sink->ids;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a prompt is prefilled on the GPU, handed over, and decoded on the CPU") {
+  GpuAndCpu f;
+  f.AddGpu();
+  f.AddRandomModel();
+  f.Start();
+  const auto sink = f.Submit(GpuAndCpu::Request());
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
+  CHECK(sink->ids == f.OnCpu());
+  const std::vector<Stage>& stages = outcome.result.timings.stages;
+  REQUIRE(stages.size() == 3);
+  CHECK(stages[0].route.platform == Platform::kGpu);
+  CHECK(stages[0].route.emulated);
+  CHECK(stages[1].route.reason == "path host_from_cuda:0");
+  CHECK(stages[2].route.platform == Platform::kCpu);
+  CHECK(f.metrics.Counter(MetricId::kHandoffBytes, {"host_from_cuda:0"}).Value() > 0);
+
+  // And all of it there, where it is asked to.
+  GenerateRequest pinned = GpuAndCpu::Request();
+  pinned.envelope.hints.platform = Platform::kGpu;
+  pinned.envelope.hints.fallback.reset();
+  const auto on_gpu = f.Submit(pinned);
+  REQUIRE_OK(on_gpu->Wait().status);
+  CHECK(on_gpu->ids == sink->ids);
+}
+
+TEST_CASE("a GPU that is lost leaves its work to the CPU, and says so") {
+  GpuAndCpu f;
+  f.AddGpu();
+  f.AddRandomModel();
+  f.Start();
+  REQUIRE_OK(f.Submit(GpuAndCpu::Request())->Wait().status);
+  cuda_host::InjectFailure(
+      {.call = "cudaLaunchKernelEx", .after = 3, .error = cudaErrorLaunchFailure, .sticky = true});
+  const auto want = f.OnCpu();
+  const auto sink = f.Submit(GpuAndCpu::Request());
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
+  CHECK(sink->ids == want);
+  CHECK(outcome.result.timings.stages[0].route.platform == Platform::kCpu);
+  REQUIRE(Eventually([&] { return !f.engine->Devices()[0].refusal.empty(); }));
+  const DeviceReport report = f.engine->Devices()[0];
+  CHECK_FALSE(report.sample.healthy);
+  CHECK_THAT(report.refusal, Catch::StartsWith("GPU 0 is lost to this process, restart needed: "));
+
+  GenerateRequest pinned = GpuAndCpu::Request();
+  pinned.envelope.hints.platform = Platform::kGpu;
+  pinned.envelope.hints.fallback.reset();
+  const absl::Status refused = [&] {
+    const auto only = std::make_shared<GenerateRecorder>();
+    const auto id = f.engine->Submit(pinned, only);
+    return id.ok() ? only->Wait().status : id.status();
+  }();
+  CHECK_FALSE(refused.ok());
+  CHECK_THAT(std::string(refused.message()), Catch::Contains("restart needed"));
+}
+
+TEST_CASE(
+    "a model that the GPU cannot run, or has no room for, is the CPU's, and the route says why") {
+  const bool too_large = GENERATE(true, false);
+  CAPTURE(too_large);
+  GpuAndCpu f;
+  f.AddGpu();
+  if (too_large) {
+    cuda_host::SetDeviceMemory(1 << 20);
+    f.AddRandomModel();
+  } else {
+    f.AddRandomModel({.head_dim = 24, .biases = true});
+  }
+  f.Start();
+  const auto sink = f.Submit(GpuAndCpu::Request());
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
+  CHECK(sink->ids == f.OnCpu());
+  CHECK(outcome.result.timings.stages[0].route.platform == Platform::kCpu);
+
+  GenerateRequest pinned = GpuAndCpu::Request();
+  pinned.envelope.hints.platform = Platform::kGpu;
+  pinned.envelope.hints.fallback.reset();
+  const auto only = std::make_shared<GenerateRecorder>();
+  const auto id = f.engine->Submit(pinned, only);
+  const absl::Status refused = id.ok() ? only->Wait().status : id.status();
+  CHECK_THAT(std::string(refused.message()),
+             Catch::Contains(too_large ? "bytes of GPU memory" : "a bias behind attention"));
+}
+
+}  // namespace baton

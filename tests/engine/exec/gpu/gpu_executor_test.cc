@@ -1,0 +1,221 @@
+// The GPU executor as the engine uses it: the skill, its slots, and the copies to and from its
+// memory, on the host runtime for kernels.
+#include "engine/exec/gpu/gpu_executor.h"
+
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <future>
+#include <memory>
+#include <vector>
+
+#include "engine/exec/cpu/cpu_llm.h"
+#include "tests/engine/exec/gpu/gpu_harness.h"
+#include "tests/support/eventually.h"
+
+namespace baton {
+namespace {
+
+constexpr SlotId kSlot{0};
+
+// A skill with a model, and blocks of its memory for one sequence.
+struct Skill {
+  Skill(LlmSkill& of, std::shared_ptr<const LanguageModel> loads, const KvLayout& with)
+      : llm(of), model(std::move(loads)), layout(with) {
+    REQUIRE_OK(llm.LoadModel(model));
+    auto created = llm.kv_memory() == nullptr ? KvBlockPool::Create(layout, 8)
+                                              : KvBlockPool::Create(layout, 8, *llm.kv_memory());
+    REQUIRE_OK(created);
+    pool = *std::move(created);
+    for (int i = 0; i < 8; ++i) blocks.push_back(pool->Data(*pool->Allocate()));
+  }
+
+  LlmBatchResult Run(WorkClass work_class, std::vector<TokenId> tokens, int32_t position,
+                     std::vector<TokenId> score = {}) {
+    LlmItem item;
+    item.sequence = SequenceId(1);
+    item.slot = kSlot;
+    item.work_class = work_class;
+    item.position = position;
+    item.tokens = std::move(tokens);
+    item.blocks = blocks;
+    item.sample = true;
+    item.score = std::move(score);
+    auto promise = std::make_shared<std::promise<LlmBatchResult>>();
+    LlmBatch batch{.model = model, .layout = layout, .items = {}};
+    batch.items.push_back(std::move(item));
+    llm.Execute(std::move(batch),
+                [promise](LlmBatchResult result) { promise->set_value(std::move(result)); });
+    return promise->get_future().get();
+  }
+
+  // The tokens of a prompt and some decodes, of which every third brings guesses.
+  std::vector<TokenId> Generate(const SlotSetup& setup) {
+    llm.OpenSlot(kSlot, setup);
+    LlmBatchResult result = Run(WorkClass::kPrefill, {5, 9, 100, 42, 7}, 0);
+    std::vector<TokenId> all;
+    int32_t position = 5;
+    for (int i = 0; i < 9; ++i) {
+      REQUIRE_OK(result.status);
+      const std::vector<TokenId>& tokens = result.items[0].tokens;
+      if (i > 0) position += static_cast<int32_t>(tokens.size());
+      all.insert(all.end(), tokens.begin(), tokens.end());
+      std::vector<TokenId> guesses;
+      if (i % 3 == 2) guesses = {all[all.size() / 2], 17};
+      result = Run(WorkClass::kDecode, guesses, position);
+    }
+    llm.CloseSlot(kSlot);
+    return all;
+  }
+
+  LlmSkill& llm;
+  std::shared_ptr<const LanguageModel> model;
+  KvLayout layout;
+  std::unique_ptr<KvBlockPool> pool;
+  std::vector<std::byte*> blocks;
+};
+
+GpuOptions F32() {
+  GpuOptions options;
+  options.activations = "f32";
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("the GPU executor describes itself and says that it is emulated") {
+  const PluginExecutor gpu = MakeHostGpu();
+  const ExecutorInfo& info = gpu.executor->Describe();
+  CHECK(info.platform == Platform::kGpu);
+  CHECK(info.device == "host runtime");
+  CHECK(info.present);
+  CHECK(info.emulated);
+  CHECK(info.reason.empty());
+  CHECK(info.memory_bytes_total > 0);
+  REQUIRE(gpu.executor->llm() != nullptr);
+  CHECK(ToString(gpu.executor->llm()->kv_space()) == "cuda:0");
+  CHECK(gpu.executor->Sample().healthy);
+  CHECK(gpu.paths.size() == 2);
+}
+
+TEST_CASE("in f32 the GPU generates the CPU's tokens, however they are chosen") {
+  const auto model = RandomModel({});
+  CpuLlm cpu({.threads = 1}, KernelsFor(SimdLevel::kBaseline), SystemClock());
+  Skill on_cpu(cpu, model, LayoutOf(model->shape(), 16));
+  const PluginExecutor gpu = MakeHostGpu(F32());
+  Skill on_gpu(*gpu.executor->llm(), model, LayoutOf(model->shape(), 16));
+
+  SlotSetup greedy;
+  SlotSetup drawn;
+  drawn.sampler.params.temperature = 1.1f;
+  drawn.sampler.params.seed = 5;
+  SlotSetup penalised = drawn;
+  penalised.sampler.params.presence_penalty = 1.5f;
+  SlotSetup told = greedy;
+  told.logprobs = 3;
+  for (const SlotSetup& setup : {greedy, drawn, penalised, told}) {
+    CHECK(on_gpu.Generate(setup) == on_cpu.Generate(setup));
+  }
+}
+
+TEST_CASE("a prompt's log probabilities are the CPU's") {
+  const auto model = RandomModel({});
+  CpuLlm cpu({.threads = 1}, KernelsFor(SimdLevel::kBaseline), SystemClock());
+  Skill on_cpu(cpu, model, LayoutOf(model->shape(), 16));
+  const PluginExecutor gpu = MakeHostGpu(F32());
+  Skill on_gpu(*gpu.executor->llm(), model, LayoutOf(model->shape(), 16));
+  SlotSetup setup;
+  setup.logprobs = 2;
+  LlmBatchResult results[2];
+  Skill* const skills[] = {&on_cpu, &on_gpu};
+  for (int i = 0; i < 2; ++i) {
+    skills[i]->llm.OpenSlot(kSlot, setup);
+    results[i] = skills[i]->Run(WorkClass::kPrefill, {5, 9, 100}, 0, {9, 100});
+    REQUIRE_OK(results[i].status);
+    REQUIRE(results[i].items[0].score_logprobs.size() == 2);
+  }
+  for (int i = 0; i < 2; ++i) {
+    const TokenLogprobs& want = results[0].items[0].score_logprobs[i];
+    const TokenLogprobs& got = results[1].items[0].score_logprobs[i];
+    CHECK(got.token.id == want.token.id);
+    CHECK(got.token.logprob == Approx(want.token.logprob).epsilon(1e-4));
+    CHECK(got.top[0].id == want.top[0].id);
+  }
+}
+
+TEST_CASE("a model that is gone is refused and one that comes back runs") {
+  const auto model = RandomModel({});
+  const PluginExecutor gpu = MakeHostGpu(F32());
+  Skill skill(*gpu.executor->llm(), model, LayoutOf(model->shape(), 16));
+  const auto before = skill.Generate({});
+  skill.llm.UnloadModel(*model);
+  skill.llm.UnloadModel(*model);  // nothing to do
+  skill.llm.OpenSlot(kSlot, {});
+  CHECK(skill.Run(WorkClass::kPrefill, {5}, 0).status ==
+        absl::InternalError("a batch for a model that was not loaded into the GPU executor"));
+  REQUIRE_OK(skill.llm.LoadModel(model));
+  CHECK(skill.Generate({}) == before);
+}
+
+TEST_CASE("blocks go to the GPU's memory and back as they are") {
+  const PluginExecutor gpu = MakeHostGpu();
+  const KvLayout layout = {.layers = 3, .kv_heads = 2, .head_dim = 64, .block_tokens = 64};
+  auto on_device = KvBlockPool::Create(layout, 40, *gpu.executor->llm()->kv_memory());
+  REQUIRE_OK(on_device);
+  const int64_t bytes = layout.block_bytes();
+  std::vector<std::vector<std::byte>> sent(40, std::vector<std::byte>(static_cast<size_t>(bytes)));
+  std::vector<std::vector<std::byte>> received = sent;
+  CopyPath::Job up{.block_bytes = bytes};
+  CopyPath::Job down{.block_bytes = bytes};
+  for (size_t i = 0; i < sent.size(); ++i) {
+    std::memset(sent[i].data(), static_cast<int>(i + 1), sent[i].size());
+    sent[i].back() = std::byte{0xAB};
+    std::byte* const block = (*on_device)->Data(*(*on_device)->Allocate());
+    up.sources.push_back(sent[i].data());
+    up.destinations.push_back(block);
+    down.sources.push_back(block);
+    down.destinations.push_back(received[i].data());
+  }
+  const MemorySpace host;
+  const MemorySpace device = gpu.executor->llm()->kv_space();
+  CopyPath& to = *gpu.paths[0];
+  CopyPath& from = *gpu.paths[1];
+  CHECK(to.name() == "host_to_cuda:0");
+  CHECK(to.Connects(host, device));
+  CHECK_FALSE(to.Connects(device, host));
+  CHECK(from.Connects(device, host));
+  CHECK_FALSE(from.Connects(device, device));
+
+  const auto carry = [](CopyPath& path, const CopyPath::Job& job) {
+    const auto ticket = path.Post(job);
+    REQUIRE_OK(ticket);
+    REQUIRE(Eventually([&] {
+      const auto done = path.Poll(*ticket);
+      REQUIRE_OK(done);
+      return *done;
+    }));
+    CHECK(path.CopyUs(*ticket).has_value());
+    CHECK(absl::IsNotFound(path.Poll(*ticket).status()));  // said once
+  };
+  carry(to, up);
+  carry(from, down);
+  CHECK(received == sent);
+
+  // What is cancelled touches nothing any more.
+  std::vector<std::vector<std::byte>> untouched = received;
+  const auto ticket = from.Post(down);
+  REQUIRE_OK(ticket);
+  from.Cancel(*ticket);
+  for (auto& block : received) std::fill(block.begin(), block.end(), std::byte{0});
+  from.Cancel(*ticket);
+  for (const auto& block : received) CHECK(block == std::vector<std::byte>(block.size()));
+
+  // Nothing is copied at once.
+  CHECK(*to.Poll(*to.Post({})));
+  CopyPath::Job wrong{
+      .sources = {sent[0].data()}, .destinations = {received[0].data()}, .block_bytes = bytes};
+  CHECK(absl::IsInvalidArgument(to.Post(wrong).status()));
+  wrong.destinations.clear();
+  CHECK(absl::IsInvalidArgument(to.Post(wrong).status()));
+}
+
+}  // namespace baton

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <future>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "engine/exec/gpu/gpu_executor.h"
+#include "engine/exec/plugin_device.h"
+#include "engine/exec/plugin_executor.h"
+#include "engine/kv/block_pool.h"
+#include "tests/engine/exec/forward_harness.h"
+#include "tests/support/cuda_host/cuda_host.h"
+
+namespace baton {
+
+// The GPU plug-in that is linked into the test: on the host runtime for kernels.
+inline absl::StatusOr<LoadedPlugin> HostGpuPlugin() {
+  return ProbePlugin(kGpuPlugin, "linked", *baton_executor_plugin_v1());
+}
+inline PluginExecutor MakeHostGpu(const GpuOptions& options = {}) {
+  return MakePluginExecutor(kGpuPlugin, PluginOptionsOf(options), HostGpuPlugin(), SystemClock());
+}
+
+// Its device, without an executor.
+inline std::shared_ptr<PluginDevice> OpenHostGpu(bool f32, int32_t step_tokens_max = 64) {
+  const auto plugin = HostGpuPlugin();
+  REQUIRE_OK(plugin);
+  auto device = PluginDevice::Open(*plugin, {.label = "GPU",
+                                             .f32_activations = f32,
+                                             .step_tokens_max = step_tokens_max,
+                                             .space = {.kind = MemorySpace::Kind::kCuda}});
+  REQUIRE_OK(device);
+  return *std::move(device);
+}
+
+// KV blocks of the device for one sequence after another.
+class GpuBlocks {
+ public:
+  GpuBlocks(PluginDevice& device, const KvLayout& layout, int32_t count) : layout_(layout) {
+    auto pool = KvBlockPool::Create(layout, count, device);
+    REQUIRE_OK(pool);
+    pool_ = *std::move(pool);
+  }
+  // Enough for `tokens` positions.
+  std::vector<std::byte*> Take(int64_t tokens) {
+    std::vector<std::byte*> blocks;
+    for (int64_t at = 0; at < tokens; at += layout_.block_tokens) {
+      blocks.push_back(pool_->Data(*pool_->Allocate()));
+    }
+    return blocks;
+  }
+
+ private:
+  const KvLayout layout_;
+  std::unique_ptr<KvBlockPool> pool_;
+};
+
+}  // namespace baton

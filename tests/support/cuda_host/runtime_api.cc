@@ -1,0 +1,215 @@
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/cuda_host/block.h"
+#include "tests/support/cuda_host/cuda_host.h"
+
+namespace baton::cuda_host {
+namespace {
+
+constexpr int64_t kDeviceMemoryDefault = int64_t{8} << 30;
+
+std::mutex api_mutex;
+std::vector<InjectedFailure> failures;
+cudaError_t sticky_error = cudaSuccess;
+std::atomic<int64_t> device_memory_bytes{kDeviceMemoryDefault};
+std::atomic<uintptr_t> handles{0};
+
+template <typename Handle>
+cudaError_t NewHandle(const char* call, Handle* handle) {
+  if (const cudaError_t error = Enter(call); error != cudaSuccess) return error;
+  *handle = reinterpret_cast<Handle>(++handles);  // never followed
+  return cudaSuccess;
+}
+
+cudaError_t Copy(const char* call, void* to, const void* from, size_t bytes) {
+  if (const cudaError_t error = Enter(call); error != cudaSuccess) return error;
+  if (bytes > 0) std::memmove(to, from, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t Fill(const char* call, void* to, int value, size_t bytes) {
+  if (const cudaError_t error = Enter(call); error != cudaSuccess) return error;
+  if (bytes > 0) std::memset(to, value, bytes);
+  return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t Enter(const char* call) {
+  const std::lock_guard lock(api_mutex);
+  if (sticky_error != cudaSuccess) return sticky_error;
+  for (auto it = failures.begin(); it != failures.end(); ++it) {
+    if (it->call != call || it->after-- > 0) continue;
+    const InjectedFailure failure = *it;
+    failures.erase(it);
+    if (failure.sticky) sticky_error = static_cast<cudaError_t>(failure.error);
+    return static_cast<cudaError_t>(failure.error);
+  }
+  return cudaSuccess;
+}
+
+void InjectFailure(InjectedFailure failure) {
+  const std::lock_guard lock(api_mutex);
+  failures.push_back(std::move(failure));
+}
+
+void ForgetFailures() {
+  const std::lock_guard lock(api_mutex);
+  failures.clear();
+  sticky_error = cudaSuccess;
+}
+
+void SetDeviceMemory(int64_t bytes) {
+  device_memory_bytes = bytes == 0 ? kDeviceMemoryDefault : bytes;
+}
+
+}  // namespace baton::cuda_host
+
+using namespace baton::cuda_host;
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorECCUncorrectable:
+      return "cudaErrorECCUncorrectable";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+  }
+  return "unrecognized error code";
+}
+
+const char* cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorInvalidConfiguration:
+      return "invalid configuration argument";
+    case cudaErrorInsufficientDriver:
+      return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice:
+      return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorECCUncorrectable:
+      return "uncorrectable ECC error encountered";
+    case cudaErrorNotReady:
+      return "device not ready";
+    case cudaErrorIllegalAddress:
+      return "an illegal memory access was encountered";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
+  }
+  return "unrecognized error code";
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return Enter("cudaDriverGetVersion");
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return Enter("cudaGetDeviceCount");
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return cudaErrorInvalidDevice;
+  *properties = {};
+  std::snprintf(properties->name, sizeof(properties->name), "host runtime");
+  properties->totalGlobalMem = static_cast<size_t>(device_memory_bytes.load());
+  properties->major = 9;
+  properties->multiProcessorCount = 4;
+  return Enter("cudaGetDeviceProperties");
+}
+cudaError_t cudaSetDevice(int device) {
+  if (device != 0) return cudaErrorInvalidDevice;
+  return Enter("cudaSetDevice");
+}
+cudaError_t cudaGetLastError() { return Enter("cudaGetLastError"); }
+cudaError_t cudaDeviceSynchronize() { return Enter("cudaDeviceSynchronize"); }
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  const int64_t bytes = device_memory_bytes;
+  *total = static_cast<size_t>(bytes);
+  *free = static_cast<size_t>(std::max<int64_t>(0, bytes - DeviceBytes()));
+  return Enter("cudaMemGetInfo");
+}
+cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  *pointer = nullptr;
+  if (const cudaError_t error = Enter("cudaMalloc"); error != cudaSuccess) return error;
+  if (static_cast<int64_t>(bytes) > device_memory_bytes - DeviceBytes()) {
+    return cudaErrorMemoryAllocation;
+  }
+  *pointer = AllocateDevice(bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaFree(void* pointer) {  // memory is given back even where the call is to fail
+  const bool intact = FreeDevice(pointer);
+  const cudaError_t error = Enter("cudaFree");
+  return intact ? error : cudaErrorIllegalAddress;
+}
+cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
+  *pointer = nullptr;
+  if (const cudaError_t error = Enter("cudaHostAlloc"); error != cudaSuccess) return error;
+  constexpr size_t kAlignment = 4096;
+  *pointer = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  return *pointer == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* pointer) {
+  std::free(pointer);
+  return Enter("cudaFreeHost");
+}
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  return Copy("cudaMemcpy", to, from, bytes);
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t) {
+  return Copy("cudaMemcpyAsync", to, from, bytes);
+}
+cudaError_t cudaMemset(void* to, int value, size_t bytes) {
+  return Fill("cudaMemset", to, value, bytes);
+}
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  return Fill("cudaMemsetAsync", to, value, bytes);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  return NewHandle("cudaStreamCreateWithFlags", stream);
+}
+cudaError_t cudaStreamDestroy(cudaStream_t) { return Enter("cudaStreamDestroy"); }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return Enter("cudaStreamSynchronize"); }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return NewHandle("cudaEventCreateWithFlags", event);
+}
+cudaError_t cudaEventDestroy(cudaEvent_t) { return Enter("cudaEventDestroy"); }
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return Enter("cudaEventRecord"); }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return Enter("cudaEventSynchronize"); }
