@@ -22,22 +22,6 @@ int32_t AheadBlocksMin(const TransferManager& transfer, const KvLayout& layout) 
   return static_cast<int32_t>(std::max<int64_t>(1, blocks));
 }
 
-// No more than every running sequence could fill.
-int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOptions& schedule,
-                 const KvOptions& kv) {
-  const int64_t context_blocks =
-      (shape.context_tokens + layout.block_tokens - 1) / layout.block_tokens;
-  return std::min(kv.memory_mb * (int64_t{1} << 20) / layout.block_bytes(),
-                  context_blocks * schedule.sequences_running_max);
-}
-
-const std::string& TypeIn(const KvOptions& kv, const MemorySpace& space) {
-  const std::string& own = space.kind == MemorySpace::Kind::kCuda   ? kv.gpu_type
-                           : space.kind == MemorySpace::Kind::kFpga ? kv.fpga_type
-                                                                    : kv.type;
-  return own == "same" ? kv.type : own;
-}
-
 }  // namespace
 
 LlmJob CopyWork(const LlmJob& job) {
@@ -56,53 +40,20 @@ LlmJob CopyWork(const LlmJob& job) {
   return copy;
 }
 
-KvLayout LlmLane::KvLayoutOf(const LlmShape& shape, const KvOptions& kv, const MemorySpace& space) {
-  const auto layout_in = [&](const MemorySpace& of) {
-    const std::optional<KvType> type = KvTypeOf(TypeIn(kv, of));
-    BATON_CHECK(type.has_value());  // the options' OneOf
-    return WithBlockTokens({.layers = shape.layers,
-                            .kv_heads = shape.kv_heads,
-                            .head_dim = shape.head_dim,
-                            .type = *type});
-  };
-  KvLayout layout = layout_in(space);
-  for (const MemorySpace::Kind kind :
-       {MemorySpace::Kind::kHost, MemorySpace::Kind::kCuda, MemorySpace::Kind::kFpga}) {
-    layout.block_tokens = std::min(layout.block_tokens, layout_in({.kind = kind}).block_tokens);
-  }
-  return layout;
-}
-
-int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
-                         const KvOptions& kv, std::span<Executor* const> executors) {
-  int64_t bytes = LaneOffload::Bytes(kv);
-  for (const MemorySpace& space : LaneKv::SpacesOf(executors)) {
-    const KvLayout layout = KvLayoutOf(shape, kv, space);
-    bytes += KvBlocks(shape, layout, schedule, kv) * layout.block_bytes();
-  }
-  return bytes;
-}
-
 absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const LanguageModel> model,
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env) {
-  const LlmShape& shape = model->shape();
-  std::vector<LaneKv::Shape> shapes;
-  for (const MemorySpace& space : LaneKv::SpacesOf(env.executors)) {
-    const KvLayout layout = KvLayoutOf(shape, kv, space);
-    const int64_t blocks = KvBlocks(shape, layout, schedule, kv);
-    if (blocks < 1 || blocks > INT32_MAX) {
-      return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
-                                                 ", but one KV block of model \"", model->name(),
-                                                 "\" takes ", layout.block_bytes(), " bytes"));
-    }
-    shapes.push_back({.layout = layout, .block_count = static_cast<int32_t>(blocks)});
+  const auto shapes = LaneKv::ShapesFor(model->shape(), schedule, kv, env.executors);
+  if (!shapes.ok()) {
+    return absl::Status(
+        shapes.status().code(),
+        StrCat("model \"", model->name(), "\": ", std::string(shapes.status().message())));
   }
   for (Executor* executor : env.executors) {
     if (executor->llm() == nullptr) continue;
     RETURN_IF_ERROR(executor->llm()->LoadModel(model));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools, LaneKv::Create(shapes, env.executors));
+  ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools, LaneKv::Create(*shapes, env.executors));
   RETURN_IF_ERROR(
       pools->AddOffload(model->name(), kv, {.transfer = env.transfer, .metrics = env.metrics}));
   return std::unique_ptr<LlmLane>(
