@@ -47,6 +47,7 @@ struct LlmUsage {
   int64_t draft_tokens_accepted = 0;
   int32_t preemptions = 0;
   int32_t recoveries = 0;  // times that it went on elsewhere, or stayed, after a failure
+  bool stayed = false;     // it decodes where it was prefilled, after a failure
   HandoffReport handoff;
   TimeUs handoff_start_us = 0;
   HandoffReport reload;  // of what came back from the offload tier
