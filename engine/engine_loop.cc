@@ -871,6 +871,15 @@ std::vector<Stage> Engine::Loop::LlmStages(std::vector<Stage> stages,
   }
   if (decoded) {
     Stage decode = routed[1];
+    if (usage.stayed) {
+      const baton::Route& prefilled = routed[0].route;
+      decode.route.platform = prefilled.platform;
+      decode.route.device = prefilled.device;
+      decode.route.emulated = prefilled.emulated;
+      decode.route.fallback = true;
+      decode.route.reason =
+          StrCat("local: ", routed[1].route.device, " failed, or the handoff to it");
+    }
     decode.start_us = usage.decode_start_us - arrived_us;
     decode.items = usage.decode_tokens;
     EndStage(decode, usage.decode, usage.decode_energy);

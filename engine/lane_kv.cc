@@ -5,10 +5,26 @@
 
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 
 namespace baton {
-
 namespace {
+
+// No more than every running sequence could fill.
+int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOptions& schedule,
+                 const KvOptions& kv) {
+  const int64_t context_blocks =
+      (shape.context_tokens + layout.block_tokens - 1) / layout.block_tokens;
+  return std::min(kv.memory_mb * (int64_t{1} << 20) / layout.block_bytes(),
+                  context_blocks * schedule.sequences_running_max);
+}
+
+const std::string& TypeIn(const KvOptions& kv, const MemorySpace& space) {
+  const std::string& own = space.kind == MemorySpace::Kind::kCuda   ? kv.gpu_type
+                           : space.kind == MemorySpace::Kind::kFpga ? kv.fpga_type
+                                                                    : kv.type;
+  return own == "same" ? kv.type : own;
+}
 
 bool RunsModels(Executor* executor) { return executor != nullptr && executor->llm() != nullptr; }
 
@@ -40,6 +56,51 @@ std::vector<MemorySpace> LaneKv::HostSpacesOf(std::span<Executor* const> executo
   std::erase_if(spaces,
                 [&](const MemorySpace& space) { return SourceOf(space, executors) != nullptr; });
   return spaces;
+}
+
+KvLayout LaneKv::LayoutIn(const LlmShape& shape, const KvOptions& kv, const MemorySpace& space) {
+  const auto layout_in = [&](const MemorySpace& of) {
+    const std::optional<KvType> type = KvTypeOf(TypeIn(kv, of));
+    BATON_CHECK(type.has_value());  // the options' OneOf
+    return WithBlockTokens({.layers = shape.layers,
+                            .kv_heads = shape.kv_heads,
+                            .head_dim = shape.head_dim,
+                            .type = *type});
+  };
+  KvLayout layout = layout_in(space);
+  for (const MemorySpace::Kind kind :
+       {MemorySpace::Kind::kHost, MemorySpace::Kind::kCuda, MemorySpace::Kind::kFpga}) {
+    layout.block_tokens = std::min(layout.block_tokens, layout_in({.kind = kind}).block_tokens);
+  }
+  return layout;
+}
+
+absl::StatusOr<std::vector<LaneKv::Shape>> LaneKv::ShapesFor(const LlmShape& shape,
+                                                             const ScheduleOptions& schedule,
+                                                             const KvOptions& kv,
+                                                             std::span<Executor* const> executors) {
+  std::vector<Shape> shapes;
+  for (const MemorySpace& space : SpacesOf(executors)) {
+    const KvLayout layout = LayoutIn(shape, kv, space);
+    const int64_t blocks = KvBlocks(shape, layout, schedule, kv);
+    if (blocks < 1 || blocks > INT32_MAX) {
+      return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
+                                                 ", but one KV block of the model takes ",
+                                                 layout.block_bytes(), " bytes"));
+    }
+    shapes.push_back({.layout = layout, .block_count = static_cast<int32_t>(blocks)});
+  }
+  return shapes;
+}
+
+int64_t LaneKv::Bytes(const LlmShape& shape, const ScheduleOptions& schedule, const KvOptions& kv,
+                      std::span<Executor* const> executors) {
+  int64_t bytes = LaneOffload::Bytes(kv);
+  for (const MemorySpace& space : HostSpacesOf(executors)) {
+    const KvLayout layout = LayoutIn(shape, kv, space);
+    bytes += KvBlocks(shape, layout, schedule, kv) * layout.block_bytes();
+  }
+  return bytes;
 }
 
 absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(std::span<const Shape> shapes,

@@ -12,6 +12,8 @@
 #include "engine/kv/kv_options.h"
 #include "engine/kv/prefix_cache.h"
 #include "engine/lane_offload.h"
+#include "engine/model/language_model.h"
+#include "engine/schedule/schedule_options.h"
 #include "engine/transfer/memory_space.h"
 
 namespace baton {
@@ -31,6 +33,17 @@ class LaneKv {
     KvLayout layout;
     int32_t block_count = 0;
   };
+  // Of the blocks of a model of this shape in a memory; as many positions to a block in each.
+  static KvLayout LayoutIn(const LlmShape& shape, const KvOptions& kv,
+                           const MemorySpace& space = {});
+  // Of each of SpacesOf(executors). RESOURCE_EXHAUSTED: not even one block fits kv.memory_mb.
+  static absl::StatusOr<std::vector<Shape>> ShapesFor(const LlmShape& shape,
+                                                      const ScheduleOptions& schedule,
+                                                      const KvOptions& kv,
+                                                      std::span<Executor* const> executors);
+  // What the KV blocks of such a model take at most, in all these memories and the tier below.
+  static int64_t Bytes(const LlmShape& shape, const ScheduleOptions& schedule, const KvOptions& kv,
+                       std::span<Executor* const> executors);
   // `shapes`: of each of SpacesOf(executors), all with as many positions to a block.
   // RESOURCE_EXHAUSTED where the memory cannot be had.
   static absl::StatusOr<std::unique_ptr<LaneKv>> Create(std::span<const Shape> shapes,

@@ -23,46 +23,11 @@ int32_t AheadBlocksMin(const TransferManager& transfer, const KvLayout& layout) 
   return static_cast<int32_t>(std::max<int64_t>(1, blocks));
 }
 
-// No more than every running sequence could fill.
-int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOptions& schedule,
-                 const KvOptions& kv) {
-  const int64_t context_blocks =
-      (shape.context_tokens + layout.block_tokens - 1) / layout.block_tokens;
-  return std::min(kv.memory_mb * (int64_t{1} << 20) / layout.block_bytes(),
-                  context_blocks * schedule.sequences_running_max);
-}
-
-const std::string& TypeIn(const KvOptions& kv, const MemorySpace& space) {
-  const std::string& own = space.kind == MemorySpace::Kind::kCuda   ? kv.gpu_type
-                           : space.kind == MemorySpace::Kind::kFpga ? kv.fpga_type
-                                                                    : kv.type;
-  return own == "same" ? kv.type : own;
-}
-
 // Whether an executor that does not take a model leaves it to those that do: it cannot run such a
 // one, has no room, or is lost.
 bool LeavesItToOthers(const absl::Status& status) {
   return absl::IsUnimplemented(status) || absl::IsResourceExhausted(status) ||
          absl::IsUnavailable(status);
-}
-
-// Of the blocks in each of the executors' spaces. RESOURCE_EXHAUSTED: there is no room for one.
-absl::StatusOr<std::vector<LaneKv::Shape>> ShapesOf(const LanguageModel& model,
-                                                    const ScheduleOptions& schedule,
-                                                    const KvOptions& kv,
-                                                    std::span<Executor* const> executors) {
-  std::vector<LaneKv::Shape> shapes;
-  for (const MemorySpace& space : LaneKv::SpacesOf(executors)) {
-    const KvLayout layout = LlmLane::KvLayoutOf(model.shape(), kv, space);
-    const int64_t blocks = KvBlocks(model.shape(), layout, schedule, kv);
-    if (blocks < 1 || blocks > INT32_MAX) {
-      return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
-                                                 ", but one KV block of model \"", model.name(),
-                                                 "\" takes ", layout.block_bytes(), " bytes"));
-    }
-    shapes.push_back({.layout = layout, .block_count = static_cast<int32_t>(blocks)});
-  }
-  return shapes;
 }
 
 }  // namespace
@@ -85,38 +50,16 @@ LlmJob CopyWork(const LlmJob& job) {
   return copy;
 }
 
-KvLayout LlmLane::KvLayoutOf(const LlmShape& shape, const KvOptions& kv, const MemorySpace& space) {
-  const auto layout_in = [&](const MemorySpace& of) {
-    const std::optional<KvType> type = KvTypeOf(TypeIn(kv, of));
-    BATON_CHECK(type.has_value());  // the options' OneOf
-    return WithBlockTokens({.layers = shape.layers,
-                            .kv_heads = shape.kv_heads,
-                            .head_dim = shape.head_dim,
-                            .type = *type});
-  };
-  KvLayout layout = layout_in(space);
-  for (const MemorySpace::Kind kind :
-       {MemorySpace::Kind::kHost, MemorySpace::Kind::kCuda, MemorySpace::Kind::kFpga}) {
-    layout.block_tokens = std::min(layout.block_tokens, layout_in({.kind = kind}).block_tokens);
-  }
-  return layout;
-}
-
-int64_t LlmLane::KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
-                         const KvOptions& kv, std::span<Executor* const> executors) {
-  int64_t bytes = LaneOffload::Bytes(kv);
-  for (const MemorySpace& space : LaneKv::HostSpacesOf(executors)) {
-    const KvLayout layout = KvLayoutOf(shape, kv, space);
-    bytes += KvBlocks(shape, layout, schedule, kv) * layout.block_bytes();
-  }
-  return bytes;
-}
-
 absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const LanguageModel> model,
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env) {
   // Before anything is loaded.
-  RETURN_IF_ERROR(ShapesOf(*model, schedule, kv, env.executors).status());
+  const auto wanted = LaneKv::ShapesFor(model->shape(), schedule, kv, env.executors);
+  if (!wanted.ok()) {
+    return absl::Status(
+        wanted.status().code(),
+        StrCat("model \"", model->name(), "\": ", std::string(wanted.status().message())));
+  }
   std::vector<Executor*> able = env.executors;
   std::vector<std::string> unable(env.executors.size());
   absl::Status refusal;
@@ -135,7 +78,8 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
     return executor != nullptr && executor->llm() != nullptr;
   });
   if (!runs && !refusal.ok()) return refusal;
-  ASSIGN_OR_RETURN(const std::vector<LaneKv::Shape> shapes, ShapesOf(*model, schedule, kv, able));
+  ASSIGN_OR_RETURN(const std::vector<LaneKv::Shape> shapes,
+                   LaneKv::ShapesFor(model->shape(), schedule, kv, able));
   ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools, LaneKv::Create(shapes, able));
   RETURN_IF_ERROR(
       pools->AddOffload(model->name(), kv, {.transfer = env.transfer, .metrics = env.metrics}));

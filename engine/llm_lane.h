@@ -48,6 +48,7 @@ struct LlmUsage {
   int64_t draft_tokens_accepted = 0;
   int32_t preemptions = 0;
   int32_t recoveries = 0;  // times that it went on elsewhere, or stayed, after a failure
+  bool stayed = false;     // it decodes where it was prefilled, after a failure
   HandoffReport handoff;
   TimeUs handoff_start_us = 0;
   HandoffReport reload;  // of what came back from the offload tier
@@ -118,19 +119,11 @@ class LlmLane {
     int32_t first_slot = 0;  // slots from here on are this lane's; executors serve several lanes
   };
 
-  // What the KV blocks of a model take at most, in all memories of these executors.
-  static int64_t KvBytes(const LlmShape& shape, const ScheduleOptions& schedule,
-                         const KvOptions& kv, std::span<Executor* const> executors);
-
   // Blocks while executors take the model; on any thread. RESOURCE_EXHAUSTED: not even one sequence
   // fits kv.memory_mb. INVALID_ARGUMENT: the options' offload tier cannot be.
   static absl::StatusOr<std::unique_ptr<LlmLane>> Create(std::shared_ptr<const LanguageModel> model,
                                                          const ScheduleOptions& schedule,
                                                          const KvOptions& kv, Env env);
-
-  // Of the KV blocks of a model of this shape in a memory. They have as many positions in each.
-  static KvLayout KvLayoutOf(const LlmShape& shape, const KvOptions& kv,
-                             const MemorySpace& space = {});
 
   // Nothing of it runs. On any thread; the executors still have the model.
   ~LlmLane();

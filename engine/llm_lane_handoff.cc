@@ -286,6 +286,7 @@ void LlmLane::Recover(SequenceId id, int executor, const absl::Status& status) {
   absl::Status why = handing_over ? AsUnavailable(status) : status;
   if (job.on_failure == HandoffFailure::kLocal && executor != job.prefill_executor) {
     ++sequence.usage.recoveries;
+    sequence.usage.stayed = true;
     metrics_.stayed->Increment();
     Log().warn("sequence {} decodes where it was prefilled: {}", id.value(),
                std::string(status.message()));
@@ -296,6 +297,7 @@ void LlmLane::Recover(SequenceId id, int executor, const absl::Status& status) {
     const absl::StatusOr<LlmPlacement> to = job.on_lost(SequenceId(next_sequence_), executor, why);
     if (to.ok()) {
       ++sequence.usage.recoveries;
+      sequence.usage.stayed = false;
       metrics_.moved->Increment();
       Log().warn("sequence {} is computed again elsewhere: {}", id.value(),
                  std::string(status.message()));

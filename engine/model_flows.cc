@@ -76,7 +76,7 @@ absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(
     executors.push_back(executor.get());
     if (executor->llm() != nullptr) bytes += executor->llm()->ModelBytes(*model);
   }
-  bytes += LlmLane::KvBytes(model->shape(), options_.schedule, options_.kv, executors);
+  bytes += LaneKv::Bytes(model->shape(), options_.schedule, options_.kv, executors);
   RETURN_IF_ERROR(models_.Reserve(model->name(), bytes));
   LoadedModel loaded;
   loaded.language = std::move(model);
@@ -133,7 +133,7 @@ void Engine::Loop::TakeOver(const std::string& name, LoadedModel model) {
   }
   grammars_.emplace(model.language.get(),
                     std::make_shared<GrammarCache>(model.language->tokenizer()));
-  const KvLayout kv = LlmLane::KvLayoutOf(model.language->shape(), options_.kv);
+  const KvLayout kv = LaneKv::LayoutIn(model.language->shape(), options_.kv);
   models_.SetReady(name, std::move(model.language), kv, std::move(offload));
 }
 

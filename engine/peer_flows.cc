@@ -40,7 +40,7 @@ absl::Status Engine::Loop::StartPeers() {
 PeerModel Engine::Loop::PeerModelOf(const LanguageModel& model) const {
   return {.name = model.name(),
           .fingerprint = FingerprintOf(model),
-          .layout = LlmLane::KvLayoutOf(model.shape(), options_.kv)};
+          .layout = LaneKv::LayoutIn(model.shape(), options_.kv)};
 }
 
 // ---- There: ask -> posted -> ready -> given to the lane

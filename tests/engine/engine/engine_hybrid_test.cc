@@ -94,8 +94,13 @@ TEST_CASE("local: a text decodes where it was prefilled") {
   const auto sink = f.Submit(Hybrid::Request(2));
   REQUIRE(Reach(f, "posted", *sink));
   REQUIRE_OK(f.node->Inject(fault.of, fault.fault));
-  REQUIRE_OK(sink->Wait().status);
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
   CHECK(sink->ids == expected);
+  const Route& decoded = outcome.result.timings.stages.back().route;
+  CHECK(decoded.device == "gpu0");
+  CHECK(decoded.fallback);
+  CHECK(decoded.reason == "local: fpga0 failed, or the handoff to it");
   CHECK(f.Recovered("local") == 1);
   CHECK(f.Clean());
 }
