@@ -91,5 +91,18 @@ TEST_CASE("redundancy: any device may do any work, and again where one failed") 
   CHECK(config.engine.health.stall_ms == 2000);
 }
 
+TEST_CASE("two daemons: one prefills where the other one asks") {
+  Config prefill;
+  Config decode;
+  Origins origins;
+  REQUIRE_OK(ApplyYamlFile("deploy/examples/peers/prefill.yaml", prefill, origins));
+  REQUIRE_OK(ValidateConfig(prefill, origins));
+  REQUIRE_OK(ApplyYamlFile("deploy/examples/peers/decode.yaml", decode, origins));
+  REQUIRE_OK(ValidateConfig(decode, origins));
+  CHECK(decode.engine.peer.prefill == std::vector<std::string>{prefill.engine.peer.listen});
+  CHECK(decode.engine.peer.secret_file == prefill.engine.peer.secret_file);
+  CHECK(decode.engine.kv.type == prefill.engine.kv.type);
+}
+
 }  // namespace
 }  // namespace baton

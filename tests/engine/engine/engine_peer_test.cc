@@ -269,6 +269,49 @@ TEST_CASE("a cancelled request is cancelled at the peer, and a deadline holds th
   CHECK(two.d.IsClean());
 }
 
+TEST_CASE("a prompt that is cancelled while the peer computes it holds nothing there") {
+  TwoEngines two;
+  two.model = {.dim = 256, .ffn_dim = 512, .layers = 6, .context_tokens = 2048};
+  two.Start();
+  auto sink = std::make_shared<GenerateRecorder>();
+  const auto id = two.d.engine->Submit(Greedy(1900), sink);
+  REQUIRE_OK(id);
+  REQUIRE(Eventually([&] { return two.p.Gauge(MetricId::kRequestsInFlight) == 1; }));
+  two.d.engine->Cancel(*id);
+  CHECK(absl::IsCancelled(sink->Wait().status));
+  CHECK(Eventually([&] { return two.p.Served("cancelled") + two.p.Served("ok") == 1; }));
+  CHECK(two.p.IsClean());
+  CHECK(two.d.IsClean());
+}
+
+TEST_CASE("a peer short of KV memory preempts and refuses, and the tokens are right") {
+  TwoEngines two;
+  two.p.options.kv.memory_mb = 1;  // 4,096 positions
+  two.p.options.peer.memory_mb = 1;
+  two.Start();
+  std::vector<std::shared_ptr<GenerateRecorder>> own;
+  for (int text = 0; text < 8; ++text) {
+    GenerateRequest request = Greedy(300, 20 + text);
+    request.max_tokens = 600;
+    own.push_back(std::make_shared<GenerateRecorder>());
+    REQUIRE_OK(two.p.engine->Submit(request, own.back()));
+  }
+  std::vector<std::shared_ptr<GenerateRecorder>> sinks;
+  for (int text = 0; text < 8; ++text) {
+    sinks.push_back(std::make_shared<GenerateRecorder>());
+    REQUIRE_OK(two.d.engine->Submit(Greedy(700, text), sinks.back()));
+  }
+  for (int text = 0; text < 8; ++text) {
+    CAPTURE(text);
+    REQUIRE_OK(sinks[static_cast<size_t>(text)]->Wait().status);
+    REQUIRE_OK(own[static_cast<size_t>(text)]->Wait().status);
+    CHECK(sinks[static_cast<size_t>(text)]->ids.size() == kTokens);
+  }
+  CHECK(sinks[3]->ids == two.Alone(Greedy(700, 3)));
+  CHECK(two.p.IsClean());
+  CHECK(two.d.IsClean());
+}
+
 TEST_CASE("hints that say where are kept, and without memory it is computed here") {
   TwoEngines two;
   two.d.options.peer.memory_mb = 1;  // less than the long prompt's KV
