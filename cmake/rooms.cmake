@@ -72,7 +72,10 @@ function(baton_executor_plugin platform)
     VISIBILITY_INLINES_HIDDEN ON)
   target_compile_definitions(${name} PRIVATE BATON_PLUGIN_VERSION="${ARG_VERSION}")
   target_link_libraries(${name} PRIVATE baton_flags ${ARG_DEPS})
-  target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL)
+  # Of object files that hide nothing, too.
+  set(exports ${CMAKE_CURRENT_BINARY_DIR}/${name}.map)
+  file(WRITE ${exports} "{ global: baton_executor_plugin_v1; local: *; };\n")
+  target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL -Wl,--version-script=${exports})
   if(NOT BATON_SANITIZE)
     target_link_options(${name} PRIVATE -Wl,--no-undefined)
   endif()
@@ -81,13 +84,6 @@ function(baton_executor_plugin platform)
   else()
     add_dependencies(baton_exec_${platform} ${name})
   endif()
-endfunction()
-
-# What nvcc is to say of a target's files.
-function(baton_cuda_warnings name)
-  target_compile_options(${name} PRIVATE
-    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;--display-error-number>"
-    "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${BATON_WERROR}>>:-Werror=all-warnings>")
 endfunction()
 
 # baton_test(NAME SRCS x_test.cc DEPS ... LABELS unit race [TWINS]): one Catch2 program, one ctest

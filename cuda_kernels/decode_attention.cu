@@ -4,6 +4,7 @@
 
 #include "cuda_kernels/arch/math.h"
 #include "cuda_kernels/launch.h"
+#include "cuda_kernels/paged_kv.h"
 #include "cuda_kernels/reduce.h"
 #include "cuda_kernels/shared.h"
 #include "cuda_kernels/vector_io.h"

@@ -1,6 +1,7 @@
 #include "cuda_kernels/place_qkv.h"
 
 #include "cuda_kernels/launch.h"
+#include "cuda_kernels/paged_kv.h"
 #include "cuda_kernels/reduce.h"
 #include "cuda_kernels/vector_io.h"
 

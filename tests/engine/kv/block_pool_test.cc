@@ -73,4 +73,40 @@ TEST_CASE("a freed block's reference is stale, also when the block lives again")
 }
 
 }  // namespace
+// A device's memory, of which nothing may be touched.
+class FarMemory final : public KvMemorySource {
+ public:
+  absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(int64_t bytes) override {
+    if (bytes > 4096) return absl::ResourceExhaustedError("4096 bytes are free");
+    ++allocated;
+    return std::make_unique<Memory>(*this);
+  }
+  int allocated = 0;
+
+ private:
+  struct Memory final : public KvMemory {
+    explicit Memory(FarMemory& from) : of(from) {}
+    ~Memory() override { --of.allocated; }
+    std::byte* data() const override { return reinterpret_cast<std::byte*>(0x10000); }
+    FarMemory& of;
+  };
+};
+
+TEST_CASE("blocks lie in a device's memory where it is asked for them") {
+  FarMemory far;
+  const KvLayout layout = {.layers = 1, .kv_heads = 1, .head_dim = 8, .block_tokens = 8};
+  {
+    auto pool = KvBlockPool::Create(layout, 4096 / static_cast<int32_t>(layout.block_bytes()), far);
+    REQUIRE(pool.ok());
+    CHECK(far.allocated == 1);
+    const KvBlockRef first = *(*pool)->Allocate();
+    const KvBlockRef second = *(*pool)->Allocate();
+    CHECK((*pool)->Data(first) == reinterpret_cast<std::byte*>(0x10000));
+    CHECK((*pool)->Data(second) - (*pool)->Data(first) == layout.block_bytes());
+  }
+  CHECK(far.allocated == 0);
+  CHECK(KvBlockPool::Create(layout, 100, far).status() ==
+        absl::ResourceExhaustedError("4096 bytes are free"));
+}
+
 }  // namespace baton

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "cuda_kernels/paged_kv.h"
+#include "cuda_kernels/kv_blocks.h"
 #include "cuda_kernels/prefill_attention.h"
 #include "engine/exec/executor_abi.h"
 #include "engine/exec/gpu/plugin/device.h"

@@ -3,7 +3,6 @@
 #include <cuda_bf16.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -22,15 +21,7 @@ constexpr uint32_t kTypeQ4K = 12;
 constexpr uint32_t kTypeQ6K = 14;
 
 void Round(float from, float* to) { *to = from; }
-// To nearest, ties to even; NaN stays one.
-void Round(float from, __nv_bfloat16* to) {
-  uint32_t bits;
-  std::memcpy(&bits, &from, sizeof(bits));
-  const auto high = std::isnan(from)
-                        ? uint16_t{0x7fff}
-                        : static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-  std::memcpy(to, &high, sizeof(high));
-}
+void Round(float from, __nv_bfloat16* to) { *to = __float2bfloat16_rn(from); }
 
 cuda::QuantPlanes From(const cuda::QuantPlanes& planes, cuda::QuantFormat format, int64_t unit) {
   const int64_t quant_bytes = format == cuda::QuantFormat::kQ8_0 ? 32 : 16;

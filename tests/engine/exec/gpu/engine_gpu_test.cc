@@ -5,6 +5,7 @@
 
 #include "tests/engine/engine/engine_fixture.h"
 #include "tests/engine/exec/gpu/gpu_harness.h"
+#include "tests/support/cuda_host/cuda_host.h"
 #include "tests/support/eventually.h"
 
 namespace baton {
@@ -31,7 +32,7 @@ class GpuAndCpu : public EngineFixture {
   void AddGpu() {
     GpuOptions gpu_options;
     gpu_options.activations = "f32";
-    PluginExecutor gpu = MakeHostGpu(gpu_options);
+    PluginExecutor gpu = MakeGpu(gpu_options);
     AddExecutor(std::move(gpu.executor));
     paths = std::move(gpu.paths);
   }

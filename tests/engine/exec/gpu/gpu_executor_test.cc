@@ -83,7 +83,7 @@ GpuOptions F32() {
 }  // namespace
 
 TEST_CASE("the GPU executor describes itself and says that it is emulated") {
-  const PluginExecutor gpu = MakeHostGpu();
+  const PluginExecutor gpu = MakeGpu();
   const ExecutorInfo& info = gpu.executor->Describe();
   CHECK(info.platform == Platform::kGpu);
   CHECK(info.device == "host runtime");
@@ -101,7 +101,7 @@ TEST_CASE("in f32 the GPU generates the CPU's tokens, however they are chosen") 
   const auto model = RandomModel({});
   CpuLlm cpu({.threads = 1}, KernelsFor(SimdLevel::kBaseline), SystemClock());
   Skill on_cpu(cpu, model, LayoutOf(model->shape(), 16));
-  const PluginExecutor gpu = MakeHostGpu(F32());
+  const PluginExecutor gpu = MakeGpu(F32());
   Skill on_gpu(*gpu.executor->llm(), model, LayoutOf(model->shape(), 16));
 
   SlotSetup greedy;
@@ -121,7 +121,7 @@ TEST_CASE("a prompt's log probabilities are the CPU's") {
   const auto model = RandomModel({});
   CpuLlm cpu({.threads = 1}, KernelsFor(SimdLevel::kBaseline), SystemClock());
   Skill on_cpu(cpu, model, LayoutOf(model->shape(), 16));
-  const PluginExecutor gpu = MakeHostGpu(F32());
+  const PluginExecutor gpu = MakeGpu(F32());
   Skill on_gpu(*gpu.executor->llm(), model, LayoutOf(model->shape(), 16));
   SlotSetup setup;
   setup.logprobs = 2;
@@ -144,7 +144,7 @@ TEST_CASE("a prompt's log probabilities are the CPU's") {
 
 TEST_CASE("a model that is gone is refused and one that comes back runs") {
   const auto model = RandomModel({});
-  const PluginExecutor gpu = MakeHostGpu(F32());
+  const PluginExecutor gpu = MakeGpu(F32());
   Skill skill(*gpu.executor->llm(), model, LayoutOf(model->shape(), 16));
   const auto before = skill.Generate({});
   skill.llm.UnloadModel(*model);
@@ -157,7 +157,7 @@ TEST_CASE("a model that is gone is refused and one that comes back runs") {
 }
 
 TEST_CASE("blocks go to the GPU's memory and back as they are") {
-  const PluginExecutor gpu = MakeHostGpu();
+  const PluginExecutor gpu = MakeGpu();
   const KvLayout layout = {.layers = 3, .kv_heads = 2, .head_dim = 64, .block_tokens = 64};
   auto on_device = KvBlockPool::Create(layout, 40, *gpu.executor->llm()->kv_memory());
   REQUIRE_OK(on_device);

@@ -9,6 +9,7 @@
 
 #include "engine/exec/plugin_forward.h"
 #include "tests/engine/exec/gpu/gpu_harness.h"
+#include "tests/support/cuda_host/cuda_host.h"
 #include "tests/support/eventually.h"
 
 namespace baton {
@@ -30,7 +31,7 @@ std::string Message(const absl::Status& status) { return std::string(status.mess
 // A model on a device, and one step after another.
 struct Stepper {
   explicit Stepper(int32_t step_tokens_max = 64)
-      : device(OpenHostGpu(/*f32=*/true, step_tokens_max)),
+      : device(OpenGpu(/*f32=*/true, step_tokens_max)),
         model(RandomModel({})),
         layout(LayoutOf(model->shape(), 16)),
         blocks(*device, layout, 8),
@@ -62,7 +63,7 @@ struct Stepper {
 TEST_CASE("no driver and no device are reasons") {
   const Runtime runtime;
   cuda_host::InjectFailure({.call = "cudaGetDeviceCount", .error = cudaErrorNoDevice});
-  const PluginExecutor none = MakeHostGpu();
+  const PluginExecutor none = MakeGpu();
   CHECK_FALSE(none.executor->Describe().present);
   CHECK(none.executor->Describe().reason ==
         "no GPU: no CUDA-capable device is detected (CUDA error 100 cudaErrorNoDevice)");
@@ -73,7 +74,7 @@ TEST_CASE("no driver and no device are reasons") {
 TEST_CASE("a device that cannot be taken into use says why") {
   const Runtime runtime;
   cuda_host::InjectFailure({.call = "cudaHostAlloc", .error = cudaErrorMemoryAllocation});
-  const PluginExecutor gpu = MakeHostGpu();
+  const PluginExecutor gpu = MakeGpu();
   CHECK(gpu.executor->Describe().present);
   CHECK_THAT(gpu.executor->Describe().reason,
              StartsWith("device present, but it cannot be taken into use: copies of KV blocks "
@@ -83,7 +84,7 @@ TEST_CASE("a device that cannot be taken into use says why") {
 
 TEST_CASE("a model that is too large is refused with what it needs and what there is") {
   const Runtime runtime;
-  const auto device = OpenHostGpu(/*f32=*/true);
+  const auto device = OpenGpu(/*f32=*/true);
   const auto model = RandomModel({});
   cuda_host::SetDeviceMemory(1 << 20);
   const absl::Status refused = PluginForward::Load(device, model).status();
@@ -102,7 +103,7 @@ TEST_CASE("a model that is too large is refused with what it needs and what ther
 
 TEST_CASE("whatever fails while a model is loaded leaves nothing behind") {
   const Runtime runtime;
-  const auto device = OpenHostGpu(/*f32=*/true);
+  const auto device = OpenGpu(/*f32=*/true);
   const auto model = RandomModel({.type = TensorType::kQ8_0});
   const int64_t used = device->TakeSample().memory_bytes_used;
   int failed = 0;
@@ -153,7 +154,7 @@ TEST_CASE("a launch that is refused fails its step only") {
 
 TEST_CASE("an error that ruins the context fences the device for the life of the process") {
   const Runtime runtime;
-  PluginExecutor gpu = MakeHostGpu();
+  PluginExecutor gpu = MakeGpu();
   LlmSkill& llm = *gpu.executor->llm();
   const auto model = RandomModel({});
   REQUIRE_OK(llm.LoadModel(model));

@@ -48,7 +48,7 @@ TEST_CASE("F32 and F16 models generate the golden tokens on the GPU in f32") {
   if (!path) return;
   const auto model = LoadLanguageModel("golden", path->string());
   REQUIRE_OK(model);
-  const auto device = OpenHostGpu(/*f32=*/true, /*step_tokens_max=*/128);
+  const auto device = OpenGpu(/*f32=*/true, /*step_tokens_max=*/128);
   auto forward = PluginForward::Load(device, *model);
   REQUIRE_OK(forward);
   const KvLayout layout = LayoutOf((*model)->shape(), 16);

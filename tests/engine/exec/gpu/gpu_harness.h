@@ -10,21 +10,19 @@
 #include "engine/exec/plugin_executor.h"
 #include "engine/kv/block_pool.h"
 #include "tests/engine/exec/forward_harness.h"
-#include "tests/support/cuda_host/cuda_host.h"
+#include "tests/engine/exec/gpu/plugin_under_test.h"
 
 namespace baton {
 
-// The GPU plug-in that is linked into the test: on the host runtime for kernels.
-inline absl::StatusOr<LoadedPlugin> HostGpuPlugin() {
-  return ProbePlugin(kGpuPlugin, "linked", *baton_executor_plugin_v1());
-}
-inline PluginExecutor MakeHostGpu(const GpuOptions& options = {}) {
-  return MakePluginExecutor(kGpuPlugin, PluginOptionsOf(options), HostGpuPlugin(), SystemClock());
+// The executor of the plug-in under test.
+inline PluginExecutor MakeGpu(const GpuOptions& options = {}) {
+  return MakePluginExecutor(kGpuPlugin, PluginOptionsOf(options), GpuPluginUnderTest(),
+                            SystemClock());
 }
 
 // Its device, without an executor.
-inline std::shared_ptr<PluginDevice> OpenHostGpu(bool f32, int32_t step_tokens_max = 64) {
-  const auto plugin = HostGpuPlugin();
+inline std::shared_ptr<PluginDevice> OpenGpu(bool f32, int32_t step_tokens_max = 64) {
+  const auto plugin = GpuPluginUnderTest();
   REQUIRE_OK(plugin);
   auto device = PluginDevice::Open(*plugin, {.label = "GPU",
                                              .f32_activations = f32,
