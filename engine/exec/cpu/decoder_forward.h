@@ -93,8 +93,10 @@ class DecoderForward {
   void PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer);
   void Attend(const KvLayout& layout, int32_t layer);
   void Norm(const float* x, const float* weight, int64_t rows, float* y);
-  // The end of one of a layer's branches: x_ += norm(input . w^T + bias). Null: no bias, no norm.
-  void AddBranch(const float* input, const PreparedMatrix& w, const float* bias,
+  // The end of one of a layer's branches: x_ += norm(product + bias), where multiply(product, add)
+  // computes a product with `w`. Null: no bias, no norm.
+  using OnProduct = absl::FunctionRef<void(const MatrixProducts::Product& product, bool add)>;
+  void AddBranch(const PreparedMatrix& w, OnProduct multiply, const float* bias,
                  const float* post_norm);
   void EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits);
 

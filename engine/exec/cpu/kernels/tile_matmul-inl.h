@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/exec/cpu/kernels/gate-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/packed_block-inl.h"
 #include "engine/exec/cpu/kernels/tiles-inl.h"
@@ -211,9 +212,25 @@ struct TileAhead {
   }
 };
 
-template <PackedKind kKind>
-static void TileMatmulOf(const TileMatmulArgs& args) {
-  const PackedWeights& w = args.w;
+struct TileInput {
+  const Bf16Tile* x;
+  int64_t m;
+  int64_t panel_begin;
+  int64_t panel_end;
+  std::byte* scratch;
+};
+
+// Pairs of panels: two that follow one another, or a gate's and the one that it lets through.
+struct PanelPairs {
+  const std::byte* first;
+  const std::byte* second;
+  int64_t cols;
+  int64_t apart;  // panels, of a pair and the next
+};
+
+// Calls store(sums, block) for what is done of the product.
+template <PackedKind kKind, class Store>
+static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Store& store) {
   const int64_t row_parts = w.cols / 32;
   const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
   const auto address = reinterpret_cast<uintptr_t>(args.scratch);
@@ -224,7 +241,7 @@ static void TileMatmulOf(const TileMatmulArgs& args) {
   for (int64_t first_pair = 0; first_pair < all_pairs; first_pair += kTilePairs) {
     const int64_t left = all_pairs - first_pair;
     const int64_t pairs = left < kTilePairs ? left : kTilePairs;
-    const int64_t panels_at_once = kTileUnits / pairs * 2;
+    const int64_t panels_at_once = kTileUnits / pairs * w.apart;
     for (int64_t begin = args.panel_begin; begin < args.panel_end; begin += panels_at_once) {
       const int64_t end =
           args.panel_end - begin < panels_at_once ? args.panel_end : begin + panels_at_once;
@@ -232,19 +249,18 @@ static void TileMatmulOf(const TileMatmulArgs& args) {
         const int64_t parts = row_parts - part < kStretchParts ? row_parts - part : kStretchParts;
         const bool last = part + parts == row_parts;
         TileSums* sums = space.sums;
-        for (int64_t panel = begin; panel < end; panel += 2) {
-          const bool two_panels = panel + 1 < end;
-          const std::byte* const data = w.data + panel * panel_bytes;
-          DequantiseTiles<kKind>(data, part, parts, &space.weights[0][0]);
+        for (int64_t panel = begin; panel < end; panel += w.apart) {
+          const bool two_panels = panel + w.apart <= end;
+          DequantiseTiles<kKind>(w.first + panel * panel_bytes, part, parts, &space.weights[0][0]);
           if (two_panels) {
-            DequantiseTiles<kKind>(data + panel_bytes, part, parts, &space.weights[0][1]);
+            DequantiseTiles<kKind>(w.second + panel * panel_bytes, part, parts,
+                                   &space.weights[0][1]);
           }
-          const bool turns = panel + 2 >= end;  // to the next stretch
-          const std::byte* next =
-              w.data + (panel + 2) * panel_bytes + part * panel_bytes / row_parts;
-          if (turns) next = w.data + begin * panel_bytes + (part + parts) * panel_bytes / row_parts;
-          if (turns && last) next = w.data + end * panel_bytes;
-          TileAhead ahead = {{next, next + panel_bytes}, parts * panel_bytes / row_parts};
+          const bool turns = panel + w.apart >= end;  // to the next stretch
+          int64_t next = (panel + w.apart) * panel_bytes + part * panel_bytes / row_parts;
+          if (turns) next = begin * panel_bytes + (part + parts) * panel_bytes / row_parts;
+          if (turns && last) next = end * panel_bytes;
+          TileAhead ahead = {{w.first + next, w.second + next}, parts * panel_bytes / row_parts};
           const int64_t ahead_bytes = (ahead.bytes / pairs + 63) / 64 * 64;
           // Tiles of a stretch of columns follow one another, pair by pair.
           const Bf16Tile* x = args.x + (part * all_pairs + first_pair * parts) * 2;
@@ -258,29 +274,80 @@ static void TileMatmulOf(const TileMatmulArgs& args) {
           }
         }
       }
-      StoreTokens(args, space.sums, {first_pair, pairs, begin, end});
+      store(space.sums, TileBlock{first_pair, pairs, begin, end});
     }
   }
   ReleaseTiles();
 }
 
-static void TileMatmul(const TileMatmulArgs& args) {
-  switch (args.w.kind) {
+// Calls of(kind) with the kind as a constant.
+template <class Of>
+static BATON_INLINE void ForKind(PackedKind kind, const Of& of) {
+  switch (kind) {
     case PackedKind::k8Bit:
-      return TileMatmulOf<PackedKind::k8Bit>(args);
+      return of.template operator()<PackedKind::k8Bit>();
     case PackedKind::k4Bit:
-      return TileMatmulOf<PackedKind::k4Bit>(args);
+      return of.template operator()<PackedKind::k4Bit>();
     case PackedKind::k4BitMin:
-      return TileMatmulOf<PackedKind::k4BitMin>(args);
+      return of.template operator()<PackedKind::k4BitMin>();
     case PackedKind::k8BitMin:
-      return TileMatmulOf<PackedKind::k8BitMin>(args);
+      return of.template operator()<PackedKind::k8BitMin>();
     case PackedKind::k4BitK:
-      return TileMatmulOf<PackedKind::k4BitK>(args);
+      return of.template operator()<PackedKind::k4BitK>();
     case PackedKind::k8BitK:
-      return TileMatmulOf<PackedKind::k8BitK>(args);
+      return of.template operator()<PackedKind::k8BitK>();
     case PackedKind::k6BitK:
-      return TileMatmulOf<PackedKind::k6BitK>(args);
+      return of.template operator()<PackedKind::k6BitK>();
   }
+}
+
+static void TileMatmul(const TileMatmulArgs& args) {
+  ForKind(args.w.kind, [&args]<PackedKind kKind>() {
+    const PackedWeights& w = args.w;
+    const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
+    MultiplyPairs<kKind>(
+        {args.x, args.m, args.panel_begin, args.panel_end, args.scratch},
+        {w.data, w.data + panel_bytes, w.cols, 2},
+        [&args](const TileSums* sums, const TileBlock& block) { StoreTokens(args, sums, block); });
+  });
+}
+
+// Of a block's gates and what they let through, panel by panel half a row of a tile.
+template <class Activation>
+static void StoreGated(const TileGateArgs& args, const TileSums* sums, const TileBlock& block) {
+  const int64_t all_pairs = (args.m + 2 * kTileTokens - 1) / (2 * kTileTokens);
+  const int64_t row_parts = args.gate.rows / 32;
+  for (int64_t panel = block.panel_begin; panel < block.panel_end; ++panel) {
+    const int64_t stretch = panel / 2 / kStretchParts * kStretchParts;
+    const int64_t left = row_parts - stretch;
+    const int64_t parts = left < kStretchParts ? left : kStretchParts;
+    for (int64_t i = 0; i < block.pairs; ++i, ++sums) {
+      const int64_t pair = block.first_pair + i;
+      Bf16Tile* const tiles =
+          args.out + (stretch * all_pairs + pair * parts + panel / 2 - stretch) * 2;
+      const int64_t tokens = args.m - pair * 2 * kTileTokens;
+      for (int64_t t = 0; t < 2 * kTileTokens && t < tokens; ++t) {
+        const int64_t half = t / kTileTokens;
+        const int64_t row = t % kTileTokens;
+        const F32 gate = Load(sums->tiles[2 * half][row]);
+        const F32 gated = Activation::Apply(gate) * Load(sums->tiles[2 * half + 1][row]);
+        const auto rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(gated));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(tiles[half].q[row] + panel % 2 * kPackedRows),
+                           rounded);
+      }
+    }
+  }
+}
+
+template <class Activation>
+static void TileGate(const TileGateArgs& args) {
+  ForKind(args.gate.kind, [&args]<PackedKind kKind>() {
+    MultiplyPairs<kKind>({args.x, args.m, args.panel_begin, args.panel_end, args.scratch},
+                         {args.gate.data, args.up.data, args.gate.cols, 1},
+                         [&args](const TileSums* sums, const TileBlock& block) {
+                           StoreGated<Activation>(args, sums, block);
+                         });
+  });
 }
 
 // A tile after the other: their rows are a kilobyte, which neighbouring columns of one token are
