@@ -104,7 +104,7 @@ TEST_CASE("products in tiles equal their naive twin for ragged sizes") {
     for (const int64_t rows : {1, 15, 16, 17, 48, 53}) {
       const TileMatrix w(type, rows, cols, random);
       for (const int64_t m : {0, 1, 2, 15, 16, 17, 31, 32, 33, 48, 70, 530}) {
-        if (m > 100 && (rows != 53 || cols != 2 * block)) continue;  // more than a block of tokens
+        if (m > 100 && (rows != 53 || cols != 544 / block * block)) continue;  // over a block
         const std::vector<float> x = NormalVector(m * cols, random);
         const bool add = random() % 2 == 0;
         const int64_t stride = rows + 3;

@@ -205,7 +205,7 @@ struct TileGateArgs {
   int64_t panel_end;
   std::byte* scratch;  // [kTileScratchBytes]; the caller's thread's own
 };
-inline constexpr int64_t kTileScratchBytes = (int64_t{1} << 20) + (int64_t{16} << 10) + 64;
+inline constexpr int64_t kTileScratchBytes = (int64_t{1} << 20) + (int64_t{32} << 10) + 64;
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight, for each row. y may be x.
 struct RmsNormArgs {
