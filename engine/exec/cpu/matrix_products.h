@@ -2,9 +2,9 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "engine/base/huge_allocator.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/packed_matrix.h"
 #include "engine/exec/cpu/thread_team.h"
@@ -98,16 +98,16 @@ class MatrixProducts {
   ThreadTeam& team_;
   const Bounds bounds_;
   QuantisedRows quantised_ = {};  // the input of a product with packed matrices, in these:
-  std::vector<int8_t> quants_;    // [m, cols_max]
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_16_;
-  std::vector<int32_t> sums_32_;
-  std::vector<TokenTile> tiles_;  // where the kernels take many tokens so: [m / 16, cols_max / 32]
-  std::vector<Bf16Tile> bf16_tiles_;   // of prompts: [TileCount(rows_max, cols_max)]
-  std::vector<Bf16Tile> gated_tiles_;  // the same, of a gated product
+  HugeVector<int8_t> quants_;     // [m, cols_max]
+  HugeVector<float> scales_;
+  HugeVector<int32_t> sums_16_;
+  HugeVector<int32_t> sums_32_;
+  HugeVector<TokenTile> tiles_;  // where the kernels take many tokens so: [m / 16, cols_max / 32]
+  HugeVector<Bf16Tile> bf16_tiles_;   // of prompts: [TileCount(rows_max, cols_max)]
+  HugeVector<Bf16Tile> gated_tiles_;  // the same, of a gated product
   // Each thread's workspace: for packed products, or [kMatmulPanelRows, cols_max] f32.
   int64_t scratch_per_thread_ = 0;  // floats
-  std::vector<float> scratch_;
+  HugeVector<float> scratch_;
 };
 
 }  // namespace baton
