@@ -8,8 +8,8 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/huge_buffer.h"
 #include "engine/vector/graph_rows.h"
-#include "engine/vector/huge_buffer.h"
 
 namespace baton {
 

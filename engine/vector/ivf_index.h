@@ -9,11 +9,11 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/huge_buffer.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/candidate_pool.h"
 #include "engine/vector/code_book.h"
 #include "engine/vector/hnsw_graph.h"
-#include "engine/vector/huge_buffer.h"
 #include "engine/vector/pq_code.h"
 #include "engine/vector/sealed_graph.h"
 

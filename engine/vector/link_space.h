@@ -5,11 +5,11 @@
 #include <span>
 #include <vector>
 
+#include "engine/base/huge_buffer.h"
 #include "engine/vector/code_book.h"
 #include "engine/vector/code_products.h"
 #include "engine/vector/distance.h"
 #include "engine/vector/graph_rows.h"
-#include "engine/vector/huge_buffer.h"
 
 namespace baton {
 

@@ -9,10 +9,10 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/huge_buffer.h"
 #include "engine/vector/candidate_pool.h"
 #include "engine/vector/code_book.h"
 #include "engine/vector/graph_linker.h"
-#include "engine/vector/huge_buffer.h"
 
 namespace baton {
 

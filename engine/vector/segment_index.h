@@ -9,8 +9,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "engine/base/huge_buffer.h"
 #include "engine/request/vector_request.h"
-#include "engine/vector/huge_buffer.h"
 #include "engine/vector/ivf_index.h"
 #include "engine/vector/sealed_graph.h"
 

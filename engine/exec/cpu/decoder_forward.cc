@@ -29,7 +29,8 @@ int64_t LongestRow(const LlmShape& shape) {
 
 MatrixProducts::Bounds ProductBounds(const LlmShape& shape, int32_t step_tokens_max) {
   return {.rows_max = std::max<int64_t>(step_tokens_max, kLogitRows),
-          .cols_max = LongestRow(shape)};
+          .cols_max = LongestRow(shape),
+          .gated = true};
 }
 
 constexpr int64_t kBlockTokensMax = 64;
@@ -246,20 +247,25 @@ void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   products_.Multiply(normed_.data(), counts_, qkv, /*add=*/false);
   PlaceQueriesAndKeys(layout, layer);
   Attend(layout, layer);
-  AddBranch(attended_.data(), w.output, weights.output_bias, weights.attention_post_norm);
+  AddBranch(
+      w.output,
+      [&](const MatrixProducts::Product& product, bool add) {
+        products_.Multiply(attended_.data(), counts_, {&product, 1}, add);
+      },
+      weights.output_bias, weights.attention_post_norm);
 
   Norm(x_.data(), weights.ffn_norm, m, normed_.data());
-  const MatrixProducts::Product gate_up[] = {{w.gate, gate_.data(), shape_.ffn_dim},
-                                             {w.up, up_.data(), shape_.ffn_dim}};
-  products_.Multiply(normed_.data(), counts_, gate_up, /*add=*/false);
-  const auto gate =
-      shape_.activation == Activation::kSilu ? kernels_.silu_gate : kernels_.gelu_gate;
-  team_.ParallelFor(m, WorkGrain(8 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
-    gate({.gate = gate_.data() + begin * shape_.ffn_dim,
-          .up = up_.data() + begin * shape_.ffn_dim,
-          .count = (end - begin) * shape_.ffn_dim});
-  });
-  AddBranch(gate_.data(), w.down, /*bias=*/nullptr, weights.ffn_post_norm);
+  const MatrixProducts::Gated gated = {.gate = w.gate,
+                                       .up = w.up,
+                                       .activation = shape_.activation,
+                                       .gate_y = gate_.data(),
+                                       .up_y = up_.data()};
+  AddBranch(
+      w.down,
+      [&](const MatrixProducts::Product& product, bool add) {
+        products_.MultiplyGated(normed_.data(), counts_, gated, product, add);
+      },
+      /*bias=*/nullptr, weights.ffn_post_norm);
 }
 
 // Finishes queries, keys and values: biases, norms of each head, rotation by position; appends keys
@@ -367,16 +373,14 @@ void DecoderForward::Norm(const float* x, const float* weight, int64_t rows, flo
   });
 }
 
-void DecoderForward::AddBranch(const float* input, const PreparedMatrix& w, const float* bias,
+void DecoderForward::AddBranch(const PreparedMatrix& w, OnProduct multiply, const float* bias,
                                const float* post_norm) {
   const auto m = static_cast<int64_t>(rows_.size());
   if (bias == nullptr && post_norm == nullptr) {
-    const MatrixProducts::Product product[] = {{w, x_.data(), shape_.dim}};
-    products_.Multiply(input, counts_, product, /*add=*/true);
+    multiply({w, x_.data(), shape_.dim}, /*add=*/true);
     return;
   }
-  const MatrixProducts::Product product[] = {{w, normed_.data(), shape_.dim}};
-  products_.Multiply(input, counts_, product, /*add=*/false);
+  multiply({w, normed_.data(), shape_.dim}, /*add=*/false);
   team_.ParallelFor(m, WorkGrain(8 * shape_.dim), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       float* const branch = normed_.data() + row * shape_.dim;

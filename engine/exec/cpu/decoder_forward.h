@@ -8,6 +8,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "engine/base/huge_allocator.h"
 #include "engine/base/ids.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/matrix_products.h"
@@ -85,8 +86,10 @@ class DecoderForward {
   void PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer);
   void Attend(const KvLayout& layout, int32_t layer);
   void Norm(const float* x, const float* weight, int64_t rows, float* y);
-  // The end of one of a layer's branches: x_ += norm(input . w^T + bias). Null: no bias, no norm.
-  void AddBranch(const float* input, const PreparedMatrix& w, const float* bias,
+  // The end of one of a layer's branches: x_ += norm(product + bias), where multiply(product, add)
+  // computes a product with `w`. Null: no bias, no norm.
+  using OnProduct = absl::FunctionRef<void(const MatrixProducts::Product& product, bool add)>;
+  void AddBranch(const PreparedMatrix& w, OnProduct multiply, const float* bias,
                  const float* post_norm);
   void EmitLogits(std::span<const ForwardItem> items, OnLogits on_logits);
 
@@ -112,17 +115,17 @@ class DecoderForward {
   std::vector<AttentionTask> attention_tasks_;
 
   // Activations, row-major, f32.
-  std::vector<float> x_;         // [m, dim], the residual stream
-  std::vector<float> normed_;    // [m, dim]; also a branch's end before it is added
-  std::vector<float> q_;         // [m, query_dim]
-  std::vector<float> k_;         // [m, kv_dim]
-  std::vector<float> v_;         // [m, kv_dim]
-  std::vector<float> attended_;  // [m, query_dim]
-  std::vector<float> gate_;      // [m, ffn_dim]
-  std::vector<float> up_;        // [m, ffn_dim]
-  std::vector<float> logits_;    // [kLogitRows, vocabulary]
+  HugeVector<float> x_;         // [m, dim], the residual stream
+  HugeVector<float> normed_;    // [m, dim]; also a branch's end before it is added
+  HugeVector<float> q_;         // [m, query_dim]
+  HugeVector<float> k_;         // [m, kv_dim]
+  HugeVector<float> v_;         // [m, kv_dim]
+  HugeVector<float> attended_;  // [m, query_dim]
+  HugeVector<float> gate_;      // [m, ffn_dim]
+  HugeVector<float> up_;        // [m, ffn_dim]
+  HugeVector<float> logits_;    // [kLogitRows, vocabulary]
   int64_t scratch_per_thread_ = 0;
-  std::vector<float> scratch_;  // of attention: [threads, scratch_per_thread]
+  HugeVector<float> scratch_;  // of attention: [threads, scratch_per_thread]
 };
 
 }  // namespace baton

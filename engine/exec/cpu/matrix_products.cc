@@ -33,6 +33,11 @@ int64_t ScratchPerThread(const CpuKernels& kernels, int64_t cols_max) {
   return std::max(rows, bytes / int64_t{sizeof(float)});
 }
 
+// Panels of so many columns that are worth handing to another thread, in tiles.
+int64_t TileGrain(int64_t m, int64_t cols) {
+  return std::max(WorkGrain(m * cols * kPackedRows / 8), m >= 64 ? kTilePanels : 2);
+}
+
 }  // namespace
 
 int64_t WorkGrain(int64_t unit_work) { return std::max<int64_t>(1, kRangeWork / (unit_work + 1)); }
@@ -52,6 +57,7 @@ MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, cons
     quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data(), tiles_.data()};
   }
   bf16_tiles_.resize(static_cast<size_t>(Bf16Tiles(kernels, bounds)));
+  gated_tiles_.resize(bounds.gated ? bf16_tiles_.size() : 0);
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 }
 
@@ -70,7 +76,7 @@ int64_t MatrixProducts::WorkspaceBytes(const CpuKernels& kernels, int threads,
   const int64_t quants = kernels.quantise == nullptr ? 0 : bounds.rows_max * bounds.cols_max;
   // Of each 32 quants a scale and three sums, of 4 bytes.
   return quants + quants / 32 * 16 + TokenTiles(kernels, bounds) * int64_t{sizeof(TokenTile)} +
-         Bf16Tiles(kernels, bounds) * int64_t{sizeof(Bf16Tile)} +
+         Bf16Tiles(kernels, bounds) * int64_t{sizeof(Bf16Tile)} * (bounds.gated ? 2 : 1) +
          threads * ScratchPerThread(kernels, bounds.cols_max) * int64_t{sizeof(float)};
 }
 
@@ -102,15 +108,70 @@ void MatrixProducts::ForPanels(std::span<const Product> products, int64_t grain,
 
 void MatrixProducts::Multiply(const float* x, Rows rows, std::span<const Product> products,
                               bool add) {
-  const int64_t m = rows.count();
   const int64_t cols = products[0].w.file.cols;
-  BATON_CHECK(m <= bounds_.rows_max && cols <= bounds_.cols_max);
+  BATON_CHECK(rows.count() <= bounds_.rows_max && cols <= bounds_.cols_max);
   const bool any_packed = std::any_of(products.begin(), products.end(), [](const Product& product) {
     return !product.w.packed.empty();
   });
   // The first row of those that are multiplied in the way of generated text.
   const int64_t packed_from = kernels_.tile_matmul == nullptr ? 0 : rows.prompt;
-  if (any_packed && packed_from > 0) MultiplyInTiles(x, packed_from, products, add);
+  if (any_packed && packed_from > 0) {
+    RoundToTiles(x, packed_from, cols);
+    MultiplyInTiles(bf16_tiles_.data(), packed_from, products, add);
+  }
+  MultiplyInRows(x, rows.count(), packed_from, products, add);
+}
+
+bool MatrixProducts::GatesInTiles(const Gated& gated, const Product& down) const {
+  if (kernels_.tile_matmul == nullptr || gated_tiles_.empty()) return false;
+  return !gated.gate.packed.empty() && !gated.up.packed.empty() && !down.w.packed.empty() &&
+         gated.gate.packed.weights().kind == gated.up.packed.weights().kind;
+}
+
+void MatrixProducts::MultiplyGated(const float* x, Rows rows, const Gated& gated,
+                                   const Product& down, bool add) {
+  const int64_t cols = gated.gate.file.cols;
+  const int64_t width = gated.gate.file.rows;
+  const bool silu = gated.activation == Activation::kSilu;
+  const int64_t in_tiles = GatesInTiles(gated, down) ? rows.prompt : 0;
+  if (in_tiles > 0) {
+    BATON_CHECK(rows.count() <= bounds_.rows_max && std::max(cols, width) <= bounds_.cols_max);
+    RoundToTiles(x, in_tiles, cols);
+    const auto gate = silu ? kernels_.tile_silu_gate : kernels_.tile_gelu_gate;
+    const Product panels[] = {{gated.gate, gated.gate_y, width}};
+    ForPanels(panels, TileGrain(in_tiles, 2 * cols),
+              [&](const Product&, int64_t begin, int64_t end, float* scratch) {
+                gate({.gate = gated.gate.packed.weights(),
+                      .up = gated.up.packed.weights(),
+                      .x = bf16_tiles_.data(),
+                      .out = gated_tiles_.data(),
+                      .m = in_tiles,
+                      .panel_begin = begin,
+                      .panel_end = end,
+                      .scratch = reinterpret_cast<std::byte*>(scratch)});
+              });
+    MultiplyInTiles(gated_tiles_.data(), in_tiles, {&down, 1}, add);
+  }
+  const Rows others = {.prompt = rows.prompt - in_tiles, .generated = rows.generated};
+  if (others.count() == 0) return;
+  const Product gate_up[] = {{gated.gate, gated.gate_y, width}, {gated.up, gated.up_y, width}};
+  Multiply(x + in_tiles * cols, others, gate_up, /*add=*/false);
+  const auto gate = silu ? kernels_.silu_gate : kernels_.gelu_gate;
+  team_.ParallelFor(others.count(), WorkGrain(8 * width), [&](int64_t begin, int64_t end, int) {
+    gate({.gate = gated.gate_y + begin * width,
+          .up = gated.up_y + begin * width,
+          .count = (end - begin) * width});
+  });
+  const Product rest[] = {{down.w, down.y + in_tiles * down.y_stride, down.y_stride}};
+  Multiply(gated.gate_y, others, rest, add);
+}
+
+void MatrixProducts::MultiplyInRows(const float* x, int64_t m, int64_t packed_from,
+                                    std::span<const Product> products, bool add) {
+  const int64_t cols = products[0].w.file.cols;
+  const bool any_packed = std::any_of(products.begin(), products.end(), [](const Product& product) {
+    return !product.w.packed.empty();
+  });
   const int64_t packed_m = m - packed_from;
   if (any_packed && packed_m > 0) Quantise(x + packed_from * cols, packed_m, cols);
   int64_t grain = WorkGrain(m * cols * kPackedRows);
@@ -144,9 +205,7 @@ void MatrixProducts::Multiply(const float* x, Rows rows, std::span<const Product
             });
 }
 
-void MatrixProducts::MultiplyInTiles(const float* x, int64_t m, std::span<const Product> products,
-                                     bool add) {
-  const int64_t cols = products[0].w.file.cols;
+void MatrixProducts::RoundToTiles(const float* x, int64_t m, int64_t cols) {
   // Whole tiles of tokens.
   const int64_t tokens = (WorkGrain(2 * cols) + kTileTokens - 1) / kTileTokens * kTileTokens;
   team_.ParallelFor(m, tokens, [&](int64_t begin, int64_t end, int) {
@@ -157,12 +216,15 @@ void MatrixProducts::MultiplyInTiles(const float* x, int64_t m, std::span<const 
                              .token_end = end,
                              .out = bf16_tiles_.data()});
   });
-  const int64_t grain = std::max(WorkGrain(m * cols * kPackedRows / 8), m >= 64 ? kTilePanels : 2);
-  ForPanels(products, grain,
+}
+
+void MatrixProducts::MultiplyInTiles(const Bf16Tile* x, int64_t m,
+                                     std::span<const Product> products, bool add) {
+  ForPanels(products, TileGrain(m, products[0].w.file.cols),
             [&](const Product& product, int64_t begin, int64_t end, float* scratch) {
               if (product.w.packed.empty()) return;
               kernels_.tile_matmul({.w = product.w.packed.weights(),
-                                    .x = bf16_tiles_.data(),
+                                    .x = x,
                                     .y = product.y,
                                     .y_stride = product.y_stride,
                                     .m = m,

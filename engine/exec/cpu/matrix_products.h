@@ -2,12 +2,13 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "engine/base/huge_allocator.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/packed_matrix.h"
 #include "engine/exec/cpu/thread_team.h"
+#include "engine/model/architectures.h"
 #include "engine/model/matrix_view.h"
 
 namespace baton {
@@ -31,8 +32,9 @@ struct PreparedMatrix {
 class MatrixProducts {
  public:
   struct Bounds {
-    int64_t rows_max;  // of the activations
-    int64_t cols_max;  // of the activations and the matrices
+    int64_t rows_max;    // of the activations
+    int64_t cols_max;    // of the activations and the matrices
+    bool gated = false;  // whether MultiplyGated is called
   };
   // The rows of the activations: those of given text first, then those of generated text. Some
   // instruction sets multiply the former in a way that pays for many rows; which way, depends on
@@ -62,6 +64,17 @@ class MatrixProducts {
   // columns of every product's matrix.
   void Multiply(const float* x, Rows rows, std::span<const Product> products, bool add);
 
+  // The first half of a gated feed-forward block: f(x . gate^T) * (x . up^T), f the activation.
+  struct Gated {
+    const PreparedMatrix& gate;
+    const PreparedMatrix& up;
+    Activation activation;
+    float* gate_y;  // workspace, [m, gate.file.rows]
+    float* up_y;    // the same
+  };
+  // down.y = gated(x) . down.w^T; adds to it where `add`. Prompts' rows go from tiles to tiles.
+  void MultiplyGated(const float* x, Rows rows, const Gated& gated, const Product& down, bool add);
+
   // Whether rows of prompts are multiplied with such a matrix in a way of their own.
   static bool TellsPromptsApart(const CpuKernels& kernels, const MatrixView& file);
 
@@ -70,8 +83,14 @@ class MatrixProducts {
   using OnPanels =
       absl::FunctionRef<void(const Product& product, int64_t begin, int64_t end, float* scratch)>;
   void ForPanels(std::span<const Product> products, int64_t grain, OnPanels on_panels);
-  // Of rows [0, m), with packed matrices, in tiles.
-  void MultiplyInTiles(const float* x, int64_t m, std::span<const Product> products, bool add);
+  // Of rows [0, m), into bf16_tiles_.
+  void RoundToTiles(const float* x, int64_t m, int64_t cols);
+  // Of rows [0, m) in tiles, with packed matrices.
+  void MultiplyInTiles(const Bf16Tile* x, int64_t m, std::span<const Product> products, bool add);
+  // The rows behind the first packed_from, with packed matrices; all rows with others.
+  void MultiplyInRows(const float* x, int64_t m, int64_t packed_from,
+                      std::span<const Product> products, bool add);
+  bool GatesInTiles(const Gated& gated, const Product& down) const;
   // x: [m, cols], into quantised_.
   void Quantise(const float* x, int64_t m, int64_t cols);
 
@@ -79,15 +98,16 @@ class MatrixProducts {
   ThreadTeam& team_;
   const Bounds bounds_;
   QuantisedRows quantised_ = {};  // the input of a product with packed matrices, in these:
-  std::vector<int8_t> quants_;    // [m, cols_max]
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_16_;
-  std::vector<int32_t> sums_32_;
-  std::vector<TokenTile> tiles_;  // where the kernels take many tokens so: [m / 16, cols_max / 32]
-  std::vector<Bf16Tile> bf16_tiles_;  // of prompts: [TileCount(rows_max, cols_max)]
+  HugeVector<int8_t> quants_;     // [m, cols_max]
+  HugeVector<float> scales_;
+  HugeVector<int32_t> sums_16_;
+  HugeVector<int32_t> sums_32_;
+  HugeVector<TokenTile> tiles_;  // where the kernels take many tokens so: [m / 16, cols_max / 32]
+  HugeVector<Bf16Tile> bf16_tiles_;   // of prompts: [TileCount(rows_max, cols_max)]
+  HugeVector<Bf16Tile> gated_tiles_;  // the same, of a gated product
   // Each thread's workspace: for packed products, or [kMatmulPanelRows, cols_max] f32.
   int64_t scratch_per_thread_ = 0;  // floats
-  std::vector<float> scratch_;
+  HugeVector<float> scratch_;
 };
 
 }  // namespace baton

@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <new>
 #include <optional>
 #include <vector>
 
 namespace baton {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
 constexpr uint16_t kHalfSign = 0x8000;
 
 std::optional<PackedKind> KindFor(TensorType type) {
@@ -98,8 +96,6 @@ void Place(PackedKind kind, const QuantBlock& block, int r, std::byte* out) {
 
 }  // namespace
 
-void PackedMatrix::Free::operator()(std::byte* p) const { ::operator delete[](p, kAlignment); }
-
 int64_t PackedMatrix::Bytes(const MatrixView& w) {
   const std::optional<PackedKind> kind = KindFor(w.type);
   if (!kind) return 0;
@@ -116,13 +112,12 @@ PackedMatrix::PackedMatrix(const MatrixView& w, ThreadTeam& team) {
   const int64_t block_bytes = PackedBlockBytes(*kind);
   const int64_t file_block_bytes = RowBytes(w.type, columns);
   const int64_t row_bytes = RowBytes(w.type, w.cols);
-  data_.reset(new (kAlignment) std::byte[static_cast<size_t>(Bytes(w))]);
-  std::byte* const data = data_.get();
+  // Zeroed: rows behind the last one are of weight 0.
+  data_ = HugeBuffer(static_cast<size_t>(Bytes(w)));
+  std::byte* const data = data_.data();
   team.ParallelFor(panels, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t panel = begin; panel < end; ++panel) {
       std::byte* out = data + panel * blocks * block_bytes;
-      // Rows behind the last one are of weight 0.
-      std::memset(out, 0, static_cast<size_t>(blocks * block_bytes));
       const int64_t rows = std::min(kPackedRows, w.rows - panel * kPackedRows);
       for (int64_t block = 0; block < blocks; ++block, out += block_bytes) {
         for (int64_t r = 0; r < rows; ++r) {

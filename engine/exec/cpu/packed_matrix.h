@@ -2,8 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
+#include "engine/base/huge_buffer.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/thread_team.h"
 #include "engine/model/matrix_view.h"
@@ -22,14 +22,11 @@ class PackedMatrix {
   // What the packed form of `w` takes; 0: it has none.
   static int64_t Bytes(const MatrixView& w);
 
-  bool empty() const { return data_ == nullptr; }
+  bool empty() const { return data_.size() == 0; }
   PackedWeights weights() const { return weights_; }
 
  private:
-  struct Free {
-    void operator()(std::byte* p) const;
-  };
-  std::unique_ptr<std::byte[], Free> data_;
+  HugeBuffer data_;
   PackedWeights weights_ = {};
 };
 

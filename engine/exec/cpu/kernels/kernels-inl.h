@@ -42,6 +42,8 @@ constexpr CpuKernels kTable = {
     .token_tiles = true,
     .round_to_tiles = &RoundToTiles,
     .tile_matmul = &TileMatmul,
+    .tile_silu_gate = &TileGate<Silu>,
+    .tile_gelu_gate = &TileGate<GeluTanh>,
     .tile_attention = &TileAttention,
 #endif
 #endif

@@ -193,7 +193,19 @@ struct TileMatmulArgs {
   bool add;            // y += instead of y =
   std::byte* scratch;  // [kTileScratchBytes]; the caller's thread's own
 };
-inline constexpr int64_t kTileScratchBytes = (int64_t{1} << 20) + (int64_t{16} << 10) + 64;
+// out[t, r] = f(gate[t, r]) * up[t, r], rounded to bf16, with f of Activation and both products as
+// TileMatmul has them: what a product with `down` reads, without a way through memory in f32.
+struct TileGateArgs {
+  PackedWeights gate;
+  PackedWeights up;  // of gate's kind and shape
+  const Bf16Tile* x;
+  Bf16Tile* out;  // [TileCount(m, gate.rows)]; gate.rows a multiple of 32
+  int64_t m;
+  int64_t panel_begin;
+  int64_t panel_end;
+  std::byte* scratch;  // [kTileScratchBytes]; the caller's thread's own
+};
+inline constexpr int64_t kTileScratchBytes = (int64_t{1} << 20) + (int64_t{32} << 10) + 64;
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight, for each row. y may be x.
 struct RmsNormArgs {
@@ -357,6 +369,8 @@ struct CpuKernels {
   // All null where the instruction set has no tile registers.
   void (*round_to_tiles)(const RoundToTilesArgs& args) = nullptr;
   void (*tile_matmul)(const TileMatmulArgs& args) = nullptr;
+  void (*tile_silu_gate)(const TileGateArgs& args) = nullptr;
+  void (*tile_gelu_gate)(const TileGateArgs& args) = nullptr;
   void (*tile_attention)(const AttentionArgs& args) = nullptr;  // scratch: TileAttentionScratch
 };
 

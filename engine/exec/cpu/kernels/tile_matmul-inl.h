@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/exec/cpu/kernels/gate-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/packed_block-inl.h"
 #include "engine/exec/cpu/kernels/tiles-inl.h"
@@ -24,7 +25,8 @@ struct TileSums {
 };
 // The workspace of one thread.
 struct TileMatmulSpace {
-  Bf16Tile weights[kStretchParts][2];  // pairs of columns by rows; of both panels
+  // Pairs of columns by rows, of both panels; of one turn and the next.
+  Bf16Tile weights[2][kStretchParts][2];
   TileSums sums[kTileUnits];
 };
 static_assert(sizeof(TileMatmulSpace) + 64 <= kTileScratchBytes);
@@ -65,55 +67,75 @@ static BATON_INLINE void FourColumns(__m512i bytes, const TileScales& s, uint16_
                      PairsOfBF16(weight(ByteAsFloat<-1>(bytes)), weight(ByteAsFloat<-9>(bytes))));
 }
 
-// Columns [32 * part, 32 * (part + 1)) of a panel, whose block is at p; `j` counts the block's 32
-// columns.
+// A tile that is dequantised, columns [32 * part, 32 * (part + 1)) of a panel, in eight steps.
 template <PackedKind kKind>
-static BATON_INLINE void DequantiseTile(const std::byte* p, int64_t j, Bf16Tile& out) {
-  using Form = PackedForm<kKind>;
-  uint16_t* const q = out.q[0];
-  const std::byte* const tail = p + PackedBlockColumns(kKind) * kPackedRows * QuantBits(kKind) / 8;
-  TileScales low;
-  TileScales high;
-  if constexpr (Form::kMinimums) {
-    const auto [scale, min] = ScaleAndMinOf<kKind>(tail, j);
-    low = {scale, _mm512_fnmsub_ps(scale, _mm512_set1_ps(256), min)};
-    high = low;
-  } else if constexpr (kKind == PackedKind::k6BitK) {
-    const __m512 d = HalfScales(tail);
-    const std::byte* const scales = tail + 32 + j * 32;
-    low = OffsetScales(_mm512_mul_ps(d, SignedByteScales(scales)), Form::kOffset);
-    high = OffsetScales(_mm512_mul_ps(d, SignedByteScales(scales + 16)), Form::kOffset);
-  } else {
-    low = OffsetScales(HalfScales(tail), Form::kOffset);
-    high = low;
-  }
-  const __m512i low_mask = _mm512_set1_epi8(15);
-  const __m512i pair_mask = _mm512_set1_epi8(0x30);
-#pragma GCC unroll 8
-  for (int g = 0; g < 8; ++g) {
-    if constexpr (QuantBits(kKind) == 8) {
-      FourColumns(LoadQuants(p + j * 512 + g * 64), low, q + g * 64);
+struct TileToDequantise {
+  TileToDequantise(const std::byte* panel, int64_t part, Bf16Tile& tile) : out(tile.q[0]) {
+    using Form = PackedForm<kKind>;
+    constexpr int64_t kBlockParts = PackedBlockColumns(kKind) / 32;
+    const std::byte* const p = panel + part / kBlockParts * PackedBlockBytes(kKind);
+    const int64_t j = part % kBlockParts;
+    quants = p + j * 64 * QuantBits(kKind == PackedKind::k6BitK ? PackedKind::k4Bit : kKind);
+    pairs = p + 2048 + j / 2 * 256;
+    odd = j % 2 != 0;
+    const std::byte* const tail =
+        p + PackedBlockColumns(kKind) * kPackedRows * QuantBits(kKind) / 8;
+    if constexpr (Form::kMinimums) {
+      const auto [scale, min] = ScaleAndMinOf<kKind>(tail, j);
+      low = {scale, _mm512_fnmsub_ps(scale, _mm512_set1_ps(256), min)};
+      high = low;
+    } else if constexpr (kKind == PackedKind::k6BitK) {
+      const __m512 d = HalfScales(tail);
+      const std::byte* const scales = tail + 32 + j * 32;
+      low = OffsetScales(_mm512_mul_ps(d, SignedByteScales(scales)), Form::kOffset);
+      high = OffsetScales(_mm512_mul_ps(d, SignedByteScales(scales + 16)), Form::kOffset);
     } else {
-      const bool upper = g >= 4;
-      const __m512i both = LoadQuants(p + j * 256 + g % 4 * 64);
-      __m512i v = _mm512_and_si512(upper ? _mm512_srli_epi16(both, 4) : both, low_mask);
-      if constexpr (kKind == PackedKind::k6BitK) {
-        // Bits 0..3 of the even 32 columns' pairs, 4..7 of the odd ones'.
-        const __m512i pair =
-            _mm512_srli_epi16(LoadQuants(p + 2048 + j / 2 * 256 + g % 4 * 64), j % 2 == 0 ? 0 : 4);
-        v = _mm512_or_si512(v, _mm512_and_si512(_mm512_slli_epi16(pair, upper ? 2 : 4), pair_mask));
-      }
-      FourColumns(v, upper ? high : low, q + g * 64);
+      low = OffsetScales(HalfScales(tail), Form::kOffset);
+      high = low;
     }
   }
-}
+
+  template <int kStep>
+  BATON_INLINE void Step() const {
+    if constexpr (QuantBits(kKind) == 8) {
+      FourColumns(LoadQuants(quants + kStep * 64), low, out + kStep * 64);
+    } else {
+      constexpr bool kUpper = kStep >= 4;
+      const __m512i both = LoadQuants(quants + kStep % 4 * 64);
+      __m512i v =
+          _mm512_and_si512(kUpper ? _mm512_srli_epi16(both, 4) : both, _mm512_set1_epi8(15));
+      if constexpr (kKind == PackedKind::k6BitK) {
+        // Bits 0..3 of the even 32 columns' pairs, 4..7 of the odd ones'.
+        const __m512i pair = _mm512_srli_epi16(LoadQuants(pairs + kStep % 4 * 64), odd ? 4 : 0);
+        v = _mm512_or_si512(
+            v, _mm512_and_si512(_mm512_slli_epi16(pair, kUpper ? 2 : 4), _mm512_set1_epi8(0x30)));
+      }
+      FourColumns(v, kUpper ? high : low, out + kStep * 64);
+    }
+  }
+  BATON_INLINE void All() const {
+    Step<0>();
+    Step<1>();
+    Step<2>();
+    Step<3>();
+    Step<4>();
+    Step<5>();
+    Step<6>();
+    Step<7>();
+  }
+
+  const std::byte* quants;
+  const std::byte* pairs;  // of 6 bits: the upper two
+  bool odd;
+  TileScales low;
+  TileScales high;
+  uint16_t* out;
+};
 
 template <PackedKind kKind>
 static void DequantiseTiles(const std::byte* panel, int64_t part, int64_t parts, Bf16Tile* out) {
-  constexpr int64_t kBlockParts = PackedBlockColumns(kKind) / 32;
   for (int64_t i = 0; i < parts; ++i) {
-    const std::byte* const p = panel + (part + i) / kBlockParts * PackedBlockBytes(kKind);
-    DequantiseTile<kKind>(p, (part + i) % kBlockParts, out[2 * i]);
+    TileToDequantise<kKind>(panel, part + i, out[2 * i]).All();
   }
 }
 
@@ -166,6 +188,50 @@ static BATON_INLINE void AddTileProducts(const Bf16Tile* x, const Bf16Tile* w, i
   return AddTileProducts<1, 1>(x, w, parts, first, sums);
 }
 
+// The same of kStretchParts parts, two tiles of tokens and two panels, while a tile is dequantised:
+// a step of that takes less than the four products beside it.
+template <PackedKind kKind>
+static BATON_INLINE void AddTileProductsBeside(const Bf16Tile* x, const Bf16Tile* w, bool first,
+                                               TileSums& sums,
+                                               const TileToDequantise<kKind>& tile) {
+  constexpr int64_t kStride = 64;
+  if (first) {
+    ClearTile<4>();
+    ClearTile<5>();
+    ClearTile<6>();
+    ClearTile<7>();
+  } else {
+    LoadTile<4>(sums.tiles[0], kStride);
+    LoadTile<5>(sums.tiles[1], kStride);
+    LoadTile<6>(sums.tiles[2], kStride);
+    LoadTile<7>(sums.tiles[3], kStride);
+  }
+  const auto part = [&]<int kPart>() {
+    LoadTile<2>(w + 2 * kPart, kStride);
+    LoadTile<0>(x + 2 * kPart, kStride);
+    AddTileProduct<4, 0, 2>();
+    LoadTile<3>(w + 2 * kPart + 1, kStride);
+    AddTileProduct<5, 0, 3>();
+    LoadTile<1>(x + 2 * kPart + 1, kStride);
+    AddTileProduct<6, 1, 2>();
+    AddTileProduct<7, 1, 3>();
+    tile.template Step<kPart>();
+  };
+  static_assert(kStretchParts == 8);
+  part.template operator()<0>();
+  part.template operator()<1>();
+  part.template operator()<2>();
+  part.template operator()<3>();
+  part.template operator()<4>();
+  part.template operator()<5>();
+  part.template operator()<6>();
+  part.template operator()<7>();
+  StoreTile<4>(sums.tiles[0]);
+  StoreTile<5>(sums.tiles[1]);
+  StoreTile<6>(sums.tiles[2]);
+  StoreTile<7>(sums.tiles[3]);
+}
+
 // Pairs of tiles of tokens by panels [panel_begin, panel_end).
 struct TileBlock {
   int64_t first_pair;
@@ -211,9 +277,33 @@ struct TileAhead {
   }
 };
 
-template <PackedKind kKind>
-static void TileMatmulOf(const TileMatmulArgs& args) {
-  const PackedWeights& w = args.w;
+struct TileInput {
+  const Bf16Tile* x;
+  int64_t m;
+  int64_t panel_begin;
+  int64_t panel_end;
+  std::byte* scratch;
+};
+
+// Pairs of panels: two that follow one another, or a gate's and the one that it lets through.
+struct PanelPairs {
+  const std::byte* first;
+  const std::byte* second;
+  int64_t cols;
+  int64_t apart;  // panels, of a pair and the next
+};
+
+// A pair of panels, or of its first alone, and a stretch of columns.
+struct PanelTurn {
+  int64_t panel;
+  int64_t part;
+  int64_t parts;
+  bool whole;
+};
+
+// Calls store(sums, block) for what is done of the product.
+template <PackedKind kKind, class Store>
+static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Store& store) {
   const int64_t row_parts = w.cols / 32;
   const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
   const auto address = reinterpret_cast<uintptr_t>(args.scratch);
@@ -224,63 +314,146 @@ static void TileMatmulOf(const TileMatmulArgs& args) {
   for (int64_t first_pair = 0; first_pair < all_pairs; first_pair += kTilePairs) {
     const int64_t left = all_pairs - first_pair;
     const int64_t pairs = left < kTilePairs ? left : kTilePairs;
-    const int64_t panels_at_once = kTileUnits / pairs * 2;
+    const bool whole_pairs = args.m - (first_pair + pairs - 1) * 2 * kTileTokens > kTileTokens;
+    const int64_t panels_at_once = kTileUnits / pairs * w.apart;
     for (int64_t begin = args.panel_begin; begin < args.panel_end; begin += panels_at_once) {
       const int64_t end =
           args.panel_end - begin < panels_at_once ? args.panel_end : begin + panels_at_once;
-      for (int64_t part = 0; part < row_parts; part += kStretchParts) {
-        const int64_t parts = row_parts - part < kStretchParts ? row_parts - part : kStretchParts;
-        const bool last = part + parts == row_parts;
-        TileSums* sums = space.sums;
-        for (int64_t panel = begin; panel < end; panel += 2) {
-          const bool two_panels = panel + 1 < end;
-          const std::byte* const data = w.data + panel * panel_bytes;
-          DequantiseTiles<kKind>(data, part, parts, &space.weights[0][0]);
-          if (two_panels) {
-            DequantiseTiles<kKind>(data + panel_bytes, part, parts, &space.weights[0][1]);
-          }
-          const bool turns = panel + 2 >= end;  // to the next stretch
-          const std::byte* next =
-              w.data + (panel + 2) * panel_bytes + part * panel_bytes / row_parts;
-          if (turns) next = w.data + begin * panel_bytes + (part + parts) * panel_bytes / row_parts;
-          if (turns && last) next = w.data + end * panel_bytes;
-          TileAhead ahead = {{next, next + panel_bytes}, parts * panel_bytes / row_parts};
-          const int64_t ahead_bytes = (ahead.bytes / pairs + 63) / 64 * 64;
-          // Tiles of a stretch of columns follow one another, pair by pair.
-          const Bf16Tile* x = args.x + (part * all_pairs + first_pair * parts) * 2;
-          TileFence();
+      // All turns of a pair of panels and a stretch, stretch by stretch.
+      const int64_t of_stretch = (end - begin + w.apart - 1) / w.apart;
+      const int64_t turns = (row_parts + kStretchParts - 1) / kStretchParts * of_stretch;
+      const auto turn_at = [&](int64_t i) {
+        const int64_t part = i / of_stretch * kStretchParts;
+        const int64_t rest = row_parts - part;
+        const int64_t panel = begin + i % of_stretch * w.apart;
+        return PanelTurn{panel, part, rest < kStretchParts ? rest : kStretchParts,
+                         panel + w.apart <= end};
+      };
+      int64_t current = 0;  // of space.weights
+      bool dequantised = false;
+      for (int64_t i = 0; i < turns; ++i) {
+        const PanelTurn turn = turn_at(i);
+        const int64_t parts = turn.parts;
+        Bf16Tile* const weights = &space.weights[current][0][0];
+        if (!dequantised) {
+          const int64_t at = turn.panel * panel_bytes;
+          DequantiseTiles<kKind>(w.first + at, turn.part, parts, weights);
+          if (turn.whole) DequantiseTiles<kKind>(w.second + at, turn.part, parts, weights + 1);
+        }
+        // The next turn's weights are dequantised beside these products, a tile with each pair of
+        // tokens, where there are as many of both.
+        const PanelTurn next = turn_at(i + 1 < turns ? i + 1 : i);
+        const bool beside = i + 1 < turns && pairs == 2 * kStretchParts && whole_pairs &&
+                            parts == kStretchParts && turn.whole && next.whole &&
+                            next.parts == kStretchParts;
+        // And what is dequantised after that comes from memory meanwhile.
+        const int64_t ahead_turn = i + (beside ? 2 : 1);
+        int64_t from = end * panel_bytes;
+        if (ahead_turn < turns) {
+          const PanelTurn later = turn_at(ahead_turn);
+          from = later.panel * panel_bytes + later.part * panel_bytes / row_parts;
+        }
+        TileAhead ahead = {{w.first + from, w.second + from}, parts * panel_bytes / row_parts};
+        const int64_t ahead_bytes = (ahead.bytes / pairs + 63) / 64 * 64;
+        // Tiles of a stretch of columns follow one another, pair by pair.
+        const Bf16Tile* x = args.x + (turn.part * all_pairs + first_pair * parts) * 2;
+        TileSums* sums = space.sums + i % of_stretch * pairs;
+        const bool first = turn.part == 0;
+        TileFence();
+        if (beside) {
+          Bf16Tile* const coming = &space.weights[1 - current][0][0];
           for (int64_t pair = 0; pair < pairs; ++pair, x += 2 * parts, ++sums) {
-            const int64_t token = (first_pair + pair) * 2 * kTileTokens;
-            const int64_t tokens = args.m - token;
-            AddTileProducts(x, &space.weights[0][0], parts, part == 0, tokens > kTileTokens,
-                            two_panels, *sums);
+            const std::byte* const panel =
+                (pair % 2 == 0 ? w.first : w.second) + next.panel * panel_bytes;
+            AddTileProductsBeside<kKind>(
+                x, weights, first, *sums,
+                TileToDequantise<kKind>(panel, next.part + pair / 2, coming[pair]));
+            ahead.Fetch(ahead_bytes);
+          }
+          current = 1 - current;
+        } else {
+          for (int64_t pair = 0; pair < pairs; ++pair, x += 2 * parts, ++sums) {
+            const int64_t tokens = args.m - (first_pair + pair) * 2 * kTileTokens;
+            AddTileProducts(x, weights, parts, first, tokens > kTileTokens, turn.whole, *sums);
             ahead.Fetch(ahead_bytes);
           }
         }
+        dequantised = beside;
       }
-      StoreTokens(args, space.sums, {first_pair, pairs, begin, end});
+      store(space.sums, TileBlock{first_pair, pairs, begin, end});
     }
   }
   ReleaseTiles();
 }
 
-static void TileMatmul(const TileMatmulArgs& args) {
-  switch (args.w.kind) {
+// Calls of(kind) with the kind as a constant.
+template <class Of>
+static BATON_INLINE void ForKind(PackedKind kind, const Of& of) {
+  switch (kind) {
     case PackedKind::k8Bit:
-      return TileMatmulOf<PackedKind::k8Bit>(args);
+      return of.template operator()<PackedKind::k8Bit>();
     case PackedKind::k4Bit:
-      return TileMatmulOf<PackedKind::k4Bit>(args);
+      return of.template operator()<PackedKind::k4Bit>();
     case PackedKind::k4BitMin:
-      return TileMatmulOf<PackedKind::k4BitMin>(args);
+      return of.template operator()<PackedKind::k4BitMin>();
     case PackedKind::k8BitMin:
-      return TileMatmulOf<PackedKind::k8BitMin>(args);
+      return of.template operator()<PackedKind::k8BitMin>();
     case PackedKind::k4BitK:
-      return TileMatmulOf<PackedKind::k4BitK>(args);
+      return of.template operator()<PackedKind::k4BitK>();
     case PackedKind::k8BitK:
-      return TileMatmulOf<PackedKind::k8BitK>(args);
+      return of.template operator()<PackedKind::k8BitK>();
     case PackedKind::k6BitK:
-      return TileMatmulOf<PackedKind::k6BitK>(args);
+      return of.template operator()<PackedKind::k6BitK>();
   }
+}
+
+static void TileMatmul(const TileMatmulArgs& args) {
+  ForKind(args.w.kind, [&args]<PackedKind kKind>() {
+    const PackedWeights& w = args.w;
+    const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
+    MultiplyPairs<kKind>(
+        {args.x, args.m, args.panel_begin, args.panel_end, args.scratch},
+        {w.data, w.data + panel_bytes, w.cols, 2},
+        [&args](const TileSums* sums, const TileBlock& block) { StoreTokens(args, sums, block); });
+  });
+}
+
+// Of a block's gates and what they let through, panel by panel half a row of a tile.
+template <class Activation>
+static void StoreGated(const TileGateArgs& args, const TileSums* sums, const TileBlock& block) {
+  const int64_t all_pairs = (args.m + 2 * kTileTokens - 1) / (2 * kTileTokens);
+  const int64_t row_parts = args.gate.rows / 32;
+  for (int64_t panel = block.panel_begin; panel < block.panel_end; ++panel) {
+    const int64_t stretch = panel / 2 / kStretchParts * kStretchParts;
+    const int64_t left = row_parts - stretch;
+    const int64_t parts = left < kStretchParts ? left : kStretchParts;
+    for (int64_t i = 0; i < block.pairs; ++i, ++sums) {
+      const int64_t pair = block.first_pair + i;
+      Bf16Tile* const tiles =
+          args.out + (stretch * all_pairs + pair * parts + panel / 2 - stretch) * 2;
+      const int64_t tokens = args.m - pair * 2 * kTileTokens;
+      for (int64_t t = 0; t < 2 * kTileTokens && t < tokens; ++t) {
+        const int64_t half = t / kTileTokens;
+        const int64_t row = t % kTileTokens;
+        const F32 gate = Load(sums->tiles[2 * half][row]);
+        const F32 gated = Activation::Apply(gate) * Load(sums->tiles[2 * half + 1][row]);
+        const auto rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(gated));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(tiles[half].q[row] + panel % 2 * kPackedRows),
+                           rounded);
+      }
+    }
+  }
+}
+
+template <class Activation>
+static void TileGate(const TileGateArgs& args) {
+  ForKind(args.gate.kind, [&args]<PackedKind kKind>() {
+    MultiplyPairs<kKind>({args.x, args.m, args.panel_begin, args.panel_end, args.scratch},
+                         {args.gate.data, args.up.data, args.gate.cols, 1},
+                         [&args](const TileSums* sums, const TileBlock& block) {
+                           StoreGated<Activation>(args, sums, block);
+                         });
+  });
 }
 
 // A tile after the other: their rows are a kilobyte, which neighbouring columns of one token are

@@ -1,4 +1,4 @@
-#include "engine/vector/huge_buffer.h"
+#include "engine/base/huge_buffer.h"
 
 #include <sys/mman.h>
 
