@@ -30,6 +30,21 @@ bool LeavesItToOthers(const absl::Status& status) {
          absl::IsUnavailable(status);
 }
 
+// Loads the model where there is room for its KV blocks behind it, too. `shapes`: of each of
+// `spaces`.
+absl::Status LoadInto(LlmSkill& skill, const std::shared_ptr<const LanguageModel>& model,
+                      const std::vector<MemorySpace>& spaces,
+                      const std::vector<LaneKv::Shape>& shapes) {
+  RETURN_IF_ERROR(skill.LoadModel(model));
+  if (skill.kv_memory() == nullptr) return absl::OkStatus();
+  const auto space = std::find(spaces.begin(), spaces.end(), skill.kv_space());
+  const LaneKv::Shape& shape = shapes[static_cast<size_t>(space - spaces.begin())];
+  const absl::Status room =
+      skill.kv_memory()->Allocate(shape.block_count * shape.layout.block_bytes()).status();
+  if (!room.ok()) skill.UnloadModel(*model);
+  return room;  // the memory is given back at once
+}
+
 }  // namespace
 
 LlmJob CopyWork(const LlmJob& job) {
@@ -65,7 +80,8 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
   absl::Status refusal;
   for (size_t i = 0; i < able.size(); ++i) {
     if (able[i]->llm() == nullptr) continue;
-    const absl::Status loaded = able[i]->llm()->LoadModel(model);
+    const absl::Status loaded =
+        LoadInto(*able[i]->llm(), model, LaneKv::SpacesOf(env.executors), *wanted);
     if (loaded.ok()) continue;
     if (!LeavesItToOthers(loaded)) return loaded;
     Log().warn("model {}: not on {}: {}", model->name(), able[i]->Describe().device,

@@ -123,13 +123,17 @@ TEST_CASE("a GPU that is lost leaves its work to the CPU, and says so") {
 
 TEST_CASE(
     "a model that the GPU cannot run, or has no room for, is the CPU's, and the route says why") {
-  const bool too_large = GENERATE(true, false);
-  CAPTURE(too_large);
+  const std::string why = GENERATE("model too large", "no room for KV", "architecture");
+  CAPTURE(why);
   GpuAndCpu f;
   f.AddGpu();
-  if (too_large) {
+  if (why == "model too large") {
     cuda_host::SetDeviceMemory(1 << 20);
     f.AddRandomModel();
+  } else if (why == "no room for KV") {
+    f.options.kv.memory_mb = 64;
+    cuda_host::SetDeviceMemory(60 << 20);
+    f.AddRandomModel({.context_tokens = 4096});
   } else {
     f.AddRandomModel({.head_dim = 24, .biases = true});
   }
@@ -147,7 +151,9 @@ TEST_CASE(
   const auto id = f.engine->Submit(pinned, only);
   const absl::Status refused = id.ok() ? only->Wait().status : id.status();
   CHECK_THAT(std::string(refused.message()),
-             Catch::Contains(too_large ? "bytes of GPU memory" : "a bias behind attention"));
+             Catch::Contains(why == "model too large"  ? "model random needs "
+                             : why == "no room for KV" ? "a model's KV blocks needs "
+                                                       : "a bias behind attention"));
 }
 
 }  // namespace baton
