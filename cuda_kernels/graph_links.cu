@@ -1,8 +1,8 @@
 #include "cuda_kernels/graph_links.h"
 
 #include "cuda_kernels/key_collector.h"
-#include "cuda_kernels/merge_top_k.h"
 #include "cuda_kernels/launch.h"
+#include "cuda_kernels/merge_top_k.h"
 #include "cuda_kernels/reduce.h"
 #include "cuda_kernels/shared.h"
 

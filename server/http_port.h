@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/base/metrics.h"
 #include "engine/base/address.h"
+#include "engine/base/metrics.h"
 
 namespace baton {
 
