@@ -80,7 +80,7 @@ int32_t Probe(const baton_host* host, baton_probe* probe) {
                   properties.major, properties.minor, properties.multiProcessorCount,
                   Major(driver_version), Minor(driver_version));
     device->memory_bytes_total = properties.totalGlobalMem;
-    if (BATON_DEVICE_HAS(probe, pci_address)) {
+    if (BATON_DEVICE_HAS(probe, pci_address) && !baton::gpu::Emulated()) {
       std::snprintf(device->pci_address, sizeof(device->pci_address), "%04x:%02x:%02x.0",
                     static_cast<unsigned>(properties.pciDomainID),
                     static_cast<unsigned>(properties.pciBusID),
