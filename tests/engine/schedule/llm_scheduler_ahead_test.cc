@@ -8,7 +8,7 @@ namespace baton {
 namespace {
 
 constexpr int32_t kBlockTokens = 8;
-constexpr ScheduleOptions kChunked{.prefill_chunk_tokens_max = 12, .plans_in_flight_max = 1};
+const ScheduleOptions kChunked{.prefill_chunk_tokens_max = 12, .plans_in_flight_max = 1};
 
 // Executor 0 has pool 0, executor 1 pool 1.
 KvPools Pools(int32_t blocks_decode, int32_t ahead_blocks_min) {
