@@ -131,10 +131,13 @@ Fault StepPlan::Make(Device& device, const StepLimits& limits, const baton_llm_b
       row += item.token_count;
     }
   }
-  std::stable_sort(logit_rows_.begin(), logit_rows_.end(),
-                   [](const LogitRow& a, const LogitRow& b) { return a.item < b.item; });
-  std::stable_sort(tile_list_.begin(), tile_list_.end(),
-                   [](const auto& a, const auto& b) { return a.position > b.position; });
+  std::sort(logit_rows_.begin(), logit_rows_.end(), [](const LogitRow& a, const LogitRow& b) {
+    return a.item != b.item ? a.item < b.item : a.row < b.row;
+  });
+  // Those that read most keys first.
+  std::sort(tile_list_.begin(), tile_list_.end(), [](const auto& a, const auto& b) {
+    return a.position != b.position ? a.position > b.position : a.first_row < b.first_row;
+  });
   tile_count_ = static_cast<int64_t>(tile_list_.size());
   if (tile_count_ > 0) {
     std::memcpy(Staged(tiles_), tile_list_.data(), tile_list_.size() * sizeof(tile_list_[0]));
