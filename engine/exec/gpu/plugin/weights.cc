@@ -90,8 +90,8 @@ Fault WeightLoader<T>::LoadPart(std::initializer_list<const baton_matrix*> all, 
                                 size_t end, DeviceMatrix::Part* part) {
   T* dense = nullptr;
   if (part->quantised) {
-    part->planes =
-        cuda::PlanesOf(part->shape, arena_.Take<unsigned char>(cuda::LayOut(part->shape).bytes));
+    auto* const memory = arena_.Take<unsigned char>(cuda::LayOut(part->shape).bytes);
+    if (memory != nullptr) part->planes = cuda::PlanesOf(part->shape, memory);
   } else {
     dense = arena_.Take<T>(part->rows * part->shape.cols);
     part->dense = dense;
