@@ -534,6 +534,7 @@ void Reloads(const BenchArgs& args, BenchReport& report) {
   options.kv.memory_mb = args.tiny ? 1 : 48;
   EngineOptions offload = options;
   offload.kv.offload_memory_mb = args.tiny ? 4 : 256;
+  offload.kv.offload_reload = "always";
   BenchEngine with(file.path(), offload, 1);
   BenchEngine without(file.path(), options, 1);
   const int32_t prompt = args.tiny ? 400 : 500;

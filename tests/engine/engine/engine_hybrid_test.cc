@@ -279,6 +279,7 @@ int Storm(int faults_wanted, uint32_t seed, bool offload = false) {
   Hybrid f(/*copy_us=*/300, /*lease_ms=*/100);
   f.options.schedule.sequences_running_max = offload ? 3 : 8;
   f.options.kv.offload_memory_mb = offload ? 1 : 0;
+  f.options.kv.offload_reload = "always";
   f.options.transfer.ahead_kb_min = 0;  // and parts of prompts go ahead
   f.options.schedule.prefill_chunk_tokens_max = 40;
   f.Start();

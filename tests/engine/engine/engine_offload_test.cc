@@ -35,6 +35,7 @@ class Offloading : public Hybrid {
   explicit Offloading(double copy_us = 50, int64_t lease_ms = 30'000) : Hybrid(copy_us, lease_ms) {
     options.schedule.sequences_running_max = 4;  // 16 blocks of each memory
     options.kv.offload_memory_mb = 2;
+    options.kv.offload_reload = "always";  // whatever takes longer on this machine
   }
 
   struct Answer {

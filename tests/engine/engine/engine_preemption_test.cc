@@ -182,6 +182,7 @@ TEST_CASE("preempted sequences give the text that they give with memory for all"
     // Their blocks come back from the tier below instead of being computed.
     tight.schedule.admission = "expected";
     tight.kv.offload_memory_mb = 16;
+    tight.kv.offload_reload = "always";  // whatever takes longer on this machine
     const Run offloaded = RunAll(tight, requests);
     CHECK(offloaded.preemptions > 0);
     CHECK(offloaded.reloaded_tokens > 0);

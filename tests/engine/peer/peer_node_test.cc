@@ -113,10 +113,10 @@ TEST_CASE("more prompts than a link may have are refused") {
 }
 
 TEST_CASE("whoever does not know the secret gets no link") {
+  std::atomic<int> challenges = 0;
   MemoryPair pair;
   PeerNodeOptions of_d = pair.Options(true);
   of_d.secret = PeerSecret("another, of 16 bytes or more");
-  int challenges = 0;
   pair.network.meddle = [&](MemoryNetwork::Bytes& header, MemoryNetwork::Bytes&) {
     if (ParseEnvelope(header)->type == 2) ++challenges;
     return true;
@@ -130,8 +130,8 @@ TEST_CASE("whoever does not know the secret gets no link") {
 TEST_CASE("a message that was forged or is rubbish ends the link, and it comes back") {
   for (const int kind : {0, 1, 2, 3}) {
     CAPTURE(kind);
-    MemoryPair pair;
     std::atomic<bool> meddle = false;
+    MemoryPair pair;
     pair.network.meddle = [&](MemoryNetwork::Bytes& header, MemoryNetwork::Bytes& body) {
       const auto envelope = ParseEnvelope(header);
       if (!meddle || envelope->type != 6) return true;  // the prefill
@@ -193,8 +193,8 @@ TEST_CASE("what a peer that dies had asked for, held and fetched ends") {
 }
 
 TEST_CASE("the lease of a silent peer expires, heartbeats keep it") {
-  MemoryPair pair;
   std::atomic<bool> silent = false;
+  MemoryPair pair;
   pair.network.meddle = [&](MemoryNetwork::Bytes& header, MemoryNetwork::Bytes&) {
     return !silent || ParseEnvelope(header)->type != 5;
   };
