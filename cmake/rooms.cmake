@@ -53,7 +53,11 @@ function(baton_label_test name)
       add_dependencies(tests_${label} ${name})
     endif()
   endforeach()
-  set_tests_properties(${name} PROPERTIES LABELS "${ARGN}" TIMEOUT 300)
+  set(seconds_max 300)
+  if(BATON_SANITIZE)
+    set(seconds_max 900)
+  endif()
+  set_tests_properties(${name} PROPERTIES LABELS "${ARGN}" TIMEOUT ${seconds_max})
 endfunction()
 
 # baton_executor_plugin(gpu SRCS gpu_plugin.cc DEPS ... VERSION "0.1.0, CUDA 13.0" [LATE]): lands
