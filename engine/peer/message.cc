@@ -112,7 +112,7 @@ class Reader {
   absl::Status status_;
 };
 
-// One function for each message names its fields once, for a Writer and for a Reader.
+// Each message's fields stand in its Put and in its Get, in the same order.
 
 void Put(Writer& w, const PeerHello& m) {
   w.Number(m.version);

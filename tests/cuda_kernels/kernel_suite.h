@@ -18,7 +18,7 @@ struct KernelCase {
 enum class Barriers { kAll, kNone };
 // Every case must agree with its twin, in every order of threads and blocks. Then each barrier that
 // the cases pass is left out in turn, and some case must notice. kNone: the kernel has no barrier,
-// which is checked.
+// which is checked. With AddressSanitizer there is one order, and no barrier is left out.
 void CheckKernel(const std::vector<KernelCase>& cases, Barriers barriers);
 
 // |got - want| <= absolute + relative * |want|, for each; NaN where the other is.
