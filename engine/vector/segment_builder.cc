@@ -248,7 +248,7 @@ bool SegmentBuilder::SealOne(Collection& collection) {
   if (!*finished && segment != nullptr) RemoveFile(collection, segment->number());
   for (const auto& merged : job->segments) RemoveFile(collection, merged->number());
   // Other threads may have found no memory, or nothing to merge.
-  if (threads_.size() > 1) Wake();
+  if (seen_.size() > 1) Wake();
   return true;
 }
 
