@@ -13,6 +13,9 @@ namespace baton {
 namespace {
 
 constexpr TimeUs kLookUs = 100'000;
+// Looks further apart than this, with work in flight, mean that this process did not run: it was
+// stopped, or its machine was moved. The devices' threads did not either.
+constexpr TimeUs kAbsenceUs = 2 * kLookUs;
 constexpr TimeUs kTuneUs = 1'000'000;
 constexpr size_t kRecentEventsMax = 8;
 // Company pays where a launch of more takes less than so much of what each alone does.
@@ -370,12 +373,14 @@ std::vector<absl::AnyInvocable<void()>> ExecutorBoard::Watch() {
   const std::lock_guard lock(mutex_);
   std::vector<absl::AnyInvocable<void()>> lost;
   const TimeUs now_us = clock_.NowUs();
-  if (now_us - looked_us_ < kLookUs) return lost;
+  const TimeUs unwatched_us = now_us - looked_us_;
+  if (unwatched_us < kLookUs) return lost;
   looked_us_ = now_us;
   for (int i = 0; i < static_cast<int>(states_.size()); ++i) {
     State& state = states_[static_cast<size_t>(i)];
     if (!state.present) continue;
     Look(i, now_us);
+    if (unwatched_us > kAbsenceUs) state.health.Pardon(unwatched_us - kLookUs, now_us);
     if (state.health.Tick(now_us)) {
       for (auto& [ticket, held] : tickets_) {
         if (held.begun.executor == i && held.fenced != nullptr) {

@@ -133,6 +133,10 @@ void DeviceHealth::Look(const DeviceVitals& vitals, TimeUs now_us) {
   UpdateShare();
 }
 
+void DeviceHealth::Pardon(TimeUs absent_us, TimeUs now_us) {
+  progress_us_ = std::min(now_us, progress_us_ + absent_us);
+}
+
 bool DeviceHealth::Tick(TimeUs now_us) {
   if (breaker_ == Breaker::kOpen && now_us >= retry_at_us_) Probe(now_us);
   if (stalled_ || in_flight_ == 0) return false;

@@ -58,6 +58,8 @@ class DeviceHealth {
   // Work of an older generation came back: it moves.
   void EndLate(TimeUs now_us);
   void Look(const DeviceVitals& vitals, TimeUs now_us);
+  // Nobody watched for so long: a process that was stopped tells nothing of its devices.
+  void Pardon(TimeUs absent_us, TimeUs now_us);
   // Time passes. True where it has just been fenced: what it holds is to be done elsewhere.
   bool Tick(TimeUs now_us);
   // Whether it has come to be suspected since this was last asked.

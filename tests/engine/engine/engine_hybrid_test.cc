@@ -149,10 +149,10 @@ TEST_CASE("a cancelled or late request leaves nothing, at any state") {
   f.Start();
   GenerateRequest request = Hybrid::Request(2);
   if (state == "ready") request.max_tokens = 150;
-  if (!cancel) request.envelope.deadline_us = SystemClock().NowUs() + 200'000;
+  if (!cancel) request.envelope.deadline_us = SystemClock().NowUs() + 3'000'000;
   const auto sink = f.Submit(request);
   REQUIRE(Reach(f, state, *sink));
-  if (!cancel && state == "ready") REQUIRE_OK(f.node->Inject("fpga0", SimulatedFault::kSlow, 50));
+  if (!cancel && state == "ready") REQUIRE_OK(f.node->Inject("fpga0", SimulatedFault::kSlow, 500));
   if (cancel) f.engine->Cancel(f.last);
   if (cancel) f.engine->Cancel(f.last);
   const auto outcome = sink->Wait();

@@ -172,6 +172,27 @@ TEST_CASE("a device that completes nothing is fenced, and its late results move 
   CHECK(Kinds(health) == "moving probing");
 }
 
+TEST_CASE("time in which nobody watched is no silence of the device") {
+  DeviceHealth health({});
+  health.Begin(0, 0);
+  CHECK_FALSE(health.Tick(900 * kMs));
+  health.Pardon(30'000 * kMs, 31'000 * kMs);
+  CHECK_FALSE(health.Tick(31'000 * kMs - 1));
+  CHECK_FALSE(health.suspected());
+  CHECK_FALSE(health.Tick(31'000 * kMs));  // 1 s of silence
+  CHECK(health.suspected());
+  CHECK_FALSE(health.Tick(40'000 * kMs - 1));
+  CHECK(health.Tick(40'000 * kMs));
+
+  DeviceHealth begun({});  // while nobody watched: not ahead of time
+  begun.Begin(0, 20'000 * kMs);
+  begun.Pardon(30'000 * kMs, 31'000 * kMs);
+  CHECK_FALSE(begun.Tick(32'000 * kMs - 1));
+  CHECK_FALSE(begun.suspected());
+  CHECK_FALSE(begun.Tick(32'000 * kMs));
+  CHECK(begun.suspected());
+}
+
 TEST_CASE("a device that completes nothing for a while is suspected until it does") {
   DeviceHealth health({});
   CHECK_FALSE(health.Tick(5'000 * kMs));
