@@ -109,6 +109,7 @@ TEST_CASE("a copy ahead that hangs, or whose end dies, leaves no wrong token") {
                Fault{"fpga0", SimulatedFault::kHang});
   CAPTURE(group, fault.of, static_cast<int>(fault.fault));
   Ahead f(/*copy_us=*/20'000, /*lease_ms=*/400);
+  if (fault.fault == SimulatedFault::kHang) f.FenceSoon();
   f.Start();
   const auto expected = f.ByCpu(LongRequest());
   const auto sink = f.Submit(LongRequest());
@@ -128,7 +129,6 @@ TEST_CASE("a request that ends between two groups leaves nothing") {
   const bool in_flight = GENERATE(true, false);
   CAPTURE(cancel, in_flight);
   Ahead f(/*copy_us=*/in_flight ? 5'000'000 : 50);
-  f.options.health.stall_ms = 60'000;  // nobody is fenced
   f.Start();
   GenerateRequest request = LongRequest();
   if (!cancel) request.envelope.deadline_us = SystemClock().NowUs() + 1'500'000;

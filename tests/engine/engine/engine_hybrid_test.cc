@@ -63,6 +63,7 @@ TEST_CASE("recompute: a text goes on elsewhere, none of its tokens twice, none w
   const int variant = GENERATE(2, 4);
   CAPTURE(fault.of, static_cast<int>(fault.fault), state, variant);
   Hybrid f(/*copy_us=*/state == "posted" ? 100'000 : 50, /*lease_ms=*/400);
+  if (fault.fault == SimulatedFault::kHang) f.FenceSoon();
   f.Start();
   const auto expected = f.Expected(variant);
   const bool path = fault.of == std::string("peer");
@@ -232,7 +233,6 @@ TEST_CASE("where no blocks are free for a handoff each policy does as it says") 
   f.options.kv.memory_mb = 1;
   f.options.kv.type = "f32";  // 32 blocks of each memory
   f.options.schedule.sequences_running_max = 16;
-  f.options.health.stall_ms = 60'000;  // nobody is fenced
   f.Start();
   GenerateRequest late = Hybrid::Request(3);
   std::get<std::vector<TokenId>>(late.prompt).resize(200, 270);
@@ -277,6 +277,7 @@ TEST_CASE("where no blocks are free for a handoff each policy does as it says") 
 // offload tier there is so little memory that texts are brought back from it.
 int Storm(int faults_wanted, uint32_t seed, bool offload = false) {
   Hybrid f(/*copy_us=*/300, /*lease_ms=*/100);
+  f.FenceSoon();
   f.options.schedule.sequences_running_max = offload ? 3 : 8;
   f.options.kv.offload_memory_mb = offload ? 1 : 0;
   f.options.kv.offload_reload = "always";

@@ -110,7 +110,7 @@ TEST_CASE("a failing device is left alone, and probed back") {
 
 TEST_CASE("a hanging device is fenced, its work done elsewhere, its late results dropped") {
   EngineOptions options;
-  options.health.stall_ms = 100;
+  options.health.stall_ms = 500;
   Node node(options);
   node.gpu.Hold();
   const auto found = node.Search();
@@ -127,7 +127,7 @@ TEST_CASE("a hanging device is fenced, its work done elsewhere, its late results
 
 TEST_CASE("without a fallback the work of a fenced device fails") {
   EngineOptions options;
-  options.health.stall_ms = 100;
+  options.health.stall_ms = 500;
   Node node(options);
   node.gpu.Hold();
   REQUIRE_STATUS(node.Search({.platform = Platform::kGpu}), kUnavailable, "was fenced");
@@ -262,7 +262,7 @@ TEST_CASE("a generation that fails before its first token is done elsewhere") {
 
 TEST_CASE("a generation on a device that hangs is done elsewhere") {
   EngineFixture fixture;
-  fixture.options.health.stall_ms = 100;
+  fixture.options.health.stall_ms = 500;
   fixture.AddRandomModel();
   ScriptedExecutor& gpu =
       fixture.AddScripted([](const LlmItem&) -> absl::StatusOr<TokenId> { return 5; });

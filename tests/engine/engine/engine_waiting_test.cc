@@ -25,8 +25,7 @@ TEST_CASE("what waits for the memory of a hung device goes where the fallback al
   f.options.kv.type = "f32";  // 32 blocks of each memory
   f.options.schedule.admission = "worst_case";
   f.options.schedule.sequences_running_max = 16;
-  f.options.health.stall_ms = 600'000;  // nobody is fenced
-  f.options.health.suspect_ms = 100;
+  f.options.health.suspect_ms = 1'000;
   f.Start();
   REQUIRE_OK(f.node->Inject("fpga0", SimulatedFault::kSlow, 50));
   std::vector<std::shared_ptr<GenerateRecorder>> running;

@@ -43,11 +43,14 @@ class Hybrid : public EngineFixture {
     path("fpga-down", {}, kFpga);
     options.transfer.lease_ms = lease_ms;
     options.cost_model.route = false;  // by the rules, whatever times a busy machine gives
-    options.health.stall_ms = 100;
+    options.health.stall_ms = 60'000;  // on a busy machine nobody is fenced for it
     options.health.probe_ms = 1;
     options.health.error_batches_min = 100000;  // what is tested here fails often
     AddRandomModel({.context_tokens = 256});
   }
+
+  // A device that hangs is to be given up soon.
+  void FenceSoon() { options.health.stall_ms = 100; }
 
   static GenerateRequest Request(int variant) {
     std::mt19937 random(static_cast<uint32_t>(variant) + 5);
