@@ -1,4 +1,5 @@
 // Collections with named vectors over the wire.
+#include <string>
 #include <vector>
 
 #include "tests/integration/client.h"
@@ -95,6 +96,97 @@ TEST_CASE("points are written, read and found by named vectors") {
   Must(client.vectors, &Stub::Upsert, replace);
   found = Must(client.vectors, &Stub::Search, search);
   CHECK(found.points_size() == 2);
+}
+
+TEST_CASE("named vectors arrive by a stream of upserts") {
+  Daemon daemon;
+  const Client client(daemon);
+  Must(client.vectors, &Stub::CreateCollection, NamedRequest());
+  CallContext context;
+  const auto stream = client.vectors->UpsertStream(&context);
+  for (uint64_t id = 1; id <= 20; ++id) {
+    v1::UpsertRequest upsert;
+    upsert.set_collection("media");
+    v1::Point& point = *upsert.add_points();
+    point.set_id(id);
+    const auto value = static_cast<float>(id);
+    if (id % 2 == 0) AddNamed(point, "image", {value, 0});
+    AddNamed(point, "text", {0, value, 1});
+    REQUIRE(stream->Write(upsert));
+  }
+  v1::UpsertRequest bad;
+  bad.set_collection("media");
+  bad.add_points()->set_id(21);
+  AddNamed(*bad.mutable_points(0), "text", {1, 2});
+  REQUIRE(stream->Write(bad));
+  stream->WritesDone();
+  v1::UpsertResponse response;
+  for (int i = 0; i < 20; ++i) REQUIRE(stream->Read(&response));
+  CHECK_FALSE(stream->Read(&response));
+  CHECK_RPC_ERROR(stream->Finish(), grpc::StatusCode::INVALID_ARGUMENT,
+                  "points[0].vectors[0].values has 2 values");
+  CHECK(CountOf(client, "media") == 20);
+  v1::SearchRequest search = SearchOf("media", {7.1f, 0}, 2);
+  search.set_vector_name("image");
+  CHECK(IdsOf(Must(client.vectors, &Stub::Search, search).points()) == Ids{8, 6});
+}
+
+TEST_CASE("a question is compared with a named vector where it asks for one") {
+  Daemon daemon;
+  const Client client(daemon);
+  v1::IngestRequest ingest =
+      IngestOf("pages", {{"gate.md", "The gate of the harbour is painted green every spring."},
+                         {"bell.md", "The bell of the school was cast in copper by a smith."}});
+  Must(client.rag, &v1::RagService::Stub::Ingest, ingest);
+  v1::ScrollRequest scroll;
+  scroll.set_collection("pages");
+  scroll.set_with_vectors(true);
+  const v1::ScrollResponse pages = Must(client.vectors, &Stub::Scroll, scroll);
+  REQUIRE(pages.points_size() == 2);
+  v1::DescribeCollectionRequest describe;
+  describe.set_collection("pages");
+  const v1::CollectionInfo info =
+      Must(client.vectors, &Stub::DescribeCollection, describe).collection();
+
+  // The same pages, their vectors under a name, beside one that no model made.
+  v1::CreateCollectionRequest create;
+  create.mutable_spec()->set_name("named");
+  v1::NamedVectorSpec& body = *create.mutable_spec()->add_vectors();
+  body.set_name("body");
+  body.set_dimension(info.spec().dimension());
+  body.set_embedder(info.embedder());
+  v1::NamedVectorSpec& other = *create.mutable_spec()->add_vectors();
+  other.set_name("other");
+  other.set_dimension(2);
+  Must(client.vectors, &Stub::CreateCollection, create);
+  v1::UpsertRequest upsert;
+  upsert.set_collection("named");
+  for (const v1::Point& page : pages.points()) {
+    v1::Point& point = *upsert.add_points();
+    point = page;
+    point.clear_vector();
+    AddNamed(point, "body", {page.vector().begin(), page.vector().end()});
+    AddNamed(point, "other", {1, 0});
+  }
+  Must(client.vectors, &Stub::Upsert, upsert);
+
+  v1::AskRequest ask = AskOf("named", "What was the bell cast in?");
+  ask.set_vector_name("body");
+  const Asked asked = Ask(client, ask);
+  REQUIRE_RPC_OK(asked.status);
+  REQUIRE(!asked.passages.empty());
+  CHECK(asked.passages[0].document_id() == "bell.md");
+  REQUIRE(asked.finished.citations_size() > 0);
+  CHECK(asked.finished.citations(0).document_id() == "bell.md");
+
+  ask.set_vector_name("other");
+  CHECK_RPC_ERROR(Ask(client, ask).status, grpc::StatusCode::FAILED_PRECONDITION,
+                  "was created without an embedder");
+  ask.set_vector_name("nothing");
+  CHECK_RPC_ERROR(Ask(client, ask).status, grpc::StatusCode::INVALID_ARGUMENT,
+                  "has no vector of that name");
+  ask.clear_vector_name();
+  CHECK(!Ask(client, ask).status.ok());  // there is no unnamed one
 }
 
 TEST_CASE("what is wrong with named vectors is said by name") {

@@ -101,6 +101,32 @@ TEST_CASE("batonctl ingests the demo corpus and asks it") {
   CHECK_FALSE(found.at("points")[0].at("payload").at("text").at("text").get<std::string>().empty());
 }
 
+TEST_CASE("batonctl imports one of a collection's named vectors") {
+  Daemon daemon;
+  JsonOf(Ctl(daemon, {"--json", "collections", "create", "media", "--vector", "image:2:l2",
+                      "--vector", "text:3"}));
+  const TempDir folder;
+  const std::string path = folder.path() + "/images.jsonl";
+  std::ofstream(path) << R"({"id": 100, "vector": [50, 0]})"
+                         "\n"
+                      << R"({"id": 101, "vector": [60, 0]})"
+                         "\n";
+  const ProgramResult imported =
+      Ctl(daemon, {"import", path, "-c", "media", "--vector-name", "image"});
+  INFO(imported.err);
+  CHECK(imported.exit_code == 0);
+  const json found = JsonOf(Ctl(daemon, {"search", "--json", "-c", "media", "--vector", "59,0",
+                                         "--vector-name", "image", "-k", "1"}));
+  CHECK(found.at("points")[0].at("id") == "101");
+  const ProgramResult unknown =
+      Ctl(daemon, {"import", path, "-c", "media", "--vector-name", "sound"});
+  CHECK(unknown.exit_code == 1);
+  CHECK_THAT(unknown.err, Catch::Contains("sound"));
+  const ProgramResult unnamed = Ctl(daemon, {"import", path, "-c", "media"});
+  CHECK(unnamed.exit_code == 1);
+  CHECK_THAT(unnamed.err, Catch::Contains("vector"));
+}
+
 TEST_CASE("batonctl imports vectors, and goes on where it stopped") {
   Daemon daemon;
   JsonOf(Ctl(daemon, {"--json", "collections", "create", "v", "--dim", "3", "--metric", "l2"}));
