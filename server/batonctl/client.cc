@@ -22,6 +22,9 @@ constexpr int kReceiveBytesMax = 256 << 20;
 // failure is therefore believed only when it has lasted this long.
 constexpr std::chrono::milliseconds kConnectTrialMax{300};
 constexpr int kReconnectBackoffMs = 50;
+// A daemon that is there but busy may take its time to greet: a connection is tried for so long. By
+// its name gRPC's argument is about pauses, but this is what it sets.
+constexpr int kConnectMsMax = 20'000;
 
 std::string CodeName(grpc::StatusCode code) {
   return absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
@@ -38,7 +41,7 @@ Client::Client(const Options& options) : server_(options.server), timeout_s_(opt
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectBackoffMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectBackoffMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectMsMax);
   channel_ = grpc::CreateCustomChannel(server_, grpc::InsecureChannelCredentials(), arguments);
   channel_->WaitForConnected(std::chrono::system_clock::now() + kConnectTrialMax);
   admin_ = v1::AdminService::NewStub(channel_);

@@ -170,7 +170,7 @@ std::shared_ptr<grpc::Channel> ConnectTo(const std::string& address,
   arguments.SetMaxReceiveMessageSize(-1);
   // gRPC may report a connection as failed that was about to succeed (server/batonctl/client.cc).
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20'000);
   auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   channel->WaitForConnected(std::chrono::system_clock::now() + kReadyMax);
   return channel;
