@@ -1,0 +1,70 @@
+#pragma once
+
+// What one run of the decoder is told: the contract of host and `sequencer`. A run is a token. The
+// host places the token's embedding, writes the position and starts one run; the program of a model
+// is the same for all its tokens.
+//
+// Numbers: "Qn" stands for the integer times 2^-n. The residual stream, biases and logits are Q16;
+// norm weights are Q24; cosines and sines of RoPE are Q29, for (frequency 0, 1, ...) of a position
+// side by side.
+
+#include <stdint.h>
+
+namespace baton {
+namespace fpga {
+
+constexpr int kDecodeDimMax = 8192;
+constexpr int kDecodeFfnMax = 28672;
+constexpr int kDecodeQkvMax = 16384;  // (heads + 2 * kv_heads) * head_dim
+constexpr int kDecodeHeadDimMax = 256;
+constexpr int kDecodeGroupMax = 16;  // heads of a kv head
+constexpr int kDecodePositionsMax = 1 << 17;
+constexpr int kResidualFraction = 16;
+constexpr int kNormWeightFraction = 24;
+constexpr int kRopeFraction = 29;
+
+enum DecodeOp : uint32_t {
+  kOpEnd = 0,     // of the program
+  kOpNorm = 1,    // activations = RMSNorm(residual) * weights
+  kOpGemv = 2,    // destination = matrix * activations (+ bias)
+  kOpAttend = 3,  // RoPE of queries and keys, this position's keys and values to the cache,
+                  // activations = attention over all positions so far
+  kOpGate = 4,    // activations = silu(gate) * up
+};
+enum GemvDestination : uint32_t {
+  kToScratch = 0,   // queries, keys and values; or gate, then up
+  kToResidual = 1,  // added
+  kToLogits = 2,    // to the sampler
+};
+
+constexpr uint32_t kNoVector = UINT32_MAX;
+
+struct DecodeCommand {
+  uint32_t op;
+  uint32_t destination;  // GemvDestination
+  uint32_t rows;         // kOpGemv: of the matrix; kOpNorm: values; kOpGate: ffn_dim
+  uint32_t cols;
+  uint64_t bank_beat;     // where the matrix begins in each bank, in beats
+  uint32_t vector_at;     // norm weights; kOpAttend: the RoPE table [positions, rope_dims / 2, 2]
+  uint32_t bias_at;       // [rows]; kNoVector: none. Both count int32s of the vector memory
+  int32_t weight_shift;   // weights stand for scale * q * 2^-weight_shift
+  uint32_t norm_epsilon;  // Q32
+  uint32_t heads;         // a multiple of kv_heads
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t rope_dims;    // the first so many dimensions of a head turn
+  uint32_t rope_halves;  // 1: (i, i + rope_dims / 2) turn together; 0: (2i, 2i + 1)
+  uint32_t layer;
+  uint32_t layers;
+  uint32_t window;        // positions attended to, its own included; 0: all
+  uint32_t block_tokens;  // a power of two
+  // log2(e) * attention scale = score_mantissa * 2^-score_shift, the mantissa of 31 bits
+  uint32_t score_mantissa;
+  int32_t score_shift;
+  uint32_t position;  // the sequencer fills it in
+  uint32_t reserved[10];
+};
+static_assert(sizeof(DecodeCommand) == 128, "two beats: the host writes programs as they lie");
+
+}  // namespace fpga
+}  // namespace baton

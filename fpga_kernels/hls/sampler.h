@@ -1,0 +1,16 @@
+#pragma once
+
+#include "fpga_kernels/hls/stream.h"
+#include "fpga_kernels/sampler_args.h"
+
+namespace baton {
+namespace fpga {
+
+// Chooses a token of logits, Q16, as they come. top_k keeps the best; top_p of these the fewest
+// that reach this share of the probability; of what is kept, `random` says which. One run, one
+// token.
+extern "C" void sampler(const SamplerArgs* args, Stream<int32_t>& logits, int32_t* logits_out,
+                        SamplerResult* result);
+
+}  // namespace fpga
+}  // namespace baton

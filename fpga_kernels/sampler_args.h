@@ -1,0 +1,41 @@
+#pragma once
+
+// What `sampler` is told and answers: the contract of host and device. Whatever changes logits
+// (grammar, bias, penalties) is the host's: then it asks for the logits and chooses itself. The
+// rules are those of engine/model/sampler.h: top_p and min_p look at probabilities at
+// temperature 1.
+
+#include <stdint.h>
+
+namespace baton {
+namespace fpga {
+
+constexpr int kSamplerKept = 64;  // the largest top_k
+
+enum SamplerOutcome : uint32_t {
+  kTokenChosen = 1,
+  // More tokens than kSamplerKept could be chosen: the host chooses among the logits.
+  kHostChooses = 2,
+};
+
+struct SamplerArgs {
+  uint32_t vocabulary;
+  uint32_t logits_wanted;  // 1: they are written out, [vocabulary] Q16
+  uint32_t sharpness;      // log2(e) / temperature, Q16; 0: greedy, the lowest of equal tokens
+  uint32_t top_k;          // 0: all
+  uint32_t top_p;          // Q16; from 65536: all. Of what top_k leaves
+  uint32_t min_p;          // Q16: as likely as this share of the best; 0: all. Of what top_p leaves
+  uint32_t random;         // uniform, Q32
+};
+static_assert(sizeof(SamplerArgs) == 28, "read as it lies");
+
+struct SamplerResult {
+  uint32_t outcome;  // SamplerOutcome
+  uint32_t token;    // the best one where the host chooses
+  int32_t logit;     // of it, Q16
+  uint32_t kept;     // tokens that could have been chosen
+};
+static_assert(sizeof(SamplerResult) == 16, "written as it lies");
+
+}  // namespace fpga
+}  // namespace baton
