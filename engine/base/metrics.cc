@@ -289,6 +289,13 @@ const std::vector<Row>& Table() {
        "Segments built: seal, from points without a graph; merge, from segments too",
        {"kind"},
        {}},
+      {kGraphsLinked,
+       Type::kCounter,
+       "baton_graphs_linked_total",
+       "Graphs of segments by what linked them: device; cpu, where no device offers to; "
+       "cpu_fallback, where one did and failed",
+       {"by"},
+       {}},
       {kBuildsShortOfMemory,
        Type::kCounter,
        "baton_builds_short_of_memory_total",

@@ -58,6 +58,7 @@ enum class MetricId {
   kWriteCommitSeconds,   // {}
   kWritesHeld,           // {}
   kSegmentsBuilt,        // {kind}
+  kGraphsLinked,         // {by}
   kBuildsShortOfMemory,  // {}
   kQueueRefused,         // {queue}
   kExecutorUp,           // {platform, device, emulated}
