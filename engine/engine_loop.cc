@@ -553,7 +553,12 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
   auto attempt = std::make_shared<Attempt<SearchBatch, SearchBatchResult>>();
   attempt->active = active;
   attempt->stage_name = "search";
-  attempt->work = {.kind = WorkKind::kSearch, .shape = shape, .only = {}};
+  for (const auto& executor : parts_.executors) {
+    SearchSkill* const skill = executor->search();
+    attempt->unable.push_back(skill == nullptr ? "" : skill->Unable(*batch.view, batch.params));
+  }
+  attempt->work = {
+      .kind = WorkKind::kSearch, .shape = shape, .unable = attempt->unable, .only = {}};
   attempt->batch = std::move(batch);
   attempt->execute = [](Executor& executor, SearchBatch work,
                         absl::AnyInvocable<void(SearchBatchResult)> done) {

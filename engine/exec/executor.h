@@ -138,6 +138,8 @@ struct SearchBatchResult {
 class SearchSkill {
  public:
   virtual ~SearchSkill() = default;
+  // Why this device does not run such a search; empty: it does.
+  virtual std::string Unable(const CollectionView& view, const SearchParams& params) const = 0;
   virtual void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) = 0;
 };
 

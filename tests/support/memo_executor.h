@@ -68,6 +68,9 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
         });
   }
 
+  std::string Unable(const CollectionView& view, const SearchParams& params) const override {
+    return computes_->search()->Unable(view, params);
+  }
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
     {
       const std::lock_guard lock(mutex_);

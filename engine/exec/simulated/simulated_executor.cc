@@ -127,6 +127,7 @@ class SimulatedSearch final : public SearchSkill {
  public:
   SimulatedSearch(SimulatedDevice& device, SearchSkill& cpu) : device_(device), cpu_(cpu) {}
 
+  std::string Unable(const CollectionView&, const SearchParams&) const override { return ""; }
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
     const bool single = batch.queries.size() == 1;
     const double us = UsOf(device_, single ? WorkClass::kSearchSingle : WorkClass::kSearchBulk,
