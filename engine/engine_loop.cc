@@ -110,6 +110,16 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
   transfer_.RegisterDirectPath(&host_direct_path_);
   transfer_.RegisterPath(&host_path_);
   for (const auto& path : parts_.paths) transfer_.RegisterPath(path.get());
+  // The first that can: graphs are linked one after the other anyway.
+  for (const auto& executor : parts_.executors) {
+    GraphSkill* const graph = executor->graph();
+    if (graph == nullptr) continue;
+    parts_.store->graphs().Offer(
+        [graph](const GraphRows& rows, const GraphNodes& nodes, absl::FunctionRef<bool()> stop) {
+          return graph->Link(rows, nodes, stop);
+        });
+    break;
+  }
 }
 
 absl::Status Engine::Loop::LoadModels() {
@@ -145,6 +155,7 @@ void Engine::Loop::StartThread() {
 }
 
 Engine::Loop::~Loop() {
+  parts_.store->graphs().Withdraw();
   draining_ = true;
   if (thread_.joinable()) {
     mailbox_.Post([this] {

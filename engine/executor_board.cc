@@ -443,6 +443,7 @@ std::vector<DeviceReport> ExecutorBoard::Devices() const {
     if (executor.search() != nullptr) report.skills.push_back("search");
     if (executor.embed() != nullptr) report.skills.push_back("embed");
     if (executor.cluster() != nullptr) report.skills.push_back("cluster");
+    if (executor.graph() != nullptr) report.skills.push_back("graph");
     if (!state.present) continue;
     report.state = state.health.StateName();
     report.refusal = state.cpu ? "" : state.health.Refusal(now_us);

@@ -253,6 +253,7 @@ class SimulatedExecutor final : public Executor {
   SearchSkill* search() override { return search_.get(); }
   EmbedSkill* embed() override { return embed_.get(); }
   ClusterSkill* cluster() override { return cluster_.get(); }
+  GraphSkill* graph() override { return nullptr; }
 
  private:
   const std::shared_ptr<void> keeps_;
