@@ -364,6 +364,12 @@ void ExecutorBoard::Look(int index, TimeUs now_us) {
   state.up->Set(up ? 1 : 0);
   state.capacity->Set(up ? state.health.capacity() : 0);
   state.watts->Set(info.present ? power_.Watts(index) : 0);
+  const auto tell = [&](MetricId metric, const std::optional<double>& value) {
+    if (value) metrics_.Gauge(metric, {PlatformName(index), info.device}).Set(*value);
+  };
+  tell(MetricId::kDeviceCelsius, sample.temperature_c);
+  tell(MetricId::kDeviceUtilisation, sample.utilisation);
+  tell(MetricId::kDeviceMemoryErrors, sample.memory_errors);
 }
 
 std::vector<absl::AnyInvocable<void()>> ExecutorBoard::Watch() {

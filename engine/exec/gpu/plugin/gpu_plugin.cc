@@ -86,10 +86,8 @@ int32_t Probe(const baton_host* host, baton_probe* probe) {
                   Major(driver_version), Minor(driver_version));
     device->memory_bytes_total = properties.totalGlobalMem;
     if (BATON_DEVICE_HAS(probe, pci_address) && !baton::gpu::Emulated()) {
-      std::snprintf(device->pci_address, sizeof(device->pci_address), "%04x:%02x:%02x.0",
-                    static_cast<unsigned>(properties.pciDomainID),
-                    static_cast<unsigned>(properties.pciBusID),
-                    static_cast<unsigned>(properties.pciDeviceID));
+      std::snprintf(device->pci_address, sizeof(device->pci_address), "%s",
+                    Device::PciAddress(properties).c_str());
     }
     device->emulated = baton::gpu::Emulated() ? 1 : 0;
   }
