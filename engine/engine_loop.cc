@@ -22,6 +22,12 @@
 namespace baton {
 namespace {
 
+// Behind a tenant's name, as the prefix caches know it; longer than any name that a client can
+// give.
+const std::string& DeterministicSalt() {
+  static const std::string salt(129, 'd');
+  return salt;
+}
 constexpr TimeUs kIdleTurnUs = 500'000;         // the loop turns at least this often
 constexpr TimeUs kProgressLimitUs = 5'000'000;  // without a turn for so long it is stuck
 
@@ -753,6 +759,9 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
     job.given = run->given;
     job.priority = active->envelope.priority;
     job.tenant = active->envelope.tenant;
+    job.deterministic = active->envelope.hints.deterministic.value_or(false);
+    // What was computed in another way is not to be found again as if it were the same.
+    if (job.deterministic) job.tenant += DeterministicSalt();
     job.arrived_us = active->arrived_us;
     job.deadline_us = active->envelope.deadline_us;
     job.on_failure = OnHandoffFailure(active->envelope.hints);
