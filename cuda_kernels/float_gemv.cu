@@ -30,8 +30,9 @@ __device__ __forceinline__ void LoadWeights(const W* from, float (&w)[kVector]) 
 }
 
 // Reads the weights once, 2 * tokens * rows * cols FLOP; kRows rows of weights to a warp.
-template <typename W, typename T, int kVector, int kTokens, int kRows>
-__global__ void __launch_bounds__(kWarps* kWarpThreads) FloatGemvKernel(FloatGemvArgs<W, T> args) {
+template <typename W, typename T, typename Y, int kVector, int kTokens, int kRows>
+__global__ void __launch_bounds__(kWarps* kWarpThreads)
+    FloatGemvKernel(FloatGemvArgs<W, T, Y> args) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
   const int64_t warp = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarpThreads;
   const int64_t first_row = warp * kRows;
@@ -71,27 +72,27 @@ __global__ void __launch_bounds__(kWarps* kWarpThreads) FloatGemvKernel(FloatGem
   }
 }
 
-template <typename W, typename T, int kVector, int kTokens, int kRows>
-cudaError_t LaunchRows(const FloatGemvArgs<W, T>& args, cudaStream_t stream) {
+template <typename W, typename T, typename Y, int kVector, int kTokens, int kRows>
+cudaError_t LaunchRows(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream) {
   const int64_t blocks = CeilDiv(args.rows, kWarps * kRows);
-  return Launch(&FloatGemvKernel<W, T, kVector, kTokens, kRows>,
+  return Launch(&FloatGemvKernel<W, T, Y, kVector, kTokens, kRows>,
                 {dim3(static_cast<unsigned>(blocks)), kWarps * kWarpThreads}, stream, args);
 }
 
 // x is read as often as a warp has fewer rows: more rows for more tokens.
-template <typename W, typename T, int kVector>
-cudaError_t LaunchTokens(const FloatGemvArgs<W, T>& args, cudaStream_t stream) {
-  if (args.tokens == 1) return LaunchRows<W, T, kVector, 1, 2>(args, stream);
-  if (args.tokens == 2) return LaunchRows<W, T, kVector, 2, 2>(args, stream);
-  if (args.tokens <= 4) return LaunchRows<W, T, kVector, 4, 4>(args, stream);
-  if (args.tokens <= 8) return LaunchRows<W, T, kVector, 8, 4>(args, stream);
-  return LaunchRows<W, T, kVector, 16, 4>(args, stream);
+template <typename W, typename T, typename Y, int kVector>
+cudaError_t LaunchTokens(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream) {
+  if (args.tokens == 1) return LaunchRows<W, T, Y, kVector, 1, 2>(args, stream);
+  if (args.tokens == 2) return LaunchRows<W, T, Y, kVector, 2, 2>(args, stream);
+  if (args.tokens <= 4) return LaunchRows<W, T, Y, kVector, 4, 4>(args, stream);
+  if (args.tokens <= 8) return LaunchRows<W, T, Y, kVector, 8, 4>(args, stream);
+  return LaunchRows<W, T, Y, kVector, 16, 4>(args, stream);
 }
 
 }  // namespace
 
-template <typename W, typename T>
-cudaError_t FloatGemv(const FloatGemvArgs<W, T>& args, cudaStream_t stream) {
+template <typename W, typename T, typename Y>
+cudaError_t FloatGemv(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream) {
   if (args.tokens > kFloatGemvTokensMax) return cudaErrorInvalidValue;
   if (args.tokens == 0 || args.rows == 0) return cudaSuccess;
   constexpr int kVector = 16 / static_cast<int>(sizeof(W));
@@ -100,7 +101,8 @@ cudaError_t FloatGemv(const FloatGemvArgs<W, T>& args, cudaStream_t stream) {
   const bool aligned = args.cols % kVector == 0 &&
                        RowsAligned(args.weights, args.weight_stride, 16) &&
                        RowsAligned(args.x, args.x_stride, kBytes < 16 ? kBytes : 16);
-  return aligned ? LaunchTokens<W, T, kVector>(args, stream) : LaunchTokens<W, T, 1>(args, stream);
+  return aligned ? LaunchTokens<W, T, Y, kVector>(args, stream)
+                 : LaunchTokens<W, T, Y, 1>(args, stream);
 }
 
 template cudaError_t FloatGemv(const FloatGemvArgs<float, float>&, cudaStream_t);
@@ -109,5 +111,7 @@ template cudaError_t FloatGemv(const FloatGemvArgs<__half, float>&, cudaStream_t
 template cudaError_t FloatGemv(const FloatGemvArgs<__half, __nv_bfloat16>&, cudaStream_t);
 template cudaError_t FloatGemv(const FloatGemvArgs<__nv_bfloat16, float>&, cudaStream_t);
 template cudaError_t FloatGemv(const FloatGemvArgs<__nv_bfloat16, __nv_bfloat16>&, cudaStream_t);
+template cudaError_t FloatGemv(const FloatGemvArgs<__nv_bfloat16, __nv_bfloat16, float>&,
+                               cudaStream_t);
 
 }  // namespace baton::cuda

@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kThreads) MergeKernel(MergeTopKArgs args) {
   SharedMemory memory;
   KeyCollector collector(memory, args.k, kRound);
   const int64_t query = blockIdx.x;
-  const uint64_t* const keys = args.keys + query * args.lists * args.list_stride;
+  const uint64_t* const keys = args.keys + query * args.query_stride;
   const int64_t count = args.lists * args.length;
   collector.Start();
   for (int64_t first = 0; first < count; first += kRound) {
@@ -49,10 +49,12 @@ __global__ void __launch_bounds__(kThreads) MergeKernel(MergeTopKArgs args) {
 cudaError_t MergeTopK(const MergeTopKArgs& args, cudaStream_t stream) {
   if (args.queries == 0) return cudaSuccess;
   if (args.k < 1 || args.k > kTopKMax) return cudaErrorInvalidValue;
+  MergeTopKArgs strided = args;
+  if (strided.query_stride == 0) strided.query_stride = args.lists * args.list_stride;
   return Launch(&MergeKernel,
                 {dim3(static_cast<unsigned>(args.queries)), kThreads,
                  KeyCollector::SharedBytes(args.k, kRound)},
-                stream, args);
+                stream, strided);
 }
 
 }  // namespace baton::cuda

@@ -22,6 +22,12 @@
 namespace baton {
 namespace {
 
+// Behind a tenant's name, as the prefix caches know it; longer than any name that a client can
+// give.
+const std::string& DeterministicSalt() {
+  static const std::string salt(129, 'd');
+  return salt;
+}
 constexpr TimeUs kIdleTurnUs = 500'000;         // the loop turns at least this often
 constexpr TimeUs kProgressLimitUs = 5'000'000;  // without a turn for so long it is stuck
 
@@ -110,6 +116,16 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
   transfer_.RegisterDirectPath(&host_direct_path_);
   transfer_.RegisterPath(&host_path_);
   for (const auto& path : parts_.paths) transfer_.RegisterPath(path.get());
+  // The first that can: graphs are linked one after the other anyway.
+  for (const auto& executor : parts_.executors) {
+    GraphSkill* const graph = executor->graph();
+    if (graph == nullptr) continue;
+    parts_.store->graphs().Offer(
+        [graph](const GraphRows& rows, const GraphNodes& nodes, absl::FunctionRef<bool()> stop) {
+          return graph->Link(rows, nodes, stop);
+        });
+    break;
+  }
 }
 
 absl::Status Engine::Loop::LoadModels() {
@@ -145,6 +161,7 @@ void Engine::Loop::StartThread() {
 }
 
 Engine::Loop::~Loop() {
+  parts_.store->graphs().Withdraw();
   draining_ = true;
   if (thread_.joinable()) {
     mailbox_.Post([this] {
@@ -553,7 +570,12 @@ void Engine::Loop::RunSearch(const RequestPtr& active, SearchRequest request,
   auto attempt = std::make_shared<Attempt<SearchBatch, SearchBatchResult>>();
   attempt->active = active;
   attempt->stage_name = "search";
-  attempt->work = {.kind = WorkKind::kSearch, .shape = shape, .only = {}};
+  for (const auto& executor : parts_.executors) {
+    SearchSkill* const skill = executor->search();
+    attempt->unable.push_back(skill == nullptr ? "" : skill->Unable(*batch.view, batch.params));
+  }
+  attempt->work = {
+      .kind = WorkKind::kSearch, .shape = shape, .unable = attempt->unable, .only = {}};
   attempt->batch = std::move(batch);
   attempt->execute = [](Executor& executor, SearchBatch work,
                         absl::AnyInvocable<void(SearchBatchResult)> done) {
@@ -737,6 +759,9 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
     job.given = run->given;
     job.priority = active->envelope.priority;
     job.tenant = active->envelope.tenant;
+    job.deterministic = active->envelope.hints.deterministic.value_or(false);
+    // What was computed in another way is not to be found again as if it were the same.
+    if (job.deterministic) job.tenant += DeterministicSalt();
     job.arrived_us = active->arrived_us;
     job.deadline_us = active->envelope.deadline_us;
     job.on_failure = OnHandoffFailure(active->envelope.hints);

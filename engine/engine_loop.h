@@ -178,6 +178,7 @@ class Engine::Loop {
     RequestPtr active;
     std::string stage_name;
     ExecutorBoard::Work work;
+    std::vector<std::string> unable = {};  // what work.unable refers to
     Batch batch;
     bool open_ended = false;  // runs for any time
     absl::AnyInvocable<void(Executor&, Batch, absl::AnyInvocable<void(Result)>)> execute;

@@ -367,6 +367,12 @@ void ExecutorBoard::Look(int index, TimeUs now_us) {
   state.up->Set(up ? 1 : 0);
   state.capacity->Set(up ? state.health.capacity() : 0);
   state.watts->Set(info.present ? power_.Watts(index) : 0);
+  const auto tell = [&](MetricId metric, const std::optional<double>& value) {
+    if (value) metrics_.Gauge(metric, {PlatformName(index), info.device}).Set(*value);
+  };
+  tell(MetricId::kDeviceCelsius, sample.temperature_c);
+  tell(MetricId::kDeviceUtilisation, sample.utilisation);
+  tell(MetricId::kDeviceMemoryErrors, sample.memory_errors);
 }
 
 std::vector<absl::AnyInvocable<void()>> ExecutorBoard::Watch() {
@@ -448,6 +454,7 @@ std::vector<DeviceReport> ExecutorBoard::Devices() const {
     if (executor.search() != nullptr) report.skills.push_back("search");
     if (executor.embed() != nullptr) report.skills.push_back("embed");
     if (executor.cluster() != nullptr) report.skills.push_back("cluster");
+    if (executor.graph() != nullptr) report.skills.push_back("graph");
     if (!state.present) continue;
     report.state = state.health.StateName();
     report.refusal = state.cpu ? "" : state.health.Refusal(now_us);

@@ -342,7 +342,8 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
                  .generated = 0,
                  .blocks = {},
                  .sample = item.sample,
-                 .score = {}};
+                 .score = {},
+                 .deterministic = sequence.job.deterministic};
     ++sequence.batches_in_flight;
     if (item.work_class == WorkClass::kPrefill) {
       SetPrefill(sequence, item, work);

@@ -76,6 +76,7 @@ struct LlmJob {
   int32_t index = 0;                       // of the request's completions
   int32_t priority = 0;
   std::string tenant;
+  bool deterministic = false;
   TimeUs arrived_us = 0;  // of the request: time to first token counts from here
   TimeUs deadline_us = kNoDeadline;
   int prefill_executor = 0;

@@ -114,9 +114,10 @@ absl::Status MakeExecutors(const Config& config, const std::optional<SimulationO
   if (!Simulates(simulation, Platform::kGpu)) {
     GpuOptions gpu_options = options.gpu;
     gpu_options.step_tokens_max = config.engine.schedule.step_tokens_max;
-    PluginExecutor gpu = MakeGpuExecutor(gpu_options);
-    plugins.push_back(std::move(gpu.executor));
-    plugin_paths = std::move(gpu.paths);
+    for (PluginExecutor& gpu : MakeGpuExecutors(gpu_options)) {
+      plugins.push_back(std::move(gpu.executor));
+      for (auto& path : gpu.paths) plugin_paths.push_back(std::move(path));
+    }
   }
   if (!Simulates(simulation, Platform::kFpga)) plugins.push_back(MakeFpgaExecutor(options.fpga));
   const std::vector<PlacedDevice> devices = PlacedDevices(simulation, plugins);

@@ -78,6 +78,8 @@ void ToProto(const DeviceReport& report, v1::Device& proto) {
   proto.set_refusal(report.refusal);
   proto.set_capacity(report.info.present ? report.capacity : 0);
   if (report.sample.temperature_c) proto.set_temperature_c(*report.sample.temperature_c);
+  if (report.sample.utilisation) proto.set_utilisation(*report.sample.utilisation);
+  if (report.sample.memory_errors) proto.set_memory_errors(*report.sample.memory_errors);
   proto.set_watts(report.watts);
   proto.set_watts_measured(report.watts_measured);
   for (const std::string& event : report.events) proto.add_events(event);

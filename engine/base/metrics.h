@@ -58,6 +58,7 @@ enum class MetricId {
   kWriteCommitSeconds,   // {}
   kWritesHeld,           // {}
   kSegmentsBuilt,        // {kind}
+  kGraphsLinked,         // {by}
   kBuildsShortOfMemory,  // {}
   kQueueRefused,         // {queue}
   kExecutorUp,           // {platform, device, emulated}
@@ -70,6 +71,9 @@ enum class MetricId {
   kDeviceEvents,         // {platform, device, event}
   kDeviceCapacity,       // {platform, device}
   kDeviceWatts,          // {platform, device}
+  kDeviceCelsius,        // {platform, device}
+  kDeviceUtilisation,    // {platform, device}
+  kDeviceMemoryErrors,   // {platform, device}
   kEnergyJoules,         // {work_class, platform, measured}
   kCostErrorRatio,       // {work_class, platform}
   kWorkRetries,          // {work_class, from}

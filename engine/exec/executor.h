@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/kv/kv_layout.h"
@@ -26,6 +28,7 @@
 #include "engine/request/work.h"
 #include "engine/transfer/memory_space.h"
 #include "engine/vector/collection_view.h"
+#include "engine/vector/graph_rows.h"
 
 namespace baton {
 
@@ -56,6 +59,8 @@ struct LlmItem {
   // kPrefill: the prompt's tokens that follow `tokens`' first, second ... where their log
   // probabilities are wanted, as many as `tokens` or, at the prompt's end, one fewer; else empty.
   std::vector<TokenId> score;
+  // Its tokens must not depend on what else is in the batch, which then is computed so.
+  bool deterministic = false;
 };
 
 // What a slot starts from.
@@ -138,7 +143,21 @@ struct SearchBatchResult {
 class SearchSkill {
  public:
   virtual ~SearchSkill() = default;
+  // Why this device does not run such a search; empty: it does.
+  virtual std::string Unable(const CollectionView& view, const SearchParams& params) const = 0;
   virtual void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) = 0;
+};
+
+// Links between near vectors, which is most of what building a graph takes
+// (SealedGraph::BuildWith).
+class GraphSkill {
+ public:
+  virtual ~GraphSkill() = default;
+  // On the caller's thread; blocks. Thread safe. CANCELLED once `stop` says so. What it cannot
+  // link, or has no room for, is an error that says why.
+  virtual absl::StatusOr<std::unique_ptr<GraphLinks>> Link(const GraphRows& rows,
+                                                           const GraphNodes& nodes,
+                                                           absl::FunctionRef<bool()> stop) = 0;
 };
 
 // k-means over a pinned view or over vectors.
@@ -225,7 +244,9 @@ struct ExecutorSample {
   double load = 0;  // 0 idle to 1 busy
   // Absent: it does not tell.
   std::optional<double> temperature_c = {};
-  std::optional<double> power_w = {};  // measured, lately
+  std::optional<double> power_w = {};         // measured, lately
+  std::optional<double> utilisation = {};     // 0 to 1, by its own account, lately
+  std::optional<int64_t> memory_errors = {};  // that could not be corrected, since it was powered
 };
 
 // Owns one device and offers skills; a null skill is one it lacks. Thread safe. Destruction waits
@@ -239,6 +260,7 @@ class Executor {
   virtual SearchSkill* search() = 0;
   virtual EmbedSkill* embed() = 0;
   virtual ClusterSkill* cluster() = 0;
+  virtual GraphSkill* graph() = 0;
 };
 
 }  // namespace baton

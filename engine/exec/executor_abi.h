@@ -74,6 +74,7 @@ static inline struct baton_device* baton_probe_device(const struct baton_probe* 
  * nothing on it works any more. */
 enum baton_code {
   BATON_OK = 0,
+  BATON_CANCELLED = 1,
   BATON_INVALID_ARGUMENT = 3,
   BATON_NOT_FOUND = 5,
   BATON_RESOURCE_EXHAUSTED = 8,
@@ -90,8 +91,9 @@ struct baton_error {
 
 /* Opened devices and loaded models are the plug-in's. Calls for one device come from several
  * threads: llm_run from one at a time, the copy functions from one at a time, models come and go
- * from a third beside these. What is called with a model or memory comes before it is given back,
- * and all of it before close. */
+ * from a third beside these; the functions for vectors from any, of one set of rows from one at a
+ * time. What is called with a model, memory or rows comes before it is given back, and all of it
+ * before close. */
 struct baton_open_device;
 struct baton_loaded_model;
 
@@ -110,6 +112,11 @@ struct baton_device_sample {
   uint64_t memory_bytes_used;
   uint64_t memory_bytes_total;
   char reason[512]; /* where lost: what happened, and what to do */
+  /* By the device's own account, lately; below 0, which they are before the call: not told. */
+  double temperature_c;
+  double power_w;
+  double utilisation;    /* 0 to 1 */
+  int64_t memory_errors; /* that could not be corrected, since the driver was loaded */
 };
 
 /* A matrix of weights as the file holds it: rows of row_bytes each, [rows, cols]. */
@@ -221,6 +228,9 @@ struct baton_llm_item {
   const struct baton_sampling* sampling; /* not null: of one row of logits only a token is wanted */
 };
 
+/* What of a batch is asked for by flags. */
+#define BATON_BATCH_DETERMINISTIC 1u /* no item's results depend on the other items */
+
 struct baton_llm_batch {
   uint32_t struct_size;
   uint32_t item_struct_size; /* bytes from one item to the next in `items` */
@@ -232,6 +242,8 @@ struct baton_llm_batch {
   void* context;
   void (*on_logits)(void* context, int64_t item, const float* logits);
   void (*on_token)(void* context, int64_t item, int32_t token, uint64_t random_state);
+  uint32_t flags;    /* BATON_BATCH_... */
+  uint32_t reserved; /* 0 */
 };
 
 /* For plug-ins: item `index`. */
@@ -251,6 +263,88 @@ struct baton_copy {
   void* const* destinations;
   int64_t count;
   int64_t block_bytes;
+};
+
+/* ---- Vectors ---- */
+
+enum baton_metric {
+  BATON_METRIC_L2 = 0,            /* squared Euclidean distance */
+  BATON_METRIC_INNER_PRODUCT = 1, /* negated */
+  BATON_METRIC_COSINE = 2         /* negated, of vectors of any length */
+};
+
+/* Rows of a device, which may grow in number: what is compared with queries there. The plug-in's.
+ * It keeps them rounded to bf16, so distances are of the rounded rows and of queries that are
+ * rounded as well: to the nearest, ties to even. */
+struct baton_vector_rows;
+
+struct baton_rows_shape {
+  uint32_t struct_size;
+  int32_t metric;    /* baton_metric */
+  int32_t dimension; /* 1 or more */
+  uint32_t reserved; /* 0 */
+  int64_t capacity;  /* rows at most, 1 to 2^32 - 2 */
+};
+
+/* Where rows come from: called by the function it is handed to, for consecutive rows.
+ * vectors: [count, dimension] f32, row-major. */
+struct baton_rows_source {
+  void* context;
+  void (*read)(void* context, int64_t first, int64_t count, float* vectors);
+};
+
+/* What of some rows is searched: the first row_count. */
+struct baton_search_part {
+  struct baton_vector_rows* rows;
+  int64_t row_count;
+  /* [(row_count + 31) / 32]: rows whose bit (row % 32 of word row / 32) is not set are not found;
+   * null: as rows_mark has said last. */
+  const uint32_t* live;
+};
+
+#define BATON_SEARCH_K_MAX 1024
+#define BATON_SEARCH_PARTS_MAX 4096
+
+/* The nearest rows of several parts together to each of several queries. */
+struct baton_vector_search {
+  uint32_t struct_size;
+  uint32_t part_struct_size;             /* bytes from one part to the next in `parts` */
+  const struct baton_search_part* parts; /* all of the same metric and dimension */
+  int64_t part_count;                    /* up to BATON_SEARCH_PARTS_MAX */
+  const float* queries;                  /* [query_count, dimension], row-major */
+  int64_t query_count;
+  int32_t k;         /* 1 to BATON_SEARCH_K_MAX */
+  uint32_t reserved; /* 0 */
+  /* Filled in: nearest first, ties to the lower number. Rows are numbered through all parts, one
+   * part's first row_count after another's, up to 2^32 - 2 in all. */
+  float* distances;  /* [query_count, k]; infinity where there are fewer */
+  uint32_t* nearest; /* [query_count, k]; UINT32_MAX where there are fewer */
+};
+
+/* For plug-ins: part `index`. */
+static inline const struct baton_search_part* baton_part_at(
+    const struct baton_vector_search* search, int64_t index) {
+  const char* const parts = (const char*)search->parts;
+  return (const struct baton_search_part*)(parts + (uint64_t)index * search->part_struct_size);
+}
+
+/* Links between near vectors, as engine/vector/graph_linker.h makes them: of each one's nearest
+ * candidates those that are nearer to it than to any taken before, and the reverse of these. */
+struct baton_graph_job {
+  uint32_t struct_size;
+  int32_t metric;     /* baton_metric, but not BATON_METRIC_COSINE */
+  int32_t dimension;  /* 1 or more */
+  int32_t wanted;     /* links that each begins with, 1 or more */
+  int32_t room;       /* links that each has in the end, at least `wanted` */
+  int32_t candidates; /* nearest ones that are looked at, up to BATON_SEARCH_K_MAX; candidates and
+                         wanted + room are limited as well */
+  int64_t nodes;      /* 1 to 2^31 - 1 */
+  struct baton_rows_source source; /* its rows are the nodes */
+  uint32_t* links; /* filled in: [nodes, room], nearest first; UINT32_MAX behind the last */
+  /* Asked between pieces of work, each of which is some milliseconds: not 0 ends the job with
+   * BATON_CANCELLED. */
+  void* stop_context;
+  int32_t (*stop)(void* context);
 };
 
 /* The plug-in's static table. */
@@ -298,6 +392,30 @@ struct baton_executor_plugin {
                        uint64_t* copy_us, struct baton_error* error);
   /* Ends a copy: when it returns neither side's memory is touched any more. */
   void (*copy_cancel)(struct baton_open_device* device, uint64_t ticket);
+
+  /* All of the following or none of them; without them the device does not search. */
+
+  /* What rows_create takes of the device's memory; 0: of a shape that is none. */
+  uint64_t (*rows_bytes)(const struct baton_rows_shape* shape);
+  /* Takes memory for `capacity` rows and has none of them. RESOURCE_EXHAUSTED: as model_load. */
+  int32_t (*rows_create)(struct baton_open_device* device, const struct baton_rows_shape* shape,
+                         struct baton_vector_rows** rows, struct baton_error* error);
+  void (*rows_free)(struct baton_open_device* device, struct baton_vector_rows* rows);
+  /* Adds `count` rows behind those there are, which are live; blocks. source->read counts from 0
+   * with the first of these. */
+  int32_t (*rows_append)(struct baton_open_device* device, struct baton_vector_rows* rows,
+                         const struct baton_rows_source* source, int64_t count,
+                         struct baton_error* error);
+  /* Which of the first `count` rows are live; those behind them stay as they are.
+   * live: [(count + 31) / 32], of bits. */
+  int32_t (*rows_mark)(struct baton_open_device* device, struct baton_vector_rows* rows,
+                       const uint32_t* live, int64_t count, struct baton_error* error);
+  /* Blocks. RESOURCE_EXHAUSTED: no memory for its workspace, which is kept from then on. */
+  int32_t (*search)(struct baton_open_device* device, const struct baton_vector_search* search,
+                    struct baton_error* error);
+  /* Blocks. RESOURCE_EXHAUSTED: the bytes it needs and those there are. */
+  int32_t (*graph_links)(struct baton_open_device* device, const struct baton_graph_job* job,
+                         struct baton_error* error);
 };
 
 /* The one exported symbol. */

@@ -20,6 +20,7 @@ struct ForwardItem {
   // Where one row of logits is wanted, for nothing but to choose a token in this way: a device may
   // do so and give the token instead.
   std::optional<PlainSampling> sampling = {};
+  bool deterministic = false;  // as LlmItem's
 };
 
 }  // namespace baton

@@ -99,7 +99,8 @@ absl::Status LlmBatches::GatherItems(const LlmBatch& batch) {
                         .generated = item.generated,
                         .position = item.position,
                         .blocks = item.blocks,
-                        .logits = static_cast<int32_t>(item.score.size()) + (item.sample ? 1 : 0)};
+                        .logits = static_cast<int32_t>(item.score.size()) + (item.sample ? 1 : 0),
+                        .deterministic = item.deterministic};
     if (item.work_class == WorkClass::kDecode) {
       const std::optional<TokenId> last = slot->second.last_token;
       if (!last) {

@@ -35,6 +35,8 @@ absl::Status PluginDevice::StatusOf(int32_t code, const baton_error& error) {
   if (code == BATON_OK) return absl::OkStatus();
   const std::string message(error.message, strnlen(error.message, sizeof(error.message)));
   switch (code) {
+    case BATON_CANCELLED:
+      return absl::CancelledError(message);
     case BATON_INVALID_ARGUMENT:
       return absl::InvalidArgumentError(message);
     case BATON_NOT_FOUND:
@@ -81,8 +83,14 @@ absl::StatusOr<std::unique_ptr<KvMemory>> PluginDevice::Allocate(int64_t bytes) 
 PluginDevice::Sample PluginDevice::TakeSample() const {
   baton_device_sample sample = {};
   sample.struct_size = sizeof(sample);
+  sample.temperature_c = sample.power_w = sample.utilisation = -1;
+  sample.memory_errors = -1;
   table_.sample(handle_, &sample);
   Sample taken{.memory_bytes_used = static_cast<int64_t>(sample.memory_bytes_used), .lost = {}};
+  if (sample.temperature_c >= 0) taken.temperature_c = sample.temperature_c;
+  if (sample.power_w >= 0) taken.power_w = sample.power_w;
+  if (sample.utilisation >= 0) taken.utilisation = sample.utilisation;
+  if (sample.memory_errors >= 0) taken.memory_errors = sample.memory_errors;
   if (sample.lost != 0) {
     taken.lost.assign(sample.reason, strnlen(sample.reason, sizeof(sample.reason)));
     if (taken.lost.empty()) taken.lost = "the device is lost, restart needed";

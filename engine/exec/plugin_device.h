@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -40,6 +41,11 @@ class PluginDevice final : public KvMemorySource,
   struct Sample {
     int64_t memory_bytes_used = 0;
     std::string lost;  // why; empty: it is not
+    // Absent: it does not tell.
+    std::optional<double> temperature_c = {};
+    std::optional<double> power_w = {};
+    std::optional<double> utilisation = {};
+    std::optional<int64_t> memory_errors = {};
   };
   Sample TakeSample() const;
 

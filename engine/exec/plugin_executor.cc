@@ -4,14 +4,17 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "engine/base/log.h"
 #include "engine/base/strings.h"
 #include "engine/exec/plugin_device.h"
+#include "engine/exec/plugin_graph.h"
 #include "engine/exec/plugin_llm.h"
 #include "engine/exec/plugin_path.h"
+#include "engine/exec/plugin_search.h"
 
 namespace baton {
 namespace {
@@ -27,6 +30,7 @@ class DescribedExecutor final : public Executor {
   SearchSkill* search() override { return nullptr; }
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
+  GraphSkill* graph() override { return nullptr; }
 
  private:
   const ExecutorInfo info_;
@@ -35,29 +39,46 @@ class DescribedExecutor final : public Executor {
 // A device in use.
 class WorkingExecutor final : public Executor {
  public:
-  WorkingExecutor(ExecutorInfo info, std::shared_ptr<PluginDevice> device, int64_t queue_batches,
-                  const Clock& clock)
-      : info_(std::move(info)), device_(device), llm_(std::move(device), queue_batches, clock) {}
+  WorkingExecutor(ExecutorInfo info, std::shared_ptr<PluginDevice> device,
+                  const PluginExecutorOptions& options, const Clock& clock)
+      : info_(std::move(info)), device_(device), llm_(device, options.llm_queue_batches, clock) {
+    if (!PluginSearch::CanWork(device->table())) return;
+    if (options.search_memory_bytes > 0) {
+      search_.emplace(device,
+                      PluginSearch::Options{.memory_bytes_max = options.search_memory_bytes,
+                                            .threads = options.search_threads,
+                                            .queue_batches = options.search_queue_batches},
+                      clock);
+    }
+    if (options.builds_graphs) graph_.emplace(device);
+  }
 
   const ExecutorInfo& Describe() const override { return info_; }
   ExecutorSample Sample() const override {
     PluginDevice::Sample taken = device_->TakeSample();
-    const int32_t queued = llm_.queue_depth();
+    const int32_t queued = llm_.queue_depth() + (search_ ? search_->queue_depth() : 0);
     return {.healthy = taken.lost.empty(),
             .trouble = std::move(taken.lost),
             .queue_depth = queued,
             .memory_bytes_used = taken.memory_bytes_used,
-            .load = queued > 0 ? 1.0 : 0.0};
+            .load = queued > 0 ? 1.0 : 0.0,
+            .temperature_c = taken.temperature_c,
+            .power_w = taken.power_w,
+            .utilisation = taken.utilisation,
+            .memory_errors = taken.memory_errors};
   }
   LlmSkill* llm() override { return &llm_; }
-  SearchSkill* search() override { return nullptr; }
+  SearchSkill* search() override { return search_ ? &*search_ : nullptr; }
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
+  GraphSkill* graph() override { return graph_ ? &*graph_ : nullptr; }
 
  private:
   const ExecutorInfo info_;
   const std::shared_ptr<PluginDevice> device_;
   PluginLlm llm_;
+  std::optional<PluginSearch> search_;
+  std::optional<PluginGraph> graph_;
 };
 
 template <size_t N>
@@ -65,17 +86,21 @@ std::string Text(const char (&text)[N]) {
   return std::string(text, strnlen(text, N));
 }
 
-ExecutorInfo Present(const PluginKind& kind, const LoadedPlugin& plugin) {
-  const baton_device& device = plugin.devices.front();
+// Device `index` of `used`.
+ExecutorInfo Present(const PluginKind& kind, const LoadedPlugin& plugin, size_t index,
+                     size_t used) {
+  const baton_device& device = plugin.devices[index];
   constexpr auto kMemoryMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   ExecutorInfo info;
   info.platform = kind.platform;
   info.device = Text(device.name);
+  if (used > 1) absl::StrAppend(&info.device, " #", index);
   info.present = true;
   info.emulated = device.emulated != 0;
   info.detail = StrCat(Text(device.detail), "; plug-in ", plugin.table->version);
-  if (plugin.devices.size() > 1) {
-    absl::StrAppend(&info.detail, "; the first of ", plugin.devices.size(), " devices");
+  if (used < plugin.devices.size()) {
+    absl::StrAppend(&info.detail, "; ", used == 1 ? "the first" : "one", " of ",
+                    plugin.devices.size(), " devices");
   }
   info.pci_address = Text(device.pci_address);
   info.memory_bytes_total = static_cast<int64_t>(std::min(device.memory_bytes_total, kMemoryMax));
@@ -94,34 +119,25 @@ PluginExecutor Described(ExecutorInfo info) {
   return {.executor = std::make_unique<DescribedExecutor>(std::move(info))};
 }
 
-}  // namespace
-
-PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOptions& options,
-                                  const Clock& clock) {
-  if (!options.enabled) {
-    return Described(Absent(kind, StrCat(kind.label, " switched off by the configuration")));
-  }
-  return MakePluginExecutor(kind, options, LoadPlugin(kind, options.path), clock);
-}
-
-PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOptions& options,
-                                  const absl::StatusOr<LoadedPlugin>& plugin, const Clock& clock) {
-  if (!plugin.ok()) return Described(Absent(kind, std::string(plugin.status().message())));
-  ExecutorInfo info = Present(kind, *plugin);
-  if (!PluginDevice::CanWork(*plugin->table)) {
+PluginExecutor MakeOne(const PluginKind& kind, const PluginExecutorOptions& options,
+                       const LoadedPlugin& plugin, size_t index, size_t used, const Clock& clock) {
+  ExecutorInfo info = Present(kind, plugin, index, used);
+  if (!PluginDevice::CanWork(*plugin.table)) {
     info.reason =
         StrCat("device present, but this build's ", kind.label, " plug-in offers no skills");
     return Described(std::move(info));
   }
+  const auto number = static_cast<int32_t>(index);
   absl::StatusOr<std::shared_ptr<PluginDevice>> device =
-      PluginDevice::Open(*plugin, {.label = kind.label,
-                                   .f32_activations = options.f32_activations,
-                                   .step_tokens_max = options.step_tokens_max,
-                                   .space = {.kind = options.memory}});
+      PluginDevice::Open(plugin, {.label = kind.label,
+                                  .index = number,
+                                  .f32_activations = options.f32_activations,
+                                  .step_tokens_max = options.step_tokens_max,
+                                  .space = {.kind = options.memory, .device = number}});
   if (!device.ok()) {
     info.reason = StrCat("device present, but it cannot be taken into use: ",
                          std::string(device.status().message()));
-    Log().warn("executor {}: {}", Name(kind.platform), info.reason);
+    Log().warn("executor {} {}: {}", Name(kind.platform), info.device, info.reason);
     return Described(std::move(info));
   }
   PluginExecutor made;
@@ -129,9 +145,46 @@ PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOp
        {PluginPath::Direction::kToDevice, PluginPath::Direction::kFromDevice}) {
     made.paths.push_back(std::make_unique<PluginPath>(*device, direction));
   }
-  made.executor = std::make_unique<WorkingExecutor>(std::move(info), *std::move(device),
-                                                    options.llm_queue_batches, clock);
+  made.executor =
+      std::make_unique<WorkingExecutor>(std::move(info), *std::move(device), options, clock);
   return made;
+}
+
+}  // namespace
+
+std::vector<PluginExecutor> MakePluginExecutors(const PluginKind& kind,
+                                                const PluginExecutorOptions& options,
+                                                const Clock& clock) {
+  if (options.enabled) {
+    return MakePluginExecutors(kind, options, LoadPlugin(kind, options.path), clock);
+  }
+  std::vector<PluginExecutor> none;
+  none.push_back(Described(Absent(kind, StrCat(kind.label, " switched off by the configuration"))));
+  return none;
+}
+
+std::vector<PluginExecutor> MakePluginExecutors(const PluginKind& kind,
+                                                const PluginExecutorOptions& options,
+                                                const absl::StatusOr<LoadedPlugin>& plugin,
+                                                const Clock& clock) {
+  std::vector<PluginExecutor> made;
+  if (!plugin.ok()) {
+    made.push_back(Described(Absent(kind, std::string(plugin.status().message()))));
+    return made;
+  }
+  size_t used = plugin->devices.size();
+  if (options.devices_max > 0) used = std::min(used, static_cast<size_t>(options.devices_max));
+  for (size_t i = 0; i < used; ++i) {
+    made.push_back(MakeOne(kind, options, *plugin, i, used, clock));
+  }
+  return made;
+}
+
+PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOptions& options,
+                                  const Clock& clock) {
+  PluginExecutorOptions first = options;
+  first.devices_max = 1;
+  return std::move(MakePluginExecutors(kind, first, clock).front());
 }
 
 }  // namespace baton

@@ -15,11 +15,16 @@ namespace baton {
 
 struct PluginExecutorOptions {
   bool enabled = true;
-  std::string path;                // of the plug-in; empty: as LoadPlugin looks for it
-  MemorySpace::Kind memory = {};   // of the device
-  bool f32_activations = false;    // what a device computes in; else bf16
-  int64_t llm_queue_batches = 16;  // waiting or running
-  int32_t step_tokens_max = 512;   // of a language-model batch
+  std::string path;                 // of the plug-in; empty: as LoadPlugin looks for it
+  int32_t devices_max = 1;          // so many of the plug-in's; 0: all
+  MemorySpace::Kind memory = {};    // of the device
+  bool f32_activations = false;     // what a device computes in; else bf16
+  int64_t llm_queue_batches = 16;   // waiting or running
+  int32_t step_tokens_max = 512;    // of a language-model batch
+  int64_t search_memory_bytes = 0;  // of the device's, for vectors; 0: it does not search
+  int32_t search_threads = 2;
+  int64_t search_queue_batches = 256;  // waiting
+  bool builds_graphs = false;
 };
 
 // The executor of a platform whose device sits behind a plug-in, and the ways to and from its
@@ -29,13 +34,20 @@ struct PluginExecutor {
   std::vector<std::unique_ptr<CopyPath>> paths = {};
 };
 
-// The first device that the plug-in finds. Where there is none, or it cannot be taken into use,
-// what comes back takes no work: its Describe() says why, with present = false where there is no
-// device. Blocks while the driver starts. `clock` outlives it.
+// One for each device that the plug-in finds, at least one: where there is none, or it cannot be
+// taken into use, what comes back takes no work: its Describe() says why, with present = false
+// where there is no device. Several devices are told apart by a number behind their names. Blocks
+// while the driver starts. `clock` outlives them.
+std::vector<PluginExecutor> MakePluginExecutors(const PluginKind& kind,
+                                                const PluginExecutorOptions& options,
+                                                const Clock& clock);
+// The same of a plug-in that is loaded already, or of why it is not.
+std::vector<PluginExecutor> MakePluginExecutors(const PluginKind& kind,
+                                                const PluginExecutorOptions& options,
+                                                const absl::StatusOr<LoadedPlugin>& plugin,
+                                                const Clock& clock);
+// The first of them.
 PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOptions& options,
                                   const Clock& clock);
-// The same of a plug-in that is loaded already, or of why it is not.
-PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOptions& options,
-                                  const absl::StatusOr<LoadedPlugin>& plugin, const Clock& clock);
 
 }  // namespace baton

@@ -1,5 +1,6 @@
 #include "engine/exec/plugin_forward.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/base/status_macros.h"
@@ -115,6 +116,8 @@ absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardI
                                 OnLogits on_logits, OnToken on_token) {
   items_.clear();
   samplings_.clear();
+  const bool deterministic = std::any_of(
+      items.begin(), items.end(), [](const ForwardItem& item) { return item.deterministic; });
   samplings_.reserve(items.size());  // items_ points into it
   for (const ForwardItem& item : items) {
     const baton_sampling* sampling = nullptr;
@@ -158,7 +161,9 @@ absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardI
           [](void* context, int64_t item, int32_t token, uint64_t random_state) {
             static_cast<Callbacks*>(context)->on_token(static_cast<size_t>(item), token,
                                                        random_state);
-          }};
+          },
+      .flags = deterministic ? BATON_BATCH_DETERMINISTIC : 0u,
+      .reserved = 0};
   baton_error error = {.struct_size = sizeof(error), .message = {}};
   return PluginDevice::StatusOf(
       device_->table().llm_run(device_->handle(), loaded_.get(), &batch, &error), error);

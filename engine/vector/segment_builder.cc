@@ -107,12 +107,13 @@ GraphSeed SeedOf(const SealJob& job, const SegmentRows& rows) {
 }  // namespace
 
 SegmentBuilder::SegmentBuilder(const VectorOptions& options, std::string directory,
-                               std::shared_ptr<FileLayer> files, PointDb& db, Metrics& metrics,
-                               const Clock& clock, Lister collections)
+                               std::shared_ptr<FileLayer> files, PointDb& db, GraphMaker& graphs,
+                               Metrics& metrics, const Clock& clock, Lister collections)
     : options_(options),
       directory_(std::move(directory)),
       files_(std::move(files)),
       db_(db),
+      graphs_(graphs),
       clock_(clock),
       collections_(std::move(collections)),
       seals_(metrics.Counter(MetricId::kSegmentsBuilt, {"seal"})),
@@ -339,7 +340,7 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
   }
   if (rows.count() == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(SegmentIndex index,
-                   SegmentIndex::Build(spec, GraphRowsOf(spec, rows), SeedOf(job, rows),
+                   SegmentIndex::Build(spec, GraphRowsOf(spec, rows), SeedOf(job, rows), graphs_,
                                        [this] { return stopping_.load(); }));
   *segment = std::make_shared<Segment>(job.number, format, std::move(rows), std::move(index));
   ASSIGN_OR_RETURN(const RecallCurve recall,

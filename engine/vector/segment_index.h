@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/huge_buffer.h"
 #include "engine/request/vector_request.h"
+#include "engine/vector/graph_maker.h"
 #include "engine/vector/ivf_index.h"
 #include "engine/vector/sealed_graph.h"
 
@@ -29,7 +30,8 @@ class SegmentIndex {
   // `rows` as GraphRowsOf(spec, ...) says. A graph begins as that of the seed, if there is one.
   // CANCELLED once `stop` says so.
   static absl::StatusOr<SegmentIndex> Build(const CollectionSpec& spec, const GraphRows& rows,
-                                            const GraphSeed& seed, absl::FunctionRef<bool()> stop);
+                                            const GraphSeed& seed, GraphMaker& graphs,
+                                            absl::FunctionRef<bool()> stop);
   // The reverse of bytes(). DATA_LOSS where they are no such index over `rows`.
   static absl::StatusOr<SegmentIndex> Load(const CollectionSpec& spec, const GraphRows& rows,
                                            HugeBuffer bytes);

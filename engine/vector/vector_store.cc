@@ -45,7 +45,8 @@ VectorStore::VectorStore(const VectorOptions& options, Metrics& metrics,
       files_(std::move(files)),
       metrics_(metrics),
       points_written_(metrics.Counter(MetricId::kPointsWritten)),
-      commit_seconds_(metrics.Histogram(MetricId::kWriteCommitSeconds)) {}
+      commit_seconds_(metrics.Histogram(MetricId::kWriteCommitSeconds)),
+      graphs_(metrics) {}
 
 VectorStore::~VectorStore() { scrubber_.reset(); }
 
@@ -76,8 +77,8 @@ absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptio
   RETURN_IF_ERROR(store->Recover());
   const bool has_files = options.graph_files && store->db_->writable().ok();
   store->builder_ = std::make_unique<SegmentBuilder>(
-      options, has_files ? SegmentDirectory(options.data_dir) : "", files, *store->db_, metrics,
-      clock, [self = store.get()] { return self->Parts(); });
+      options, has_files ? SegmentDirectory(options.data_dir) : "", files, *store->db_,
+      store->graphs_, metrics, clock, [self = store.get()] { return self->Parts(); });
   store->builder_->Wake();
   store->scrubber_ = std::make_unique<Scrubber>(
       SegmentDirectory(options.data_dir), [self = store.get()] { return self->Parts(); },

@@ -16,6 +16,7 @@
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
 #include "engine/vector/file_layer.h"
+#include "engine/vector/graph_maker.h"
 #include "engine/vector/vector_options.h"
 
 namespace baton {
@@ -143,6 +144,8 @@ class VectorStore {
   // Reads all segment files, compares them with their checksums, and mends what is damaged. It is
   // done once after opening, too, in the background.
   void ScrubNow();
+  // Who links graphs, to be offered a device.
+  GraphMaker& graphs() { return graphs_; }
   // Blocks until nothing is left to seal or merge. For tests and benchmarks.
   void WaitUntilIdle() const;
 
@@ -217,6 +220,7 @@ class VectorStore {
   mutable std::mutex snapshot_mutex_;  // taken before all others
   std::unique_ptr<Snapshots> snapshots_;
 
+  GraphMaker graphs_;
   std::unique_ptr<Scrubber> scrubber_;       // reset first: it writes
   std::unique_ptr<SegmentBuilder> builder_;  // destroyed first: it uses the others
 };

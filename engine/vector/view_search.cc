@@ -48,12 +48,6 @@ bool MatchingWalkPays(const CollectionSpec& spec, double rows, double share, int
 // Segments that are not looked at.
 using Skipped = absl::flat_hash_set<const Segment*>;
 
-// The farthest that a threshold allows: a score is the distance or its negative, so it is exact.
-float Farthest(const CollectionView& view, const SearchParams& params) {
-  if (!params.score_threshold.has_value()) return std::numeric_limits<float>::infinity();
-  return view.spec().metric == Metric::kL2 ? *params.score_threshold : -*params.score_threshold;
-}
-
 // A block of queries over one view.
 class BlockSearch {
  public:
@@ -72,7 +66,7 @@ class BlockSearch {
         stored_distance_(StoredDistanceFor(FormatOf(view.spec()))),
         tile_rows_(std::clamp<int64_t>(
             kTileBytes / (dimension_ * static_cast<int64_t>(sizeof(float))), 1, kTileRowsMax)),
-        tops_(queries.size(), TopK(params.k, view.points(), Farthest(view, params))) {}
+        tops_(queries.size(), TopK(params.k, view.points(), FarthestAllowed(view, params))) {}
 
   absl::Status Run() {
     for (const CollectionView::BufferPart& part : view_.buffers()) {
@@ -383,19 +377,6 @@ absl::Status SearchAll(const CollectionView& view, std::span<const std::vector<f
   return absl::OkStatus();
 }
 
-// Leaves those within the threshold, without params.offset of them.
-void Cut(const CollectionView& view, const SearchParams& params, std::vector<Neighbor>& found) {
-  if (params.score_threshold.has_value()) {
-    const float limit = Farthest(view, params);
-    const auto end = std::find_if(found.begin(), found.end(), [limit](const Neighbor& neighbor) {
-      return neighbor.distance > limit;
-    });
-    found.erase(end, found.end());
-  }
-  const auto offset = std::min<int64_t>(params.offset, std::ssize(found));
-  found.erase(found.begin(), found.begin() + offset);
-}
-
 }  // namespace
 
 bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef) {
@@ -405,14 +386,37 @@ bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef) {
   return ef * 2 * spec.hnsw_m * (spec.dimension + 64) < rows * spec.dimension;
 }
 
-absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
-                        const SearchParams& params, SearchPoll poll,
-                        std::vector<std::vector<Neighbor>>* neighbors, int64_t* unsearched_points) {
+absl::Status CheckSearchParams(const CollectionView& view, const SearchParams& params) {
   if (params.recall_target.has_value() && view.spec().index != IndexKind::kHnsw) {
     return absl::InvalidArgumentError(
         StrCat("params.recall_target is for graphs, but the index of collection \"",
                view.spec().name, "\" is an inverted file: set params.nprobe and params.ef"));
   }
+  return absl::OkStatus();
+}
+
+float FarthestAllowed(const CollectionView& view, const SearchParams& params) {
+  if (!params.score_threshold.has_value()) return std::numeric_limits<float>::infinity();
+  return view.spec().metric == Metric::kL2 ? *params.score_threshold : -*params.score_threshold;
+}
+
+void CutNeighbors(const CollectionView& view, const SearchParams& params,
+                  std::vector<Neighbor>& found) {
+  if (params.score_threshold.has_value()) {
+    const float limit = FarthestAllowed(view, params);
+    const auto end = std::find_if(found.begin(), found.end(), [limit](const Neighbor& neighbor) {
+      return neighbor.distance > limit;
+    });
+    found.erase(end, found.end());
+  }
+  const auto offset = std::min<int64_t>(params.offset, std::ssize(found));
+  found.erase(found.begin(), found.begin() + offset);
+}
+
+absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
+                        const SearchParams& params, SearchPoll poll,
+                        std::vector<std::vector<Neighbor>>* neighbors, int64_t* unsearched_points) {
+  RETURN_IF_ERROR(CheckSearchParams(view, params));
   std::optional<ViewFilter> filter;
   if (params.filter != nullptr) {
     ASSIGN_OR_RETURN(filter, ViewFilter::Make(view, *params.filter));
@@ -432,14 +436,14 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
     SearchParams more = all;
     while (more.k < k && std::ssize(found) == more.k) {
       std::vector<Neighbor> within = found;
-      Cut(view, params, within);
+      CutNeighbors(view, params, within);
       if (std::ssize(within) + params.offset < more.k) break;
       more.k = static_cast<int32_t>(std::min<int64_t>(k, int64_t{more.k} * 4));
       std::vector<std::vector<Neighbor>> one;
       RETURN_IF_ERROR(SearchAll(view, queries.subspan(query, 1), more, made, skipped, poll, &one));
       found = std::move(one.front());
     }
-    Cut(view, params, found);
+    CutNeighbors(view, params, found);
   }
   if (unsearched_points == nullptr) return absl::OkStatus();
   *unsearched_points = 0;

@@ -30,4 +30,15 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
                         std::vector<std::vector<Neighbor>>* neighbors,
                         int64_t* unsearched_points = nullptr);
 
+// ---- For those who search a view in another way, and answer as SearchView does
+
+// INVALID_ARGUMENT: the view's index takes no such parameters.
+absl::Status CheckSearchParams(const CollectionView& view, const SearchParams& params);
+// The farthest that params.score_threshold allows; infinity without one. A score is the distance or
+// its negative, so it is exact.
+float FarthestAllowed(const CollectionView& view, const SearchParams& params);
+// Leaves those within the threshold, without params.offset of them. `found`: nearest first.
+void CutNeighbors(const CollectionView& view, const SearchParams& params,
+                  std::vector<Neighbor>& found);
+
 }  // namespace baton

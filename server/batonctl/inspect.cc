@@ -22,8 +22,9 @@ std::string PlaceOf(const v1::Device& device) {
 }
 
 void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
-  Table table({"platform", "device", "available", "state", ">capacity", "skills", ">queue",
-               ">temperature", ">power", ">memory used", ">of", "processors", "detail"});
+  Table table({"platform", "device", "available", "state", ">capacity", "skills", ">queue", ">busy",
+               ">temperature", ">power", ">memory errors", ">memory used", ">of", "processors",
+               "detail"});
   for (const v1::Device& device : response.devices()) {
     table.AddRow(
         {absl::StrCat(PlatformWord(device.platform()), device.emulated() ? " (emulated)" : ""),
@@ -32,10 +33,12 @@ void PrintDevices(std::ostream& out, const v1::DevicesResponse& response) {
          device.state().empty() ? "-" : absl::StrFormat("%.0f%%", 100 * device.capacity()),
          absl::StrJoin(device.skills(), ","),
          device.available() ? absl::StrCat(device.queue_depth()) : "-",
+         device.has_utilisation() ? absl::StrFormat("%.0f%%", 100 * device.utilisation()) : "-",
          device.has_temperature_c() ? absl::StrFormat("%.0f C", device.temperature_c()) : "-",
          device.watts() > 0 ? absl::StrFormat("%.0f W%s", device.watts(),
                                               device.watts_measured() ? "" : " (estimated)")
                             : "-",
+         device.has_memory_errors() ? absl::StrCat(device.memory_errors()) : "-",
          FormatBytesOrDash(device.memory_bytes_used()),
          FormatBytesOrDash(device.memory_bytes_total()),
          device.state().empty() ? "-" : PlaceOf(device),

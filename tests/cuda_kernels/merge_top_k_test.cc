@@ -17,6 +17,7 @@ struct Shape {
   int64_t length = 10;
   int32_t k = 10;
   bool bases = false;
+  bool apart = false;    // a list of all queries after another, instead of a query's lists
   bool falling = false;  // each key is nearer than all before it
   int gaps = 5;          // every so many keys there is none; 0: none of that
 };
@@ -41,7 +42,8 @@ std::string RunMerge(const Shape& s) {
           s.falling ? -static_cast<float>(i) : static_cast<float>(random() % 8) - 3.0f;
       uint64_t key = KeyOf(distance, static_cast<uint32_t>(s.bases ? i % s.length : i));
       if (s.gaps > 0 && i % s.gaps == 1) key = kNoKey;
-      keys[(query * s.lists + list) * list_stride + i % s.length] = key;
+      const int64_t at = s.apart ? list * s.queries + query : query * s.lists + list;
+      keys[at * list_stride + i % s.length] = key;
       if (key != kNoKey) all.push_back(key + (s.bases ? bases[list] : 0));
     }
     std::sort(all.begin(), all.end());
@@ -57,17 +59,19 @@ std::string RunMerge(const Shape& s) {
   const DeviceArray<uint64_t> merged(want.size());
   const DeviceArray<float> distances(want.size());
   const DeviceArray<uint32_t> rows(want.size());
-  const std::string failure = Failure(MergeTopK({.keys = device_keys.data(),
-                                                 .bases = s.bases ? device_bases.data() : nullptr,
-                                                 .merged = merged.data(),
-                                                 .distances = distances.data(),
-                                                 .rows = rows.data(),
-                                                 .queries = s.queries,
-                                                 .lists = s.lists,
-                                                 .length = s.length,
-                                                 .list_stride = list_stride,
-                                                 .k = s.k},
-                                                nullptr));
+  const std::string failure =
+      Failure(MergeTopK({.keys = device_keys.data(),
+                         .bases = s.bases ? device_bases.data() : nullptr,
+                         .merged = merged.data(),
+                         .distances = distances.data(),
+                         .rows = rows.data(),
+                         .queries = s.queries,
+                         .lists = s.lists,
+                         .length = s.length,
+                         .list_stride = s.apart ? s.queries * list_stride : list_stride,
+                         .query_stride = s.apart ? list_stride : 0,
+                         .k = s.k},
+                        nullptr));
   if (!failure.empty()) return failure;
   const std::string of_keys = DifferenceExact("keys", merged.Read(), want);
   if (!of_keys.empty()) return of_keys;
@@ -85,6 +89,7 @@ TEST_CASE("the nearest of several lists are the nearest of all") {
   with("falling", {.queries = 1, .lists = 7, .length = 900, .k = 33, .falling = true});
   with("the most there may be", {.queries = 1, .lists = 5, .length = 1024, .k = kTopKMax});
   with("one", {.k = 1});
+  with("lists apart", {.queries = 3, .lists = 4, .length = 12, .bases = true, .apart = true});
   with("k that is no power of two", {.lists = 40, .length = 63, .k = 100, .bases = true});
   with("fewer than k", {.lists = 2, .length = 3, .k = 300});
   with("nothing in them", {.gaps = 1});

@@ -10,7 +10,7 @@ namespace {
 TEST_CASE("a device says how it does, and why it gets no work") {
   DeviceReport report;
   report.info = {.platform = Platform::kGpu, .device = "gpu0", .present = true};
-  report.sample = {.healthy = true, .temperature_c = 91};
+  report.sample = {.healthy = true, .temperature_c = 91, .utilisation = 0.5, .memory_errors = 2};
   report.state = "open";
   report.refusal = "too many of its batches failed";
   report.capacity = 0.5;
@@ -24,6 +24,8 @@ TEST_CASE("a device says how it does, and why it gets no work") {
   CHECK(device.state() == "open");
   CHECK(device.capacity() == 0.5);
   CHECK(device.temperature_c() == 91);
+  CHECK(device.utilisation() == 0.5);
+  CHECK(device.memory_errors() == 2);
   CHECK(device.watts() == 250);
   CHECK(device.watts_measured());
   REQUIRE(device.events_size() == 2);
@@ -35,6 +37,8 @@ TEST_CASE("a device says how it does, and why it gets no work") {
   ToProto(report, absent);
   CHECK(absent.capacity() == 0);
   CHECK_FALSE(absent.has_temperature_c());
+  CHECK_FALSE(absent.has_utilisation());
+  CHECK_FALSE(absent.has_memory_errors());
 }
 
 TEST_CASE("a transfer path says between what, of which sizes, and how fast") {

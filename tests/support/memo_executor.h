@@ -24,6 +24,7 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
   SearchSkill* search() override { return this; }
   EmbedSkill* embed() override { return computes_->embed(); }
   ClusterSkill* cluster() override { return computes_->cluster(); }
+  GraphSkill* graph() override { return computes_->graph(); }
 
   int64_t ModelBytes(const LanguageModel& model) const override {
     return computes_->llm()->ModelBytes(model);
@@ -68,6 +69,9 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
         });
   }
 
+  std::string Unable(const CollectionView& view, const SearchParams& params) const override {
+    return computes_->search()->Unable(view, params);
+  }
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
     {
       const std::lock_guard lock(mutex_);

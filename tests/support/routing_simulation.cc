@@ -56,6 +56,8 @@ class VirtualDevice final : public Executor, public SearchSkill, public EmbedSki
   SearchSkill* search() override { return Has(WorkClass::kSearchSingle) ? this : nullptr; }
   EmbedSkill* embed() override { return Has(WorkClass::kEmbed) ? this : nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
+  GraphSkill* graph() override { return nullptr; }
+  std::string Unable(const CollectionView&, const SearchParams&) const override { return ""; }
   void Execute(SearchBatch, absl::AnyInvocable<void(SearchBatchResult)>) override {
     BATON_CHECK(false);
   }

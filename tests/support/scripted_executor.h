@@ -32,6 +32,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   SearchSkill* search() override { return nullptr; }
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
+  GraphSkill* graph() override { return nullptr; }
 
   int64_t ModelBytes(const LanguageModel&) const override { return 0; }
   absl::Status LoadModel(std::shared_ptr<const LanguageModel>) override { return absl::OkStatus(); }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "engine/exec/executor.h"
@@ -50,7 +51,9 @@ class ScriptedSearch final : public Executor, public SearchSkill {
   SearchSkill* search() override { return this; }
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
+  GraphSkill* graph() override { return nullptr; }
 
+  std::string Unable(const CollectionView&, const SearchParams&) const override { return ""; }
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
     queue_.Push({std::move(batch), std::move(done)});
   }

@@ -46,7 +46,7 @@ ARROWS = {
 # Narrower arrows: files matching the first may also include files matching the second.
 NARROW_ARROWS = [
     (r"config/", r"engine/(\w+/)*\w+_options\.h$"),
-    (r"engine/exec/", r"engine/vector/(\w+_view|view_\w+)\.h$"),
+    (r"engine/exec/", r"engine/vector/(\w+_view|view_\w+|graph_rows)\.h$"),
     (r"engine/exec/gpu/", r"cuda_kernels/"),
     (r"engine/exec/fpga/", r"fpga_kernels/\w+_args\.h$"),
 ]

@@ -104,6 +104,7 @@ class CpuExecutor final : public Executor {
   SearchSkill* search() override { return &search_; }
   EmbedSkill* embed() override { return &embed_; }
   ClusterSkill* cluster() override { return &cluster_; }
+  GraphSkill* graph() override { return nullptr; }
 
  private:
   ExecutorInfo info_;

@@ -1,14 +1,13 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <thread>
-#include <vector>
+#include <string>
+#include <utility>
 
-#include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread_placement.h"
 #include "engine/exec/executor.h"
+#include "engine/exec/search_batches.h"
 
 namespace baton {
 
@@ -18,36 +17,29 @@ struct CpuSearchOptions {
   ThreadPlacement placement = {};
 };
 
-// Searches batches on its own threads, one thread a batch. A batch that finds the queue full gets
-// RESOURCE_EXHAUSTED, from the calling thread; one past its deadline DEADLINE_EXCEEDED, which a
-// running search notices within milliseconds, as it does destruction: that answers whatever is
-// not finished with CANCELLED. Thread safe.
+// SearchView on threads of its own (SearchBatches). Thread safe.
 class CpuSearch final : public SearchSkill {
  public:
   // `clock` outlives it.
-  CpuSearch(const CpuSearchOptions& options, const Clock& clock);
-  ~CpuSearch() override;
+  CpuSearch(const CpuSearchOptions& options, const Clock& clock)
+      : batches_({.device = "CPU",
+                  .threads = options.threads,
+                  .queue_batches = options.queue_batches,
+                  .placement = options.placement},
+                 clock, [](const SearchBatch& batch, SearchPoll poll, SearchBatchResult& result) {
+                   return SearchView(*batch.view, batch.queries, batch.params, poll,
+                                     &result.neighbors, &result.unsearched_points);
+                 }) {}
 
-  void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override;
+  std::string Unable(const CollectionView&, const SearchParams&) const override { return ""; }
+  void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
+    batches_.Execute(std::move(batch), std::move(done));
+  }
 
-  int32_t queue_depth() const { return batches_; }  // waiting and running
+  int32_t queue_depth() const { return batches_.queue_depth(); }  // waiting and running
 
  private:
-  struct Job {
-    SearchBatch batch;
-    absl::AnyInvocable<void(SearchBatchResult)> done;
-    TimeUs queued_us = 0;
-  };
-
-  void ThreadMain();
-  void RunJob(Job job);
-  absl::Status MayGoOn(const SearchBatch& batch) const;
-
-  const Clock& clock_;
-  BoundedQueue<Job> jobs_;
-  std::atomic<int32_t> batches_{0};
-  std::atomic<bool> stopping_{false};
-  std::vector<std::thread> threads_;
+  SearchBatches batches_;
 };
 
 }  // namespace baton

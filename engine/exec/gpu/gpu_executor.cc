@@ -5,14 +5,19 @@ namespace baton {
 PluginExecutorOptions PluginOptionsOf(const GpuOptions& options) {
   return {.enabled = options.enabled != "off",
           .path = options.plugin,
+          .devices_max = static_cast<int32_t>(options.devices),
           .memory = MemorySpace::Kind::kCuda,
           .f32_activations = options.activations == "f32",
           .llm_queue_batches = options.llm_queue_batches,
-          .step_tokens_max = static_cast<int32_t>(options.step_tokens_max)};
+          .step_tokens_max = static_cast<int32_t>(options.step_tokens_max),
+          .search_memory_bytes = options.search_memory_mb << 20,
+          .search_threads = static_cast<int32_t>(options.search_threads),
+          .search_queue_batches = options.search_queue_batches,
+          .builds_graphs = options.build_graphs};
 }
 
-PluginExecutor MakeGpuExecutor(const GpuOptions& options, const Clock& clock) {
-  return MakePluginExecutor(kGpuPlugin, PluginOptionsOf(options), clock);
+std::vector<PluginExecutor> MakeGpuExecutors(const GpuOptions& options, const Clock& clock) {
+  return MakePluginExecutors(kGpuPlugin, PluginOptionsOf(options), clock);
 }
 
 }  // namespace baton

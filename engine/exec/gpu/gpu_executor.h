@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include <cstdint>
 
 #include "engine/exec/gpu/gpu_options.h"
@@ -15,9 +17,10 @@ inline constexpr PluginKind kGpuPlugin = {.platform = Platform::kGpu,
 // What the options ask of a plug-in's executor.
 PluginExecutorOptions PluginOptionsOf(const GpuOptions& options);
 
-// The GPU executor: a proxy over libbaton_gpu.so, and the copies to and from its memory. Where
-// there is no plug-in, no driver or no device, a placeholder whose Describe() gives the reason.
-// Blocks while the driver starts. `clock` outlives it.
-PluginExecutor MakeGpuExecutor(const GpuOptions& options, const Clock& clock = SystemClock());
+// The GPU executors, one for each device: proxies over libbaton_gpu.so, and the copies to and from
+// their memory. Where there is no plug-in, no driver or no device, one placeholder whose Describe()
+// gives the reason. Blocks while the driver starts. `clock` outlives them.
+std::vector<PluginExecutor> MakeGpuExecutors(const GpuOptions& options,
+                                             const Clock& clock = SystemClock());
 
 }  // namespace baton

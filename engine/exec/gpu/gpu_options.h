@@ -10,8 +10,13 @@ namespace baton {
 struct GpuOptions {
   std::string enabled = "auto";
   std::string plugin;
+  int64_t devices = 0;
   std::string activations = "bf16";
   int64_t llm_queue_batches = 16;
+  int64_t search_memory_mb = 8192;
+  int64_t search_threads = 2;
+  int64_t search_queue_batches = 256;
+  bool build_graphs = true;
   int64_t step_tokens_max = 512;  // sizes the workspace; not a key: schedule.step_tokens_max
 
   template <class Visitor>
@@ -20,11 +25,23 @@ struct GpuOptions {
       "auto: use the GPU plug-in where it finds a device; off: never load it");
     v("plugin", plugin, AnyValue{},
       "path of libbaton_gpu.so; empty: beside the program, then in ../lib/baton");
+    v("devices", devices, Range{0, 16},
+      "GPUs that are used, the first so many, each with models and vectors of its own; 0: all");
     v("activations", activations, OneOf{"bf16", "f32"},
       "what language models are computed in, and weights that are not quantised kept in: bf16 on "
       "tensor cores; f32 as exactly as on the CPU, in twice the memory and many times as long");
     v("llm_queue_batches", llm_queue_batches, Range{1, 4096},
       "language model batches waiting or running at most");
+    v("search_memory_mb", search_memory_mb, Range{0, 1 << 24},
+      "device memory that vectors may take, MiB, as searches ask for them: what was not searched "
+      "for the longest makes room; larger collections are searched elsewhere; 0: the GPU does not "
+      "search");
+    v("search_threads", search_threads, Range{1, 64},
+      "threads that score what the GPU found: while it is at one batch, others are scored");
+    v("search_queue_batches", search_queue_batches, Range{1, 1 << 16},
+      "search batches waiting at most");
+    v("build_graphs", build_graphs, AnyValue{},
+      "link the graphs of segments on the GPU; where it cannot, and with false, the CPU does");
   }
 };
 

@@ -127,6 +127,7 @@ class SimulatedSearch final : public SearchSkill {
  public:
   SimulatedSearch(SimulatedDevice& device, SearchSkill& cpu) : device_(device), cpu_(cpu) {}
 
+  std::string Unable(const CollectionView&, const SearchParams&) const override { return ""; }
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
     const bool single = batch.queries.size() == 1;
     const double us = UsOf(device_, single ? WorkClass::kSearchSingle : WorkClass::kSearchBulk,
@@ -252,6 +253,7 @@ class SimulatedExecutor final : public Executor {
   SearchSkill* search() override { return search_.get(); }
   EmbedSkill* embed() override { return embed_.get(); }
   ClusterSkill* cluster() override { return cluster_.get(); }
+  GraphSkill* graph() override { return nullptr; }
 
  private:
   const std::shared_ptr<void> keeps_;

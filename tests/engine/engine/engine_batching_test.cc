@@ -118,6 +118,7 @@ class CountingEmbed final : public Executor, public EmbedSkill {
   SearchSkill* search() override { return cpu_->search(); }
   EmbedSkill* embed() override { return this; }
   ClusterSkill* cluster() override { return cpu_->cluster(); }
+  GraphSkill* graph() override { return nullptr; }
   int64_t ModelBytes(const TextEncoder& encoder) const override {
     return cpu_->embed()->ModelBytes(encoder);
   }

@@ -23,6 +23,7 @@ std::vector<InjectedFailure> failures;
 cudaError_t sticky_error = cudaSuccess;
 std::atomic<int64_t> device_memory_bytes{kDeviceMemoryDefault};
 std::atomic<uintptr_t> handles{0};
+std::atomic<int> device_count{1};
 
 template <typename Handle>
 cudaError_t NewHandle(const char* call, Handle* handle) {
@@ -69,6 +70,7 @@ void ForgetFailures() {
   sticky_error = cudaSuccess;
 }
 
+void SetDeviceCount(int count) { device_count = count; }
 void SetDeviceMemory(int64_t bytes) {
   device_memory_bytes = bytes == 0 ? kDeviceMemoryDefault : bytes;
 }
@@ -138,11 +140,11 @@ cudaError_t cudaDriverGetVersion(int* version) {
   return Enter("cudaDriverGetVersion");
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = device_count;
   return Enter("cudaGetDeviceCount");
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (device != 0) return cudaErrorInvalidDevice;
+  if (device < 0 || device >= device_count) return cudaErrorInvalidDevice;
   *properties = {};
   std::snprintf(properties->name, sizeof(properties->name), "host runtime");
   properties->totalGlobalMem = static_cast<size_t>(device_memory_bytes.load());
@@ -151,7 +153,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   return Enter("cudaGetDeviceProperties");
 }
 cudaError_t cudaSetDevice(int device) {
-  if (device != 0) return cudaErrorInvalidDevice;
+  if (device < 0 || device >= device_count) return cudaErrorInvalidDevice;
   return Enter("cudaSetDevice");
 }
 cudaError_t cudaGetLastError() { return Enter("cudaGetLastError"); }

@@ -14,6 +14,7 @@
 #include "cuda_kernels/gate.h"
 #include "cuda_kernels/place_qkv.h"
 #include "cuda_kernels/prefill_attention.h"
+#include "cuda_kernels/prefill_attention_f32.h"
 #include "cuda_kernels/rms_norm.h"
 #include "engine/exec/gpu/plugin/answers.h"
 #include "engine/exec/gpu/plugin/arena.h"
@@ -97,6 +98,7 @@ class DecoderOf final : public Decoder {
   Fault Forward(const baton_llm_batch& batch);
   Fault RunLayer(size_t index);
   Fault Attend(const Layer& layer, int32_t index);
+  Fault AttendTiles(const Layer& layer, const cuda::PagedKv& kv);
   Fault AttendRows(const Layer& layer, const cuda::PagedKv& kv, int64_t first_row, int64_t rows,
                    int32_t positions_max);
   // x += the branch, and normed = what comes next.
@@ -118,6 +120,7 @@ class DecoderOf final : public Decoder {
   float embedding_scale_ = 0;
   float attention_scale_ = 0;
   float score_cap_ = 0;
+  bool deterministic_ = false;  // the step at hand
 
   DeviceMemory memory_;  // weights, then workspace
   const T* embedding_ = nullptr;
@@ -287,7 +290,8 @@ Fault DecoderOf<T>::Run(const baton_llm_batch& batch) {
 template <typename T>
 Fault DecoderOf<T>::Forward(const baton_llm_batch& batch) {
   BATON_GPU_TRY(plan_.Make(device_, limits_, batch, stream_));
-  products_.Begin(stream_.get());
+  deterministic_ = (batch.flags & BATON_BATCH_DETERMINISTIC) != 0;
+  products_.Begin(stream_.get(), deterministic_);
   BATON_GPU_TRY(device_.Check(cuda::Embedding<T>({.tokens = plan_.tokens(),
                                                   .table = embedding_,
                                                   .y = x_,
@@ -365,29 +369,11 @@ Fault DecoderOf<T>::Attend(const Layer& layer, int32_t index) {
                                                  .epsilon = epsilon_},
                                                 stream_.get()),
                               "PlaceQkv"));
-  bool in_tiles = false;
-  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    in_tiles = kv.element != cuda::KvElement::kF32;
-    if (in_tiles) {
-      const int64_t step = cuda::kGridYMax;
-      for (int64_t first = 0; first < plan_.tile_count(); first += step) {
-        BATON_GPU_TRY(device_.Check(
-            cuda::PrefillAttention({.q = qkv_,
-                                    .out = attended_,
-                                    .tiles = plan_.tiles() + first,
-                                    .kv = kv,
-                                    .tile_count = std::min(step, plan_.tile_count() - first),
-                                    .q_stride = qkv_dim_,
-                                    .heads = heads_,
-                                    .window = layer.window,
-                                    .scale = attention_scale_,
-                                    .score_cap = score_cap_},
-                                   stream_.get()),
-            "PrefillAttention"));
-      }
-    }
-  }
-  if (!in_tiles) {
+  constexpr bool kExact = std::is_same_v<T, float>;
+  // A prompt that is cut into other chunks, or into single tokens, must come to the same.
+  if (!deterministic_ && kExact == (kv.element == cuda::KvElement::kF32)) {
+    BATON_GPU_TRY(AttendTiles(layer, kv));
+  } else {
     for (const StepPlan::Run& run : plan_.runs()) {
       cuda::PagedKv of_run = kv;  // all rows are of one sequence
       of_run.block_table = kv.block_table + run.table_row * kv.table_stride;
@@ -402,19 +388,46 @@ Fault DecoderOf<T>::Attend(const Layer& layer, int32_t index) {
 }
 
 template <typename T>
+Fault DecoderOf<T>::AttendTiles(const Layer& layer, const cuda::PagedKv& kv) {
+  using Args = std::conditional_t<std::is_same_v<T, float>, cuda::PrefillAttentionF32Args,
+                                  cuda::PrefillAttentionArgs>;
+  const int64_t step = cuda::kGridYMax;
+  for (int64_t first = 0; first < plan_.tile_count(); first += step) {
+    const Args args = {.q = qkv_,
+                       .out = attended_,
+                       .tiles = plan_.tiles() + first,
+                       .kv = kv,
+                       .tile_count = std::min(step, plan_.tile_count() - first),
+                       .q_stride = qkv_dim_,
+                       .heads = heads_,
+                       .window = layer.window,
+                       .scale = attention_scale_,
+                       .score_cap = score_cap_};
+    if constexpr (std::is_same_v<T, float>) {
+      BATON_GPU_TRY(
+          device_.Check(cuda::PrefillAttentionF32(args, stream_.get()), "PrefillAttentionF32"));
+    } else {
+      BATON_GPU_TRY(device_.Check(cuda::PrefillAttention(args, stream_.get()), "PrefillAttention"));
+    }
+  }
+  return {};
+}
+
+template <typename T>
 Fault DecoderOf<T>::AttendRows(const Layer& layer, const cuda::PagedKv& kv, int64_t first_row,
                                int64_t rows, int32_t positions_max) {
   if (rows == 0) return {};
   constexpr bool kExact = std::is_same_v<T, float>;
   const int64_t positions =
       layer.window > 0 ? std::min(layer.window, positions_max) : positions_max;
-  // f32 is for results that do not depend on the company.
+  // f32, too, is for results that do not depend on the company.
   int32_t splits =
-      kExact ? 1
-             : cuda::DecodeAttentionSplits({.sequences = rows,
-                                            .kv_heads = kv.kv_heads,
-                                            .positions_max = positions,
-                                            .multiprocessors = device_.multiprocessors()});
+      kExact || deterministic_
+          ? 1
+          : cuda::DecodeAttentionSplits({.sequences = rows,
+                                         .kv_heads = kv.kv_heads,
+                                         .positions_max = positions,
+                                         .multiprocessors = device_.multiprocessors()});
   while (cuda::DecodeAttentionWorkspaceBytes(
              {.sequences = rows, .heads = heads_, .head_dim = kv.head_dim, .splits = splits}) >
          kAttentionWorkspaceBytes) {

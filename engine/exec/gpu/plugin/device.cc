@@ -93,8 +93,17 @@ Fault Device::Open(const baton_host& host, const baton_device_options& options,
   opened->memory_bytes_total_ = total_bytes;
   opened->others_bytes_ = total_bytes - free_bytes;
   BATON_GPU_TRY(OpenGemm(*opened, &opened->gemm_));
+  if (!Emulated()) opened->nvml_ = Nvml::Start(Nvml::Library(), PciAddress(properties), host);
   *device = std::move(opened);
   return {};
+}
+
+std::string Device::PciAddress(const cudaDeviceProp& properties) {
+  char address[32];
+  std::snprintf(
+      address, sizeof(address), "%04x:%02x:%02x.0", static_cast<unsigned>(properties.pciDomainID),
+      static_cast<unsigned>(properties.pciBusID), static_cast<unsigned>(properties.pciDeviceID));
+  return address;
 }
 
 Fault Device::Lost() const {
@@ -203,6 +212,15 @@ Device::KvMemory Device::FindKv(const void* address) const {
 void Device::Sample(baton_device_sample* sample) const {
   sample->memory_bytes_total = memory_bytes_total_;
   sample->memory_bytes_used = others_bytes_ + static_cast<uint64_t>(own_bytes_.load());
+  constexpr size_t kWithFigures =
+      offsetof(baton_device_sample, memory_errors) + sizeof(sample->memory_errors);
+  if (nvml_ != nullptr && sample->struct_size >= kWithFigures) {
+    const Nvml::Reading reading = nvml_->Latest();
+    sample->temperature_c = reading.temperature_c;
+    sample->power_w = reading.power_w;
+    sample->utilisation = reading.utilisation;
+    sample->memory_errors = reading.memory_errors;
+  }
   const Fault fault = Lost();
   if (!fault.failed()) return;
   sample->lost = 1;

@@ -13,6 +13,7 @@
 
 #include "engine/exec/executor_abi.h"
 #include "engine/exec/gpu/plugin/fault.h"
+#include "engine/exec/gpu/plugin/nvml.h"
 
 namespace baton::gpu {
 
@@ -101,6 +102,8 @@ class Device {
   // begin null: not of such memory.
   KvMemory FindKv(const void* address) const;
 
+  // "0000:3b:00.0".
+  static std::string PciAddress(const cudaDeviceProp& properties);
   // From any thread; asks the driver nothing.
   void Sample(baton_device_sample* sample) const;
 
@@ -124,6 +127,7 @@ class Device {
   uint64_t others_bytes_ = 0;          // that were taken when it was opened
   std::atomic<int64_t> own_bytes_{0};  // allocated since
   std::unique_ptr<Gemm> gemm_;
+  std::unique_ptr<Nvml> nvml_;  // null: it tells nothing
 
   mutable std::mutex mutex_;
   std::string lost_;  // why; empty: it is not

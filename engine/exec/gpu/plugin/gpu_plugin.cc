@@ -13,9 +13,13 @@
 #include "engine/exec/gpu/plugin/device.h"
 #include "engine/exec/gpu/plugin/fault.h"
 #include "engine/exec/gpu/plugin/gemm.h"
+#include "engine/exec/gpu/plugin/graph_job.h"
+#include "engine/exec/gpu/plugin/vector_rows.h"
+#include "engine/exec/gpu/plugin/vector_work.h"
 
 struct baton_open_device {
   std::unique_ptr<baton::gpu::Device> device;
+  std::unique_ptr<baton::gpu::VectorWork> vectors;
   std::unique_ptr<baton::gpu::Copies> copies;  // goes first
 };
 
@@ -27,6 +31,7 @@ namespace {
 
 using baton::gpu::Device;
 using baton::gpu::Fault;
+using baton::gpu::VectorRows;
 
 // CUDA counts versions as 1000 * major + 10 * minor.
 constexpr int Major(int cuda_version) { return cuda_version / 1000; }
@@ -81,10 +86,8 @@ int32_t Probe(const baton_host* host, baton_probe* probe) {
                   Major(driver_version), Minor(driver_version));
     device->memory_bytes_total = properties.totalGlobalMem;
     if (BATON_DEVICE_HAS(probe, pci_address) && !baton::gpu::Emulated()) {
-      std::snprintf(device->pci_address, sizeof(device->pci_address), "%04x:%02x:%02x.0",
-                    static_cast<unsigned>(properties.pciDomainID),
-                    static_cast<unsigned>(properties.pciBusID),
-                    static_cast<unsigned>(properties.pciDeviceID));
+      std::snprintf(device->pci_address, sizeof(device->pci_address), "%s",
+                    Device::PciAddress(properties).c_str());
     }
     device->emulated = baton::gpu::Emulated() ? 1 : 0;
   }
@@ -103,6 +106,9 @@ int32_t Open(const baton_host* host, const baton_device_options* options,
   auto opened = std::make_unique<baton_open_device>();
   Fault fault = Device::Open(*host, *options, &opened->device);
   if (!fault.failed()) fault = baton::gpu::Copies::Start(*opened->device, &opened->copies);
+  if (!fault.failed()) {
+    fault = baton::gpu::VectorWork::Start(*opened->device, &opened->vectors);
+  }
   if (!fault.failed()) *device = opened.release();
   return fault.Tell(error);
 }
@@ -161,6 +167,56 @@ int32_t CopyPoll(baton_open_device* device, uint64_t ticket, uint32_t* done, uin
 
 void CopyCancel(baton_open_device* device, uint64_t ticket) { device->copies->Cancel(ticket); }
 
+// What the ABI calls baton_vector_rows.
+VectorRows& RowsOf(baton_vector_rows* rows) { return *reinterpret_cast<VectorRows*>(rows); }
+
+uint64_t RowsBytes(const baton_rows_shape* shape) {
+  if (VectorRows::Check(*shape).failed()) return 0;
+  return static_cast<uint64_t>(VectorRows::Bytes(*shape));
+}
+
+int32_t RowsCreate(baton_open_device* device, const baton_rows_shape* shape,
+                   baton_vector_rows** rows, baton_error* error) {
+  std::unique_ptr<VectorRows> created;
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = VectorRows::Create(*device->device, *shape, &created);
+  if (!fault.failed()) *rows = reinterpret_cast<baton_vector_rows*>(created.release());
+  return fault.Tell(error);
+}
+
+void RowsFree(baton_open_device*, baton_vector_rows* rows) {
+  const std::unique_ptr<VectorRows> freed(&RowsOf(rows));
+}
+
+int32_t RowsAppend(baton_open_device* device, baton_vector_rows* rows,
+                   const baton_rows_source* source, int64_t count, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = device->vectors->Append(RowsOf(rows), *source, count);
+  return fault.Tell(error);
+}
+
+int32_t RowsMark(baton_open_device* device, baton_vector_rows* rows, const uint32_t* live,
+                 int64_t count, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) {
+    const auto words = static_cast<size_t>(count > 0 ? (count + 31) / 32 : 0);
+    fault = device->vectors->Mark(RowsOf(rows), {live, words}, count);
+  }
+  return fault.Tell(error);
+}
+
+int32_t Search(baton_open_device* device, const baton_vector_search* search, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = device->vectors->Search(*search);
+  return fault.Tell(error);
+}
+
+int32_t GraphLinks(baton_open_device* device, const baton_graph_job* job, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = baton::gpu::LinkGraph(*device->device, *job);
+  return fault.Tell(error);
+}
+
 constexpr baton_executor_plugin kPlugin = {
     .struct_size = sizeof(baton_executor_plugin),
     .abi_version = BATON_EXECUTOR_ABI_VERSION,
@@ -179,6 +235,13 @@ constexpr baton_executor_plugin kPlugin = {
     .copy_post = CopyPost,
     .copy_poll = CopyPoll,
     .copy_cancel = CopyCancel,
+    .rows_bytes = RowsBytes,
+    .rows_create = RowsCreate,
+    .rows_free = RowsFree,
+    .rows_append = RowsAppend,
+    .rows_mark = RowsMark,
+    .search = Search,
+    .graph_links = GraphLinks,
 };
 
 }  // namespace

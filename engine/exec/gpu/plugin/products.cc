@@ -35,37 +35,72 @@ void Products<T>::Place(Arena& arena, const Bounds& bounds) {
 template <typename T>
 template <typename Y>
 Fault Products<T>::Multiply(const Input& input, const DeviceMatrix& w, Y* y, int64_t y_stride) {
+  const int64_t step = deterministic_ ? kFewRows : std::max<int64_t>(input.rows, 1);
+  for (int64_t first = 0; first < input.rows; first += step) {
+    const Input some{.x = input.x + first * input.stride,
+                     .rows = std::min(step, input.rows - first),
+                     .stride = input.stride};
+    BATON_GPU_TRY(MultiplySome(some, w, y + first * y_stride, y_stride));
+  }
+  return {};
+}
+
+template <typename T>
+template <typename Y>
+Fault Products<T>::MultiplySome(const Input& input, const DeviceMatrix& w, Y* y, int64_t y_stride) {
   bool rounded = false;
   for (const DeviceMatrix::Part& part : w.parts) {
     Y* const to = y + part.first_row;
-    if (!part.quantised) {
-      BATON_GPU_TRY(MultiplyDense(input, part.dense, part.rows, w.cols, to, y_stride));
-    } else if (input.rows > cuda::kGemvTokensMax) {
-      BATON_GPU_TRY(MultiplyMany(input, part, to, y_stride));
-    } else {
-      if (!rounded) {
-        BATON_GPU_TRY(device_.Check(cuda::QuantiseRows<T>({.x = input.x,
-                                                           .quants = quants_,
-                                                           .scales = scales_,
-                                                           .rows = input.rows,
-                                                           .cols = w.cols,
-                                                           .stride = input.stride},
-                                                          stream_),
-                                    "QuantiseRows"));
-        rounded = true;
+    if (input.rows > (part.quantised ? cuda::kGemvTokensMax : cuda::kFloatGemvTokensMax)) {
+      if (part.quantised) {
+        BATON_GPU_TRY(MultiplyMany(input, part, to, y_stride));
+      } else {
+        BATON_GPU_TRY(MultiplyDense(input, part.dense, part.rows, w.cols, to, y_stride));
       }
-      BATON_GPU_TRY(device_.Check(cuda::QuantGemv<Y>({.quants = quants_,
-                                                      .scales = scales_,
-                                                      .weights = part.planes,
-                                                      .shape = part.shape,
-                                                      .y = to,
-                                                      .tokens = input.rows,
-                                                      .y_stride = y_stride},
-                                                     stream_),
-                                  "QuantGemv"));
+      continue;
     }
+    if (part.quantised && !rounded) {
+      BATON_GPU_TRY(device_.Check(cuda::QuantiseRows<T>({.x = input.x,
+                                                         .quants = quants_,
+                                                         .scales = scales_,
+                                                         .rows = input.rows,
+                                                         .cols = w.cols,
+                                                         .stride = input.stride},
+                                                        stream_),
+                                  "QuantiseRows"));
+      rounded = true;
+    }
+    BATON_GPU_TRY(MultiplyFew(input, part, w.cols, to, y_stride));
   }
   return {};
+}
+
+template <typename T>
+template <typename Y>
+Fault Products<T>::MultiplyFew(const Input& input, const DeviceMatrix::Part& part, int64_t cols,
+                               Y* y, int64_t y_stride) {
+  if (part.quantised) {
+    return device_.Check(cuda::QuantGemv<Y>({.quants = quants_,
+                                             .scales = scales_,
+                                             .weights = part.planes,
+                                             .shape = part.shape,
+                                             .y = y,
+                                             .tokens = input.rows,
+                                             .y_stride = y_stride},
+                                            stream_),
+                         "QuantGemv");
+  }
+  return device_.Check(cuda::FloatGemv<T, T, Y>({.x = input.x,
+                                                 .weights = static_cast<const T*>(part.dense),
+                                                 .y = y,
+                                                 .tokens = input.rows,
+                                                 .rows = part.rows,
+                                                 .cols = cols,
+                                                 .x_stride = input.stride,
+                                                 .weight_stride = cols,
+                                                 .y_stride = y_stride},
+                                                stream_),
+                       "FloatGemv");
 }
 
 template <typename T>

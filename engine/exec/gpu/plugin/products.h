@@ -2,18 +2,23 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdint>
 
+#include "cuda_kernels/float_gemv.h"
+#include "cuda_kernels/quant_gemv.h"
 #include "engine/exec/gpu/plugin/arena.h"
 #include "engine/exec/gpu/plugin/device.h"
 #include "engine/exec/gpu/plugin/weights.h"
 
 namespace baton::gpu {
 
-// Products of a step's activations with matrices of weights. Dense parts go through a GEMM.
-// Quantised ones too, made dense a piece at a time, where there are many rows; for few they are
-// multiplied as they are stored, with activations rounded to int8. T: float or __nv_bfloat16. From
-// one thread; the device outlives it.
+// Products of a step's activations with matrices of weights. Many rows go through a GEMM, for which
+// quantised parts are made dense a piece at a time. For few rows weights are read as they are
+// stored, once; activations are rounded to int8 where they are quantised. A deterministic step has
+// all of its rows done so, few at a time: a row's sums are then the same whatever the others are,
+// and weights are read once for each kFewRows of them. T: float or __nv_bfloat16. From one thread;
+// the device outlives it.
 template <typename T>
 class Products {
  public:
@@ -26,7 +31,11 @@ class Products {
     int64_t quantised_max;
   };
   void Place(Arena& arena, const Bounds& bounds);
-  void Begin(cudaStream_t stream) { stream_ = stream; }
+  static constexpr int64_t kFewRows = std::min(cuda::kGemvTokensMax, cuda::kFloatGemvTokensMax);
+  void Begin(cudaStream_t stream, bool deterministic) {
+    stream_ = stream;
+    deterministic_ = deterministic;
+  }
 
   struct Input {
     const T* x;  // [rows, cols of the matrix], rows `stride` apart
@@ -39,6 +48,11 @@ class Products {
 
  private:
   template <typename Y>
+  Fault MultiplySome(const Input& input, const DeviceMatrix& w, Y* y, int64_t y_stride);
+  template <typename Y>
+  Fault MultiplyFew(const Input& input, const DeviceMatrix::Part& part, int64_t cols, Y* y,
+                    int64_t y_stride);
+  template <typename Y>
   Fault MultiplyDense(const Input& input, const void* w, int64_t w_rows, int64_t cols, Y* y,
                       int64_t y_stride);
   template <typename Y>
@@ -46,6 +60,7 @@ class Products {
 
   Device& device_;
   cudaStream_t stream_ = nullptr;
+  bool deterministic_ = false;
   int64_t dense_count_ = 0;
   T* dense_ = nullptr;        // [dense_count_]: rows of a quantised matrix
   int8_t* quants_ = nullptr;  // [kGemvTokensMax, cols_max]

@@ -90,6 +90,55 @@ TEST_CASE("a prompt is prefilled on the GPU, handed over, and decoded on the CPU
   CHECK(on_gpu->ids == sink->ids);
 }
 
+TEST_CASE("bulk searches are the GPU's and those that it cannot do are the CPU's") {
+  GpuAndCpu f;
+  f.options.route.platforms.of[static_cast<size_t>(WorkClass::kSearchBulk)] = {"gpu", "cpu"};
+  f.options.kv.memory_mb = 4;
+  f.AddGpu();
+  f.Start();
+  REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
+    return f.engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
+                                  std::move(done));
+  }));
+  UpsertRequest upsert{.collection = "c"};
+  for (uint64_t id = 1; id <= 40; ++id) {
+    upsert.points.push_back({.id = PointId(id), .vector = {1.0f * id, 0, 0, 1}});
+  }
+  REQUIRE_OK(Call<UpsertResult>(
+      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  SearchRequest request{.collection = "c", .params = {.k = 3}};
+  for (int i = 0; i < 20; ++i) request.queries.push_back({1.0f * i, 0, 0, 1});
+  request.envelope.hints.fallback = Fallback::kAlternate;
+  const auto search = [&](const SearchRequest& wanted) {
+    return Call<SearchResult>([&](auto done) { return f.engine->Submit(wanted, std::move(done)); });
+  };
+  const auto on_gpu = search(request);
+  REQUIRE_OK(on_gpu);
+  CHECK(on_gpu->timings.stages.at(0).route.platform == Platform::kGpu);
+  CHECK(on_gpu->results.at(7).at(0).id == 7);
+  SearchRequest pinned = request;
+  pinned.envelope.hints.platform = Platform::kCpu;
+  const auto on_cpu = search(pinned);
+  REQUIRE_OK(on_cpu);
+  for (size_t i = 0; i < request.queries.size(); ++i) {
+    REQUIRE(on_gpu->results[i].size() == on_cpu->results[i].size());
+    for (size_t j = 0; j < on_gpu->results[i].size(); ++j) {
+      CHECK(on_gpu->results[i][j].id == on_cpu->results[i][j].id);
+      CHECK(on_gpu->results[i][j].score == on_cpu->results[i][j].score);
+    }
+  }
+  request.params.k = 600;
+  const auto large = search(request);
+  REQUIRE_OK(large);
+  CHECK(large->timings.stages.at(0).route.platform == Platform::kCpu);
+  pinned = request;
+  pinned.envelope.hints.platform = Platform::kGpu;
+  pinned.envelope.hints.fallback.reset();
+  const auto refused = search(pinned);
+  CHECK_THAT(std::string(refused.status().message()),
+             Catch::Contains("k and offset are 600 together, the GPU's limit is 512"));
+}
+
 TEST_CASE("a GPU that is lost leaves its work to the CPU, and says so") {
   GpuAndCpu f;
   f.AddGpu();

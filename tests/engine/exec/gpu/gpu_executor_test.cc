@@ -6,10 +6,12 @@
 #include <cstring>
 #include <future>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/exec/cpu/cpu_llm.h"
 #include "tests/engine/exec/gpu/gpu_harness.h"
+#include "tests/support/cuda_host/cuda_host.h"
 #include "tests/support/eventually.h"
 
 namespace baton {
@@ -95,6 +97,29 @@ TEST_CASE("the GPU executor describes itself and says that it is emulated") {
   CHECK(ToString(gpu.executor->llm()->kv_space()) == "cuda:0");
   CHECK(gpu.executor->Sample().healthy);
   CHECK(gpu.paths.size() == 2);
+}
+
+TEST_CASE("each of several GPUs is an executor with memory and paths of its own") {
+  struct Count {
+    Count() { cuda_host::SetDeviceCount(2); }
+    ~Count() { cuda_host::SetDeviceCount(1); }
+  } count;
+  const auto model = RandomModel({});
+  const std::vector<PluginExecutor> gpus = MakeGpus(F32());
+  REQUIRE(gpus.size() == 2);
+  std::vector<std::vector<TokenId>> generated;
+  for (size_t i = 0; i < gpus.size(); ++i) {
+    const ExecutorInfo& info = gpus[i].executor->Describe();
+    CHECK(info.device == "host runtime #" + std::to_string(i));
+    CHECK(ToString(gpus[i].executor->llm()->kv_space()) == "cuda:" + std::to_string(i));
+    CHECK(gpus[i].paths[0]->name() == "host_to_cuda:" + std::to_string(i));
+    Skill skill(*gpus[i].executor->llm(), model, LayoutOf(model->shape(), 16));
+    generated.push_back(skill.Generate({}));
+  }
+  CHECK(generated[0] == generated[1]);
+  GpuOptions one = F32();
+  one.devices = 1;
+  CHECK(MakeGpus(one).size() == 1);
 }
 
 TEST_CASE("in f32 the GPU generates the CPU's tokens, however they are chosen") {

@@ -14,10 +14,14 @@
 
 namespace baton {
 
-// The executor of the plug-in under test.
+// The executors of the plug-in under test.
+inline std::vector<PluginExecutor> MakeGpus(const GpuOptions& options = {}) {
+  return MakePluginExecutors(kGpuPlugin, PluginOptionsOf(options), GpuPluginUnderTest(),
+                             SystemClock());
+}
+// The first.
 inline PluginExecutor MakeGpu(const GpuOptions& options = {}) {
-  return MakePluginExecutor(kGpuPlugin, PluginOptionsOf(options), GpuPluginUnderTest(),
-                            SystemClock());
+  return std::move(MakeGpus(options).front());
 }
 
 // Its device, without an executor.

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/exec/cpu/decoder_forward.h"
@@ -193,6 +194,52 @@ TEST_CASE("a step that does not fit is refused by name and the next one runs") {
             ->Run(
                 layout, {}, [](size_t, std::span<const float>) {}, NoToken)
             .ok());
+}
+
+TEST_CASE("a deterministic item has the same logits in any company and any chunks") {
+  const auto [type, f32] =
+      GENERATE(std::pair(TensorType::kF16, true), std::pair(TensorType::kF16, false),
+               std::pair(TensorType::kQ8_0, false));
+  CAPTURE(Name(type), f32);
+  const auto device = OpenGpu(f32);
+  const auto model = RandomModel({.type = type, .finer_type = type});
+  auto forward = PluginForward::Load(device, model);
+  REQUIRE_OK(forward);
+  std::mt19937 random(kGpuSeed);
+  constexpr size_t kTokens = 18;
+  const std::vector<TokenId> tokens = RandomTokens(kTokens, model->shape().vocabulary, random);
+  const std::vector<TokenId> others = RandomTokens(17, model->shape().vocabulary, random);
+  const KvLayout layout = LayoutOf(model->shape(), 16, f32 ? KvType::kF32 : KvType::kBF16);
+  // After the last token: in chunks of so many, beside so many tokens of another sequence.
+  const auto last_logits = [&](size_t chunk, size_t company) {
+    GpuBlocks blocks(*device, layout, 8);
+    const std::vector<std::byte*> own = blocks.Take(kTokens);
+    const std::vector<std::byte*> theirs = blocks.Take(others.size());
+    std::vector<float> last;
+    for (size_t begin = 0; begin < kTokens; begin += chunk) {
+      const size_t count = std::min(chunk, kTokens - begin);
+      std::vector<ForwardItem> items;
+      if (company > 0) {
+        items.push_back({.tokens = {others.data(), company}, .blocks = theirs, .logits = 1});
+      }
+      items.push_back({.tokens = {&tokens[begin], count},
+                       .position = static_cast<int32_t>(begin),
+                       .blocks = own,
+                       .logits = 1,
+                       .deterministic = true});
+      const size_t wanted = items.size() - 1;
+      REQUIRE_OK((*forward)->Run(
+          layout, items,
+          [&](size_t item, std::span<const float> logits) {
+            if (item == wanted) last.assign(logits.begin(), logits.end());
+          },
+          NoToken));
+    }
+    return last;
+  };
+  const std::vector<float> alone = last_logits(kTokens, 0);
+  CHECK(last_logits(5, 17) == alone);
+  CHECK(last_logits(17, 1) == alone);
 }
 
 }  // namespace baton
