@@ -12,8 +12,13 @@
 namespace baton::cuda {
 namespace {
 
-constexpr int kWarps = 4;
-constexpr int kUnroll = 4;  // vectors of keys, and of values, that a lane has under way
+// Warps of a block; vectors of keys, and of values, that a lane has under way.
+template <int kOfWarps, int kOfUnroll>
+struct Tile {
+  static constexpr int kWarps = kOfWarps;
+  static constexpr int kUnroll = kOfUnroll;
+};
+using UsualTile = Tile<4, 4>;
 constexpr int kCombineThreads = 128;
 constexpr float kLog2E = 1.4426950408889634f;
 
@@ -49,9 +54,11 @@ __device__ __forceinline__ float2* Sums(const DecodeAttentionArgs& args) {
 // Reads 2 * head_dim elements to each position and kv head, computes 4 * head_dim FLOPs to each
 // position and head. kLanes of a warp hold a key together, 8 dimensions each, against kGroup
 // queries; grid: splits, groups of heads that share a kv head, sequences.
-template <typename Element, int kLanes, int kGroup>
-__global__ void __launch_bounds__(kWarps* kWarpThreads)
+template <typename Element, int kLanes, int kGroup, typename Of>
+__global__ void __launch_bounds__(Of::kWarps* kWarpThreads)
     DecodeAttentionKernel(DecodeAttentionArgs args) {
+  constexpr int kWarps = Of::kWarps;
+  constexpr int kUnroll = Of::kUnroll;
   constexpr int kPositions = kWarpThreads / kLanes;  // side by side in a warp
   constexpr int kTile = kPositions * kUnroll;        // of a warp at a time
   const int head_dim = args.kv.head_dim;
@@ -246,8 +253,9 @@ __global__ void __launch_bounds__(kCombineThreads) CombineKernel(DecodeAttention
   }
 }
 
-template <typename Element, int kLanes, int kGroup>
+template <typename Element, int kLanes, int kGroup, typename Of = UsualTile>
 cudaError_t LaunchGroup(const DecodeAttentionArgs& args, cudaStream_t stream) {
+  constexpr int kWarps = Of::kWarps;
   const int64_t groups = args.kv.kv_heads * CeilDiv(args.heads / args.kv.kv_heads, kGroup);
   if (groups > kGridYMax || args.sequences > kGridYMax) return cudaErrorInvalidValue;
   const LaunchShape shape = {
@@ -256,7 +264,7 @@ cudaError_t LaunchGroup(const DecodeAttentionArgs& args, cudaStream_t stream) {
       kWarps * kWarpThreads,
       SharedPiece(sizeof(float) * kWarps * kGroup * static_cast<size_t>(args.kv.head_dim)) +
           SharedPiece(sizeof(float2) * kWarps * kGroup)};
-  return Launch(&DecodeAttentionKernel<Element, kLanes, kGroup>, shape, stream, args);
+  return Launch(&DecodeAttentionKernel<Element, kLanes, kGroup, Of>, shape, stream, args);
 }
 
 template <typename Element, int kLanes>
@@ -293,6 +301,28 @@ cudaError_t LaunchAll(const DecodeAttentionArgs& args, cudaStream_t stream) {
   return cudaErrorInvalidValue;
 }
 
+cudaError_t LaunchVariant(const DecodeAttentionArgs& args, int32_t variant, cudaStream_t stream) {
+  switch (variant) {
+    case 0:
+      return LaunchGroup<__nv_bfloat16, 16, 4>(args, stream);
+    case 1:
+      return LaunchGroup<__nv_bfloat16, 16, 4, Tile<4, 2>>(args, stream);
+    case 2:
+      return LaunchGroup<__nv_bfloat16, 16, 4, Tile<4, 8>>(args, stream);
+    case 3:
+      return LaunchGroup<__nv_bfloat16, 16, 4, Tile<8, 4>>(args, stream);
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
+
+cudaError_t Combine(const DecodeAttentionArgs& args, cudaStream_t stream) {
+  if (args.splits == 1) return cudaSuccess;
+  return Launch(&CombineKernel,
+                {dim3(static_cast<unsigned>(args.sequences * args.heads)), kCombineThreads}, stream,
+                args);
+}
+
 }  // namespace
 
 int32_t DecodeAttentionSplits(const DecodeAttentionShape& shape) {
@@ -326,10 +356,18 @@ cudaError_t DecodeAttention(const DecodeAttentionArgs& args, cudaStream_t stream
   if (args.sequences == 0) return cudaSuccess;
   if (!CanRun(args)) return cudaErrorInvalidValue;
   const cudaError_t status = LaunchAll(args, stream);
-  if (status != cudaSuccess || args.splits == 1) return status;
-  return Launch(&CombineKernel,
-                {dim3(static_cast<unsigned>(args.sequences * args.heads)), kCombineThreads}, stream,
-                args);
+  return status == cudaSuccess ? Combine(args, stream) : status;
+}
+
+cudaError_t DecodeAttentionVariant(const DecodeAttentionArgs& args, int32_t variant,
+                                   cudaStream_t stream) {
+  if (args.sequences == 0) return cudaSuccess;
+  const bool can_run = CanRun(args) && args.kv.element == KvElement::kBF16 &&
+                       args.kv.head_dim > 64 && args.kv.head_dim <= 128 &&
+                       args.heads / args.kv.kv_heads <= 4;
+  if (!can_run) return cudaErrorInvalidValue;
+  const cudaError_t status = LaunchVariant(args, variant, stream);
+  return status == cudaSuccess ? Combine(args, stream) : status;
 }
 
 }  // namespace baton::cuda

@@ -52,4 +52,12 @@ int64_t DecodeAttentionWorkspaceBytes(const DecodeWorkspaceShape& shape);
 bool CanRun(const DecodeAttentionArgs& args);
 cudaError_t DecodeAttention(const DecodeAttentionArgs& args, cudaStream_t stream);
 
+// The same by other tiles, to time them side by side: warps of a block, and vectors that a lane has
+// under way. The first is what DecodeAttention takes. bf16 keys and values, head dimensions from 72
+// to 128, at most four heads to a kv head.
+inline constexpr const char* kDecodeVariants[] = {"4 warps, 4 vectors", "4 warps, 2 vectors",
+                                                  "4 warps, 8 vectors", "8 warps, 4 vectors"};
+cudaError_t DecodeAttentionVariant(const DecodeAttentionArgs& args, int32_t variant,
+                                   cudaStream_t stream);
+
 }  // namespace baton::cuda

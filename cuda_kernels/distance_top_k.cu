@@ -2,6 +2,7 @@
 
 #include "cuda_kernels/arch/copy_async.h"
 #include "cuda_kernels/arch/mma.h"
+#include "cuda_kernels/distance_list.h"
 #include "cuda_kernels/key_collector.h"
 #include "cuda_kernels/launch.h"
 #include "cuda_kernels/shared.h"
@@ -18,23 +19,17 @@ constexpr int kStages = 4;
 constexpr int kStride = kDepth + 8;
 
 // A block's tile of products, kQueries x kRows; a warp has 16 * kM queries of it and 8 * kN rows.
-template <int kWarpsAcross, int kOfM, int kOfN>
+template <int kWarpsAcross, int kOfM, int kOfN, int kOfBlocks = 1>
 struct Tile {
+  static constexpr int kBlocks = kOfBlocks;  // to a multiprocessor, as shared memory goes
   static constexpr int kM = kOfM;
   static constexpr int kN = kOfN;
   static constexpr int kWarpsDown = kWarps / kWarpsAcross;
   static constexpr int kQueries = kWarpsDown * kM * 16;
   static constexpr int kRows = kWarpsAcross * kN * 8;
 };
-using LargeTile = Tile</*kWarpsAcross=*/4, 4, 4>;  // 128 x 128
-using SmallTile = Tile</*kWarpsAcross=*/8, 1, 4>;  // 16 x 256: all that is read is rows
-constexpr int kTileRowsMax = 256;
-
-// Keys of a list in the workspace: those that are kept, and what comes before it is thinned out.
-__host__ __device__ constexpr int64_t ListRoom(int64_t k) {
-  const int64_t kept = CeilDiv(k, 32) * 32;
-  return kept + (kept < 256 ? 256 : kept) + kTileRowsMax;
-}
+using LargeTile = Tile</*kWarpsAcross=*/4, 4, 4, 2>;  // 128 x 128
+using SmallTile = Tile</*kWarpsAcross=*/8, 1, 4, 2>;  // 16 x 256: all that is read is rows
 
 // Columns [first, first + kDepth) of `count` rows from `from` on, zeros beyond the last row or
 // column.
@@ -77,14 +72,6 @@ __device__ __forceinline__ void Multiply(const __nv_bfloat16* queries, const __n
   }
 }
 
-__device__ __forceinline__ float DistanceFrom(VectorMetric metric, float product, float query_term,
-                                              float row_term) {
-  if (metric == VectorMetric::kInnerProduct) return -product;
-  if (metric == VectorMetric::kCosine) return -__fmul_rn(__fmul_rn(product, query_term), row_term);
-  const float distance = __fadd_rn(query_term, __fsub_rn(row_term, 2 * product));
-  return distance < 0 ? 0 : distance;  // rounding; NaN stays one
-}
-
 // 2 * cols FLOP to each query and row; reads a split's rows once to each tile of queries. One block
 // to a tile of queries and a split, whose k nearest it leaves in the workspace.
 template <typename Of>
@@ -110,7 +97,7 @@ __global__ void __launch_bounds__(kThreads) DistanceKernel(DistanceTopKArgs args
   const int64_t tiles = all_tiles * (blockIdx.y + 1) / args.splits - first_tile;
   const int64_t depths = CeilDiv(args.cols, kDepth);
   const int64_t steps = tiles * depths;
-  const int64_t room = ListRoom(args.k);
+  const int64_t room = DistanceListRoom(args.k);
   const int64_t full = room - Of::kRows;
   auto* const lists = static_cast<uint64_t*>(args.workspace);
   const auto list = [&](int query) {
@@ -206,8 +193,8 @@ cudaError_t LaunchTile(const DistanceTopKArgs& args, cudaStream_t stream) {
                              SharedPiece(Of::kQueries * sizeof(uint64_t)) +
                              SharedPiece(Of::kQueries * sizeof(unsigned)) +
                              SharedPiece(kWarps * kKeyDigits * sizeof(unsigned));
-  static_assert(2 * kShared <= kSharedBytesMax);  // two blocks to a multiprocessor
-  static_assert(Of::kRows <= kTileRowsMax);
+  static_assert(Of::kBlocks * kShared <= kSharedBytesMax);
+  static_assert(Of::kRows <= kDistanceTileRowsMax);
   return Launch(&DistanceKernel<Of>,
                 {dim3(static_cast<unsigned>(CeilDiv(args.query_count, Of::kQueries)),
                       static_cast<unsigned>(args.splits)),
@@ -216,6 +203,28 @@ cudaError_t LaunchTile(const DistanceTopKArgs& args, cudaStream_t stream) {
 }
 
 bool IsSmall(int64_t query_count) { return query_count <= 2 * SmallTile::kQueries; }
+
+// A split without a tile would leave its list unwritten.
+template <typename Of>
+cudaError_t LaunchIfSplit(const DistanceTopKArgs& args, cudaStream_t stream) {
+  if (args.splits > CeilDiv(args.row_count, Of::kRows)) return cudaErrorInvalidValue;
+  return LaunchTile<Of>(args, stream);
+}
+
+cudaError_t LaunchVariant(const DistanceTopKArgs& args, int32_t variant, cudaStream_t stream) {
+  switch (variant) {
+    case 0:
+      return LaunchIfSplit<LargeTile>(args, stream);
+    case 1:
+      return LaunchIfSplit<Tile<4, 4, 8>>(args, stream);
+    case 2:
+      return LaunchIfSplit<Tile<2, 4, 8>>(args, stream);
+    case 3:
+      return LaunchIfSplit<Tile<2, 2, 8, 2>>(args, stream);
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
 
 }  // namespace
 
@@ -230,7 +239,7 @@ int32_t DistanceTopKSplits(const DistanceTopKShape& shape) {
 }
 
 int64_t DistanceTopKWorkspaceBytes(const DistanceWorkspaceShape& shape) {
-  return shape.query_count * shape.splits * ListRoom(shape.k) *
+  return shape.query_count * shape.splits * DistanceListRoom(shape.k) *
          static_cast<int64_t>(sizeof(uint64_t));
 }
 
@@ -252,17 +261,15 @@ cudaError_t DistanceTopK(const DistanceTopKArgs& args, cudaStream_t stream) {
                                                            : LaunchTile<LargeTile>(args, stream);
     if (launched != cudaSuccess) return launched;
   }
-  return MergeTopK({.keys = static_cast<const uint64_t*>(args.workspace),
-                    .bases = nullptr,
-                    .merged = args.keys,
-                    .distances = args.distances,
-                    .rows = args.nearest,
-                    .queries = args.query_count,
-                    .lists = args.row_count > 0 ? args.splits : 0,
-                    .length = args.k,
-                    .list_stride = ListRoom(args.k),
-                    .k = args.k},
-                   stream);
+  return MergeDistanceLists(args, stream);
+}
+
+cudaError_t DistanceTopKVariant(const DistanceTopKArgs& args, int32_t variant,
+                                cudaStream_t stream) {
+  if (args.query_count == 0) return cudaSuccess;
+  if (!CanRun(args) || args.row_count == 0) return cudaErrorInvalidValue;
+  const cudaError_t launched = LaunchVariant(args, variant, stream);
+  return launched == cudaSuccess ? MergeDistanceLists(args, stream) : launched;
 }
 
 }  // namespace baton::cuda

@@ -53,4 +53,11 @@ int64_t DistanceTopKWorkspaceBytes(const DistanceWorkspaceShape& shape);
 bool CanRun(const DistanceTopKArgs& args);
 cudaError_t DistanceTopK(const DistanceTopKArgs& args, cudaStream_t stream);
 
+// The same by other tiles, to time them side by side: queries x rows of a block, and of a warp. The
+// first is what DistanceTopK takes for many queries. One row or more; splits: at most as many as
+// there are tiles of rows, else cudaErrorInvalidValue.
+inline constexpr const char* kDistanceVariants[] = {"128 x 128 by 64 x 32", "128 x 256 by 64 x 64",
+                                                    "256 x 128 by 64 x 64", "128 x 128 by 32 x 64"};
+cudaError_t DistanceTopKVariant(const DistanceTopKArgs& args, int32_t variant, cudaStream_t stream);
+
 }  // namespace baton::cuda

@@ -16,8 +16,6 @@ namespace {
 
 constexpr int kWarpRows = 16;  // of a matrix fragment
 constexpr int kThreads = kPrefillTileRows / kWarpRows * kWarpThreads;
-constexpr int kKeys = 64;  // of a tile
-constexpr int kKeyTiles = kKeys / 8;
 constexpr float kLog2E = 1.4426950408889634f;
 
 // Rows of shared memory are 16 bytes longer than they need to be, so that the eight rows of a
@@ -27,7 +25,8 @@ constexpr int kStride = kDim + 8;
 
 // A lane's part of 16 queries' scores against a tile of keys: [key tile][(g, 2t), (g, 2t + 1),
 // (g + 8, 2t), (g + 8, 2t + 1)] with g = lane / 4, t = lane % 4.
-using Scores = float[kKeyTiles][4];
+template <int kKeys>
+using Scores = float[kKeys / 8][4];
 
 template <int kDim>
 __device__ __forceinline__ void LoadQueries(const PrefillAttentionArgs& args,
@@ -61,7 +60,7 @@ __device__ __forceinline__ void Convert8(const unsigned char* from, float scale,
 }
 
 // Keys or values [first, first + kKeys); zeros from `end` on.
-template <int kDim>
+template <int kDim, int kKeys>
 __device__ __forceinline__ void LoadTile(const PagedKv& kv, const KvHead& head, int first, int end,
                                          __nv_bfloat16* tile) {
   constexpr int kChunks = kDim / 8;
@@ -84,9 +83,10 @@ __device__ __forceinline__ void LoadTile(const PagedKv& kv, const KvHead& head, 
   }
 }
 
-template <int kDim>
+template <int kDim, int kKeys>
 __device__ __forceinline__ void Score(const __nv_bfloat16* queries, const __nv_bfloat16* keys,
-                                      Scores& scores) {
+                                      Scores<kKeys>& scores) {
+  constexpr int kKeyTiles = kKeys / 8;
   const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
   const int matrix = lane / 8;
 #pragma unroll
@@ -110,9 +110,10 @@ __device__ __forceinline__ void Score(const __nv_bfloat16* queries, const __nv_b
 }
 
 // values += weights (a lane's scores, turned to weights) * a tile of values
-template <int kDim>
-__device__ __forceinline__ void AddValues(const Scores& weights, const __nv_bfloat16* tile,
+template <int kDim, int kKeys>
+__device__ __forceinline__ void AddValues(const Scores<kKeys>& weights, const __nv_bfloat16* tile,
                                           float (&values)[kDim / 8][4]) {
+  constexpr int kKeyTiles = kKeys / 8;
   const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
   const int matrix = lane / 8;
 #pragma unroll
@@ -145,8 +146,9 @@ __device__ __forceinline__ float QuadSum(float x) {
 
 // 4 * head_dim FLOPs to each row, head and key; reads keys and values once to a tile and head. One
 // block to a head of a tile: 16 rows to a warp, the next keys under way while these are multiplied.
-template <int kDim>
+template <int kDim, int kKeys>
 __global__ void __launch_bounds__(kThreads) PrefillKernel(PrefillAttentionArgs args) {
+  constexpr int kKeyTiles = kKeys / 8;
   SharedMemory memory;
   __nv_bfloat16* const queries = memory.Shared<__nv_bfloat16>(kPrefillTileRows * kStride<kDim>);
   constexpr int kStage = kKeys * kStride<kDim>;
@@ -171,20 +173,20 @@ __global__ void __launch_bounds__(kThreads) PrefillKernel(PrefillAttentionArgs a
   float total[2] = {0, 0};
 
   LoadQueries<kDim>(args, tile, queries);
-  LoadTile<kDim>(args.kv, kv_keys, begin, end, keys);
-  LoadTile<kDim>(args.kv, kv_values, begin, end, values);
+  LoadTile<kDim, kKeys>(args.kv, kv_keys, begin, end, keys);
+  LoadTile<kDim, kKeys>(args.kv, kv_values, begin, end, values);
   CopyAsyncCommit();
   int stage = 0;
   for (int first = begin; first < end; first += kKeys, stage ^= 1) {
     CopyAsyncWait<0>();
     __syncthreads();  // this stage is there, and nobody reads the other one any more
     if (first + kKeys < end) {
-      LoadTile<kDim>(args.kv, kv_keys, first + kKeys, end, keys + (stage ^ 1) * kStage);
-      LoadTile<kDim>(args.kv, kv_values, first + kKeys, end, values + (stage ^ 1) * kStage);
+      LoadTile<kDim, kKeys>(args.kv, kv_keys, first + kKeys, end, keys + (stage ^ 1) * kStage);
+      LoadTile<kDim, kKeys>(args.kv, kv_values, first + kKeys, end, values + (stage ^ 1) * kStage);
       CopyAsyncCommit();
     }
-    Scores scores;
-    Score<kDim>(queries + warp * kWarpRows * kStride<kDim>, keys + stage * kStage, scores);
+    Scores<kKeys> scores;
+    Score<kDim, kKeys>(queries + warp * kWarpRows * kStride<kDim>, keys + stage * kStage, scores);
 
     const bool inside = first + kKeys - 1 <= tile.position + warp * kWarpRows &&
                         (args.window == 0 ||
@@ -229,7 +231,7 @@ __global__ void __launch_bounds__(kThreads) PrefillKernel(PrefillAttentionArgs a
         sums[n][2 * half + 1] *= rescale;
       }
     }
-    AddValues<kDim>(scores, values + stage * kStage, sums);
+    AddValues<kDim, kKeys>(scores, values + stage * kStage, sums);
   }
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -249,13 +251,13 @@ __global__ void __launch_bounds__(kThreads) PrefillKernel(PrefillAttentionArgs a
   }
 }
 
-template <int kDim>
+template <int kDim, int kKeys>
 cudaError_t LaunchDim(const PrefillAttentionArgs& args, cudaStream_t stream) {
   constexpr size_t kRow = kStride<kDim> * sizeof(__nv_bfloat16);
   constexpr size_t kShared =
       SharedPiece(kPrefillTileRows * kRow) + 2 * SharedPiece(2 * kKeys * kRow);
   static_assert(kShared <= kSharedBytesMax);
-  return Launch(&PrefillKernel<kDim>,
+  return Launch(&PrefillKernel<kDim, kKeys>,
                 {dim3(static_cast<unsigned>(args.heads), static_cast<unsigned>(args.tile_count)),
                  kThreads, kShared},
                 stream, args);
@@ -273,9 +275,26 @@ bool CanRun(const PrefillAttentionArgs& args) {
 cudaError_t PrefillAttention(const PrefillAttentionArgs& args, cudaStream_t stream) {
   if (args.tile_count == 0) return cudaSuccess;
   if (!CanRun(args)) return cudaErrorInvalidValue;
-  if (args.kv.head_dim <= 64) return LaunchDim<64>(args, stream);
-  if (args.kv.head_dim <= 128) return LaunchDim<128>(args, stream);
-  return LaunchDim<256>(args, stream);
+  constexpr int kKeys = 64;
+  if (args.kv.head_dim <= 64) return LaunchDim<64, kKeys>(args, stream);
+  if (args.kv.head_dim <= 128) return LaunchDim<128, kKeys>(args, stream);
+  return LaunchDim<256, kKeys>(args, stream);
+}
+
+cudaError_t PrefillAttentionVariant(const PrefillAttentionArgs& args, int32_t variant,
+                                    cudaStream_t stream) {
+  if (args.tile_count == 0) return cudaSuccess;
+  if (!CanRun(args) || args.kv.head_dim > 128) return cudaErrorInvalidValue;
+  switch (variant) {
+    case 0:
+      return LaunchDim<128, 64>(args, stream);
+    case 1:
+      return LaunchDim<128, 32>(args, stream);
+    case 2:
+      return LaunchDim<128, 128>(args, stream);
+    default:
+      return cudaErrorInvalidValue;
+  }
 }
 
 }  // namespace baton::cuda

@@ -38,4 +38,10 @@ struct PrefillAttentionArgs {
 bool CanRun(const PrefillAttentionArgs& args);
 cudaError_t PrefillAttention(const PrefillAttentionArgs& args, cudaStream_t stream);
 
+// The same by other tiles, to time them side by side: keys of a tile. The first is what
+// PrefillAttention takes. Head dimensions up to 128.
+inline constexpr const char* kPrefillVariants[] = {"64 keys", "32 keys", "128 keys"};
+cudaError_t PrefillAttentionVariant(const PrefillAttentionArgs& args, int32_t variant,
+                                    cudaStream_t stream);
+
 }  // namespace baton::cuda

@@ -8,8 +8,13 @@
 namespace baton::cuda {
 namespace {
 
-constexpr int kWarps = 4;
-constexpr int kRows = 2;  // of weights to a warp: two units under way, and x is read half as often
+// kRows rows of weights to a warp: as many units under way, and x is read so many times less often.
+template <int kOfWarps, int kOfRows>
+struct Tile {
+  static constexpr int kWarps = kOfWarps;
+  static constexpr int kRows = kOfRows;
+};
+using UsualTile = Tile<4, 2>;
 
 // A unit's activations.
 struct Activations {
@@ -137,8 +142,10 @@ struct Unit<QuantFormat::kQ6K> {
 };
 
 // Reads the planes once, 2 * tokens * rows * cols OP; kRows rows of weights to a warp.
-template <typename T, QuantFormat kFormat, int kTokens>
-__global__ void __launch_bounds__(kWarps* kWarpThreads) QuantGemvKernel(QuantGemvArgs<T> args) {
+template <typename T, QuantFormat kFormat, int kTokens, typename Of>
+__global__ void __launch_bounds__(Of::kWarps* kWarpThreads) QuantGemvKernel(QuantGemvArgs<T> args) {
+  constexpr int kWarps = Of::kWarps;
+  constexpr int kRows = Of::kRows;
   const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
   const int64_t warp = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarpThreads;
   const int64_t first_row = warp * kRows;
@@ -175,24 +182,51 @@ __global__ void __launch_bounds__(kWarps* kWarpThreads) QuantGemvKernel(QuantGem
   }
 }
 
+template <typename T, QuantFormat kFormat, int kTokens, typename Of>
+cudaError_t LaunchTile(const QuantGemvArgs<T>& args, cudaStream_t stream) {
+  return Launch(&QuantGemvKernel<T, kFormat, kTokens, Of>,
+                {dim3(static_cast<unsigned>(CeilDiv(args.shape.rows, Of::kWarps * Of::kRows))),
+                 Of::kWarps * kWarpThreads},
+                stream, args);
+}
+
 template <typename T, QuantFormat kFormat>
 cudaError_t LaunchTokens(const QuantGemvArgs<T>& args, cudaStream_t stream) {
-  const LaunchShape shape = {dim3(static_cast<unsigned>(CeilDiv(args.shape.rows, kWarps * kRows))),
-                             kWarps * kWarpThreads};
-  if (args.tokens == 1) return Launch(&QuantGemvKernel<T, kFormat, 1>, shape, stream, args);
-  if (args.tokens == 2) return Launch(&QuantGemvKernel<T, kFormat, 2>, shape, stream, args);
-  if (args.tokens <= 4) return Launch(&QuantGemvKernel<T, kFormat, 4>, shape, stream, args);
-  return Launch(&QuantGemvKernel<T, kFormat, 8>, shape, stream, args);
+  if (args.tokens == 1) return LaunchTile<T, kFormat, 1, UsualTile>(args, stream);
+  if (args.tokens == 2) return LaunchTile<T, kFormat, 2, UsualTile>(args, stream);
+  if (args.tokens <= 4) return LaunchTile<T, kFormat, 4, UsualTile>(args, stream);
+  return LaunchTile<T, kFormat, 8, UsualTile>(args, stream);
+}
+
+template <typename T>
+bool CanRun(const QuantGemvArgs<T>& args) {
+  return args.tokens <= kGemvTokensMax && args.shape.cols % QuantColumns(args.shape.format) == 0 &&
+         RowsAligned(args.quants, args.shape.cols, 16) && RowsAligned(args.weights.quants, 0, 16);
+}
+
+template <QuantFormat kFormat>
+cudaError_t LaunchVariant(const QuantGemvArgs<__nv_bfloat16>& args, int32_t variant,
+                          cudaStream_t stream) {
+  using T = __nv_bfloat16;
+  switch (variant) {
+    case 0:
+      return LaunchTile<T, kFormat, 1, UsualTile>(args, stream);
+    case 1:
+      return LaunchTile<T, kFormat, 1, Tile<4, 1>>(args, stream);
+    case 2:
+      return LaunchTile<T, kFormat, 1, Tile<4, 4>>(args, stream);
+    case 3:
+      return LaunchTile<T, kFormat, 1, Tile<8, 2>>(args, stream);
+    default:
+      return cudaErrorInvalidValue;
+  }
 }
 
 }  // namespace
 
 template <typename T>
 cudaError_t QuantGemv(const QuantGemvArgs<T>& args, cudaStream_t stream) {
-  if (args.tokens > kGemvTokensMax || args.shape.cols % QuantColumns(args.shape.format) != 0 ||
-      !RowsAligned(args.quants, args.shape.cols, 16) || !RowsAligned(args.weights.quants, 0, 16)) {
-    return cudaErrorInvalidValue;
-  }
+  if (!CanRun(args)) return cudaErrorInvalidValue;
   if (args.tokens == 0 || args.shape.rows == 0) return cudaSuccess;
   switch (args.shape.format) {
     case QuantFormat::kQ8_0:
@@ -203,6 +237,23 @@ cudaError_t QuantGemv(const QuantGemvArgs<T>& args, cudaStream_t stream) {
       return LaunchTokens<T, QuantFormat::kQ4K>(args, stream);
     case QuantFormat::kQ6K:
       return LaunchTokens<T, QuantFormat::kQ6K>(args, stream);
+  }
+  return cudaErrorInvalidValue;
+}
+
+cudaError_t QuantGemvVariant(const QuantGemvArgs<__nv_bfloat16>& args, int32_t variant,
+                             cudaStream_t stream) {
+  if (!CanRun(args) || args.tokens != 1) return cudaErrorInvalidValue;
+  if (args.shape.rows == 0) return cudaSuccess;
+  switch (args.shape.format) {
+    case QuantFormat::kQ8_0:
+      return LaunchVariant<QuantFormat::kQ8_0>(args, variant, stream);
+    case QuantFormat::kQ4_0:
+      return LaunchVariant<QuantFormat::kQ4_0>(args, variant, stream);
+    case QuantFormat::kQ4K:
+      return LaunchVariant<QuantFormat::kQ4K>(args, variant, stream);
+    case QuantFormat::kQ6K:
+      return LaunchVariant<QuantFormat::kQ6K>(args, variant, stream);
   }
   return cudaErrorInvalidValue;
 }

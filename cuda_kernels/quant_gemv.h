@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -25,5 +26,12 @@ inline constexpr int64_t kGemvTokensMax = 8;  // beyond, a GEMM is quicker
 
 template <typename T>
 cudaError_t QuantGemv(const QuantGemvArgs<T>& args, cudaStream_t stream);
+
+// The same by other tiles, to time them side by side: warps of a block, and rows of weights to
+// each. The first is what QuantGemv takes. One token.
+inline constexpr const char* kQuantGemvVariants[] = {"4 warps x 2 rows", "4 warps x 1 row",
+                                                     "4 warps x 4 rows", "8 warps x 2 rows"};
+cudaError_t QuantGemvVariant(const QuantGemvArgs<__nv_bfloat16>& args, int32_t variant,
+                             cudaStream_t stream);
 
 }  // namespace baton::cuda

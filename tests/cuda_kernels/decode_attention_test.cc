@@ -19,6 +19,7 @@ struct Shape {
   int32_t window = 0;
   float score_cap = 0;
   std::vector<int32_t> lengths = {1, 37, 0, 150};
+  int32_t variant = -1;  // of kDecodeVariants; -1: what the launcher takes
 };
 constexpr int32_t kLayer = 1;
 
@@ -63,21 +64,23 @@ std::string RunDecodeAttention(const Shape& s) {
   const int64_t workspace_bytes = DecodeAttentionWorkspaceBytes(
       {.sequences = sequences, .heads = s.heads, .head_dim = s.head_dim, .splits = s.splits});
   const DeviceArray<float> workspace(static_cast<size_t>(workspace_bytes) / sizeof(float));
-  const std::string failure = Failure(DecodeAttention(
-      {.q = device_q.data(),
-       .out = out.data(),
-       .element = sizeof(T) == 4 ? ActivationElement::kF32 : ActivationElement::kBF16,
-       .lengths = lengths.data(),
-       .kv = fixture.Device(pool.data(), table.data(), kLayer),
-       .workspace = workspace.data(),
-       .sequences = sequences,
-       .q_stride = q_stride,
-       .heads = s.heads,
-       .splits = s.splits,
-       .window = s.window,
-       .scale = scale,
-       .score_cap = s.score_cap},
-      nullptr));
+  const DecodeAttentionArgs args = {
+      .q = device_q.data(),
+      .out = out.data(),
+      .element = sizeof(T) == 4 ? ActivationElement::kF32 : ActivationElement::kBF16,
+      .lengths = lengths.data(),
+      .kv = fixture.Device(pool.data(), table.data(), kLayer),
+      .workspace = workspace.data(),
+      .sequences = sequences,
+      .q_stride = q_stride,
+      .heads = s.heads,
+      .splits = s.splits,
+      .window = s.window,
+      .scale = scale,
+      .score_cap = s.score_cap};
+  const std::string failure =
+      Failure(s.variant < 0 ? DecodeAttention(args, nullptr)
+                            : DecodeAttentionVariant(args, s.variant, nullptr));
   return failure.empty() ? Difference("out", Floats(out.Read()), want, {2e-5, kRounding<T>})
                          : failure;
 }
@@ -100,6 +103,21 @@ TEST_CASE("one query of each sequence attends to its keys") {
   with("head_dim 256", {.head_dim = 256, .splits = 4, .lengths = {130}});
   with("capped scores in a window", {.splits = 2, .window = 9, .score_cap = 2});
   with("no sequences", {.lengths = {}});
+  CheckKernel(cases, Barriers::kAll);
+}
+
+TEST_CASE("other tiles attend to the same keys") {
+  std::vector<KernelCase> cases;
+  for (int32_t variant = 0; variant < std::ssize(kDecodeVariants); ++variant) {
+    const auto with = [&](const std::string& name, Shape shape) {
+      shape.type = KvType::kBF16;
+      shape.variant = variant;
+      cases.push_back({std::string(kDecodeVariants[variant]) + " " + name,
+                       [=] { return RunDecodeAttention<__nv_bfloat16>(shape); }});
+    };
+    with("split", {.head_dim = 128, .splits = 3});
+    with("ragged", {.heads = 6, .head_dim = 72, .window = 40});
+  }
   CheckKernel(cases, Barriers::kAll);
 }
 

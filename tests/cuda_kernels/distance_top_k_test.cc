@@ -27,6 +27,7 @@ struct Shape {
   VectorMetric metric = VectorMetric::kL2;
   Live live = Live::kAll;
   Values values = Values::kWhole;
+  int32_t variant = -1;  // of kDistanceVariants; -1: what the launcher takes
 };
 
 struct Found {
@@ -101,23 +102,24 @@ std::string Search(const Shape& s, const std::vector<float>& queries,
       static_cast<size_t>(
           DistanceTopKWorkspaceBytes({.query_count = s.queries, .k = s.k, .splits = s.splits})) /
       sizeof(uint64_t));
-  failure = Failure(DistanceTopK({.queries = device_queries.data(),
-                                  .query_terms = query_terms.data(),
-                                  .rows = device_rows.data(),
-                                  .row_terms = row_terms.data(),
-                                  .live = s.live == Live::kAll ? nullptr : device_live.data(),
-                                  .live_stride = live_stride,
-                                  .keys = nullptr,
-                                  .distances = distances.data(),
-                                  .nearest = nearest.data(),
-                                  .workspace = workspace.data(),
-                                  .query_count = s.queries,
-                                  .row_count = s.rows,
-                                  .cols = cols,
-                                  .metric = s.metric,
-                                  .k = s.k,
-                                  .splits = s.splits},
-                                 nullptr));
+  const DistanceTopKArgs args = {.queries = device_queries.data(),
+                                 .query_terms = query_terms.data(),
+                                 .rows = device_rows.data(),
+                                 .row_terms = row_terms.data(),
+                                 .live = s.live == Live::kAll ? nullptr : device_live.data(),
+                                 .live_stride = live_stride,
+                                 .keys = nullptr,
+                                 .distances = distances.data(),
+                                 .nearest = nearest.data(),
+                                 .workspace = workspace.data(),
+                                 .query_count = s.queries,
+                                 .row_count = s.rows,
+                                 .cols = cols,
+                                 .metric = s.metric,
+                                 .k = s.k,
+                                 .splits = s.splits};
+  failure = Failure(s.variant < 0 ? DistanceTopK(args, nullptr)
+                                  : DistanceTopKVariant(args, s.variant, nullptr));
   *found = {distances.Read(), nearest.Read()};
   return failure;
 }
@@ -234,6 +236,20 @@ TEST_CASE("the nearest rows are those of the engine's exact search, in its order
                                  .dimension = 96,
                                  .metric = VectorMetric::kInnerProduct,
                                  .values = Values::kRandom});
+  CheckKernel(cases, Barriers::kAll);
+}
+
+TEST_CASE("other tiles find the same") {
+  std::vector<KernelCase> cases;
+  for (int32_t variant = 0; variant < std::ssize(kDistanceVariants); ++variant) {
+    const auto with = [&](const std::string& name, Shape shape) {
+      shape.variant = variant;
+      cases.push_back({std::string(kDistanceVariants[variant]) + " " + name,
+                       [=] { return RunDistanceTopK(shape); }});
+    };
+    with("ragged", {.queries = 131, .rows = 259, .dimension = 24, .k = 3, .splits = 2});
+    with("some live", {.queries = 257, .rows = 300, .dimension = 40, .live = Live::kByQuery});
+  }
   CheckKernel(cases, Barriers::kAll);
 }
 

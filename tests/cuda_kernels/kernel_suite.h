@@ -15,10 +15,14 @@ struct KernelCase {
   std::function<std::string()> run;  // "": as the twin has it; else the first difference
 };
 
+// Its difference, or else what went wrong with device memory.
+std::string RunCase(const KernelCase& kernel_case);
+
 enum class Barriers { kAll, kNone };
-// Every case must agree with its twin, in every order of threads and blocks. Then each barrier that
-// the cases pass is left out in turn, and some case must notice. kNone: the kernel has no barrier,
-// which is checked. With AddressSanitizer there is one order, and no barrier is left out.
+// On a device (kernel_suite_device.cc) each case runs once. On the host runtime every case must
+// agree with its twin, in every order of threads and blocks. Then each barrier that the cases pass
+// is left out in turn, and some case must notice. kNone: the kernel has no barrier, which is
+// checked. With AddressSanitizer there is one order, and no barrier is left out.
 void CheckKernel(const std::vector<KernelCase>& cases, Barriers barriers);
 
 // |got - want| <= absolute + relative * |want|, for each; NaN where the other is.

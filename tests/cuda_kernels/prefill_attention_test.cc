@@ -11,10 +11,15 @@ namespace {
 
 using Shape = PrefillShape;
 
-std::string RunPrefillAttention(const Shape& s) {
+// variant: of kPrefillVariants; -1: what the launcher takes.
+std::string RunPrefillAttention(const Shape& s, int32_t variant = -1) {
   // Weights, keys and values are rounded to bf16: 2^-9 of values below 1, averaged.
   return RunPrefill<__nv_bfloat16, PrefillAttentionArgs>(
-      s, [](const PrefillAttentionArgs& args) { return PrefillAttention(args, nullptr); },
+      s,
+      [=](const PrefillAttentionArgs& args) {
+        return variant < 0 ? PrefillAttention(args, nullptr)
+                           : PrefillAttentionVariant(args, variant, nullptr);
+      },
       {6e-3, kRounding<__nv_bfloat16>});
 }
 
@@ -33,6 +38,22 @@ TEST_CASE("rows of prompts attend to what stands before them") {
   with("a window", {.window = 10, .parts = {{90, 80}}});
   with("capped scores", {.score_cap = 2, .parts = {{0, 20}}});
   with("no rows", {.parts = {}});
+  CheckKernel(cases, Barriers::kAll);
+}
+
+TEST_CASE("other tiles of keys attend to the same") {
+  std::vector<KernelCase> cases;
+  for (int32_t variant = 0; variant < std::ssize(kPrefillVariants); ++variant) {
+    const std::string name = kPrefillVariants[variant];
+    cases.push_back(
+        {name, [=] {
+           return RunPrefillAttention({.head_dim = 128, .parts = {{0, 130}, {67, 1}}}, variant);
+         }});
+    cases.push_back(
+        {name + " in a window", [=] {
+           return RunPrefillAttention({.head_dim = 72, .window = 10, .parts = {{90, 80}}}, variant);
+         }});
+  }
   CheckKernel(cases, Barriers::kAll);
 }
 

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <functional>
 
 #include "cuda_kernels/quantise_rows.h"
 #include "cuda_kernels/repack_weights.h"
@@ -13,8 +14,12 @@ namespace {
 
 // Repacks, rounds the activations and multiplies, as a model does; compared with a product in f64
 // of the weights' values and the rounded activations'.
+// launch: QuantGemv, or one of its variants.
 template <typename T>
-std::string RunQuantGemv(const QuantShape& shape, int64_t tokens) {
+std::string RunQuantGemv(
+    const QuantShape& shape, int64_t tokens,
+    const std::function<cudaError_t(const QuantGemvArgs<T>&)>& launch =
+        [](const QuantGemvArgs<T>& args) { return QuantGemv(args, nullptr); }) {
   const QuantMatrix matrix(shape, 16);
   const int64_t y_stride = shape.rows + 3;
   const std::vector<float> x = RandomFloats(static_cast<size_t>(tokens * shape.cols), 17);
@@ -37,14 +42,13 @@ std::string RunQuantGemv(const QuantShape& shape, int64_t tokens) {
                                          .stride = shape.cols},
                                         nullptr));
   if (!failure.empty()) return failure;
-  failure = Failure(QuantGemv<T>({.quants = quants.data(),
-                                  .scales = scales.data(),
-                                  .weights = weights,
-                                  .shape = shape,
-                                  .y = y.data(),
-                                  .tokens = tokens,
-                                  .y_stride = y_stride},
-                                 nullptr));
+  failure = Failure(launch({.quants = quants.data(),
+                            .scales = scales.data(),
+                            .weights = weights,
+                            .shape = shape,
+                            .y = y.data(),
+                            .tokens = tokens,
+                            .y_stride = y_stride}));
   if (!failure.empty()) return failure;
 
   const std::vector<int8_t> q = quants.Read();
@@ -81,6 +85,22 @@ TEST_CASE("products with quantised weights") {
     cases.push_back({name + " long rows", [=] {
                        return RunQuantGemv<float>({format, 3, 2304}, 2);
                      }});
+  }
+  CheckKernel(cases, Barriers::kNone);
+}
+
+TEST_CASE("other tiles give the same products") {
+  std::vector<KernelCase> cases;
+  for (int32_t variant = 0; variant < std::ssize(kQuantGemvVariants); ++variant) {
+    const auto launch = [=](const QuantGemvArgs<__nv_bfloat16>& args) {
+      return QuantGemvVariant(args, variant, nullptr);
+    };
+    for (const QuantFormat format : kQuantFormats) {
+      const QuantShape shape = {format, 11, 5 * QuantColumns(format)};
+      cases.push_back({std::string(kQuantGemvVariants[variant]) + " of format " +
+                           std::to_string(static_cast<int>(format)),
+                       [=] { return RunQuantGemv<__nv_bfloat16>(shape, 1, launch); }});
+    }
   }
   CheckKernel(cases, Barriers::kNone);
 }

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <sstream>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -43,8 +44,8 @@ void PutString(std::string& out, std::string_view value) {
   out.append(value);
 }
 
-void Pad(std::string& out) {
-  out.resize((out.size() + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes);
+uint64_t Aligned(uint64_t bytes) {
+  return (bytes + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes;
 }
 
 }  // namespace
@@ -119,7 +120,14 @@ void GgufWriter::AddTensor(std::string_view name, std::vector<int64_t> dims, Ten
 
 void GgufWriter::AddRawTensor(std::string_view name, std::vector<int64_t> dims, uint32_t ggml_type,
                               std::string data) {
-  tensors_.push_back({std::string(name), std::move(dims), ggml_type, std::move(data)});
+  const uint64_t bytes = data.size();
+  AddRepeatedTensor(name, std::move(dims), ggml_type, std::move(data), bytes);
+}
+
+void GgufWriter::AddRepeatedTensor(std::string_view name, std::vector<int64_t> dims,
+                                   uint32_t ggml_type, std::string data, uint64_t bytes) {
+  BATON_CHECK(bytes == 0 || !data.empty());
+  tensors_.push_back({std::string(name), std::move(dims), ggml_type, std::move(data), bytes});
 }
 
 std::vector<GgufWriter::Tensor>::iterator GgufWriter::FindTensor(std::string_view name) {
@@ -136,27 +144,43 @@ void GgufWriter::RenameTensor(std::string_view name, std::string_view new_name) 
 void GgufWriter::RemoveTensor(std::string_view name) { tensors_.erase(FindTensor(name)); }
 
 std::string GgufWriter::Bytes() const {
-  std::string out = "GGUF";
-  Put<uint32_t>(out, 3);
-  Put<uint64_t>(out, tensors_.size());
-  Put(out, key_count_);
-  out += keys_;
+  std::ostringstream out;
+  Write(out);
+  return std::move(out).str();
+}
+
+void GgufWriter::Write(std::ostream& out) const {
+  std::string head = "GGUF";
+  Put<uint32_t>(head, 3);
+  Put<uint64_t>(head, tensors_.size());
+  Put(head, key_count_);
+  head += keys_;
   uint64_t offset = 0;
   for (const Tensor& tensor : tensors_) {
-    PutString(out, tensor.name);
-    Put(out, static_cast<uint32_t>(tensor.dims.size()));
+    PutString(head, tensor.name);
+    Put(head, static_cast<uint32_t>(tensor.dims.size()));
     for (const int64_t size : tensor.dims) {
-      Put(out, size);
+      Put(head, size);
     }
-    Put(out, tensor.type);
-    Put(out, offset);
-    offset += (tensor.data.size() + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes;
+    Put(head, tensor.type);
+    Put(head, offset);
+    offset += Aligned(tensor.bytes);
   }
+  const std::string zeros(kAlignmentBytes, '\0');
+  const auto pad = [&](uint64_t bytes) {
+    out.write(zeros.data(), static_cast<std::streamsize>(Aligned(bytes) - bytes));
+  };
+  out << head;
+  uint64_t unpadded = head.size();  // the last tensor is not padded
   for (const Tensor& tensor : tensors_) {
-    Pad(out);
-    out += tensor.data;
+    pad(unpadded);
+    for (uint64_t left = tensor.bytes; left > 0;) {
+      const uint64_t piece = std::min<uint64_t>(left, tensor.data.size());
+      out.write(tensor.data.data(), static_cast<std::streamsize>(piece));
+      left -= piece;
+    }
+    unpadded = tensor.bytes;
   }
-  return out;
 }
 
 void AddRandomModelKeys(const RandomModelOptions& options, GgufWriter& writer) {
@@ -244,11 +268,8 @@ void AddRandomModelTensors(const RandomModelOptions& options, GgufWriter& writer
     // Rows that are not whole blocks stay F16, as in published quantised files.
     const TensorType type = cols % BlockWeights(wanted) == 0 ? wanted : TensorType::kF16;
     const std::string some = EncodeWeights(type, weights);
-    const auto bytes = static_cast<size_t>(RowBytes(type, cols) * rows);
-    std::string data;
-    data.reserve(bytes);
-    while (data.size() < bytes) data.append(some, 0, bytes - data.size());
-    writer.AddRawTensor(name, {cols, rows}, static_cast<uint32_t>(type), std::move(data));
+    writer.AddRepeatedTensor(name, {cols, rows}, static_cast<uint32_t>(type), some,
+                             static_cast<uint64_t>(RowBytes(type, cols) * rows));
   };
   const auto vector = [&](const std::string& name, int64_t size, float center, float spread) {
     std::vector<float> weights(static_cast<size_t>(size));

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,11 +36,15 @@ class GgufWriter {
   // `ggml_type` and `data` as they are.
   void AddRawTensor(std::string_view name, std::vector<int64_t> dims, uint32_t ggml_type,
                     std::string data);
+  // The same with `data` over and over, `bytes` in all: in memory it is there once.
+  void AddRepeatedTensor(std::string_view name, std::vector<int64_t> dims, uint32_t ggml_type,
+                         std::string data, uint64_t bytes);
   // Of a tensor that was added.
   void RenameTensor(std::string_view name, std::string_view new_name);
   void RemoveTensor(std::string_view name);
 
   std::string Bytes() const;  // the whole file
+  void Write(std::ostream& out) const;
 
  private:
   struct Tensor {
@@ -47,6 +52,7 @@ class GgufWriter {
     std::vector<int64_t> dims;
     uint32_t type;
     std::string data;
+    uint64_t bytes;  // in the file
   };
   void AddKey(std::string_view key, uint32_t type);
   std::vector<Tensor>::iterator FindTensor(std::string_view name);
