@@ -3,6 +3,7 @@
 #include <math_constants.h>
 
 #include "cuda_kernels/launch.h"
+#include "cuda_kernels/paged_kv.h"
 #include "cuda_kernels/reduce.h"
 #include "cuda_kernels/shared.h"
 #include "cuda_kernels/vector_io.h"

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "cuda_kernels/paged_kv.h"
+#include "cuda_kernels/kv_blocks.h"
 #include "cuda_kernels/prefill_attention.h"
 
 namespace baton::cuda {

@@ -395,8 +395,15 @@ void Engine::Loop::AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<
                               std::optional<std::vector<float>> scores) {
   RunHost<AskMachine::Context>(
       flow->active,
-      [flow, found = std::move(found), scores = std::move(scores)] {
-        return flow->machine.Prepare(found, scores);
+      [flow, found = std::move(found), scores = std::move(scores),
+       grammars = flow->model != nullptr ? GrammarsOf(*flow->model)
+                                         : nullptr]() -> absl::StatusOr<AskMachine::Context> {
+        ASSIGN_OR_RETURN(AskMachine::Context context, flow->machine.Prepare(found, scores));
+        if (!context.grammar.empty()) {
+          ASSIGN_OR_RETURN(flow->grammar, grammars->Compile({TextConstraint::Kind::kGrammar,
+                                                             std::move(context.grammar)}));
+        }
+        return context;
       },
       [this, flow](AskMachine::Context context) {
         flow->sink->OnRetrieved(context.passages);

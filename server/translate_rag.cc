@@ -58,6 +58,7 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
   RETURN_IF_ERROR(ValidateStop(request.stop));
   RETURN_IF_ERROR(ValidateLogprobs(request.logprobs));
   ASSIGN_OR_RETURN(request.constraint, ToConstraint(proto));
+  if (proto.has_verbatim()) request.verbatim = proto.verbatim();
   if (proto.has_filter()) {
     ASSIGN_OR_RETURN(request.filter, ToFilter(proto.filter()));
   }

@@ -1,6 +1,7 @@
 #include "engine/rag/ask_machine.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "engine/base/status_macros.h"
@@ -9,12 +10,12 @@
 #include "engine/rag/passage.h"
 #include "engine/rag/quote.h"
 #include "engine/rag/rerank.h"
+#include "engine/rag/verbatim.h"
 
 namespace baton {
 namespace {
 
-Citation Cite(const Passage& passage, int32_t number, std::string_view question) {
-  const TextRange quote = FindQuote(question, passage.text);
+Citation Cite(const Passage& passage, int32_t number, TextRange quote) {
   return Citation{.number = number,
                   .passage_id = passage.id,
                   .document_id = passage.document_id,
@@ -64,6 +65,12 @@ AskMachine::Work AskMachine::OnEmbedded(std::vector<float> query) const {
   return Search{.query = std::move(query),
                 .text = retrieval() == Retrieval::kHybrid ? request_.question : "",
                 .k = Candidates()};
+}
+
+bool AskMachine::IsVerbatim() const {
+  // What the request wants of the answer's form comes before the server's setting.
+  if (request_.constraint.kind != TextConstraint::Kind::kNone) return false;
+  return request_.verbatim.value_or(options_.answers == "verbatim");
 }
 
 int32_t AskMachine::AnswerTokensMax() const {
@@ -119,9 +126,8 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
     std::vector<std::string> texts;
     std::vector<PromptPassage> given;
     for (size_t i = 0; i < cited; ++i) {
-      const Passage& passage = context.passages[i];
-      texts.push_back(sentences > 0 ? Focus(request_.question, passage.text, sentences)
-                                    : passage.text);
+      const std::string& text = context.passages[i].text;
+      texts.push_back(sentences > 0 ? Focus(request_.question, text, sentences) : text);
     }
     for (size_t i = 0; i < cited; ++i) {
       given.push_back({.title = context.passages[i].title, .text = texts[i]});
@@ -130,19 +136,32 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
                                                      writer_.context_tokens - AnswerTokensMax()));
     context.prompt = std::move(prompt.tokens);
     cited = static_cast<size_t>(prompt.passages_used);
+    if (IsVerbatim()) {
+      for (size_t i = 0; i < cited; ++i) {
+        const Passage& passage = context.passages[i];
+        for (const TextRange sentence :
+             BestSentences(request_.question, passage.text,
+                           sentences > 0 ? sentences : passage.text.size())) {
+          context.quotes.push_back(Cite(passage, static_cast<int32_t>(i) + 1, sentence));
+        }
+      }
+      context.grammar = VerbatimGrammar(context.quotes);
+    }
     for (size_t i = cited; i < context.passages.size(); ++i) {
       context.quotable.push_back(writer_.tokenizer->Encode(context.passages[i].text));
     }
   }
   for (size_t i = 0; i < cited; ++i) {
+    const Passage& passage = context.passages[i];
     context.citations.push_back(
-        Cite(context.passages[i], static_cast<int32_t>(i) + 1, request_.question));
+        Cite(passage, static_cast<int32_t>(i) + 1, FindQuote(request_.question, passage.text)));
   }
   return context;
 }
 
 AskMachine::Work AskMachine::OnPrepared(Context context) {
   citations_ = std::move(context.citations);
+  quotes_ = std::move(context.quotes);
   if (!context.prompt.empty()) {
     return Generate{.prompt = std::move(context.prompt),
                     .quotable = std::move(context.quotable),
@@ -170,6 +189,8 @@ AskMachine::Work AskMachine::OnGenerated(GenerateResult generated, std::string_v
   const AnswerMarks marks = ReadAnswer(answer, static_cast<int32_t>(citations_.size()));
   if (marks.refuses) {
     citations_.clear();
+  } else if (const Citation* quoted = FindVerbatim(quotes_, answer); quoted != nullptr) {
+    citations_ = {*quoted};
   } else if (!marks.cited.empty()) {
     std::erase_if(citations_, [&marks](const Citation& citation) {
       return !std::binary_search(marks.cited.begin(), marks.cited.end(), citation.number);

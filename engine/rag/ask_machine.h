@@ -57,6 +57,8 @@ class AskMachine {
     std::vector<Citation> citations;             // of those an answer may rest on, by their numbers
     std::vector<TokenId> prompt;                 // empty where nothing is generated
     std::vector<std::vector<TokenId>> quotable;  // retrieved passages that are not in the prompt
+    std::vector<Citation> quotes;                // one of which the answer is to be; empty: free
+    std::string grammar;                         // GBNF of such an answer
   };
 
   // `request` has been validated. The tokenizer and the chat templates outlive the machine.
@@ -84,6 +86,8 @@ class AskMachine {
   Retrieval retrieval() const;
   int32_t Candidates() const { return std::max(request_.k, options_.rerank_candidates); }
   bool Generates() const { return writer_.tokenizer != nullptr && !request_.retrieval_only; }
+  // Whether the answer is to be a sentence of the prompt.
+  bool IsVerbatim() const;
   int32_t AnswerTokensMax() const;
   PromptEncoder Encoder() const;
 
@@ -91,6 +95,7 @@ class AskMachine {
   const RagOptions options_;
   const Writer writer_;
   std::vector<Citation> citations_;
+  std::vector<Citation> quotes_;
 };
 
 }  // namespace baton

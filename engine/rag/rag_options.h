@@ -17,6 +17,7 @@ struct RagOptions {
   int32_t context_sentences_max = 0;
   double answer_score_min = 0;
   int32_t answer_tokens_max = 128;
+  std::string answers = "free";
   std::string chat_template = "auto";
 
   template <class Visitor>
@@ -45,6 +46,10 @@ struct RagOptions {
       "nothing");
     v("answer_tokens_max", answer_tokens_max, Range{1, 1048576},
       "longest answer where the request does not say, tokens");
+    v("answers", answers, OneOf{"free", "verbatim"},
+      "how an Ask that does not say is answered: free: in the model's words; verbatim: by one of "
+      "the sentences that were put before it, word for word, or by a refusal: the model chooses, "
+      "and cannot garble");
     v("chat_template", chat_template, OneOf{"auto", "off"},
       "auto: a model that brings a chat template is asked through it, in the user's message; off: "
       "every model continues the plain prompt");

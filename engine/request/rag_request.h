@@ -45,6 +45,7 @@ struct AskRequest {
   std::optional<int32_t> max_tokens;
   StopConditions stop = {};
   TextConstraint constraint = {};        // of the answer
+  std::optional<bool> verbatim = {};     // one of the prompt's sentences; absent: the server's word
   std::optional<int32_t> logprobs = {};  // alternatives beside each token's own, 0 to 20
   bool retrieval_only = false;
   FilterPtr filter = nullptr;  // of the passages

@@ -128,6 +128,7 @@ int RunAsk(Session& session, const AskOptions& ask) {
   if (const absl::Status status = SetConstraint(ask.constraint, request); !status.ok()) {
     return FailUsage(session.terminal, status);
   }
+  if (ask.verbatim) request.set_verbatim(*ask.verbatim);
   SetTokens(ask.tokens, request);
   *request.mutable_sampling() = ask.sampling;
   *request.mutable_options() = session.options.request;

@@ -146,7 +146,7 @@ void AddSampling(CLI::App& app, v1::SamplingParams* sampling) {
       ->check(CLI::Range(-2.0, 2.0));
 }
 
-void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
+CLI::Option_group* AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
   auto* group = app.add_option_group("constraint");
   group->add_option("--grammar", constraint.grammar_file,
                     "File with a grammar (GBNF) that the text must match");
@@ -154,6 +154,7 @@ void AddConstraint(CLI::App& app, ConstraintOptions& constraint) {
                     "File with a JSON schema; the text is a document of it");
   group->add_flag("--json-object", constraint.json_object, "The text is a JSON object");
   group->require_option(0, 1);
+  return group;
 }
 
 void AddTokens(CLI::App& app, TokenOptions& tokens) {
@@ -216,7 +217,10 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
   AddFilter(*sub, ask.filter);
   AddPartition(*sub, ask.partition);
   AddTokens(*sub, ask.tokens);
-  AddConstraint(*sub, ask.constraint);
+  CLI::Option_group* constraint = AddConstraint(*sub, ask.constraint);
+  AddOptional(*constraint, "--verbatim", ask.verbatim,
+              "Answer with a sentence of the passages, word for word (true), or freely (false); "
+              "default: as the daemon does");
   AddSampling(*sub, &ask.sampling);
   sub->callback([&] { options.command = ask; });
 }

@@ -68,6 +68,7 @@ struct AskOptions {
   std::string vector_name;
   TokenOptions tokens;
   ConstraintOptions constraint;
+  std::optional<bool> verbatim;
   v1::SamplingParams sampling;
 };
 

@@ -175,6 +175,47 @@ TEST_CASE("a document ingested again replaces its passages, others stay") {
         "The plums were eaten.");
 }
 
+TEST_CASE(
+    "a verbatim answer is a sentence of the passages, whatever the model would rather write") {
+  const TempFile model(RandomModelBytes({.context_tokens = 1024}));
+  const bool by_setting = GENERATE(false, true);
+  Daemon daemon({"--model=writer=" + model.path(),
+                 by_setting ? "--rag.answers=verbatim" : "--rag.answers=free"});
+  const Client client(daemon);
+  Must(client.rag, &v1::RagService::Stub::Ingest,
+       IngestOf("docs", {{"bell", "The bell rings at nine. It is \"old\"."},
+                         {"ferry", "The ferry leaves at noon\nfrom the old pier."}}));
+  v1::AskRequest request = AskOf("docs", "When does the ferry leave?");
+  if (!by_setting) request.set_verbatim(true);
+  int sentences = 0;
+  for (int seed = 0; seed < 8; ++seed) {
+    request.mutable_sampling()->set_temperature(2);
+    request.mutable_sampling()->set_seed(seed);
+    const Asked asked = Ask(client, request);
+    REQUIRE_RPC_OK(asked.status);
+    CAPTURE(asked.text);
+    const v1::AskFinished& finished = asked.finished;
+    CHECK(finished.finish_reason() == v1::FINISH_REASON_STOP);
+    if (asked.text.find("Not in the documents.") != std::string::npos) {
+      CHECK(finished.citations_size() == 0);
+      continue;
+    }
+    ++sentences;
+    REQUIRE(finished.citations_size() == 1);
+    const std::string answer =
+        finished.citations(0).quote() + " [" + std::to_string(finished.citations(0).number()) + "]";
+    CHECK((asked.text == answer || asked.text == " " + answer));
+  }
+  CHECK(sentences > 0);
+  if (by_setting) {
+    request.set_verbatim(false);
+    request.set_max_tokens(8);
+    const Asked free = Ask(client, request);
+    REQUIRE_RPC_OK(free.status);
+    CHECK(free.finished.generated_tokens() > 0);
+  }
+}
+
 TEST_CASE("with a language model the answer streams, and every stage says where it ran and why") {
   const TempFile model(RandomModelBytes({.context_tokens = 1024}));
   Daemon daemon({"--model=writer=" + model.path()});

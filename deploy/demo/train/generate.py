@@ -1,4 +1,5 @@
-"""Synthetic reading comprehension: passages of invented facts, questions about them, short answers.
+"""Synthetic reading comprehension: passages of invented facts, questions about them, and answers:
+the sentence that tells, with its citation.
 
 A context is what stands before the question in the daemon's prompt (engine/rag/prompt.cc): numbered
 passages. Each of its questions is asked alone; they share the context to save work in training.
@@ -19,14 +20,16 @@ from synonyms import REWORDED_SHARE, STRANGE_SHARE, WORD_SHARE, Rewording, Stran
 REFUSAL = "Not in the documents."
 HEAD = ("Answer the question from the numbered passages only and cite them like [1]. "
         f"If they do not hold the answer, say: {REFUSAL}\n\n")
+CAPITALS_SHARE = 0.1  # of titles
 OPENERS = ("today ", "as a rule ", "in fact ", "nowadays ", "for years ", "since then ", "usually ")
 
 
 @dataclass
 class Question:
     text: str
-    answer: str
+    answer: str  # in a few words, which stand in the sentence
     passage: int  # which of the context holds it, from 1; 0: none
+    sentence: str = ""  # of the passage: what is learned
     known_wording: bool = True
 
 
@@ -49,7 +52,7 @@ def prompt_tail(question):
 
 
 def answer_text(question):
-    return f" {question.answer} [{question.passage}]" if question.passage else f" {REFUSAL}"
+    return f" {question.sentence} [{question.passage}]" if question.passage else f" {REFUSAL}"
 
 
 # ---- texts ---------------------------------------------------------------------------------------
@@ -84,6 +87,8 @@ class Told:
     fact: Fact
     subject: Subject
     form: int  # which of the fact's sentences
+    place: int  # which of the passage's sentences tells it
+    sentence: str = ""  # that sentence
 
 
 def heading(rng, subject):
@@ -114,12 +119,15 @@ def write_passage(rng, held_out, topic, makers, facts, fillers, parts=True):
             sentences[-1] += rng.choice((" and ", "; ", ", and ")) + text
         else:
             sentences.append(text)
-        told.append(Told(fact, subject, form))
-    text = upper_first(sentences[0]) + "."
+        told.append(Told(fact, subject, form, len(sentences) - 1))
+    sentences = [upper_first(sentence) + "." for sentence in sentences]
+    for t in told:
+        t.sentence = sentences[t.place]
+    text = sentences[0]
     begun = ""
     for sentence in sentences[1:]:
         text += rng.choice((" ", ) * 20 + ("\n\n" + heading(rng, topic), "\n\n", "\n"))
-        text += upper_first(sentence) + "."
+        text += sentence
     for _ in range(fillers):  # never between a pronoun and what it stands for
         if rng.random() < 0.5:
             begun += upper_first(filler(rng, held_out)) + ". "
@@ -201,27 +209,31 @@ def of_documents(rng, passages, sentences, questions, held_out, refusals):
         text = rng.choice((" ", " ", " ", " ", "\n")).join(
             upper_first(tell(document.sentences[i].text)) for i in kept)
         if rng.random() < 0.85:
-            text = tell(document.title) + ": " + text
+            title = tell(document.title)
+            if rng.random() < CAPITALS_SHARE:
+                title = title.upper()
+            text = title + ": " + text
         texts.append(text)
         told.append((document, values, tell, kept))
     context = Context(texts)
     everything = "\n".join(texts).lower()
 
-    def ask(text, answer, number):
+    def ask(text, answer, number, sentence=""):
         text = vary(rng, rewording(question=True)(strange(text)))
-        if number and answer.lower() not in texts[number - 1].lower():
+        if number and answer.lower() not in sentence.lower():
             return  # a word that begins its sentence is not reworded
         if all(text != other.text for other in context.questions):
-            context.questions.append(Question(text, answer, number))
+            context.questions.append(Question(text, answer, number, sentence))
 
     for _ in range(questions):
         number = rng.randrange(passages)
         document, values, tell, kept = told[number]
         if rng.random() >= refusals:
-            asked = [q for i in kept for q in document.sentences[i].questions]
+            asked = [(i, q) for i in kept for q in document.sentences[i].questions]
             if asked:
-                text, answers = rng.choice(asked)
-                ask(documents.filled(text, values), tell(answers[0]), number + 1)
+                i, (text, answers) = rng.choice(asked)
+                ask(documents.filled(text, values), tell(answers[0]), number + 1,
+                    upper_first(tell(document.sentences[i].text)))
             continue
         # A near miss: the same about another name, or what only the rest of the document tells.
         other = dict(values)
@@ -295,7 +307,7 @@ def of_facts(rng, passages, facts, fillers, questions, held_out, refusals, parts
         asked = t.fact.questions[form]
         ask(
             Question(vary(rng, asked.replace("{S}", rng.choice(t.subject.asked))),
-                     t.fact.answer_to(asked), number,
+                     t.fact.answer_to(asked), number, t.sentence,
                      not wording_is_held_out(t.fact, t.form, form)))
     return context
 

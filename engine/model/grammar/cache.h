@@ -34,6 +34,8 @@ class GrammarCache {
   // INVALID_ARGUMENT names the request's field and what is wrong with it and where; or that it
   // matches no text, none but the empty one, or none that the model's tokens begin.
   absl::StatusOr<std::shared_ptr<const Grammar>> Get(const TextConstraint& constraint);
+  // The same, and it is not kept: for what will hardly be asked again.
+  absl::StatusOr<std::shared_ptr<const Grammar>> Compile(const TextConstraint& constraint);
 
   size_t size() const;
 
@@ -45,7 +47,6 @@ class GrammarCache {
 
   std::shared_ptr<const Grammar> Find(std::string_view key);
   void Keep(std::string key, std::shared_ptr<const Grammar> grammar);
-  absl::StatusOr<std::shared_ptr<const Grammar>> Compile(const TextConstraint& constraint);
 
   const Tokenizer& tokenizer_;
   const Limits limits_;

@@ -196,6 +196,47 @@ TEST_CASE("only passages that are in the prompt are cited") {
   }
 }
 
+TEST_CASE("a verbatim answer is a sentence of the prompt, and is what it cites") {
+  const AskMachine::Writer writer = {.tokenizer = &kTokenizer, .context_tokens = 2000};
+  AskMachine machine({.question = "Which ferry sails?", .verbatim = true},
+                     {.context_passages_max = 2}, writer);
+  auto context = machine.Prepare(Found(3));
+  REQUIRE_OK(context);
+  CHECK(
+      context->grammar ==
+      "root ::= \" \"? (\"Not in the documents.\" | \"Opening words. [1]\" | \"The ferry number 0 "
+      "sails. [1]\" | \"Opening words. [2]\" | \"The ferry number 1 sails. [2]\")\n");
+  machine.OnPrepared(*std::move(context));
+  AskMachine refusing = machine;
+  auto finish = std::get<AskMachine::Finish>(
+      machine.OnGenerated({.model = "m"}, " The ferry number 1 sails. [2]"));
+  REQUIRE(finish.result.citations.size() == 1);
+  CHECK(finish.result.citations[0].number == 2);
+  CHECK(finish.result.citations[0].document_id == "doc1");
+  CHECK(finish.result.citations[0].quote == "The ferry number 1 sails.");
+  CHECK(finish.result.citations[0].begin == 15);
+  finish =
+      std::get<AskMachine::Finish>(refusing.OnGenerated({.model = "m"}, " Not in the documents."));
+  CHECK(finish.result.citations.empty());
+
+  // The server's setting, and what comes before it.
+  const auto grammar = [&](AskRequest request, int32_t sentences = 0) {
+    request.question = "Which ferry sails?";
+    const AskMachine asked(
+        std::move(request),
+        {.context_passages_max = 1, .context_sentences_max = sentences, .answers = "verbatim"},
+        writer);
+    const auto prepared = asked.Prepare(Found(1));
+    REQUIRE_OK(prepared);
+    return prepared->grammar;
+  };
+  CHECK_THAT(grammar({}), Catch::Contains("Opening words. [1]"));
+  CHECK_THAT(grammar({}, 1), Catch::Contains("number 0 sails. [1]") && !Catch::Contains("Opening"));
+  CHECK(grammar({.verbatim = false}).empty());
+  CHECK(grammar({.constraint = {TextConstraint::Kind::kJsonObject, ""}}).empty());
+  CHECK(grammar({.retrieval_only = true}).empty());
+}
+
 TEST_CASE("a model that brings a chat template is asked through it, unless that is off") {
   const ChatTemplates templates(
       {{.name = "default",

@@ -307,6 +307,23 @@ TEST_CASE("Ask takes what ends the answer and what is told of its tokens") {
   CHECK_THAT(outcome.out, Catch::Contains("ended by stop_string \"END\""));
 }
 
+TEST_CASE("an answer in the passages' own words, or freely, where the flags say") {
+  FakeDaemon daemon;
+  const std::vector<std::string> ask = {"ask", "How many?", "-c", "notes"};
+  const auto with = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), ask.begin(), ask.end());
+    return Call(daemon.address, flags).exit_code;
+  };
+  CHECK(with({}) == 0);
+  CHECK_FALSE(daemon.ask.has_verbatim());
+  CHECK(with({"--verbatim", "true"}) == 0);
+  CHECK(daemon.ask.verbatim());
+  CHECK(with({"--verbatim", "false"}) == 0);
+  CHECK(daemon.ask.has_verbatim());
+  CHECK_FALSE(daemon.ask.verbatim());
+  CHECK(with({"--verbatim", "true", "--json-object"}) == 2);  // one form of the answer
+}
+
 TEST_CASE("Retrieval alone shows the passages as the answer and says why") {
   FakeDaemon daemon;
   const Outcome outcome =
