@@ -141,6 +141,9 @@ struct QuantiseArgs {
   QuantisedRows out;
 };
 
+// Panels are taken so many at a time, side by side, where there are as many.
+inline constexpr int64_t kPackedPanels = 4;
+
 // y[t, r] = sum over c of x[t, c] * w[r, c], for the rows of panels [panel_begin, panel_end).
 struct PackedMatmulArgs {
   PackedWeights w;
