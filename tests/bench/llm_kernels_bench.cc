@@ -3,6 +3,10 @@
 // the same run; larger batches read it once for all their tokens. Figures: TYPE.mN.tokens_per_s is
 // how often a second the whole matrix is multiplied with one token's activations.
 //
+// tiles.TYPE.mN.top_per_s: the product in tile registers that prompts take, with what comes before
+// it, the rounding of activations; its limit is tiles.bare_top_per_s, tile products one after the
+// other without a load.
+//
 // attention.TYPE.gN.tokens_per_s is how often a second one position attends to a long text, of N
 // query heads for each key/value head; its limit is reading the keys and values once.
 
@@ -12,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/huge_allocator.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/packed_matrix.h"
 #include "engine/kv/kv_layout.h"
@@ -23,6 +28,7 @@ namespace baton {
 namespace {
 
 constexpr int64_t kBatches[] = {1, 2, 4, 8, 16, 64, 512};
+constexpr int64_t kPrompts[] = {32, 128, 512};
 
 struct Matrix {
   std::string bytes;
@@ -109,6 +115,91 @@ class Product {
   std::vector<TokenTile> tiles_;
   std::vector<std::byte> packed_scratch_;
 };
+
+// A prompt's product, in tiles.
+class TileProduct {
+ public:
+  TileProduct(const CpuKernels& kernels, const MatrixView& w, int64_t m_max)
+      : kernels_(kernels),
+        team_(1),
+        packed_(w, team_),
+        x_(static_cast<size_t>(m_max * w.cols), 0.5f),
+        y_(static_cast<size_t>(m_max * w.rows)),
+        tiles_(static_cast<size_t>(TileCount(m_max, w.cols))),
+        scratch_(static_cast<size_t>(kTileScratchBytes)) {}
+
+  void Run(int64_t m) {
+    const PackedWeights& w = packed_.weights();
+    kernels_.round_to_tiles({.x = x_.data(),
+                             .m = m,
+                             .cols = w.cols,
+                             .token_begin = 0,
+                             .token_end = m,
+                             .out = tiles_.data()});
+    kernels_.tile_matmul({.w = w,
+                          .x = tiles_.data(),
+                          .y = y_.data(),
+                          .y_stride = w.rows,
+                          .m = m,
+                          .panel_begin = 0,
+                          .panel_end = (w.rows + kPackedRows - 1) / kPackedRows,
+                          .add = false,
+                          .scratch = scratch_.data()});
+  }
+
+ private:
+  const CpuKernels& kernels_;
+  ThreadTeam team_;
+  PackedMatrix packed_;
+  HugeVector<float> x_;
+  HugeVector<float> y_;
+  HugeVector<Bf16Tile> tiles_;
+  HugeVector<std::byte> scratch_;
+};
+
+// Products of bf16 tiles a second, each of 16 by 16 by 32 multiplications and additions: four sums
+// take turns, so that none is waited for.
+double BareTileTops(bool tiny) {
+  struct alignas(64) {
+    uint8_t palette = 1;
+    uint8_t start_row = 0;
+    uint8_t reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  static_assert(sizeof(config) == 64);
+  constexpr int kTurns = 1000;
+  asm volatile("ldtilecfg %0" : : "m"(config));
+  const double seconds = BestSecondsPerCall(tiny, [] {
+    for (int i = 0; i < kTurns; ++i) {
+      asm volatile(
+          "tdpbf16ps %%tmm2, %%tmm0, %%tmm4\n\ttdpbf16ps %%tmm3, %%tmm0, %%tmm5\n\t"
+          "tdpbf16ps %%tmm2, %%tmm1, %%tmm6\n\ttdpbf16ps %%tmm3, %%tmm1, %%tmm7" ::);
+    }
+  });
+  asm volatile("tilerelease");
+  return 4.0 * kTurns * 2 * 16 * 16 * 32 / seconds * 1e-12;
+}
+
+void RunTiles(const BenchArgs& args, const CpuKernels& kernels, BenchReport& report) {
+  if (kernels.tile_matmul == nullptr) return;
+  const int64_t rows = args.tiny ? 32 : 5632;
+  const int64_t cols = args.tiny ? 256 : 2048;
+  const double bare = BareTileTops(args.tiny);
+  report.Add("tiles.bare_top_per_s", bare, "T multiplications and additions/s, without a load");
+  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kQ4K,
+                                TensorType::kQ5K, TensorType::kQ6K}) {
+    const Matrix matrix = MakeMatrix(type, rows, cols, args.seed);
+    TileProduct product(kernels, matrix.view, kPrompts[std::size(kPrompts) - 1]);
+    for (const int64_t m : kPrompts) {
+      const double seconds = BestSecondsPerCall(args.tiny, [&] { product.Run(m); });
+      const std::string name = "tiles." + std::string(Name(type)) + ".m" + std::to_string(m);
+      const double tops = 2e-12 * static_cast<double>(m * rows * cols) / seconds;
+      report.Add(name + ".top_per_s", tops, "T multiplications and additions/s");
+      report.Add(name + ".bare_share", tops / bare, "of the tiles' bare rate");
+    }
+  }
+}
 
 // Attention of one position over a text whose keys and values fill memory, not a cache.
 class LongAttention {
@@ -229,6 +320,7 @@ int Run(const BenchArgs& args) {
       }
     }
   }
+  RunTiles(args, kernels, report);
   RunAttention(args, kernels, report);
   return report.Finish();
 }

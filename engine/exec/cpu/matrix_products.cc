@@ -175,6 +175,7 @@ void MatrixProducts::MultiplyInRows(const float* x, int64_t m, int64_t packed_fr
   const int64_t packed_m = m - packed_from;
   if (any_packed && packed_m > 0) Quantise(x + packed_from * cols, packed_m, cols);
   int64_t grain = WorkGrain(m * cols * kPackedRows);
+  if (any_packed) grain = (grain + kPackedPanels - 1) / kPackedPanels * kPackedPanels;
   if (m >= kWideRows) grain = std::max(grain, kernels_.token_tiles ? kTilePanels : kWidePanels);
   ForPanels(products, grain,
             [&](const Product& product, int64_t begin, int64_t end, float* scratch) {

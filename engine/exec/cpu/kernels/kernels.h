@@ -141,6 +141,9 @@ struct QuantiseArgs {
   QuantisedRows out;
 };
 
+// Panels are taken so many at a time, side by side, where there are as many.
+inline constexpr int64_t kPackedPanels = 4;
+
 // y[t, r] = sum over c of x[t, c] * w[r, c], for the rows of panels [panel_begin, panel_end).
 struct PackedMatmulArgs {
   PackedWeights w;
@@ -167,7 +170,7 @@ struct alignas(64) Bf16Tile {
 };
 // Tiles stand in pairs of 32 tokens, the last ones perhaps in part unused, in the order of
 // [stretch of kTileStretch columns, or of what is left][pair][32 columns][2].
-inline constexpr int64_t kTileStretch = 256;
+inline constexpr int64_t kTileStretch = 512;
 inline constexpr int64_t TileCount(int64_t m, int64_t cols) {
   return (m + 31) / 32 * 2 * (cols / 32);
 }
@@ -205,7 +208,7 @@ struct TileGateArgs {
   int64_t panel_end;
   std::byte* scratch;  // [kTileScratchBytes]; the caller's thread's own
 };
-inline constexpr int64_t kTileScratchBytes = (int64_t{1} << 20) + (int64_t{32} << 10) + 64;
+inline constexpr int64_t kTileScratchBytes = (int64_t{1} << 20) + (int64_t{72} << 10) + 64;
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight, for each row. y may be x.
 struct RmsNormArgs {

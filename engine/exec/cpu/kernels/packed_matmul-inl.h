@@ -9,25 +9,63 @@
 
 namespace baton::BATON_SIMD_NAMESPACE {
 
-// The sums of kTokens tokens, integer and float, fill half of the 32 registers, and a block is read
-// once for all of them.
-template <PackedKind kKind, int kTokens>
-static void PackedPanelTile(const std::byte* panel, const PackedTile& x, float* y, int64_t y_stride,
-                            __mmask16 rows, bool add) {
+// Of kPanels panels, which are read side by side, for memory answers to requests in several places
+// at once sooner than to those in one, by kTokens tokens. Their sums, float and integer, leave the
+// 32 registers some for the weights, and a block is read once for all tokens.
+template <PackedKind kKind, int kTokens, int kPanels>
+static void PackedPanelTile(const PackedWeights& w, int64_t panel, const PackedTile& x, float* y,
+                            int64_t y_stride, bool add) {
   const int64_t blocks = x.cols / PackedBlockColumns(kKind);
-  __m512 sums[kTokens];
+  const int64_t panel_bytes = blocks * PackedBlockBytes(kKind);
+  const std::byte* const data = w.data + panel * panel_bytes;
+  __m512 sums[kPanels][kTokens];
+#pragma GCC unroll 4
+  for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_ps();
+    for (int t = 0; t < kTokens; ++t) sums[p][t] = _mm512_setzero_ps();
+  }
   for (int64_t b = 0; b < blocks; ++b) {
-    const std::byte* const block = panel + b * PackedBlockBytes(kKind);
-    PackedBlock<kKind>::Add(block, x, b, sums);
+    const std::byte* const block = data + b * PackedBlockBytes(kKind);
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      PackedBlock<kKind>::Add(block + p * panel_bytes, x, b, sums[p]);
+    }
   }
+#pragma GCC unroll 4
+  for (int p = 0; p < kPanels; ++p) {
+    const __mmask16 rows = PackedRowMask(w, panel + p);
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) {
-    float* const out = y + t * y_stride;
-    const __m512 before = add ? _mm512_maskz_loadu_ps(rows, out) : _mm512_setzero_ps();
-    _mm512_mask_storeu_ps(out, rows, add ? _mm512_add_ps(before, sums[t]) : sums[t]);
+    for (int t = 0; t < kTokens; ++t) {
+      float* const out = y + t * y_stride + (panel + p) * kPackedRows;
+      const __m512 before = add ? _mm512_maskz_loadu_ps(rows, out) : _mm512_setzero_ps();
+      _mm512_mask_storeu_ps(out, rows, add ? _mm512_add_ps(before, sums[p][t]) : sums[p][t]);
+    }
   }
+}
+
+// Panels [panel, panel + kPanels) by all tokens, as many at a time as TileOf has them. `x`: with
+// corrections.
+template <PackedKind kKind, int kPanels>
+static void PackedPanels(const PackedMatmulArgs& args, int64_t panel, PackedTile x) {
+  float* y = args.y;
+  int64_t left = args.m;
+  const auto take = [&]<int kTokens>() {
+    constexpr int kAtOnce = kTokens < 8 || kPanels < 2 ? kPanels : 2;
+    for (int p = 0; p < kPanels; p += kAtOnce) {
+      PackedPanelTile<kKind, kTokens, kAtOnce>(args.w, panel + p, x, y, args.y_stride, args.add);
+    }
+    const int64_t parts = kTokens * (x.cols / 32);
+    const PackedTile before = x;
+    x = x.Behind(kTokens);
+    x.offsets = before.offsets + parts * PackedForm<kKind>::kScales;
+    x.scaled_sums = before.scaled_sums + parts;
+    y += kTokens * args.y_stride;
+    left -= kTokens;
+  };
+  while (left >= kPackedTokens) take.template operator()<kPackedTokens>();
+  if (left >= 4) take.template operator()<4>();
+  if (left >= 2) take.template operator()<2>();
+  if (left >= 1) take.template operator()<1>();
 }
 
 template <PackedKind kKind>
@@ -38,42 +76,17 @@ static void PackedMatmulOf(const PackedMatmulArgs& args) {
   if (args.m >= kPackedWideFrom) return PackedWideOf<kKind>(args);
 #endif
   const PackedWeights& w = args.w;
-  const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
   PackedTile all = {args.x.q, args.x.scales, args.x.sums_16, args.x.sums_32, w.cols};
   auto* const offsets = reinterpret_cast<int32_t*>(args.scratch);
   auto* const scaled_sums = reinterpret_cast<float*>(args.scratch);
   PackedCorrections<kKind>(all, 0, args.m * (w.cols / 32), offsets, scaled_sums);
   all.offsets = offsets;
   all.scaled_sums = scaled_sums;
-  for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
-    const std::byte* const data = w.data + panel * panel_bytes;
-    const __mmask16 rows = PackedRowMask(w, panel);
-    float* y = args.y + panel * kPackedRows;
-    PackedTile x = all;
-    const auto next = [&x, &y, &args](int64_t tokens) {
-      const int64_t parts = tokens * (x.cols / 32);
-      const PackedTile before = x;
-      x = x.Behind(tokens);
-      x.offsets = before.offsets + parts * PackedForm<kKind>::kScales;
-      x.scaled_sums = before.scaled_sums + parts;
-      y += tokens * args.y_stride;
-    };
-    int64_t t = 0;
-    for (; t + kPackedTokens <= args.m; t += kPackedTokens, next(kPackedTokens)) {
-      PackedPanelTile<kKind, kPackedTokens>(data, x, y, args.y_stride, rows, args.add);
-    }
-    if (t + 4 <= args.m) {
-      PackedPanelTile<kKind, 4>(data, x, y, args.y_stride, rows, args.add);
-      t += 4;
-      next(4);
-    }
-    if (t + 2 <= args.m) {
-      PackedPanelTile<kKind, 2>(data, x, y, args.y_stride, rows, args.add);
-      t += 2;
-      next(2);
-    }
-    if (t < args.m) PackedPanelTile<kKind, 1>(data, x, y, args.y_stride, rows, args.add);
+  int64_t panel = args.panel_begin;
+  for (; panel + kPackedPanels <= args.panel_end; panel += kPackedPanels) {
+    PackedPanels<kKind, kPackedPanels>(args, panel, all);
   }
+  for (; panel < args.panel_end; ++panel) PackedPanels<kKind, 1>(args, panel, all);
 }
 
 static void PackedMatmul(const PackedMatmulArgs& args) {

@@ -4,14 +4,25 @@
 
 namespace baton::BATON_SIMD_NAMESPACE {
 
-// Pair i is first[i * kStep] and second[i * kStep].
-template <int kStep>
-static void RotatePairs(const RopeArgs& args, float* first, float* second) {
+// Neither overlaps: unless told so, compilers rotate pair by pair.
+static void RotateNeighbours(const RopeArgs& args, float* __restrict x) {
+  const float* __restrict cos = args.cos;
+  const float* __restrict sin = args.sin;
   for (int64_t i = 0; i < args.pairs; ++i) {
-    const float a = first[i * kStep];
-    const float b = second[i * kStep];
-    first[i * kStep] = a * args.cos[i] - b * args.sin[i];
-    second[i * kStep] = a * args.sin[i] + b * args.cos[i];
+    const float a = x[2 * i];
+    const float b = x[2 * i + 1];
+    x[2 * i] = a * cos[i] - b * sin[i];
+    x[2 * i + 1] = a * sin[i] + b * cos[i];
+  }
+}
+static void RotateHalves(const RopeArgs& args, float* __restrict first, float* __restrict second) {
+  const float* __restrict cos = args.cos;
+  const float* __restrict sin = args.sin;
+  for (int64_t i = 0; i < args.pairs; ++i) {
+    const float a = first[i];
+    const float b = second[i];
+    first[i] = a * cos[i] - b * sin[i];
+    second[i] = a * sin[i] + b * cos[i];
   }
 }
 
@@ -19,9 +30,9 @@ static void Rope(const RopeArgs& args) {
   for (int64_t head = 0; head < args.heads; ++head) {
     float* x = args.x + head * args.head_dim;
     if (args.halves) {
-      RotatePairs<1>(args, x, x + args.pairs);
+      RotateHalves(args, x, x + args.pairs);
     } else {
-      RotatePairs<2>(args, x, x + 1);
+      RotateNeighbours(args, x);
     }
   }
 }

@@ -10,10 +10,13 @@
 namespace baton::BATON_SIMD_NAMESPACE {
 
 // Products in tile registers. A register tile is two tiles of tokens by two panels, each loaded
-// tile used twice. Of a pair of panels a stretch of columns is dequantised into the first cache, 16
-// KB, where it meets all tokens of a block: their activations come from the second cache, and the
-// sums wait there between the stretches. A product takes 16 cycles, and so does a tile that comes
-// from the second cache, which is why the weights are not kept there, too.
+// tile used twice. Of a pair of panels a stretch of columns is dequantised into the first cache, 32
+// KB, where it meets all tokens of a block: their activations come from the second cache, past the
+// first, and the sums wait there between the stretches. A product takes 16 cycles, and so does a
+// tile that comes from the second cache, which is why the weights are not kept there, too.
+//
+// Sums begin at zero with each stretch and are added up in vector registers beside the next
+// products: tiles that began as sums from the second cache would have to wait for them.
 
 constexpr int64_t kStretchParts = kTileStretch / 32;
 constexpr int64_t kTilePairs = 16;   // of tiles of tokens, that a block has at most
@@ -23,10 +26,13 @@ constexpr int64_t kTileUnits = 256;  // pairs of these by pairs of panels whose 
 struct TileSums {
   float tiles[4][kTileTokens][kPackedRows];  // [token tile * 2 + panel]
 };
+constexpr int64_t kSumVectors = sizeof(TileSums) / 64;
+
 // The workspace of one thread.
 struct TileMatmulSpace {
   // Pairs of columns by rows, of both panels; of one turn and the next.
   Bf16Tile weights[2][kStretchParts][2];
+  TileSums staged[2];  // of one stretch, of a unit and the next
   TileSums sums[kTileUnits];
 };
 static_assert(sizeof(TileMatmulSpace) + 64 <= kTileScratchBytes);
@@ -132,104 +138,128 @@ struct TileToDequantise {
   uint16_t* out;
 };
 
+// A pair of panels, or of its first alone, and a stretch of columns.
+struct PanelTurn {
+  int64_t panel;
+  int64_t part;
+  int64_t parts;
+  bool whole;
+};
+
+// The tiles of a turn, in the order in which they are dequantised.
 template <PackedKind kKind>
-static void DequantiseTiles(const std::byte* panel, int64_t part, int64_t parts, Bf16Tile* out) {
-  for (int64_t i = 0; i < parts; ++i) {
-    TileToDequantise<kKind>(panel, part + i, out[2 * i]).All();
+struct TurnToDequantise {
+  BATON_INLINE TileToDequantise<kKind> Tile(int64_t i) const {
+    const int64_t panel = turn.whole ? i % 2 : 0;
+    const int64_t part = turn.whole ? i / 2 : i;
+    return TileToDequantise<kKind>(panels[panel], turn.part + part, out[2 * part + panel]);
   }
-}
+  BATON_INLINE int64_t count() const { return turn.parts * (turn.whole ? 2 : 1); }
+  void Rest() {
+    for (; done < count(); ++done) Tile(done).All();
+  }
+
+  PanelTurn turn;
+  const std::byte* panels[2];
+  Bf16Tile* out;  // [parts][2]
+  int64_t done = 0;
+};
 
 // ---- Products
 
-// sums += or = the products of `parts` tiles, which are two apart.
+// Sums of a stretch that are to be added to those of the stretches before it.
+struct StagedSums {
+  // Vectors [begin, end) of kSumVectors.
+  BATON_INLINE void Add(int64_t begin, int64_t end) const {
+    if (to == nullptr) return;
+    for (int64_t i = begin; i < end; ++i) {
+      float* const sum = to->tiles[0][0] + 16 * i;
+      const __m512 before = _mm512_maskz_load_ps(first ? 0 : 0xffff, sum);
+      _mm512_store_ps(sum, _mm512_add_ps(before, _mm512_load_ps(from->tiles[0][0] + 16 * i)));
+    }
+  }
+
+  const TileSums* from = nullptr;
+  TileSums* to = nullptr;
+  bool first = false;
+};
+
+// One product more of each of the tiles that there are.
 template <int kTokenTiles, int kPanels>
-static BATON_INLINE void AddTileProducts(const Bf16Tile* x, const Bf16Tile* w, int64_t parts,
-                                         bool first, TileSums& sums) {
-  constexpr bool kTwoRows = kTokenTiles == 2;
-  constexpr bool kTwoColumns = kPanels == 2;
+static BATON_INLINE void AddPart(const Bf16Tile* x, const Bf16Tile* w) {
   constexpr int64_t kStride = 64;
-  if (first) {
-    ClearTile<4>();
-    if constexpr (kTwoColumns) ClearTile<5>();
-    if constexpr (kTwoRows) ClearTile<6>();
-    if constexpr (kTwoRows && kTwoColumns) ClearTile<7>();
-  } else {
-    LoadTile<4>(sums.tiles[0], kStride);
-    if constexpr (kTwoColumns) LoadTile<5>(sums.tiles[1], kStride);
-    if constexpr (kTwoRows) LoadTile<6>(sums.tiles[2], kStride);
-    if constexpr (kTwoRows && kTwoColumns) LoadTile<7>(sums.tiles[3], kStride);
-  }
-  for (int64_t i = 0; i < parts; ++i, x += 2, w += 2) {
-    LoadTile<2>(w, kStride);
-    LoadTile<0>(x, kStride);
-    AddTileProduct<4, 0, 2>();
-    if constexpr (kTwoColumns) {
-      LoadTile<3>(w + 1, kStride);
-      AddTileProduct<5, 0, 3>();
-    }
-    if constexpr (kTwoRows) {
-      LoadTile<1>(x + 1, kStride);
-      AddTileProduct<6, 1, 2>();
-      if constexpr (kTwoColumns) AddTileProduct<7, 1, 3>();
-    }
-  }
-  StoreTile<4>(sums.tiles[0]);
-  if constexpr (kTwoColumns) StoreTile<5>(sums.tiles[1]);
-  if constexpr (kTwoRows) StoreTile<6>(sums.tiles[2]);
-  if constexpr (kTwoRows && kTwoColumns) StoreTile<7>(sums.tiles[3]);
-}
-
-static BATON_INLINE void AddTileProducts(const Bf16Tile* x, const Bf16Tile* w, int64_t parts,
-                                         bool first, bool two_rows, bool two_panels,
-                                         TileSums& sums) {
-  if (two_rows && two_panels) return AddTileProducts<2, 2>(x, w, parts, first, sums);
-  if (two_rows) return AddTileProducts<2, 1>(x, w, parts, first, sums);
-  if (two_panels) return AddTileProducts<1, 2>(x, w, parts, first, sums);
-  return AddTileProducts<1, 1>(x, w, parts, first, sums);
-}
-
-// The same of kStretchParts parts, two tiles of tokens and two panels, while a tile is dequantised:
-// a step of that takes less than the four products beside it.
-template <PackedKind kKind>
-static BATON_INLINE void AddTileProductsBeside(const Bf16Tile* x, const Bf16Tile* w, bool first,
-                                               TileSums& sums,
-                                               const TileToDequantise<kKind>& tile) {
-  constexpr int64_t kStride = 64;
-  if (first) {
-    ClearTile<4>();
-    ClearTile<5>();
-    ClearTile<6>();
-    ClearTile<7>();
-  } else {
-    LoadTile<4>(sums.tiles[0], kStride);
-    LoadTile<5>(sums.tiles[1], kStride);
-    LoadTile<6>(sums.tiles[2], kStride);
-    LoadTile<7>(sums.tiles[3], kStride);
-  }
-  const auto part = [&]<int kPart>() {
-    LoadTile<2>(w + 2 * kPart, kStride);
-    LoadTile<0>(x + 2 * kPart, kStride);
-    AddTileProduct<4, 0, 2>();
-    LoadTile<3>(w + 2 * kPart + 1, kStride);
+  LoadTile<2>(w, kStride);
+  LoadPassingTile<0>(x, kStride);
+  AddTileProduct<4, 0, 2>();
+  if constexpr (kPanels == 2) {
+    LoadTile<3>(w + 1, kStride);
     AddTileProduct<5, 0, 3>();
-    LoadTile<1>(x + 2 * kPart + 1, kStride);
+  }
+  if constexpr (kTokenTiles == 2) {
+    LoadPassingTile<1>(x + 1, kStride);
     AddTileProduct<6, 1, 2>();
-    AddTileProduct<7, 1, 3>();
-    tile.template Step<kPart>();
-  };
-  static_assert(kStretchParts == 8);
-  part.template operator()<0>();
-  part.template operator()<1>();
-  part.template operator()<2>();
-  part.template operator()<3>();
-  part.template operator()<4>();
-  part.template operator()<5>();
-  part.template operator()<6>();
-  part.template operator()<7>();
+    if constexpr (kPanels == 2) AddTileProduct<7, 1, 3>();
+  }
+}
+
+static BATON_INLINE void ClearSums() {
+  ClearTile<4>();
+  ClearTile<5>();
+  ClearTile<6>();
+  ClearTile<7>();
+}
+static BATON_INLINE void StoreSums(TileSums& sums) {
   StoreTile<4>(sums.tiles[0]);
   StoreTile<5>(sums.tiles[1]);
   StoreTile<6>(sums.tiles[2]);
   StoreTile<7>(sums.tiles[3]);
+}
+
+// sums = the products of `parts` tiles, which are two apart; zeros where there are none.
+template <int kTokenTiles, int kPanels>
+static BATON_INLINE void MultiplyUnit(const Bf16Tile* x, const Bf16Tile* w, int64_t parts,
+                                      const StagedSums& before, TileSums& sums) {
+  ClearSums();
+  before.Add(0, kSumVectors);
+  for (int64_t i = 0; i < parts; ++i, x += 2, w += 2) AddPart<kTokenTiles, kPanels>(x, w);
+  StoreSums(sums);
+}
+
+// The same of two tiles of tokens and two panels, while a tile of the next turn is dequantised
+// every eight parts: a step of that takes less than the four products beside it.
+template <PackedKind kKind>
+static BATON_INLINE void MultiplyUnitBeside(const Bf16Tile* x, const Bf16Tile* w, int64_t parts,
+                                            const StagedSums& before, TileSums& sums,
+                                            TurnToDequantise<kKind>& next) {
+  ClearSums();
+  int64_t added = 0;
+  int64_t part = 0;
+  const int64_t vectors = parts < 16 ? 8 : 4;  // added beside a part
+  const auto one = [&] {
+    AddPart<2, 2>(x + 2 * part, w + 2 * part);
+    const int64_t end = added + vectors < kSumVectors ? added + vectors : kSumVectors;
+    before.Add(added, end);
+    added = end;
+    ++part;
+  };
+  for (; part + 8 <= parts && next.done < next.count(); ++next.done) {
+    const TileToDequantise<kKind> tile = next.Tile(next.done);
+    const auto step = [&]<int kStep>() {
+      one();
+      tile.template Step<kStep>();
+    };
+    step.template operator()<0>();
+    step.template operator()<1>();
+    step.template operator()<2>();
+    step.template operator()<3>();
+    step.template operator()<4>();
+    step.template operator()<5>();
+    step.template operator()<6>();
+    step.template operator()<7>();
+  }
+  while (part < parts) one();
+  before.Add(added, kSumVectors);
+  StoreSums(sums);
 }
 
 // Pairs of tiles of tokens by panels [panel_begin, panel_end).
@@ -293,14 +323,6 @@ struct PanelPairs {
   int64_t apart;  // panels, of a pair and the next
 };
 
-// A pair of panels, or of its first alone, and a stretch of columns.
-struct PanelTurn {
-  int64_t panel;
-  int64_t part;
-  int64_t parts;
-  bool whole;
-};
-
 // Calls store(sums, block) for what is done of the product.
 template <PackedKind kKind, class Store>
 static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Store& store) {
@@ -314,7 +336,6 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
   for (int64_t first_pair = 0; first_pair < all_pairs; first_pair += kTilePairs) {
     const int64_t left = all_pairs - first_pair;
     const int64_t pairs = left < kTilePairs ? left : kTilePairs;
-    const bool whole_pairs = args.m - (first_pair + pairs - 1) * 2 * kTileTokens > kTileTokens;
     const int64_t panels_at_once = kTileUnits / pairs * w.apart;
     for (int64_t begin = args.panel_begin; begin < args.panel_end; begin += panels_at_once) {
       const int64_t end =
@@ -329,28 +350,25 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
         return PanelTurn{panel, part, rest < kStretchParts ? rest : kStretchParts,
                          panel + w.apart <= end};
       };
-      int64_t current = 0;  // of space.weights
-      bool dequantised = false;
-      for (int64_t i = 0; i < turns; ++i) {
+      const auto weights_of = [&](int64_t i) {
         const PanelTurn turn = turn_at(i);
+        const int64_t at = turn.panel * panel_bytes;
+        return TurnToDequantise<kKind>{
+            turn, {w.first + at, w.second + at}, space.weights[i % 2][0]};
+      };
+      TurnToDequantise<kKind> now = weights_of(0);
+      StagedSums staged;
+      for (int64_t i = 0; i < turns; ++i) {
+        const PanelTurn& turn = now.turn;
         const int64_t parts = turn.parts;
-        Bf16Tile* const weights = &space.weights[current][0][0];
-        if (!dequantised) {
-          const int64_t at = turn.panel * panel_bytes;
-          DequantiseTiles<kKind>(w.first + at, turn.part, parts, weights);
-          if (turn.whole) DequantiseTiles<kKind>(w.second + at, turn.part, parts, weights + 1);
-        }
-        // The next turn's weights are dequantised beside these products, a tile with each pair of
-        // tokens, where there are as many of both.
-        const PanelTurn next = turn_at(i + 1 < turns ? i + 1 : i);
-        const bool beside = i + 1 < turns && pairs == 2 * kStretchParts && whole_pairs &&
-                            parts == kStretchParts && turn.whole && next.whole &&
-                            next.parts == kStretchParts;
-        // And what is dequantised after that comes from memory meanwhile.
-        const int64_t ahead_turn = i + (beside ? 2 : 1);
+        now.Rest();
+        // The next turn's weights are dequantised beside these products, and what is dequantised
+        // after that comes from memory meanwhile.
+        TurnToDequantise<kKind> next = weights_of(i + 1 < turns ? i + 1 : i);
+        if (i + 1 == turns) next.done = next.count();
         int64_t from = end * panel_bytes;
-        if (ahead_turn < turns) {
-          const PanelTurn later = turn_at(ahead_turn);
+        if (i + 2 < turns) {
+          const PanelTurn later = turn_at(i + 2);
           from = later.panel * panel_bytes + later.part * panel_bytes / row_parts;
         }
         TileAhead ahead = {{w.first + from, w.second + from}, parts * panel_bytes / row_parts};
@@ -358,28 +376,25 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
         // Tiles of a stretch of columns follow one another, pair by pair.
         const Bf16Tile* x = args.x + (turn.part * all_pairs + first_pair * parts) * 2;
         TileSums* sums = space.sums + i % of_stretch * pairs;
-        const bool first = turn.part == 0;
         TileFence();
-        if (beside) {
-          Bf16Tile* const coming = &space.weights[1 - current][0][0];
-          for (int64_t pair = 0; pair < pairs; ++pair, x += 2 * parts, ++sums) {
-            const std::byte* const panel =
-                (pair % 2 == 0 ? w.first : w.second) + next.panel * panel_bytes;
-            AddTileProductsBeside<kKind>(
-                x, weights, first, *sums,
-                TileToDequantise<kKind>(panel, next.part + pair / 2, coming[pair]));
-            ahead.Fetch(ahead_bytes);
+        for (int64_t pair = 0; pair < pairs; ++pair, x += 2 * parts, ++sums) {
+          TileSums& stage = space.staged[(i * pairs + pair) % 2];
+          const int64_t tokens = args.m - (first_pair + pair) * 2 * kTileTokens;
+          if (tokens > kTileTokens && turn.whole) {
+            MultiplyUnitBeside<kKind>(x, now.out, parts, staged, stage, next);
+          } else if (tokens > kTileTokens) {
+            MultiplyUnit<2, 1>(x, now.out, parts, staged, stage);
+          } else if (turn.whole) {
+            MultiplyUnit<1, 2>(x, now.out, parts, staged, stage);
+          } else {
+            MultiplyUnit<1, 1>(x, now.out, parts, staged, stage);
           }
-          current = 1 - current;
-        } else {
-          for (int64_t pair = 0; pair < pairs; ++pair, x += 2 * parts, ++sums) {
-            const int64_t tokens = args.m - (first_pair + pair) * 2 * kTileTokens;
-            AddTileProducts(x, weights, parts, first, tokens > kTileTokens, turn.whole, *sums);
-            ahead.Fetch(ahead_bytes);
-          }
+          staged = {&stage, sums, turn.part == 0};
+          ahead.Fetch(ahead_bytes);
         }
-        dequantised = beside;
+        now = next;
       }
+      staged.Add(0, kSumVectors);
       store(space.sums, TileBlock{first_pair, pairs, begin, end});
     }
   }
