@@ -13,7 +13,7 @@ GB = 10**9
 # name, bytes of its bf16 weights, and of device memory that it is chosen from on
 SHAPES = [("8b", 16.1 * GB, 40 * GB), ("1b", 2.5 * GB, 8 * GB), ("tiny", 0.01 * GB, 0)]
 TOKENS = 128
-STREAMS = 32
+STREAMS = min(32, 2 * (os.cpu_count() or 1))  # each is a process of its own
 PROMPT = "the art of the handoff " * 15
 
 

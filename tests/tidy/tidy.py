@@ -335,12 +335,17 @@ def check_kernels(files):
                 if found and not (home and re.match(home, path)):
                     yield (path, number, "kernel-token",
                            f"{found.group(0)} belongs in {home or 'no kernel'}; see its README.md")
+        # What the host runtime cannot run stands beside a kernel that it can.
+        alone = re.search(r"_sm90a\.\w+$|^" + KERNEL_ARCH + r"sm90a\.h$", path)
+        if not alone and any(re.search(r"sm90a", include) for _, include in includes(text)):
+            yield path, 1, "kernel-hopper", "only *_sm90a files may include what is for sm_90a"
         if path.startswith(KERNEL_ARCH):
-            if KERNEL_ARCH_TWINS + path[len(KERNEL_ARCH):] not in files:
+            if not alone and KERNEL_ARCH_TWINS + path[len(KERNEL_ARCH):] not in files:
                 yield path, 1, "kernel-twin", f"needs a twin in {KERNEL_ARCH_TWINS}"
         elif path.endswith(".cu"):
             stem = path[:-len(".cu")]
-            for twin in (stem + ".h", f"tests/{stem}_test.cc"):
+            beside = [stem.removesuffix("_sm90a") + ".cu"] if alone else []
+            for twin in (stem + ".h", f"tests/{stem}_test.cc", *beside):
                 if twin not in files:
                     yield path, 1, "kernel-twin", f"needs {twin}"
 

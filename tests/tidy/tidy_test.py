@@ -73,6 +73,8 @@ BAD = [
     ("kernel-token", "cuda_kernels/x.h", "#pragma once\nvoid F() { cudaLaunchKernelExC(a); }\n"),
     ("kernel-twin", "cuda_kernels/arch/x.h", "#pragma once\n"),
     ("kernel-twin", "cuda_kernels/x.cu", "int x;\n"),
+    ("kernel-twin", "cuda_kernels/x_sm90a.cu", "int x;\n"),
+    ("kernel-hopper", "cuda_kernels/x.h", '#pragma once\n#include "cuda_kernels/arch/sm90a.h"\n'),
     # clock.cc and ids_test.cc are listed; a name that is merely like them is not
     ("dead-file", "tests/engine/base/units_test.cc", "int x;\n"),
     ("dead-file", "engine/base/fake_clock.cc", "int x;\n"),
@@ -88,6 +90,8 @@ ALLOWED = [
     ("engine/exec/fpga/x.h", '#pragma once\n#include "fpga_kernels/scan_args.h"\n'),
     ("cuda_kernels/launch.h", "#pragma once\nvoid F() { cudaLaunchKernelEx(c, k); }\n"),
     ("cuda_kernels/x.h", "#pragma once\n// no <<<, no asm\n"),
+    ("cuda_kernels/arch/sm90a.h", '#pragma once\nvoid F() { asm("exit;"); }\n'),
+    ("cuda_kernels/x_sm90a.h", '#pragma once\n#include "cuda_kernels/arch/sm90a.h"\n'),
     ("tests/engine/base/x.h", '#pragma once\n#include "server/app.h"\n// TODO(#12): more\n'),
     ("engine/base/x.h", "#pragma once\nvoid F() { transfer->abort(); }\n"),
     ("engine/base/x.h", "#pragma once\n// " + "\u00e9" * 97 + "\n"),

@@ -267,7 +267,7 @@ Error Draw(const Bench& bench, const FillClustered& how, std::vector<float>* vec
 
 Error MeasureGraph(Bench& bench) {
   const auto dimension = static_cast<int32_t>(bench.Size(128, 16));
-  FillClustered how = {.rows = bench.Size(1'000'000, 300),
+  FillClustered how = {.rows = bench.Size(1'000'000, 100),
                        .dimension = dimension,
                        .clusters = bench.Size(1000, 5),
                        .spread = 0.5f,

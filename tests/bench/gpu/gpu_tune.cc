@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "cuda_kernels/distance_top_k.h"
+#include "cuda_kernels/distance_top_k_sm90a.h"
+#include "cuda_kernels/prefill_attention_sm90a.h"
 #include "cuda_kernels/quant_gemv.h"
 #include "tests/bench/gpu/gpu_attention.h"
 #include "tests/bench/gpu/gpu_memory.h"
@@ -17,6 +19,14 @@
 namespace baton::gpu_bench {
 namespace {
 
+// The compiled tiles, and behind them the kernel for compute capability 9.0 alone.
+constexpr const char* kWarpgroups = "warpgroups";
+template <size_t kCount>
+std::vector<const char*> WithWarpgroups(const char* const (&variants)[kCount]) {
+  std::vector<const char*> all(variants, variants + kCount);
+  all.push_back(kWarpgroups);
+  return all;
+}
 template <size_t kCount>
 std::vector<const char*> All(const char* const (&variants)[kCount]) {
   return {variants, variants + kCount};
@@ -79,12 +89,15 @@ Error TunePrefill(const Bench& bench, TuneTable& table) {
                                   .head_dim = 128};
     PrefillInput input;
     GPU_BENCH_TRY(input.Make(bench, shape));
-    GPU_BENCH_TRY(table.Add({"prefill_attention " + std::to_string(positions),
-                             input.flops() * 1e-12, "TFLOP/s", All(cuda::kPrefillVariants)},
-                            [&](int32_t variant) {
-                              return cuda::PrefillAttentionVariant(input.args(), variant,
-                                                                   bench.stream);
-                            }));
+    GPU_BENCH_TRY(
+        table.Add({"prefill_attention " + std::to_string(positions), input.flops() * 1e-12,
+                   "TFLOP/s", WithWarpgroups(cuda::kPrefillVariants)},
+                  [&](int32_t variant) {
+                    if (variant == std::ssize(cuda::kPrefillVariants)) {
+                      return cuda::PrefillAttentionSm90a(input.args(), bench.stream);
+                    }
+                    return cuda::PrefillAttentionVariant(input.args(), variant, bench.stream);
+                  }));
   }
   return "";
 }
@@ -141,11 +154,15 @@ Error TuneDistance(const Bench& bench, TuneTable& table) {
                                bench.Size(1024, 20), 10};
     SearchInput input;
     GPU_BENCH_TRY(input.Make(bench, shape));
-    GPU_BENCH_TRY(table.Add({"distance_top_k 1m x " + std::to_string(dimension),
-                             input.flops() * 1e-12, "TFLOP/s", All(cuda::kDistanceVariants)},
-                            [&](int32_t variant) {
-                              return cuda::DistanceTopKVariant(input.args(), variant, bench.stream);
-                            }));
+    GPU_BENCH_TRY(
+        table.Add({"distance_top_k 1m x " + std::to_string(dimension), input.flops() * 1e-12,
+                   "TFLOP/s", WithWarpgroups(cuda::kDistanceVariants)},
+                  [&](int32_t variant) {
+                    if (variant == std::ssize(cuda::kDistanceVariants)) {
+                      return cuda::DistanceTopKSm90a(input.args(), bench.stream);
+                    }
+                    return cuda::DistanceTopKVariant(input.args(), variant, bench.stream);
+                  }));
   }
   return "";
 }
