@@ -15,6 +15,15 @@ namespace {
 
 constexpr TimeUs kCopyPollUs = 200;
 
+// By executor.
+std::vector<bool> TellLayers(const std::vector<Executor*>& executors) {
+  std::vector<bool> tell;
+  for (Executor* executor : executors) {
+    tell.push_back(executor->llm() != nullptr && executor->llm()->TellsLayers());
+  }
+  return tell;
+}
+
 // Blocks that are copied ahead at once at least; 0: none are.
 int32_t AheadBlocksMin(const TransferManager& transfer, const KvLayout& layout) {
   const std::optional<int64_t> bytes = transfer.ahead_bytes_min();
@@ -124,8 +133,10 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
           schedule,
           {.block_counts = kv_->block_counts(),
            .of_executor = kv_->pool_of(),
-           .ahead_blocks_min = AheadBlocksMin(*env_.transfer, kv_->layout(0))},
-          kv_->block_tokens(), [this](SequenceId id, int pool) { return CachedBlocks(id, pool); },
+           .ahead_blocks_min = AheadBlocksMin(*env_.transfer, kv_->layout(0)),
+           .block_tokens = kv_->block_tokens(),
+           .tells_layers = TellLayers(env_.executors)},
+          kv_->block_tokens(0), [this](SequenceId id, int pool) { return CachedBlocks(id, pool); },
           [this](SequenceId id, int pool) { return ReloadableBlocks(id, pool); }),
       metrics_{.first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
                .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
@@ -182,11 +193,13 @@ LlmLane::~LlmLane() {
 
 absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
   const auto prompt_tokens = static_cast<int32_t>(job.prompt.size());
-  const int32_t blocks = scheduler_.BlocksFor(prompt_tokens, job.max_tokens);
-  if (blocks > kv_->block_count_min()) {
-    return absl::ResourceExhaustedError(StrCat(
-        "a prompt of ", prompt_tokens, " and max_tokens of ", job.max_tokens, " need ", blocks,
-        " KV blocks, but kv.memory_mb allows ", kv_->block_count_min(), "; ask for fewer tokens"));
+  for (int pool = 0; pool < kv_->pool_count(); ++pool) {  // it may have to go on in any of them
+    const int32_t blocks = scheduler_.BlocksFor(prompt_tokens, job.max_tokens, pool);
+    const int32_t allowed = kv_->blocks(pool).block_count();
+    if (blocks <= allowed) continue;
+    return absl::ResourceExhaustedError(
+        StrCat("a prompt of ", prompt_tokens, " and max_tokens of ", job.max_tokens, " need ",
+               blocks, " KV blocks, but kv.memory_mb allows ", allowed, "; ask for fewer tokens"));
   }
   const SequenceId id(next_sequence_++);
   events_.arrived.push_back({.id = id,
@@ -205,6 +218,7 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                                   .kv = {},
                                   .target = {},
                                   .resend = {},
+                                  .layers_done = {},
                                   .text = std::move(text),
                                   .keys = std::move(keys),
                                   .decoder = StreamDecoder(model_->tokenizer(), /*continues=*/true),
@@ -218,6 +232,16 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
 }
 
 void LlmLane::Cancel(SequenceId id) { events_.cancelled.push_back(id); }
+
+int64_t LlmLane::PromptTokensAhead(int executor) const {
+  int64_t tokens = 0;
+  for (const auto& [id, sequence] : sequences_) {
+    const LlmJob& job = sequence.job;
+    if (sequence.ended || job.prefill_executor != executor) continue;
+    tokens += std::ssize(job.prompt) - sequence.prefilled;
+  }
+  return tokens;
+}
 
 bool LlmLane::Waits(SequenceId id) const {
   const auto it = sequences_.find(id);
@@ -255,6 +279,7 @@ void LlmLane::Step(TimeUs now_us) {
   BeginCopies(plan, now_us);
   PollAwaited(now_us);
   for (PlannedBatch& batch : plan.batches) Submit(std::move(batch), now_us);
+  BeginLayers(plan, now_us);  // of blocks that a batch has just been given
   if (kv_->offload() != nullptr) kv_->offload()->Poll(now_us);
   UpdateGauges();
 }
@@ -324,6 +349,7 @@ void LlmLane::Vacate(SequenceId id, Sequence& sequence) {
 }
 
 void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
+  LlmSkill& skill = *env_.executors[static_cast<size_t>(planned.executor)]->llm();
   LlmBatch batch{
       .model = model_, .layout = kv_->layout(kv_->PoolOf(planned.executor)), .items = {}};
   int64_t tokens = 0;
@@ -331,7 +357,7 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
     Sequence& sequence = sequences_.at(item.sequence);
     const int32_t positions = item.position + item.tokens;
     Kv& kv = sequence.kv;
-    while (int64_t{kv_->block_tokens()} * std::ssize(kv.blocks) < positions) {
+    while (int64_t{kv_->block_tokens(kv.pool)} * std::ssize(kv.blocks) < positions) {
       kv.blocks.push_back(kv_->Allocate(kv.pool));
     }
     LlmItem work{.sequence = item.sequence,
@@ -346,6 +372,13 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
     ++sequence.batches_in_flight;
     if (item.work_class == WorkClass::kPrefill) {
       SetPrefill(sequence, item, work);
+      if (item.sample && skill.TellsLayers() &&
+          kv.pool != kv_->PoolOf(sequence.job.decode_executor)) {
+        if (batch.layers_done == nullptr) {
+          batch.layers_done = std::make_shared<std::atomic<int32_t>>(0);
+        }
+        sequence.layers_done = batch.layers_done;
+      }
       if (sequence.usage.prefill_start_us == 0) sequence.usage.prefill_start_us = now_us;
     } else {
       work.tokens.assign(sequence.draft.begin(), sequence.draft.begin() + (item.tokens - 1));
@@ -358,7 +391,6 @@ void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
   }
   metrics_.step_tokens->Observe(static_cast<double>(tokens));
 
-  LlmSkill& skill = *env_.executors[static_cast<size_t>(planned.executor)]->llm();
   const uint64_t ticket = env_.board->Begin(
       BegunOf(planned), [this, executor = planned.executor] { env_.fenced(executor); });
   skill.Execute(std::move(batch),
@@ -433,6 +465,7 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
     used.joules += energy.joules;
     used.measured = energy.measured;
     --sequence.batches_in_flight;
+    if (item.sample) sequence.layers_done.reset();
     if (fault && !sequence.ended) {
       Recover(item.sequence, planned.executor, result.status);
     } else if (!result.status.ok()) {

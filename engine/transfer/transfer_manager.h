@@ -51,9 +51,9 @@ struct HandoffRequest {
 
 // How a handoff went.
 struct HandoffReport {
-  std::string path;   // "same_space" or the copy path's name
-  int64_t bytes = 0;  // that left the source; the same-space path copies none
-  TimeUs copy_us = 0;
+  std::string path;    // "same_space" or the copy path's name
+  int64_t bytes = 0;   // that left the source; the same-space path copies none
+  TimeUs copy_us = 0;  // that something of it was on its way
 };
 
 // How a handoff ended.
@@ -158,7 +158,7 @@ class TransferManager {
     std::vector<Part> parts;  // not complete yet
     uint64_t peer_generation = 0;
     TimeUs lease_until_us = 0;
-    TimeUs posted_us = 0;
+    TimeUs busy_since_us = 0;  // parts are on their way
     HandoffReport report;
   };
 
@@ -169,7 +169,7 @@ class TransferManager {
   static CopyPath::Job JobOf(const Handoff& handoff, int32_t layer_begin, int32_t layer_end);
   absl::StatusOr<Handoff*> Find(HandoffId id, TimeUs now_us);
   absl::Status PostPart(HandoffId id, Handoff& handoff, int32_t layer_end, TimeUs now_us);
-  void MarkReady(Handoff& handoff, TimeUs now_us);
+  void MarkReady(Handoff& handoff);
   std::optional<HandoffReport> End(HandoffId id, HandoffEnd how);
 
   const TimeUs lease_us_;

@@ -43,7 +43,9 @@ std::vector<int32_t> AheadOf(LlmScheduler& scheduler, const SequenceArrival& arr
   while (plan.hand_over.empty()) {
     for (const Plan::Ahead& ahead : plan.ahead) {
       CHECK(ahead.sequence == arrival.id);
-      blocks.push_back(ahead.blocks);
+      CHECK(!ahead.layers);
+      CHECK(ahead.tokens % kBlockTokens == 0);
+      blocks.push_back(ahead.tokens / kBlockTokens);
     }
     REQUIRE(plan.batches.size() == 1);
     plan = scheduler.Step({.completed = {Done(plan.batches[0])}}, 0);
