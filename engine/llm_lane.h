@@ -282,6 +282,10 @@ class LlmLane {
   void Preempt(SequenceId id);
   // Gives up its slots, blocks and handoffs.
   void Vacate(SequenceId id, Sequence& sequence);
+  SlotSetup SetupOf(const Sequence& sequence) const;
+
+  // ---- llm_lane_batches.cc
+
   void Submit(PlannedBatch planned, TimeUs now_us);
   // The tokens of a piece of its text, and those whose log probabilities its echo still lacks.
   void SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmItem& work) const;
@@ -298,7 +302,6 @@ class LlmLane {
                              TokenChunk& chunk) const;
   // Guesses how the sequence goes on, for the scheduler to plan: the number of guesses.
   int32_t Draft(Sequence& sequence, std::span<const TokenId> tokens);
-  SlotSetup SetupOf(const Sequence& sequence) const;
   void SetTexts(TokenLogprobs& logprobs) const;
 
   // ---- llm_lane_handoff.cc
