@@ -214,6 +214,11 @@ std::vector<Stage> Engine::Loop::LlmStages(std::vector<Stage> stages,
   Stage prefill = routed[0];
   prefill.start_us = usage.prefill_start_us - arrived_us;
   prefill.items = usage.prefill_tokens;
+  if (!usage.reload_passed_over.empty()) {
+    prefill.route.passed_over.push_back({.platform = prefill.route.platform,
+                                         .device = "kv offload",
+                                         .reason = usage.reload_passed_over});
+  }
   EndStage(prefill, usage.prefill, usage.prefill_energy);
   stages.push_back(std::move(prefill));
   const bool decoded = usage.decode_tokens > 0;  // else it ended with what the prefill sampled

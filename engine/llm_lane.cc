@@ -119,8 +119,7 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
       draft_tokens_max_(schedule.draft_tokens_max),
       use_cache_(options.prefix_cache),
       reload_always_(options.offload_reload == "always"),
-      chunk_tokens_max_(static_cast<int32_t>(
-          std::min(schedule.prefill_chunk_tokens_max, schedule.step_tokens_max))),
+      chunk_tokens_max_(ChunkTokensMax(schedule)),
       kv_(std::move(kv)),
       env_(std::move(env)),
       tells_prompts_apart_(std::any_of(env_.executors.begin(), env_.executors.end(),

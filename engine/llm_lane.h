@@ -54,6 +54,7 @@ struct LlmUsage {
   TimeUs handoff_start_us = 0;
   HandoffReport reload;  // of what came back from the offload tier
   TimeUs reload_start_us = 0;
+  std::string reload_passed_over;  // why the tier's blocks were computed; empty: they were not
 };
 
 // Where a sequence runs.
@@ -264,7 +265,7 @@ class LlmLane {
   int32_t ReloadableBlocks(SequenceId id, int pool);
   // Whether so many blocks behind the first `cached` tokens of a text are sooner brought back than
   // computed; where one of the times is not known for sure, they are taken to be.
-  bool ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks);
+  bool ReloadPays(Sequence& sequence, int pool, int32_t cached, int32_t blocks);
   // Of those behind what it has: how many its job was given.
   int32_t GivenBehind(const Sequence& sequence, const Kv& kv, const TextBehind& behind) const;
   absl::StatusOr<PendingReload> PostGiven(const Sequence& sequence, size_t first, TimeUs now_us);

@@ -7,6 +7,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/llm_lane.h"
+#include "engine/reload_cost.h"
 
 namespace baton {
 
@@ -91,7 +92,7 @@ int32_t LlmLane::GivenBehind(const Sequence& sequence, const Kv& kv,
 }
 
 int32_t LlmLane::ReloadableBlocks(SequenceId id, int pool) {
-  const Sequence& sequence = sequences_.at(id);
+  Sequence& sequence = sequences_.at(id);
   if (kv_->offload() == nullptr && sequence.job.given == nullptr) return 0;
   Kv kv = TakeCached(sequence, pool);
   const TextBehind behind = BehindCached(sequence, kv);
@@ -107,27 +108,23 @@ int32_t LlmLane::ReloadableBlocks(SequenceId id, int pool) {
   return blocks;
 }
 
-bool LlmLane::ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks) {
+bool LlmLane::ReloadPays(Sequence& sequence, int pool, int32_t cached, int32_t blocks) {
   // Of those passed over one in so many is brought back all the same: else a path that was slow
   // once would be slow for ever.
   constexpr uint64_t kProbeEvery = 16;
+  sequence.usage.reload_passed_over.clear();
   if (reload_always_) return true;
-  const std::optional<double> reload_us = kv_->offload()->ReloadUs(pool, blocks);
-  if (!reload_us) return true;
-  double compute_us = 0;
-  const int32_t end = cached + blocks * kv_->block_tokens(pool);
-  for (int32_t at = cached; at < end && compute_us < *reload_us; at += chunk_tokens_max_) {
-    const std::optional<CostPrediction> chunk = env_.board->Expected(
-        {.executor = sequence.job.prefill_executor,
-         .work_class = WorkClass::kPrefill,
-         .shape = {.items = static_cast<double>(std::min(chunk_tokens_max_, end - at)),
-                   .context = static_cast<double>(at),
-                   .scale = static_cast<double>(model_->shape().parameters)}});
-    if (!chunk) return true;
-    compute_us += chunk->run_us;
-  }
-  if (compute_us >= *reload_us) return true;
-  return ++reloads_passed_over_ % kProbeEvery == 0;
+  ReloadCost cost{.tokens = blocks * kv_->block_tokens(pool), .reload_us = {}, .compute_us = {}};
+  cost.reload_us = kv_->offload()->ReloadUs(pool, blocks);
+  cost.compute_us =
+      ComputeUs(*env_.board, {.executor = sequence.job.prefill_executor,
+                              .begin = cached,
+                              .end = cached + cost.tokens,
+                              .chunk_tokens_max = chunk_tokens_max_,
+                              .parameters = static_cast<double>(model_->shape().parameters)});
+  if (cost.reload_pays() || ++reloads_passed_over_ % kProbeEvery == 0) return true;
+  sequence.usage.reload_passed_over = cost.ToString();
+  return false;
 }
 
 int32_t LlmLane::KnownTokens(const std::string& tenant, std::span<const TokenId> prompt) const {

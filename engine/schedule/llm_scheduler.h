@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -94,6 +95,11 @@ struct PlannedBatch {
   int executor = 0;
   std::vector<PlannedItem> items;  // not empty
 };
+
+// Tokens of a prompt that one step takes at most.
+inline int32_t ChunkTokensMax(const ScheduleOptions& options) {
+  return static_cast<int32_t>(std::min(options.prefill_chunk_tokens_max, options.step_tokens_max));
+}
 
 // What is to be done now, in this order.
 struct Plan {

@@ -62,12 +62,22 @@ bool TransferManager::Connects(const MemorySpace& source, const MemorySpace& des
 }
 
 std::optional<double> TransferManager::PredictUs(const SpacePair& pair, int64_t bytes) const {
+  return Predict(pair, bytes, /*ahead=*/true);
+}
+
+std::optional<double> TransferManager::PredictIdleUs(const SpacePair& pair, int64_t bytes) const {
+  return Predict(pair, bytes, /*ahead=*/false);
+}
+
+std::optional<double> TransferManager::Predict(const SpacePair& pair, int64_t bytes,
+                                               bool ahead) const {
   std::optional<double> best;
   for (size_t i = 0; i < paths_.size(); ++i) {
     const Path& path = paths_[i];
     if (!path.path->Connects(pair.source, pair.destination)) continue;
     if (path.direct && bytes >= threshold_bytes_) continue;
-    const std::optional<double> us = table_.PredictSureUs(i, pair, bytes + path.bytes_in_flight);
+    const int64_t before = ahead ? path.bytes_in_flight : 0;
+    const std::optional<double> us = table_.PredictSureUs(i, pair, bytes + before);
     if (us && (!best || *us < *best)) best = us;
   }
   return best;
