@@ -514,41 +514,6 @@ std::vector<DeviceReport> Engine::Devices() const { return loop_->board().Device
 std::string Engine::PeerAddress() const { return loop_->peer_address(); }
 std::vector<PathReport> Engine::TransferPaths() const { return loop_->transfer().Paths(); }
 
-absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest& request) const {
-  RETURN_IF_ERROR(ValidateEnvelope(request.envelope));
-  if (request.items < 1) {
-    return absl::InvalidArgumentError(StrCat("items must be at least 1, but is ", request.items));
-  }
-  std::vector<ExplainedStage> stages;
-  std::optional<int> before;  // the executor of the stage before, where there is one
-  const auto add = [&](std::string name, WorkKind kind, int64_t items) {
-    const bool reads = kind == WorkKind::kDecode;
-    RouteChoice choice =
-        loop_->board().Choose(request.envelope.hints, {.kind = kind,
-                                                       .shape = loop_->ShapeOf(kind, items),
-                                                       .only = {},
-                                                       .explain = true,
-                                                       .after = reads ? before : std::nullopt});
-    before = choice.chosen < 0 ? std::nullopt : std::optional(choice.chosen);
-    stages.push_back({.name = std::move(name),
-                      .route = std::move(choice.route),
-                      .candidates = std::move(choice.candidates)});
-  };
-  using Kind = ExplainRequest::Kind;
-  if (request.kind == Kind::kEmbed) add("embed", WorkKind::kEmbed, request.items);
-  if (request.kind == Kind::kAsk) add("embed", WorkKind::kEmbed, 1);
-  if (request.kind == Kind::kAsk) add("search", WorkKind::kSearch, 1);
-  if (request.kind == Kind::kRerank) add("rerank", WorkKind::kRerank, request.items);
-  if (request.kind == Kind::kSearch) add("search", WorkKind::kSearch, request.items);
-  if (request.kind == Kind::kCluster) add("cluster", WorkKind::kCluster, request.items);
-  if (request.kind == Kind::kUpsert) add("write", WorkKind::kWrite, request.items);
-  if (request.kind == Kind::kGenerate || request.kind == Kind::kAsk) {
-    add("prefill", WorkKind::kPrefill, request.items);
-    add("decode", WorkKind::kDecode, 1);
-  }
-  return stages;
-}
-
 void Engine::BeginDrain() { loop_->BeginDrain(); }
 int64_t Engine::InFlight() const { return loop_->InFlight(); }
 absl::Status Engine::Progress() const { return loop_->Progress(); }

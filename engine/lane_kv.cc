@@ -1,8 +1,10 @@
 #include "engine/lane_kv.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "engine/base/check.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -24,6 +26,22 @@ const std::string& TypeIn(const KvOptions& kv, const MemorySpace& space) {
                            : space.kind == MemorySpace::Kind::kFpga ? kv.fpga_type
                                                                     : kv.type;
   return own == "same" ? kv.type : own;
+}
+
+// The option that says how many positions there are in a block of a memory.
+struct BlockTokensOption {
+  const char* name;
+  const std::string& value;
+};
+BlockTokensOption BlockTokensIn(const KvOptions& kv, const MemorySpace& space) {
+  switch (space.kind) {
+    case MemorySpace::Kind::kCuda:
+      return {"kv.gpu_block_tokens", kv.gpu_block_tokens};
+    case MemorySpace::Kind::kFpga:
+      return {"kv.fpga_block_tokens", kv.fpga_block_tokens};
+    default:
+      return {"kv.block_tokens", kv.block_tokens};
+  }
 }
 
 bool RunsModels(Executor* executor) { return executor != nullptr && executor->llm() != nullptr; }
@@ -59,19 +77,14 @@ std::vector<MemorySpace> LaneKv::HostSpacesOf(std::span<Executor* const> executo
 }
 
 KvLayout LaneKv::LayoutIn(const LlmShape& shape, const KvOptions& kv, const MemorySpace& space) {
-  const auto layout_in = [&](const MemorySpace& of) {
-    const std::optional<KvType> type = KvTypeOf(TypeIn(kv, of));
-    BATON_CHECK(type.has_value());  // the options' OneOf
-    return WithBlockTokens({.layers = shape.layers,
-                            .kv_heads = shape.kv_heads,
-                            .head_dim = shape.head_dim,
-                            .type = *type});
-  };
-  KvLayout layout = layout_in(space);
-  for (const MemorySpace::Kind kind :
-       {MemorySpace::Kind::kHost, MemorySpace::Kind::kCuda, MemorySpace::Kind::kFpga}) {
-    layout.block_tokens = std::min(layout.block_tokens, layout_in({.kind = kind}).block_tokens);
-  }
+  const std::optional<KvType> type = KvTypeOf(TypeIn(kv, space));
+  BATON_CHECK(type.has_value());  // the options' OneOf
+  KvLayout layout = WithBlockTokens({.layers = shape.layers,
+                                     .kv_heads = shape.kv_heads,
+                                     .head_dim = shape.head_dim,
+                                     .type = *type});
+  const std::string& asked = BlockTokensIn(kv, space).value;
+  if (asked != "auto") BATON_CHECK(absl::SimpleAtoi(asked, &layout.block_tokens));
   return layout;
 }
 
@@ -82,6 +95,12 @@ absl::StatusOr<std::vector<LaneKv::Shape>> LaneKv::ShapesFor(const LlmShape& sha
   std::vector<Shape> shapes;
   for (const MemorySpace& space : SpacesOf(executors)) {
     const KvLayout layout = LayoutIn(shape, kv, space);
+    if (const KvLayout most = WithBlockTokens(layout); layout.block_tokens > most.block_tokens) {
+      const BlockTokensOption option = BlockTokensIn(kv, space);
+      return absl::InvalidArgumentError(StrCat(option.name, " is ", option.value, ", but at most ",
+                                               most.block_tokens,
+                                               " positions fit a KV block of the model"));
+    }
     const int64_t blocks = KvBlocks(shape, layout, schedule, kv);
     if (blocks < 1 || blocks > INT32_MAX) {
       return absl::ResourceExhaustedError(StrCat("kv.memory_mb is ", kv.memory_mb,
@@ -110,7 +129,6 @@ absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(std::span<const Shape> sh
   BATON_CHECK(shapes.size() == spaces.size());
   for (size_t i = 0; i < spaces.size(); ++i) {
     const Shape& shape = shapes[i];
-    BATON_CHECK(shape.layout.block_tokens == shapes.front().layout.block_tokens);
     KvMemorySource* const source = SourceOf(spaces[i], executors);
     ASSIGN_OR_RETURN(std::unique_ptr<KvBlockPool> blocks,
                      source == nullptr
@@ -131,13 +149,17 @@ absl::StatusOr<std::unique_ptr<LaneKv>> LaneKv::Create(std::span<const Shape> sh
   return kv;
 }
 
+std::vector<int32_t> LaneKv::block_tokens() const {
+  std::vector<int32_t> tokens;
+  for (const Pool& pool : pools_) tokens.push_back(pool.blocks->layout().block_tokens);
+  return tokens;
+}
+
 std::vector<int32_t> LaneKv::block_counts() const {
   std::vector<int32_t> counts;
   for (const Pool& pool : pools_) counts.push_back(pool.blocks->block_count());
   return counts;
 }
-
-int32_t LaneKv::block_count_min() const { return std::ranges::min(block_counts()); }
 
 absl::Status LaneKv::AddOffload(const std::string& model, const KvOptions& options,
                                 LaneOffload::Env env) {

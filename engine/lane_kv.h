@@ -33,10 +33,11 @@ class LaneKv {
     KvLayout layout;
     int32_t block_count = 0;
   };
-  // Of the blocks of a model of this shape in a memory; as many positions to a block in each.
+  // Of the blocks of a model of this shape in a memory.
   static KvLayout LayoutIn(const LlmShape& shape, const KvOptions& kv,
                            const MemorySpace& space = {});
   // Of each of SpacesOf(executors). RESOURCE_EXHAUSTED: not even one block fits kv.memory_mb.
+  // INVALID_ARGUMENT: the options ask for more positions in a block than fit 2 MiB.
   static absl::StatusOr<std::vector<Shape>> ShapesFor(const LlmShape& shape,
                                                       const ScheduleOptions& schedule,
                                                       const KvOptions& kv,
@@ -44,7 +45,7 @@ class LaneKv {
   // What the KV blocks of such a model take at most, in all these memories and the tier below.
   static int64_t Bytes(const LlmShape& shape, const ScheduleOptions& schedule, const KvOptions& kv,
                        std::span<Executor* const> executors);
-  // `shapes`: of each of SpacesOf(executors), all with as many positions to a block.
+  // `shapes`: of each of SpacesOf(executors).
   // RESOURCE_EXHAUSTED where the memory cannot be had.
   static absl::StatusOr<std::unique_ptr<LaneKv>> Create(std::span<const Shape> shapes,
                                                         std::span<Executor* const> executors);
@@ -52,9 +53,9 @@ class LaneKv {
   absl::Status AddOffload(const std::string& model, const KvOptions& options, LaneOffload::Env env);
 
   const KvLayout& layout(int pool) const { return At(pool).blocks->layout(); }
-  int32_t block_tokens() const { return layout(0).block_tokens; }  // of each pool
-  std::vector<int32_t> block_counts() const;                       // by pool
-  int32_t block_count_min() const;                                 // of any pool
+  int32_t block_tokens(int pool) const { return layout(pool).block_tokens; }
+  std::vector<int32_t> block_tokens() const;  // by pool
+  std::vector<int32_t> block_counts() const;  // by pool
   int pool_count() const { return static_cast<int>(pools_.size()); }
   int PoolOf(int executor) const { return pool_of_[static_cast<size_t>(executor)]; }
   const std::vector<int>& pool_of() const { return pool_of_; }

@@ -95,6 +95,13 @@ absl::StatusOr<std::unique_ptr<LaneOffload>> LaneOffload::Create(const std::stri
   status->on_node = stats.on_node;
   status->locked = stats.locked;
   status->blocks = stats.slots;
+  status->block_bytes = layout.block_bytes();
+  status->block_tokens = layout.block_tokens;
+  for (const Lane& lane : lanes) {
+    if (lane.tier_space) {
+      status->ways.push_back({.pool = lane.pool.space, .tier = *lane.tier_space});
+    }
+  }
   Log().info("model {}: {} KV blocks of {} bytes are kept in {} when their memory is wanted{}{}",
              model, stats.slots, layout.block_bytes(), status->space,
              options.offload_numa_node >= 0 && !stats.on_node

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -53,6 +54,7 @@ struct LlmUsage {
   TimeUs handoff_start_us = 0;
   HandoffReport reload;  // of what came back from the offload tier
   TimeUs reload_start_us = 0;
+  std::string reload_passed_over;  // why the tier's blocks were computed; empty: they were not
 };
 
 // Where a sequence runs.
@@ -146,6 +148,8 @@ class LlmLane {
   TimeUs NextWakeUs(TimeUs now_us) const;
 
   const LanguageModel& model() const { return *model_; }
+  // How many prompt tokens an executor has to compute for those that are there already.
+  int64_t PromptTokensAhead(int executor) const;
   // How many of a prompt's tokens, whole blocks, need not be computed, in that memory which has
   // most of them.
   int32_t KnownTokens(const std::string& tenant, std::span<const TokenId> prompt) const;
@@ -174,9 +178,10 @@ class LlmLane {
     SlotId slot;
     Kv kv;
     std::optional<Kv> target;    // where it is being copied to
-    std::vector<size_t> resend;  // blocks of the target whose copy ahead failed
+    std::vector<size_t> resend;  // pieces of its text whose copy ahead failed
     bool copies_posted = false;  // all that the handoff takes
-    std::vector<TokenId> text;   // prompt and what was generated
+    std::shared_ptr<std::atomic<int32_t>> layers_done;  // of its last chunk, while in flight
+    std::vector<TokenId> text;                          // prompt and what was generated
     // The text as the prefix cache knows it. Where given and generated text are told apart, a
     // generated token t is ~t there: the text is found again as it was computed.
     std::vector<TokenId> keys;
@@ -206,12 +211,19 @@ class LlmLane {
     FinishReason reason;
     std::variant<std::monostate, std::string, TokenId> stop;
   };
+  // Of a copy whose layers are posted as they are computed.
+  struct Layers {
+    std::shared_ptr<const std::atomic<int32_t>> done;
+    int32_t group = 1;  // so many at a time; the last ones with the handoff
+    int32_t posted = 0;
+  };
   struct PendingHandoff {
     SequenceId sequence;
     HandoffId handoff;
     TimeUs renew_at_us = 0;
     TimeUs until_us = 0;             // a copy that takes longer than a lease hangs
-    std::vector<size_t> ahead = {};  // of what goes ahead of the handoff: its blocks
+    std::vector<size_t> ahead = {};  // of what goes ahead of the handoff: its pieces
+    std::optional<Layers> layers = {};
   };
   struct PendingReload {
     LaneOffload::Reload reload;      // of the tier
@@ -254,7 +266,7 @@ class LlmLane {
   int32_t ReloadableBlocks(SequenceId id, int pool);
   // Whether so many blocks behind the first `cached` tokens of a text are sooner brought back than
   // computed; where one of the times is not known for sure, they are taken to be.
-  bool ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks);
+  bool ReloadPays(Sequence& sequence, int pool, int32_t cached, int32_t blocks);
   // Of those behind what it has: how many its job was given.
   int32_t GivenBehind(const Sequence& sequence, const Kv& kv, const TextBehind& behind) const;
   absl::StatusOr<PendingReload> PostGiven(const Sequence& sequence, size_t first, TimeUs now_us);
@@ -272,6 +284,10 @@ class LlmLane {
   void Preempt(SequenceId id);
   // Gives up its slots, blocks and handoffs.
   void Vacate(SequenceId id, Sequence& sequence);
+  SlotSetup SetupOf(const Sequence& sequence) const;
+
+  // ---- llm_lane_batches.cc
+
   void Submit(PlannedBatch planned, TimeUs now_us);
   // The tokens of a piece of its text, and those whose log probabilities its echo still lacks.
   void SetPrefill(const Sequence& sequence, const PlannedItem& item, LlmItem& work) const;
@@ -288,7 +304,6 @@ class LlmLane {
                              TokenChunk& chunk) const;
   // Guesses how the sequence goes on, for the scheduler to plan: the number of guesses.
   int32_t Draft(Sequence& sequence, std::span<const TokenId> tokens);
-  SlotSetup SetupOf(const Sequence& sequence) const;
   void SetTexts(TokenLogprobs& logprobs) const;
 
   // ---- llm_lane_handoff.cc
@@ -300,11 +315,25 @@ class LlmLane {
   void TakeTargets(const Plan& plan);
   // What a plan has granted blocks for, to the memory where they decode.
   void BeginCopies(const Plan& plan, TimeUs now_us);
-  // Has the target hold `blocks` blocks: the new ones, which are to be copied.
-  std::vector<size_t> GrowTarget(Sequence& sequence, size_t blocks);
-  HandoffRequest CopyOf(const Sequence& sequence, const std::vector<size_t>& blocks) const;
-  // The handoff itself; or, where `ahead` names the request's blocks, what goes ahead of it.
+  // A text is copied in pieces: positions that fill whole blocks in both memories, those at the end
+  // aside. Of how many positions they are.
+  int64_t PieceTokens(const Kv& from, const Kv& to) const;
+  // Has the target hold blocks of so many positions: the pieces that are new, and to be copied.
+  std::vector<size_t> GrowTarget(Sequence& sequence, int64_t positions);
+  // Of pieces, in order, of a text of which so many positions are, or will be, computed.
+  HandoffRequest CopyOf(const Sequence& sequence, const std::vector<size_t>& pieces,
+                        int64_t positions, bool by_layers = false) const;
+  // The handoff itself; or, where `ahead` names the request's pieces, what goes ahead of it.
   void Post(SequenceId id, HandoffRequest request, TimeUs now_us, std::vector<size_t> ahead = {});
+  // Its decodes begin where it is being copied to.
+  void OpenTarget(Sequence& sequence);
+  // Begins to copy what is not there yet of texts whose last chunk is in flight, by layers.
+  void BeginLayers(const Plan& plan, TimeUs now_us);
+  // Posts what is computed now. False where the handoff has ended.
+  bool PostLayers(PendingHandoff& pending, TimeUs now_us);
+  // The prompt is computed: posts the rest. False where nothing is copied by layers; what failed is
+  // to be sent again.
+  bool FinishLayers(SequenceId id, TimeUs now_us);
   void FinishHandOver(SequenceId id);
   void PollHandoffs(TimeUs now_us);
   void PollAwaited(TimeUs now_us);

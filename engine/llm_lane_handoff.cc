@@ -82,35 +82,50 @@ void LlmLane::TakeTargets(const Plan& plan) {
   for (const Plan::Ahead& ahead : plan.ahead) take(ahead.sequence);
 }
 
-std::vector<size_t> LlmLane::GrowTarget(Sequence& sequence, size_t blocks) {
+int64_t LlmLane::PieceTokens(const Kv& from, const Kv& to) const {
+  return std::max(kv_->block_tokens(from.pool), kv_->block_tokens(to.pool));
+}
+
+std::vector<size_t> LlmLane::GrowTarget(Sequence& sequence, int64_t positions) {
   Kv& to = *sequence.target;
+  const int64_t step = kv_->block_tokens(to.pool);
+  const int64_t piece = PieceTokens(sequence.kv, to);
   std::vector<size_t> added;
   // What the far side has already is not sent.
-  while (to.blocks.size() < blocks) {
-    added.push_back(to.blocks.size());
-    to.blocks.push_back(kv_->Allocate(to.pool));
+  for (int64_t at = std::ssize(to.blocks) * step; at < positions; at += piece) {
+    BATON_CHECK(at % piece == 0);
+    added.push_back(static_cast<size_t>(at / piece));
   }
+  while (std::ssize(to.blocks) * step < positions) to.blocks.push_back(kv_->Allocate(to.pool));
   return added;
 }
 
-HandoffRequest LlmLane::CopyOf(const Sequence& sequence, const std::vector<size_t>& blocks) const {
+HandoffRequest LlmLane::CopyOf(const Sequence& sequence, const std::vector<size_t>& pieces,
+                               int64_t positions, bool by_layers) const {
   const Kv& from = sequence.kv;
   const Kv& to = *sequence.target;
   KvBlockPool& source = kv_->blocks(from.pool);
   KvBlockPool& destination = kv_->blocks(to.pool);
-  const KvLayout& layout = source.layout();
-  CopyPath::Job job{.sources = {}, .destinations = {}, .block_bytes = layout.block_bytes()};
+  const int64_t piece = PieceTokens(from, to);
+  CopyPath::Job job{
+      .sources = {}, .destinations = {}, .block_bytes = source.layout().block_bytes()};
   int64_t tokens = 0;
-  for (const size_t i : blocks) {
-    job.sources.push_back(source.Data(from.blocks[i]));
-    job.destinations.push_back(destination.Data(to.blocks[i]));
-    // Of the last token, if it was sampled, nothing is computed yet.
-    const auto before = static_cast<int64_t>(i) * layout.block_tokens;
-    tokens += std::min<int64_t>(layout.block_tokens, std::ssize(sequence.text) - 1 - before);
+  for (const size_t i : pieces) {
+    const int64_t begin = static_cast<int64_t>(i) * piece;
+    const int64_t end = std::min(begin + piece, positions);
+    const auto blocks_of = [&](const Kv& kv, KvBlockPool& pool, auto& data) {
+      const int64_t step = pool.layout().block_tokens;
+      for (int64_t at = begin; at < end; at += step) {
+        data.push_back(pool.Data(kv.blocks[static_cast<size_t>(at / step)]));
+      }
+    };
+    blocks_of(from, source, job.sources);
+    blocks_of(to, destination, job.destinations);
+    tokens += end - begin;
   }
-  const bool converts = Differ(from.pool, to.pool);
+  const bool layouts = by_layers || Differ(from.pool, to.pool);
   const auto layout_of = [&](const KvBlockPool& pool) {
-    return converts ? std::optional(pool.layout()) : std::nullopt;
+    return layouts ? std::optional(pool.layout()) : std::nullopt;
   };
   return {.source = kv_->space(from.pool),
           .destination = kv_->space(to.pool),
@@ -132,33 +147,102 @@ void LlmLane::BeginCopies(const Plan& plan, TimeUs now_us) {
   for (const SequenceId id : plan.hand_over) {
     std::erase_if(awaited_, [id](const AwaitedBlocks& awaited) { return awaited.sequence == id; });
     Sequence& sequence = sequences_.at(id);
-    std::vector<size_t> blocks = std::exchange(sequence.resend, {});
-    const std::vector<size_t> added = GrowTarget(sequence, sequence.kv.blocks.size());
-    blocks.insert(blocks.end(), added.begin(), added.end());  // the last one may not be full
-    Post(id, CopyOf(sequence, blocks), now_us);
+    // Of the last token, which was sampled, nothing is computed yet.
+    const int64_t positions = std::ssize(sequence.text) - 1;
+    const bool by_layers = FinishLayers(id, now_us);
+    std::vector<size_t> pieces = std::exchange(sequence.resend, {});
+    const std::vector<size_t> added = GrowTarget(sequence, positions);
+    pieces.insert(pieces.end(), added.begin(), added.end());
+    std::sort(pieces.begin(), pieces.end());  // the last one may not be full
+    if (by_layers && pieces.empty()) {
+      OpenTarget(sequence);
+      PollHandoffs(now_us);
+      continue;
+    }
+    Post(id, CopyOf(sequence, pieces, positions), now_us);
   }
   for (const Plan::Ahead& ahead : plan.ahead) {
+    if (ahead.layers) continue;
     Sequence& sequence = sequences_.at(ahead.sequence);
-    std::vector<size_t> blocks = GrowTarget(sequence, static_cast<size_t>(ahead.blocks));
-    if (blocks.empty()) continue;
-    HandoffRequest request = CopyOf(sequence, blocks);
+    std::vector<size_t> pieces = GrowTarget(sequence, ahead.tokens);
+    if (pieces.empty()) continue;
+    HandoffRequest request = CopyOf(sequence, pieces, ahead.tokens);
     request.ahead = true;
-    Post(ahead.sequence, std::move(request), now_us, std::move(blocks));
+    Post(ahead.sequence, std::move(request), now_us, std::move(pieces));
   }
+}
+
+void LlmLane::BeginLayers(const Plan& plan, TimeUs now_us) {
+  constexpr int32_t kGroupsMax = 8;  // more are smaller, and each costs its path a copy
+  for (const Plan::Ahead& ahead : plan.ahead) {
+    if (!ahead.layers) continue;
+    Sequence& sequence = sequences_.at(ahead.sequence);
+    const std::vector<size_t> pieces = GrowTarget(sequence, ahead.tokens);
+    BATON_CHECK(!pieces.empty() && sequence.layers_done != nullptr);
+    HandoffRequest request = CopyOf(sequence, pieces, ahead.tokens, /*by_layers=*/true);
+    const int32_t layers = request.source_layout->layers;
+    const int64_t layer_bytes = std::max<int64_t>(
+        1, request.source_layout->layer_bytes() * std::ssize(request.job.sources));
+    const int64_t bytes_min = env_.transfer->ahead_bytes_min().value_or(0);
+    const int64_t group = std::max<int64_t>((layers + kGroupsMax - 1) / kGroupsMax,
+                                            (bytes_min + layer_bytes - 1) / layer_bytes);
+    const absl::StatusOr<HandoffId> handoff = env_.transfer->Prepare(std::move(request), now_us);
+    if (!handoff.ok()) {  // they go with the rest, and that decides
+      sequence.resend.insert(sequence.resend.end(), pieces.begin(), pieces.end());
+      continue;
+    }
+    handoffs_.push_back(
+        {.sequence = ahead.sequence,
+         .handoff = *handoff,
+         .renew_at_us = now_us + env_.transfer->renew_interval_us(),
+         .until_us = kNoDeadline,  // a chunk that takes its time is no copy that hangs
+         .ahead = pieces,
+         .layers = Layers{.done = sequence.layers_done,
+                          .group = static_cast<int32_t>(std::min<int64_t>(group, layers))}});
+  }
+}
+
+bool LlmLane::PostLayers(PendingHandoff& pending, TimeUs now_us) {
+  Layers& layers = *pending.layers;
+  const int32_t done = layers.done->load(std::memory_order_acquire);
+  const int32_t end = std::min(done / layers.group * layers.group,
+                               kv_->layout(0).layers - 1);  // the last with the handoff itself
+  if (end - layers.posted < layers.group) return true;
+  layers.posted = end;
+  return env_.transfer->PostLayers(pending.handoff, end, now_us).ok();
+}
+
+bool LlmLane::FinishLayers(SequenceId id, TimeUs now_us) {
+  const auto pending = std::find_if(
+      handoffs_.begin(), handoffs_.end(),
+      [id](const PendingHandoff& other) { return other.sequence == id && other.layers; });
+  if (pending == handoffs_.end()) return false;
+  if (env_.transfer->Post(pending->handoff, now_us).ok()) {
+    pending->until_us = now_us + lease_us();
+    pending->ahead.clear();
+    pending->layers.reset();
+    return true;
+  }
+  std::vector<size_t>& resend = sequences_.at(id).resend;
+  resend.insert(resend.end(), pending->ahead.begin(), pending->ahead.end());
+  handoffs_.erase(pending);
+  return false;
+}
+
+void LlmLane::OpenTarget(Sequence& sequence) {
+  const LlmJob& job = sequence.job;
+  sequence.copies_posted = true;
+  if (job.prefill_executor == job.decode_executor) return;
+  env_.executors[static_cast<size_t>(job.decode_executor)]->llm()->OpenSlot(sequence.slot,
+                                                                            SetupOf(sequence));
+  sequence.slot_open = true;
 }
 
 void LlmLane::Post(SequenceId id, HandoffRequest request, TimeUs now_us,
                    std::vector<size_t> ahead) {
   Sequence& sequence = sequences_.at(id);
   const LlmJob& job = sequence.job;
-  if (ahead.empty()) {
-    sequence.copies_posted = true;
-    if (job.prefill_executor != job.decode_executor) {
-      env_.executors[static_cast<size_t>(job.decode_executor)]->llm()->OpenSlot(sequence.slot,
-                                                                                SetupOf(sequence));
-      sequence.slot_open = true;
-    }
-  }
+  if (ahead.empty()) OpenTarget(sequence);
   const absl::StatusOr<HandoffId> handoff = env_.transfer->Prepare(std::move(request), now_us);
   absl::Status status = handoff.status();
   if (status.ok()) status = env_.transfer->Post(*handoff, now_us);
@@ -188,8 +272,10 @@ void LlmLane::PollHandoffs(TimeUs now_us) {
     return true;
   };
   std::erase_if(handoffs_, [&](PendingHandoff& pending) {
-    const absl::StatusOr<TransferManager::State> state =
-        env_.transfer->Check(pending.handoff, now_us);
+    absl::StatusOr<TransferManager::State> state = env_.transfer->Check(pending.handoff, now_us);
+    if (state.ok() && pending.layers && !PostLayers(pending, now_us)) {
+      state = absl::UnavailableError("no path takes its layers");
+    }
     if (!state.ok()) return fail(pending, state.status());
     if (*state == TransferManager::State::kReady) {
       HandoffReport& report = sequences_.at(pending.sequence).usage.handoff;
@@ -341,6 +427,7 @@ void LlmLane::Migrate(SequenceId id, LlmPlacement to) {
   next.slot_open = false;
   next.resend.clear();
   next.copies_posted = false;
+  next.layers_done.reset();
   next.handing_over = false;
   next.handed_over = false;
   next.batches_in_flight = 0;

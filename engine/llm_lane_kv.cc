@@ -7,6 +7,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/llm_lane.h"
+#include "engine/reload_cost.h"
 
 namespace baton {
 
@@ -53,7 +54,7 @@ void LlmLane::Append(Sequence& sequence, std::span<const TokenId> generated) con
 void LlmLane::Cache(Sequence& sequence, int32_t positions) {
   Kv& kv = sequence.kv;
   if (!use_cache_ || kv.cache == nullptr) return;
-  const auto step = static_cast<size_t>(kv_->block_tokens());
+  const auto step = static_cast<size_t>(kv_->block_tokens(kv.pool));
   for (size_t at = kv.chain.size(); (at + 1) * step <= static_cast<size_t>(positions); ++at) {
     kv_->Extend(kv.pool, kv.cache, kv.chain, sequence.job.tenant,
                 std::span(sequence.keys).subspan(at * step, step), kv.blocks[at]);
@@ -62,7 +63,7 @@ void LlmLane::Cache(Sequence& sequence, int32_t positions) {
 
 void LlmLane::CountCached(Sequence& sequence) {
   const int32_t cached =
-      std::min(static_cast<int32_t>(sequence.kv.chain.size()) * kv_->block_tokens(),
+      std::min(static_cast<int32_t>(sequence.kv.chain.size()) * kv_->block_tokens(sequence.kv.pool),
                static_cast<int32_t>(sequence.job.prompt.size()));
   const int32_t fresh = std::max(0, cached - sequence.prefilled);
   sequence.prefilled += fresh;
@@ -74,7 +75,7 @@ void LlmLane::CountCached(Sequence& sequence) {
 
 LlmLane::TextBehind LlmLane::BehindCached(const Sequence& sequence, const Kv& kv) const {
   const std::span<const TokenId> tokens = Reusable(sequence);
-  const auto step = static_cast<size_t>(kv_->block_tokens());
+  const auto step = static_cast<size_t>(kv_->block_tokens(kv.pool));
   TextBehind behind{.keys = kv.cache->KeysBehind(kv.chain, tokens), .tokens = {}};
   behind.tokens = tokens.subspan(kv.chain.size() * step, behind.keys.size() * step);
   return behind;
@@ -91,13 +92,13 @@ int32_t LlmLane::GivenBehind(const Sequence& sequence, const Kv& kv,
 }
 
 int32_t LlmLane::ReloadableBlocks(SequenceId id, int pool) {
-  const Sequence& sequence = sequences_.at(id);
+  Sequence& sequence = sequences_.at(id);
   if (kv_->offload() == nullptr && sequence.job.given == nullptr) return 0;
   Kv kv = TakeCached(sequence, pool);
   const TextBehind behind = BehindCached(sequence, kv);
   int32_t blocks = GivenBehind(sequence, kv, behind);
   if (kv_->offload() != nullptr) {
-    const auto cached = static_cast<int32_t>(kv.chain.size()) * kv_->block_tokens();
+    const auto cached = static_cast<int32_t>(kv.chain.size()) * kv_->block_tokens(pool);
     const int32_t held = kv_->offload()->Count(
         pool, {.tenant = sequence.job.tenant, .keys = behind.keys, .tokens = behind.tokens},
         [&](int32_t found) { return ReloadPays(sequence, pool, cached, found); });
@@ -107,35 +108,31 @@ int32_t LlmLane::ReloadableBlocks(SequenceId id, int pool) {
   return blocks;
 }
 
-bool LlmLane::ReloadPays(const Sequence& sequence, int pool, int32_t cached, int32_t blocks) {
+bool LlmLane::ReloadPays(Sequence& sequence, int pool, int32_t cached, int32_t blocks) {
   // Of those passed over one in so many is brought back all the same: else a path that was slow
   // once would be slow for ever.
   constexpr uint64_t kProbeEvery = 16;
+  sequence.usage.reload_passed_over.clear();
   if (reload_always_) return true;
-  const std::optional<double> reload_us = kv_->offload()->ReloadUs(pool, blocks);
-  if (!reload_us) return true;
-  double compute_us = 0;
-  const int32_t end = cached + blocks * kv_->block_tokens();
-  for (int32_t at = cached; at < end && compute_us < *reload_us; at += chunk_tokens_max_) {
-    const std::optional<CostPrediction> chunk = env_.board->Expected(
-        {.executor = sequence.job.prefill_executor,
-         .work_class = WorkClass::kPrefill,
-         .shape = {.items = static_cast<double>(std::min(chunk_tokens_max_, end - at)),
-                   .context = static_cast<double>(at),
-                   .scale = static_cast<double>(model_->shape().parameters)}});
-    if (!chunk) return true;
-    compute_us += chunk->run_us;
-  }
-  if (compute_us >= *reload_us) return true;
-  return ++reloads_passed_over_ % kProbeEvery == 0;
+  ReloadCost cost{.tokens = blocks * kv_->block_tokens(pool), .reload_us = {}, .compute_us = {}};
+  cost.reload_us = kv_->offload()->ReloadUs(pool, blocks);
+  cost.compute_us =
+      ComputeUs(*env_.board, {.executor = sequence.job.prefill_executor,
+                              .begin = cached,
+                              .end = cached + cost.tokens,
+                              .chunk_tokens_max = chunk_tokens_max_,
+                              .parameters = static_cast<double>(model_->shape().parameters)});
+  if (cost.reload_pays() || ++reloads_passed_over_ % kProbeEvery == 0) return true;
+  sequence.usage.reload_passed_over = cost.ToString();
+  return false;
 }
 
 int32_t LlmLane::KnownTokens(const std::string& tenant, std::span<const TokenId> prompt) const {
   if (!use_cache_ || prompt.empty()) return 0;
   const std::span<const TokenId> tokens = prompt.first(prompt.size() - 1);
-  const auto step = static_cast<size_t>(kv_->block_tokens());
   size_t most = 0;
   for (int pool = 0; pool < kv_->pool_count(); ++pool) {
+    const auto step = static_cast<size_t>(kv_->block_tokens(pool));
     PrefixCache& cache = *kv_->cache(pool);
     std::vector<KvBlockRef> blocks;
     const PrefixCache::Chain chain = cache.Acquire(tenant, tokens, blocks);
@@ -151,9 +148,9 @@ int32_t LlmLane::KnownTokens(const std::string& tenant, std::span<const TokenId>
     }
     cache.Release(chain);
     for (const KvBlockRef block : blocks) kv_->blocks(pool).Free(block);
-    most = std::max(most, known);
+    most = std::max(most, known * step);
   }
-  return static_cast<int32_t>(most * step);
+  return static_cast<int32_t>(most);
 }
 
 absl::StatusOr<LlmLane::PendingReload> LlmLane::PostGiven(const Sequence& sequence, size_t first,
@@ -263,7 +260,8 @@ void LlmLane::EndReload(SequenceId id, const absl::StatusOr<HandoffReport>& done
     sequence.usage.reload.bytes += done->bytes;
     sequence.usage.reload.copy_us += done->copy_us;
     metrics_.reload->Observe(Seconds(now_us - begun_us));
-    Cache(sequence, static_cast<int32_t>(sequence.kv.blocks.size()) * kv_->block_tokens());
+    Cache(sequence,
+          static_cast<int32_t>(sequence.kv.blocks.size()) * kv_->block_tokens(sequence.kv.pool));
     CountCached(sequence);
   } else {
     Log().warn("sequence {} is computed, as its KV could not be brought back: {}", id.value(),
@@ -271,7 +269,7 @@ void LlmLane::EndReload(SequenceId id, const absl::StatusOr<HandoffReport>& done
   }
   sequence.job.given.reset();  // the cache has it, or it cannot be had
   const auto blocks = static_cast<int32_t>(sequence.kv.chain.size() - before);
-  metrics_.reloaded_tokens->Increment(blocks * kv_->block_tokens());
+  metrics_.reloaded_tokens->Increment(blocks * kv_->block_tokens(sequence.kv.pool));
   events_.reloaded.push_back({.sequence = id, .blocks = blocks});
 }
 

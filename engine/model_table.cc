@@ -109,6 +109,15 @@ absl::StatusOr<std::shared_ptr<const LanguageModel>> ModelTable::FindLanguage(
   return NotReady("model", name, known);
 }
 
+std::shared_ptr<const OffloadStatus> ModelTable::OffloadOf(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  for (const Entry& entry : entries_) {
+    if (entry.language == nullptr || entry.report.state != ModelState::kReady) continue;
+    if (name.empty() || entry.report.name == name) return entry.offload;
+  }
+  return nullptr;
+}
+
 std::shared_ptr<const EmbedderPart> ModelTable::FindPart(const std::string& name,
                                                          std::initializer_list<ModelKind> kinds,
                                                          std::string& known) const {

@@ -67,6 +67,10 @@ class ModelTable {
   ModelState StateOf(const std::string& name) const;  // of one that is listed
   ModelReport Describe(const std::string& name) const;
 
+  // Of a language model that is ready; empty: the first. Null: it has no offload tier, or is not
+  // there. Any thread.
+  std::shared_ptr<const OffloadStatus> OffloadOf(const std::string& name) const;
+
  private:
   struct Entry {
     ModelReport report;

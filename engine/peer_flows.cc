@@ -73,9 +73,12 @@ bool Engine::Loop::AskPeer(const std::shared_ptr<GenerateRun>& run) {
         {.executor = local.chosen,
          .work_class = WorkClass::kPrefill,
          .shape = {.items = static_cast<double>(missing), .batch = 1, .scale = work.shape.scale}});
-    if (expected) local_us = expected->run_us;
+    // As prompts that wait there, or are being computed, take it now.
+    const auto ahead = static_cast<double>(run->lane->PromptTokensAhead(local.chosen));
+    if (expected) local_us = expected->run_us * (1 + ahead / static_cast<double>(missing));
   }
-  const std::optional<int> peer = peers_->Choose(model.name(), missing, local_us);
+  const std::optional<int> peer =
+      peers_->Choose({.model = model.name(), .tokens = missing, .local_us = local_us});
   if (!peer) return false;
 
   const TimeUs now_us = clock_.NowUs();

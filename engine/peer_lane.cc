@@ -1,7 +1,6 @@
 #include "engine/peer_lane.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "engine/base/log.h"
@@ -13,8 +12,6 @@ namespace {
 
 constexpr size_t kPeersMax = 64;
 constexpr TimeUs kFetchPollUs = 200;
-constexpr double kForget = 0.2;      // of what is known, with each answer
-constexpr int64_t kProbeEvery = 32;  // a peer that is slower is asked so often all the same
 
 std::string_view OutcomeOf(const absl::Status& status) {
   switch (status.code()) {
@@ -35,11 +32,29 @@ std::string_view OutcomeOf(const absl::Status& status) {
   }
 }
 
+// `answered`: it holds the KV, so that what went wrong tells nothing of its room or its models.
+PeerChoice::Outcome ChoiceOf(const absl::Status& status, bool answered) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return PeerChoice::Outcome::kDone;
+    case absl::StatusCode::kDeadlineExceeded:
+      return PeerChoice::Outcome::kTimedOut;
+    case absl::StatusCode::kResourceExhausted:
+      return answered ? PeerChoice::Outcome::kOther : PeerChoice::Outcome::kFull;
+    case absl::StatusCode::kFailedPrecondition:
+      return answered ? PeerChoice::Outcome::kOther : PeerChoice::Outcome::kRefused;
+    default:
+      return PeerChoice::Outcome::kOther;
+  }
+}
+
 }  // namespace
 
-PeerLane::PeerLane(const PeerOptions& options, Env env)
+PeerLane::PeerLane(const PeerOptions& options, std::vector<Address> peers, Env env)
     : options_(options),
       env_(std::move(env)),
+      peers_(std::move(peers)),
+      choice_(peers_.size(), options.requests_max),
       used_(&env_.metrics->Gauge(MetricId::kPeerMemoryBytes, {"used"})),
       seconds_(&env_.metrics->Histogram(MetricId::kPeerPrefillSeconds)) {}
 
@@ -66,8 +81,7 @@ absl::StatusOr<std::unique_ptr<PeerLane>> PeerLane::Create(const PeerOptions& op
         "peer.secret_file is empty, but peer.listen and peer.prefill need a secret");
   }
   ASSIGN_OR_RETURN(PeerSecret secret, PeerSecret::Read(options.secret_file));
-  std::unique_ptr<PeerLane> lane(new PeerLane(options, std::move(env)));
-  for (const Address& address : ucx.peers) lane->peers_.push_back({.address = address});
+  std::unique_ptr<PeerLane> lane(new PeerLane(options, ucx.peers, std::move(env)));
   ASSIGN_OR_RETURN(lane->memory_, PinnedPool::Create(options.memory_mb << 20));
   ASSIGN_OR_RETURN(std::unique_ptr<PeerTransport> network, MakeUcxTransport(ucx));
   lane->env_.metrics->Gauge(MetricId::kPeerMemoryBytes, {"total"})
@@ -90,11 +104,7 @@ absl::StatusOr<std::unique_ptr<PeerLane>> PeerLane::Create(const PeerOptions& op
                             .on_heard =
                                 [self, post](int number, uint64_t generation) {
                                   post([self, number, generation] {
-                                    Peer& peer = self->peers_[static_cast<size_t>(number)];
-                                    if (std::exchange(peer.generation, generation) != generation) {
-                                      peer.refused.clear();
-                                      peer.us_per_token = 0;
-                                    }
+                                    self->choice_.Heard(number, generation);
                                     self->env_.transfer->Heartbeat(
                                         PeerId(static_cast<uint64_t>(number)), generation,
                                         self->env_.clock->NowUs());
@@ -118,30 +128,9 @@ PeerLane::~PeerLane() { node_.reset(); }
 
 // ---- To ask
 
-std::optional<int> PeerLane::Choose(std::string_view model, int64_t tokens,
-                                    std::optional<double> local_us) {
-  std::optional<int> best;
-  double best_us = std::numeric_limits<double>::infinity();
-  for (int number = 0; number < static_cast<int>(peers_.size()); ++number) {
-    const Peer& peer = peers_[static_cast<size_t>(number)];
-    if (!node_->IsOpen(number) || peer.under_way >= options_.requests_max ||
-        peer.refused.contains(model)) {
-      continue;
-    }
-    // One that is not known yet comes first; those under way there are taken to be alike.
-    const double us =
-        peer.us_per_token * static_cast<double>(tokens) * static_cast<double>(1 + peer.under_way);
-    const auto less_busy = [&] {
-      return peer.under_way < peers_[static_cast<size_t>(*best)].under_way;
-    };
-    if (best && (us > best_us || (us == best_us && !less_busy()))) continue;
-    best = number;
-    best_us = us;
-  }
-  if (!best || !local_us || best_us < *local_us) return best;
-  Peer& peer = peers_[static_cast<size_t>(*best)];
-  if (++peer.passed_over < kProbeEvery) return std::nullopt;
-  return best;
+std::optional<int> PeerLane::Choose(const PeerChoice::Prompt& prompt) {
+  return choice_.Choose(
+      prompt, [this](int peer) { return node_->IsOpen(peer); }, env_.clock->NowUs());
 }
 
 absl::StatusOr<uint64_t> PeerLane::Fetch(int number, PeerPrefill order, int32_t blocks,
@@ -155,8 +144,7 @@ absl::StatusOr<uint64_t> PeerLane::Fetch(int number, PeerPrefill order, int32_t 
   const TimeUs now_us = env_.clock->NowUs();
   order.timeout_us = std::min(order.timeout_us, static_cast<uint64_t>(options_.timeout_ms) * 1000);
   Asking asking{.peer = number,
-                .model = order.model.name,
-                .tokens = std::ssize(order.tokens),
+                .asked = choice_.Begin(number, order.model.name, std::ssize(order.tokens)),
                 .begun_us = now_us,
                 .until_us = now_us + static_cast<TimeUs>(order.timeout_us),
                 .kv = std::make_shared<GivenKv>(),
@@ -164,9 +152,6 @@ absl::StatusOr<uint64_t> PeerLane::Fetch(int number, PeerPrefill order, int32_t 
   asking.kv->memory = *std::move(memory);
   asking.kv->blocks = blocks;
   asking.kv->layout = layout;
-  Peer& peer = peers_[static_cast<size_t>(number)];
-  ++peer.under_way;
-  peer.passed_over = 0;
   asking.call =
       node_->Prefill(number, std::move(order), [this, id](absl::StatusOr<RemoteKv> answer) {
         env_.mailbox->Post(
@@ -185,9 +170,8 @@ void PeerLane::OnAnswer(uint64_t id, absl::StatusOr<RemoteKv> answer) {
   Asking& asking = it->second;
   if (!answer.ok()) {
     if (absl::IsFailedPrecondition(answer.status())) {
-      Log().warn("peer {} does not prefill for model {}: {}", NameOf(asking.peer), asking.model,
-                 std::string(answer.status().message()));
-      peers_[static_cast<size_t>(asking.peer)].refused.insert(asking.model);
+      Log().warn("peer {} does not prefill for model {}: {}", NameOf(asking.peer),
+                 asking.asked.model, std::string(answer.status().message()));
     }
     return End(id, answer.status());
   }
@@ -255,32 +239,25 @@ void PeerLane::Poll(TimeUs now_us) {
   used_->Set(static_cast<double>(memory_->GetStats().bytes - memory_->GetStats().free_bytes));
 }
 
-void PeerLane::LetGo(Asking& asking) {
+void PeerLane::LetGo(Asking& asking, const absl::Status& status) {
   if (asking.handoff) env_.transfer->Release(*asking.handoff);
   if (asking.remote) {
     node_->Release(asking.peer, asking.remote->lease);
   } else {
     node_->Cancel(asking.call);
   }
-  --peers_[static_cast<size_t>(asking.peer)].under_way;
+  const TimeUs now_us = env_.clock->NowUs();
+  choice_.End(asking.asked, ChoiceOf(status, asking.remote.has_value()), now_us - asking.begun_us,
+              now_us);
 }
 
 void PeerLane::End(uint64_t id, absl::StatusOr<HandoffReport> report) {
   const auto it = asking_.find(id);
   Asking asking = std::move(it->second);
   asking_.erase(it);
-  LetGo(asking);
+  LetGo(asking, report.status());
   env_.metrics->Counter(MetricId::kPeerPrefills, {"asked", OutcomeOf(report.status())}).Increment();
-  const TimeUs took_us = env_.clock->NowUs() - asking.begun_us;
-  if (report.ok()) seconds_->Observe(Seconds(took_us));
-  // What failed has taken its time as well, and may do so again.
-  Peer& peer = peers_[static_cast<size_t>(asking.peer)];
-  const double per_token = static_cast<double>(took_us) / static_cast<double>(asking.tokens);
-  if (report.ok() || absl::IsDeadlineExceeded(report.status())) {
-    peer.us_per_token = peer.us_per_token == 0
-                            ? per_token
-                            : (1 - kForget) * peer.us_per_token + kForget * per_token;
-  }
+  if (report.ok()) seconds_->Observe(Seconds(env_.clock->NowUs() - asking.begun_us));
   if (!report.ok()) return asking.done(report.status());
   asking.done(Fetched{.kv = std::move(asking.kv),
                       .report = *std::move(report),
@@ -292,7 +269,7 @@ void PeerLane::Drop(uint64_t id) {
   if (it == asking_.end()) return;
   Asking asking = std::move(it->second);
   asking_.erase(it);
-  LetGo(asking);
+  LetGo(asking, absl::CancelledError("nobody wants it any more"));
   env_.metrics->Counter(MetricId::kPeerPrefills, {"asked", "cancelled"}).Increment();
 }
 

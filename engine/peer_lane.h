@@ -5,9 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -19,6 +17,7 @@
 #include "engine/peer/network_path.h"
 #include "engine/peer/peer_node.h"
 #include "engine/peer/peer_options.h"
+#include "engine/schedule/peer_choice.h"
 #include "engine/transfer/transfer_manager.h"
 
 namespace baton {
@@ -48,16 +47,12 @@ class PeerLane {
   NetworkPath* path() { return path_.get(); }
   PeerNode& node() { return *node_; }
   bool asks() const { return !peers_.empty(); }
-  std::string NameOf(int peer) const {
-    return peers_[static_cast<size_t>(peer)].address.ToString();
-  }
+  std::string NameOf(int peer) const { return peers_[static_cast<size_t>(peer)].ToString(); }
 
   // ---- To ask
 
-  // Which peer is to prefill, of so many tokens that must be computed; nothing: none is there, has
-  // room and the model, or they take longer than `local_us`, where that is known. What is slower is
-  // tried again now and then.
-  std::optional<int> Choose(std::string_view model, int64_t tokens, std::optional<double> local_us);
+  // Which peer is to prefill; nothing: none is there, has room and the model, or they take longer.
+  std::optional<int> Choose(const PeerChoice::Prompt& prompt);
   // What came of it.
   struct Fetched {
     std::shared_ptr<const GivenKv> kv;
@@ -80,18 +75,9 @@ class PeerLane {
   void Answer(PeerServeId serve, absl::StatusOr<PeerKv> kv);
 
  private:
-  struct Peer {
-    Address address;
-    int64_t under_way = 0;
-    double us_per_token = 0;  // from asking until the KV is here, forgetting; 0: not known
-    int64_t passed_over = 0;  // since it was last asked
-    uint64_t generation = 0;
-    std::set<std::string, std::less<>> refused = {};  // models, by this process of it
-  };
   struct Asking {
     int peer = 0;
-    std::string model;
-    int64_t tokens = 0;
+    PeerChoice::Asked asked;
     TimeUs begun_us = 0;
     TimeUs until_us = 0;
     PeerCallId call;
@@ -103,18 +89,19 @@ class PeerLane {
     Done done;
   };
 
-  PeerLane(const PeerOptions& options, Env env);
+  PeerLane(const PeerOptions& options, std::vector<Address> peers, Env env);
   void OnAnswer(uint64_t fetch, absl::StatusOr<RemoteKv> answer);
   absl::Status Post(Asking& asking, TimeUs now_us);
   void End(uint64_t fetch, absl::StatusOr<HandoffReport> report);
-  void LetGo(Asking& asking);
+  void LetGo(Asking& asking, const absl::Status& status);
 
   const PeerOptions options_;
   const Env env_;
   std::unique_ptr<PinnedPool> memory_;
   std::unique_ptr<PeerNode> node_;  // it holds memory
   std::unique_ptr<NetworkPath> path_;
-  std::vector<Peer> peers_;
+  std::vector<Address> peers_;
+  PeerChoice choice_;
   std::map<uint64_t, Asking> asking_;
   uint64_t next_fetch_ = 1;
   prometheus::Gauge* const used_;

@@ -76,6 +76,9 @@ struct LlmBatch {
   std::shared_ptr<const LanguageModel> model;
   KvLayout layout;
   std::vector<LlmItem> items;
+  // Told by an executor that TellsLayers while the batch runs, with memory order release: the keys
+  // and values of so many first layers are in the blocks, of all items. Null: nobody asks.
+  std::shared_ptr<std::atomic<int32_t>> layers_done = {};
 };
 
 struct LlmBatchResult {
@@ -115,6 +118,8 @@ class LlmSkill {
   // Whether the keys and values of given text are rounded otherwise than those of the same text
   // generated, so that one must not be taken for the other. The model is loaded.
   virtual bool TellsPromptsApart(const LanguageModel& model) const = 0;
+  // Whether it tells LlmBatch::layers_done.
+  virtual bool TellsLayers() const = 0;
   // Where this executor keeps its KV blocks.
   virtual MemorySpace kv_space() const = 0;
   // Where they come from; null: they are in this machine's memory, and the engine takes it.

@@ -157,6 +157,10 @@ void LlmBatches::Answers::OnToken(size_t i, TokenId token, uint64_t random_state
   result_.items[i].tokens.push_back(token);
 }
 
+void LlmBatches::Answers::OnLayers(int32_t layers) {
+  if (batch_.layers_done != nullptr) batch_.layers_done->store(layers, std::memory_order_release);
+}
+
 void LlmBatches::TakeLogits(const LlmItem& item, std::span<const float> logits,
                             LlmBatchResult::Item& result) {
   Slot& slot = slots_.at(item.slot);

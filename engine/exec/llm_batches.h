@@ -47,6 +47,8 @@ class LlmBatches {
     // In the place of logits, of an item with ForwardItem::sampling: the token that was chosen and
     // the random state behind it.
     void OnToken(size_t item, TokenId token, uint64_t random_state);
+    // Keys and values of the first `layers` layers are in the blocks.
+    void OnLayers(int32_t layers);
 
    private:
     friend class LlmBatches;

@@ -12,6 +12,9 @@ struct KvOptions {
   std::string type = "f16";
   std::string gpu_type = "same";
   std::string fpga_type = "same";
+  std::string block_tokens = "auto";
+  std::string gpu_block_tokens = "auto";
+  std::string fpga_block_tokens = "auto";
   bool prefix_cache = true;
   int64_t offload_memory_mb = 0;
   int64_t offload_numa_node = -1;
@@ -27,10 +30,16 @@ struct KvOptions {
       "f32's range, int8 in about a quarter, each a step less accurate");
     v("gpu_type", gpu_type, OneOf{"same", "f32", "f16", "bf16", "int8"},
       "what those in a GPU's memory are kept as, where that is not type: they are converted as "
-      "they "
-      "are handed over");
+      "they are handed over");
     v("fpga_type", fpga_type, OneOf{"same", "f32", "f16", "bf16", "int8"},
       "as gpu_type, of an FPGA's memory");
+    v("block_tokens", block_tokens, OneOf{"auto", "8", "16", "32", "64"},
+      "positions in a block of keys and values; auto: as many as fit 2 MiB");
+    v("gpu_block_tokens", gpu_block_tokens, OneOf{"auto", "8", "16", "32", "64"},
+      "as block_tokens, in a GPU's memory: where that differs they are cut anew as they are handed "
+      "over");
+    v("fpga_block_tokens", fpga_block_tokens, OneOf{"auto", "8", "16", "32", "64"},
+      "as gpu_block_tokens, in an FPGA's memory");
     v("prefix_cache", prefix_cache, AnyValue{},
       "keep the blocks of finished texts, for those that begin alike, until memory is wanted");
     v("offload_memory_mb", offload_memory_mb, Range{0, 1 << 24},

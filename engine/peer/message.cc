@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <concepts>
 #include <cstring>
 #include <string_view>
 #include <type_traits>
@@ -21,24 +22,42 @@ constexpr uint32_t kMagic = 0x504e5442;  // "BTNP"
 class Writer {
  public:
   template <class T>
-  void Number(T value) {
+  void Number(const char*, T value) {
     static_assert(std::is_integral_v<T>);
     Bytes(std::as_bytes(std::span(&value, 1)));
   }
+  template <class T>
+  void Number(const char* field, T value, T, T) {
+    Number(field, value);
+  }
+  template <class T>
+  void Enum(const char* field, T value, T, T) {
+    Number(field, static_cast<uint8_t>(value));
+  }
   template <size_t N>
-  void Array(const std::array<uint8_t, N>& value) {
+  void Array(const char*, const std::array<uint8_t, N>& value) {
     Bytes(std::as_bytes(std::span(value)));
   }
-  void String(std::string_view value) {
-    Number(static_cast<uint32_t>(value.size()));
+  void String(const char* field, std::string_view value, size_t) {
+    Number(field, static_cast<uint32_t>(value.size()));
     Bytes(std::as_bytes(std::span(value)));
   }
-  void Bytes(std::span<const std::byte> bytes) {
-    out_.insert(out_.end(), bytes.begin(), bytes.end());
+  void Tokens(const char* field, const std::vector<TokenId>& tokens) {
+    Number(field, static_cast<uint32_t>(tokens.size()));
+    Bytes(std::as_bytes(std::span(tokens)));
+  }
+  void Status(const char* code, const char* message, const absl::Status& status) {
+    Number(code, static_cast<uint8_t>(status.code()));
+    const std::string text(status.message());
+    String(message, std::string_view(text).substr(0, kPeerErrorBytesMax), kPeerErrorBytesMax);
   }
   std::vector<std::byte> Take() { return std::move(out_); }
 
  private:
+  void Bytes(std::span<const std::byte> bytes) {
+    out_.insert(out_.end(), bytes.begin(), bytes.end());
+  }
+
   std::vector<std::byte> out_;
 };
 
@@ -61,6 +80,12 @@ class Reader {
       value = min;
     }
   }
+  template <class T>
+  void Enum(const char* field, T& value, T first, T last) {
+    auto number = static_cast<uint8_t>(first);
+    Number(field, number, static_cast<uint8_t>(first), static_cast<uint8_t>(last));
+    value = static_cast<T>(number);
+  }
   template <size_t N>
   void Array(const char* field, std::array<uint8_t, N>& value) {
     Raw(field, std::as_writable_bytes(std::span(value)));
@@ -73,6 +98,13 @@ class Reader {
   void Tokens(const char* field, std::vector<TokenId>& tokens) {
     tokens.resize(Count(field, sizeof(TokenId), kPeerTokensMax));
     Raw(field, std::as_writable_bytes(std::span(tokens)));
+  }
+  void Status(const char* code, const char* message, absl::Status& status) {
+    uint8_t number = 0;
+    std::string text;
+    Number(code, number, uint8_t{1}, uint8_t{16});
+    String(message, text, kPeerErrorBytesMax);
+    status = absl::Status(static_cast<absl::StatusCode>(number), text);
   }
   void Fail(std::string message) {
     if (status_.ok()) status_ = absl::InvalidArgumentError(std::move(message));
@@ -112,133 +144,103 @@ class Reader {
   absl::Status status_;
 };
 
-// Each message's fields stand in its Put and in its Get, in the same order.
+// Each message's fields, once: a Writer puts them, a Reader takes and checks them, in this order.
 
-void Put(Writer& w, const PeerHello& m) {
-  w.Number(m.version);
-  w.Array(m.nonce);
-  w.Number(m.generation);
-}
-void Get(Reader& r, PeerHello& m) {
-  r.Number("hello.version", m.version);
-  r.Array("hello.nonce", m.nonce);
-  r.Number("hello.generation", m.generation);
-}
+template <class M, class Of>
+concept Is = std::same_as<std::remove_const_t<M>, Of>;
 
-void Put(Writer& w, const PeerChallenge& m) {
-  w.Number(m.version);
-  w.Array(m.nonce);
-  w.Number(m.generation);
-  w.Array(m.proof);
-}
-void Get(Reader& r, PeerChallenge& m) {
-  r.Number("challenge.version", m.version);
-  r.Array("challenge.nonce", m.nonce);
-  r.Number("challenge.generation", m.generation);
-  r.Array("challenge.proof", m.proof);
+template <class V, Is<PeerHello> M>
+void Visit(V& v, M& m) {
+  v.Number("hello.version", m.version);
+  v.Array("hello.nonce", m.nonce);
+  v.Number("hello.generation", m.generation);
 }
 
-void Put(Writer& w, const PeerAnswer& m) { w.Array(m.proof); }
-void Get(Reader& r, PeerAnswer& m) { r.Array("answer.proof", m.proof); }
-
-void Put(Writer&, const PeerWelcome&) {}
-void Get(Reader&, PeerWelcome&) {}
-
-void Put(Writer&, const PeerHeartbeat&) {}
-void Get(Reader&, PeerHeartbeat&) {}
-
-void Put(Writer& w, const PeerModel& m) {
-  w.String(m.name);
-  w.Array(m.fingerprint);
-  w.Number(m.layout.layers);
-  w.Number(m.layout.kv_heads);
-  w.Number(m.layout.head_dim);
-  w.Number(m.layout.block_tokens);
-  w.Number(static_cast<uint8_t>(m.layout.type));
-}
-void Get(Reader& r, PeerModel& m) {
-  r.String("prefill.model.name", m.name, kPeerNameBytesMax);
-  r.Array("prefill.model.fingerprint", m.fingerprint);
-  r.Number("prefill.model.layers", m.layout.layers, 1, 1 << 16);
-  r.Number("prefill.model.kv_heads", m.layout.kv_heads, 1, 1 << 16);
-  r.Number("prefill.model.head_dim", m.layout.head_dim, 1, 1 << 16);
-  r.Number("prefill.model.block_tokens", m.layout.block_tokens, 1, 1 << 16);
-  uint8_t type = 0;
-  r.Number("prefill.model.kv_type", type, uint8_t{0}, static_cast<uint8_t>(KvType::kInt8));
-  m.layout.type = static_cast<KvType>(type);
+template <class V, Is<PeerChallenge> M>
+void Visit(V& v, M& m) {
+  v.Number("challenge.version", m.version);
+  v.Array("challenge.nonce", m.nonce);
+  v.Number("challenge.generation", m.generation);
+  v.Array("challenge.proof", m.proof);
 }
 
-void Put(Writer& w, const PeerPrefill& m) {
-  w.Number(m.call);
-  Put(w, m.model);
-  w.String(m.tenant);
-  w.Number(m.priority);
-  w.Number(m.timeout_us);
-  w.Number(static_cast<uint32_t>(m.tokens.size()));
-  w.Bytes(std::as_bytes(std::span(m.tokens)));
+template <class V, Is<PeerAnswer> M>
+void Visit(V& v, M& m) {
+  v.Array("answer.proof", m.proof);
 }
-void Get(Reader& r, PeerPrefill& m) {
+
+template <class V, Is<PeerWelcome> M>
+void Visit(V&, M&) {}
+
+template <class V, Is<PeerHeartbeat> M>
+void Visit(V&, M&) {}
+
+template <class V, Is<PeerModel> M>
+void Visit(V& v, M& m) {
+  constexpr int32_t kMax = 1 << 16;
+  v.String("prefill.model.name", m.name, kPeerNameBytesMax);
+  v.Array("prefill.model.fingerprint", m.fingerprint);
+  v.Number("prefill.model.layers", m.layout.layers, 1, kMax);
+  v.Number("prefill.model.kv_heads", m.layout.kv_heads, 1, kMax);
+  v.Number("prefill.model.head_dim", m.layout.head_dim, 1, kMax);
+  v.Number("prefill.model.block_tokens", m.layout.block_tokens, 1, kMax);
+  v.Enum("prefill.model.kv_type", m.layout.type, KvType::kF32, KvType::kInt8);
+}
+
+template <class V, Is<PeerPrefill> M>
+void Visit(V& v, M& m) {
   constexpr uint64_t kHourUs = 3'600'000'000;
-  r.Number("prefill.call", m.call);
-  Get(r, m.model);
-  r.String("prefill.tenant", m.tenant, kPeerNameBytesMax);
-  r.Number("prefill.priority", m.priority);
-  r.Number("prefill.timeout_us", m.timeout_us, uint64_t{1}, kHourUs);
-  r.Tokens("prefill.tokens", m.tokens);
+  v.Number("prefill.call", m.call);
+  Visit(v, m.model);
+  v.String("prefill.tenant", m.tenant, kPeerNameBytesMax);
+  v.Number("prefill.priority", m.priority);
+  v.Number("prefill.timeout_us", m.timeout_us, uint64_t{1}, kHourUs);
+  v.Tokens("prefill.tokens", m.tokens);
 }
 
-void Put(Writer& w, const PeerCancel& m) { w.Number(m.call); }
-void Get(Reader& r, PeerCancel& m) { r.Number("cancel.call", m.call); }
-
-void Put(Writer& w, const PeerHeld& m) {
-  w.Number(m.call);
-  w.Number(m.lease);
-  w.Number(m.blocks);
-  w.Number(m.block_bytes);
-  w.Number(m.prefill_us);
-}
-void Get(Reader& r, PeerHeld& m) {
-  r.Number("held.call", m.call);
-  r.Number("held.lease", m.lease);
-  r.Number("held.blocks", m.blocks, uint32_t{1}, static_cast<uint32_t>(kPeerTokensMax));
-  r.Number("held.block_bytes", m.block_bytes, uint64_t{1}, uint64_t{1} << 32);
-  r.Number("held.prefill_us", m.prefill_us, uint64_t{0}, uint64_t{1} << 40);
+template <class V, Is<PeerCancel> M>
+void Visit(V& v, M& m) {
+  v.Number("cancel.call", m.call);
 }
 
-void Put(Writer& w, const PeerPullBlocks& m) {
-  w.Number(m.pull);
-  w.Number(m.lease);
-  w.Number(m.first);
-  w.Number(m.blocks);
+template <class V, Is<PeerHeld> M>
+void Visit(V& v, M& m) {
+  v.Number("held.call", m.call);
+  v.Number("held.lease", m.lease);
+  v.Number("held.blocks", m.blocks, uint32_t{1}, static_cast<uint32_t>(kPeerTokensMax));
+  v.Number("held.block_bytes", m.block_bytes, uint64_t{1}, uint64_t{1} << 32);
+  v.Number("held.prefill_us", m.prefill_us, uint64_t{0}, uint64_t{1} << 40);
 }
-void Get(Reader& r, PeerPullBlocks& m) {
+
+template <class V, Is<PeerPullBlocks> M>
+void Visit(V& v, M& m) {
   constexpr auto kMax = static_cast<uint32_t>(kPeerTokensMax);
-  r.Number("pull.pull", m.pull);
-  r.Number("pull.lease", m.lease);
-  r.Number("pull.first", m.first, uint32_t{0}, kMax);
-  r.Number("pull.blocks", m.blocks, uint32_t{1}, kMax);
+  v.Number("pull.pull", m.pull);
+  v.Number("pull.lease", m.lease);
+  v.Number("pull.first", m.first, uint32_t{0}, kMax);
+  v.Number("pull.blocks", m.blocks, uint32_t{1}, kMax);
 }
 
-void Put(Writer& w, const PeerRelease& m) { w.Number(m.lease); }
-void Get(Reader& r, PeerRelease& m) { r.Number("release.lease", m.lease); }
-
-void Put(Writer& w, const PeerFailure& m) {
-  w.Number(static_cast<uint8_t>(m.of));
-  w.Number(m.id);
-  w.Number(static_cast<uint8_t>(m.status.code()));
-  const std::string message(m.status.message());
-  w.String(std::string_view(message).substr(0, kPeerErrorBytesMax));
+template <class V, Is<PeerRelease> M>
+void Visit(V& v, M& m) {
+  v.Number("release.lease", m.lease);
 }
-void Get(Reader& r, PeerFailure& m) {
-  uint8_t of = 0;
-  uint8_t code = 0;
-  std::string message;
-  r.Number("failure.of", of, uint8_t{0}, uint8_t{1});
-  r.Number("failure.id", m.id);
-  r.Number("failure.code", code, uint8_t{1}, uint8_t{16});
-  r.String("failure.message", message, kPeerErrorBytesMax);
-  m.of = static_cast<PeerFailure::Of>(of);
-  m.status = absl::Status(static_cast<absl::StatusCode>(code), message);
+
+template <class V, Is<PeerFailure> M>
+void Visit(V& v, M& m) {
+  v.Enum("failure.of", m.of, PeerFailure::Of::kCall, PeerFailure::Of::kPull);
+  v.Number("failure.id", m.id);
+  v.Status("failure.code", "failure.message", m.status);
+}
+
+template <class V, Is<PeerEnvelope> M>
+void VisitEnvelope(V& v, uint32_t& magic, M& m) {
+  v.Number("envelope.magic", magic, kMagic, kMagic);
+  v.Number("envelope.type", m.type);
+  v.Array("envelope.token", m.token);
+  if (m.type != PeerEnvelope::kChunkType) return;
+  v.Number("envelope.pull", m.pull);
+  v.Number("envelope.offset", m.offset);
 }
 
 template <size_t kIndex = 0>
@@ -247,7 +249,7 @@ absl::StatusOr<PeerMessage> ParseAs(size_t index, std::span<const std::byte> bod
     if (index != kIndex) return ParseAs<kIndex + 1>(index, body);
     std::variant_alternative_t<kIndex, PeerMessage> message;
     Reader reader(body);
-    Get(reader, message);
+    Visit(reader, message);
     RETURN_IF_ERROR(reader.Finish());
     return PeerMessage(std::move(message));
   } else {
@@ -288,7 +290,7 @@ absl::Status SameModel(const PeerModel& ours, const PeerModel& theirs) {
 
 std::vector<std::byte> EncodeBody(const PeerMessage& message) {
   Writer writer;
-  std::visit([&](const auto& m) { Put(writer, m); }, message);
+  std::visit([&](const auto& m) { Visit(writer, m); }, message);
   return writer.Take();
 }
 
@@ -303,13 +305,8 @@ PeerEnvelope EnvelopeOf(const PeerMessage& message, const PeerToken& token) {
 
 std::vector<std::byte> EncodeEnvelope(const PeerEnvelope& envelope) {
   Writer writer;
-  writer.Number(kMagic);
-  writer.Number(envelope.type);
-  writer.Array(envelope.token);
-  if (envelope.type == PeerEnvelope::kChunkType) {
-    writer.Number(envelope.pull);
-    writer.Number(envelope.offset);
-  }
+  uint32_t magic = kMagic;
+  VisitEnvelope(writer, magic, envelope);
   return writer.Take();
 }
 
@@ -317,13 +314,7 @@ absl::StatusOr<PeerEnvelope> ParseEnvelope(std::span<const std::byte> header) {
   Reader reader(header);
   uint32_t magic = 0;
   PeerEnvelope envelope;
-  reader.Number("envelope.magic", magic, kMagic, kMagic);
-  reader.Number("envelope.type", envelope.type);
-  reader.Array("envelope.token", envelope.token);
-  if (envelope.type == PeerEnvelope::kChunkType) {
-    reader.Number("envelope.pull", envelope.pull);
-    reader.Number("envelope.offset", envelope.offset);
-  }
+  VisitEnvelope(reader, magic, envelope);
   RETURN_IF_ERROR(reader.Finish());
   return envelope;
 }

@@ -23,23 +23,35 @@ bool Above(const A& a, const B& b) {
 LlmScheduler::LlmScheduler(const ScheduleOptions& options, KvPools pools, int32_t block_tokens,
                            CachedBlocks cached_blocks, ReloadableBlocks reloadable_blocks)
     : options_(options),
-      block_tokens_(block_tokens),
+      block_tokens_(pools.block_tokens.empty()
+                        ? std::vector<int32_t>(pools.block_counts.size(), block_tokens)
+                        : std::move(pools.block_tokens)),
       cached_blocks_(std::move(cached_blocks)),
       reloadable_blocks_(std::move(reloadable_blocks)),
       pool_of_executor_(std::move(pools.of_executor)),
       ahead_blocks_min_(pools.ahead_blocks_min),
+      tells_layers_(std::move(pools.tells_layers)),
       ledgers_(pools.block_counts.begin(), pools.block_counts.end()),
       forecast_(options.admission == "worst_case" ? LengthForecast::WorstCase()
-                                                  : LengthForecast::Learning()) {}
-
-int32_t LlmScheduler::BlocksFor(int32_t prompt_tokens, int32_t max_tokens) const {
-  // The last generated token is never fed back, so its K and V are not stored.
-  const int64_t positions = int64_t{prompt_tokens} + max_tokens - 1;
-  return static_cast<int32_t>((positions + block_tokens_ - 1) / block_tokens_);
+                                                  : LengthForecast::Learning()) {
+  BATON_CHECK(block_tokens_.size() == ledgers_.size());
 }
 
-int32_t LlmScheduler::ExpectedBlocks(const SequenceArrival& arrival, int32_t generated) const {
-  return BlocksFor(arrival.prompt_tokens, forecast_.Expect(generated, arrival.max_tokens));
+int32_t LlmScheduler::BlocksFor(int32_t prompt_tokens, int32_t max_tokens, int pool) const {
+  // The last generated token is never fed back, so its K and V are not stored.
+  const int64_t positions = int64_t{prompt_tokens} + max_tokens - 1;
+  const int64_t step = BlockTokens(pool);
+  return static_cast<int32_t>((positions + step - 1) / step);
+}
+
+int32_t LlmScheduler::ExpectedBlocks(const SequenceArrival& arrival, int32_t generated,
+                                     int pool) const {
+  return BlocksFor(arrival.prompt_tokens, forecast_.Expect(generated, arrival.max_tokens), pool);
+}
+
+bool LlmScheduler::TellsLayers(int executor) const {
+  const auto index = static_cast<size_t>(executor);
+  return index < tells_layers_.size() && tells_layers_[index];
 }
 
 int LlmScheduler::PoolOf(int executor) const {
@@ -53,9 +65,9 @@ int32_t LlmScheduler::Reserved(int pool) const {
     if (!sequence.live()) continue;
     const bool decodes_here = PoolOf(sequence.arrival.decode_executor) == pool;
     if (sequence.pool != pool && !decodes_here) continue;
-    const int32_t expected = decodes_here
-                                 ? ExpectedBlocks(sequence.arrival, sequence.generated_planned)
-                                 : BlocksOf(sequence.prefill_tokens);
+    const int32_t expected =
+        decodes_here ? ExpectedBlocks(sequence.arrival, sequence.generated_planned, pool)
+                     : BlocksOf(sequence.prefill_tokens, pool);
     int32_t held = 0;
     if (sequence.pool == pool) {
       held = sequence.blocks.count();
@@ -115,9 +127,9 @@ void LlmScheduler::Reload(const ScheduleEvents::Reloaded& reloaded) {
   const auto it = running_.find(reloaded.sequence);
   if (it == running_.end() || it->second.phase != Phase::kReloading) return;
   Running& sequence = it->second;
-  sequence.tokens_planned += reloaded.blocks * block_tokens_;
+  sequence.tokens_planned += reloaded.blocks * BlockTokens(sequence.pool);
   BATON_CHECK(sequence.tokens_planned < sequence.prefill_tokens &&
-              BlocksOf(sequence.tokens_planned) <= sequence.blocks.count());
+              BlocksOf(sequence.tokens_planned, sequence.pool) <= sequence.blocks.count());
   sequence.tokens_computed = sequence.tokens_planned;
   sequence.phase = Phase::kPrefilling;
 }
@@ -136,7 +148,7 @@ void LlmScheduler::GrantTargets(Plan& plan) {
     std::vector<BlockId> cached = sequence.target ? std::vector<BlockId>() : Cached(id, pool);
     const int32_t held =
         sequence.target ? sequence.target->count() : static_cast<int32_t>(cached.size());
-    const int32_t own = BlocksOf(sequence.tokens_planned) - held;
+    const int32_t own = BlocksOf(sequence.tokens_planned, pool) - held;
     BATON_CHECK(own >= 0);
     const int32_t wanted = ledger.CountNew(cached) + own;
     if (ledger.free() < wanted) MakeRoom(sequence, pool, wanted, plan);
@@ -156,20 +168,34 @@ void LlmScheduler::GrantAhead(Plan& plan) {
     const bool computes = sequence.phase == Phase::kPrefilling ||
                           (sequence.phase == Phase::kHandingOver && sequence.batches_in_flight > 0);
     if (!sequence.live() || !computes || pool == sequence.pool) continue;
-    // Whole blocks: nothing is written to them any more.
-    const int32_t computed = sequence.tokens_computed / block_tokens_;
-    const int32_t had = sequence.target ? sequence.target->count() : 0;
-    if (computed - had < ahead_blocks_min_) continue;
-    BlockLedger& ledger = ledgers_[static_cast<size_t>(pool)];
-    if (Reserved(pool) > ledger.block_count()) continue;  // others are expected to want them
-    std::vector<BlockId> cached = sequence.target ? std::vector<BlockId>() : Cached(id, pool);
-    const int32_t held = had + static_cast<int32_t>(cached.size());
-    const int32_t own = std::max(0, computed - held);
-    if (ledger.free() < ledger.CountNew(cached) + own) continue;
-    if (!sequence.target) sequence.target = ledger.Hold(std::move(cached));
-    ledger.Grow(*sequence.target, own);
-    plan.ahead.push_back({.sequence = id, .blocks = computed});
+    // Whole blocks, here and there: nothing is written to them any more.
+    const int32_t step = std::max(BlockTokens(sequence.pool), BlockTokens(pool));
+    const int32_t computed = sequence.tokens_computed / step * step;
+    if (GrantAhead(id, sequence, computed)) {
+      plan.ahead.push_back({.sequence = id, .tokens = computed});
+    }
+    const bool tells = TellsLayers(sequence.arrival.prefill_executor);
+    const bool last_chunk =
+        sequence.phase == Phase::kHandingOver && sequence.batches_in_flight == 1;
+    if (tells && last_chunk && GrantAhead(id, sequence, sequence.tokens_planned)) {
+      plan.ahead.push_back({.sequence = id, .tokens = sequence.tokens_planned, .layers = true});
+    }
   }
+}
+
+bool LlmScheduler::GrantAhead(SequenceId id, Running& sequence, int32_t tokens) {
+  const int pool = PoolOf(sequence.arrival.decode_executor);
+  const int32_t had = sequence.target ? sequence.target->count() : 0;
+  if (BlocksOf(tokens - had * BlockTokens(pool), sequence.pool) < ahead_blocks_min_) return false;
+  BlockLedger& ledger = ledgers_[static_cast<size_t>(pool)];
+  if (Reserved(pool) > ledger.block_count()) return false;  // others are expected to want them
+  std::vector<BlockId> cached = sequence.target ? std::vector<BlockId>() : Cached(id, pool);
+  const int32_t held = had + static_cast<int32_t>(cached.size());
+  const int32_t own = std::max(0, BlocksOf(tokens, pool) - held);
+  if (ledger.free() < ledger.CountNew(cached) + own) return false;
+  if (!sequence.target) sequence.target = ledger.Hold(std::move(cached));
+  ledger.Grow(*sequence.target, own);
+  return true;
 }
 
 Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
@@ -317,14 +343,17 @@ void LlmScheduler::Admit(Plan& plan) {
     const int target = PoolOf(arrival.decode_executor);
     BlockLedger& ledger = ledgers_[static_cast<size_t>(pool)];
     const int32_t target_count = ledgers_[static_cast<size_t>(target)].block_count();
-    const int32_t worst = BlocksFor(arrival.prompt_tokens, arrival.max_tokens);
-    BATON_CHECK(worst <= ledger.block_count() && worst <= target_count);
+    const auto worst = [&](int of) {
+      return BlocksFor(arrival.prompt_tokens, arrival.max_tokens, of);
+    };
+    BATON_CHECK(worst(pool) <= ledger.block_count() && worst(target) <= target_count);
     std::vector<BlockId> cached = Cached(arrival.id, pool);
     const auto cached_count = static_cast<int32_t>(cached.size());
     const int32_t prefill_tokens = arrival.prompt_tokens + next.generated;
-    BATON_CHECK(cached_count * block_tokens_ < prefill_tokens);
-    const int32_t expected = ExpectedBlocks(arrival, next.generated);
-    const int32_t blocks = (pool == target ? expected : BlocksOf(prefill_tokens)) - cached_count;
+    BATON_CHECK(cached_count * BlockTokens(pool) < prefill_tokens);
+    const int32_t expected = ExpectedBlocks(arrival, next.generated, target);
+    const int32_t blocks =
+        (pool == target ? expected : BlocksOf(prefill_tokens, pool)) - cached_count;
     if (Reserved(pool) + ledger.CountNew(cached) + blocks > ledger.block_count()) return;
     if (pool != target && Reserved(target) + expected > target_count) return;
     plan.admitted.push_back(arrival.id);
@@ -332,8 +361,8 @@ void LlmScheduler::Admit(Plan& plan) {
         running_.emplace(arrival.id, Running{.arrival = arrival,
                                              .ordinal = next.ordinal,
                                              .prefill_tokens = prefill_tokens,
-                                             .tokens_computed = cached_count * block_tokens_,
-                                             .tokens_planned = cached_count * block_tokens_,
+                                             .tokens_computed = cached_count * BlockTokens(pool),
+                                             .tokens_planned = cached_count * BlockTokens(pool),
                                              .generated_planned = next.generated,
                                              .generated = next.generated,
                                              .pool = pool,
@@ -345,7 +374,7 @@ void LlmScheduler::Admit(Plan& plan) {
     if (const int32_t back = reloadable_blocks_ ? reloadable_blocks_(arrival.id, pool) : 0;
         back > 0) {
       Running& sequence = it->second;
-      BATON_CHECK((cached_count + back) * block_tokens_ < prefill_tokens);
+      BATON_CHECK((cached_count + back) * BlockTokens(pool) < prefill_tokens);
       ledger.Grow(sequence.blocks, back);  // of the blocks that were found to be free for it
       sequence.phase = Phase::kReloading;
       plan.reload.push_back({.sequence = arrival.id, .blocks = back});
@@ -479,12 +508,12 @@ void LlmScheduler::PlanPrefill(SequenceId id, PlannedBatch& batch, int64_t& room
 int32_t LlmScheduler::Grant(Running& sequence, int32_t tokens, Plan& plan) {
   const auto capacity = [&] {
     const int64_t blocks = int64_t{sequence.blocks.count()} + LedgerOf(sequence).free();
-    return blocks * block_tokens_ - sequence.tokens_planned;
+    return blocks * BlockTokens(sequence.pool) - sequence.tokens_planned;
   };
   if (capacity() < 1) MakeRoom(sequence, sequence.pool, 1, plan);
   tokens = static_cast<int32_t>(std::clamp<int64_t>(capacity(), 0, tokens));
   const int32_t positions = sequence.tokens_planned + tokens;
-  const int32_t blocks = (positions + block_tokens_ - 1) / block_tokens_;
+  const int32_t blocks = BlocksOf(positions, sequence.pool);
   LedgerOf(sequence).Grow(sequence.blocks, std::max(0, blocks - sequence.blocks.count()));
   return tokens;
 }

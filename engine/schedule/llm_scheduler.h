@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -38,8 +39,13 @@ struct SequenceArrival {
 struct KvPools {
   std::vector<int32_t> block_counts;
   std::vector<int> of_executor = {};  // by executor; beyond it: the first pool
-  // Blocks that make a copy ahead worth it (Plan::Ahead); 0: nothing is copied ahead.
+  // Blocks, of where they are computed, that make a copy ahead worth it (Plan::Ahead); 0: nothing
+  // is copied ahead.
   int32_t ahead_blocks_min = 0;
+  // Positions in a block, powers of two, by pool; empty: as many in each as the scheduler is told.
+  std::vector<int32_t> block_tokens = {};
+  // By executor: it tells how many layers of a batch are done; beyond it: it does not.
+  std::vector<bool> tells_layers = {};
 };
 
 // How many guesses there are for the tokens after a sequence's next one. kPlanAhead: nobody
@@ -90,6 +96,11 @@ struct PlannedBatch {
   std::vector<PlannedItem> items;  // not empty
 };
 
+// Tokens of a prompt that one step takes at most.
+inline int32_t ChunkTokensMax(const ScheduleOptions& options) {
+  return static_cast<int32_t>(std::min(options.prefill_chunk_tokens_max, options.step_tokens_max));
+}
+
 // What is to be done now, in this order.
 struct Plan {
   struct Ended {
@@ -109,12 +120,16 @@ struct Plan {
     int32_t blocks = 0;
   };
   std::vector<Reload> reload;
-  // Still prefilled in another pool than they decode in; the first so many blocks of their text are
-  // computed, and granted where they decode, before anybody waits for them: take of its prefix
-  // cache what was asked for, where that was not done yet, and copy what is missing of these.
+  // Still prefilled in another pool than they decode in; for the first so many tokens of their text
+  // blocks are granted where they decode, before anybody waits for them: take of its prefix cache
+  // what was asked for, where that was not done yet, and copy what is missing of these. They are
+  // computed, and fill whole blocks in both pools; or, with `layers`, they are all of the text,
+  // whose last chunk is in flight on an executor that tells layers: copy what is done, layer by
+  // layer.
   struct Ahead {
     SequenceId sequence;
-    int32_t blocks = 0;
+    int32_t tokens = 0;
+    bool layers = false;
   };
   std::vector<Ahead> ahead;
   // Prefilled in another pool than they decode in; blocks for what they have are granted there:
@@ -162,7 +177,7 @@ class LlmScheduler {
   // sequence's tokens either. Asked of a sequence that is being admitted.
   using ReloadableBlocks = std::function<int32_t(SequenceId, int pool)>;
 
-  // Empty functions: none ever.
+  // Empty functions: none ever. `block_tokens`: of each pool, unless `pools` says.
   LlmScheduler(const ScheduleOptions& options, KvPools pools, int32_t block_tokens,
                CachedBlocks cached_blocks = {}, ReloadableBlocks reloadable_blocks = {});
   // Of one pool.
@@ -184,8 +199,8 @@ class LlmScheduler {
   // Held, and expected to be held by those that run; of all pools, or of one.
   int32_t blocks_reserved() const;
   int32_t blocks_reserved(int pool) const { return Reserved(pool); }
-  // Blocks a sequence needs in the worst case.
-  int32_t BlocksFor(int32_t prompt_tokens, int32_t max_tokens) const;
+  // Blocks a sequence needs of a pool in the worst case.
+  int32_t BlocksFor(int32_t prompt_tokens, int32_t max_tokens, int pool = 0) const;
 
  private:
   // A sequence's way: waiting -> reloading -> prefilling -> handing over -> decoding -> draining ->
@@ -246,6 +261,9 @@ class LlmScheduler {
   void GrantTargets(Plan& plan);
   // There, for what is computed of those that still prefill; of what is free, from nobody.
   void GrantAhead(Plan& plan);
+  // Blocks where it decodes, of what is free there, for the first tokens of its text; false where
+  // that is not worth it, or there are none.
+  bool GrantAhead(SequenceId id, Running& sequence, int32_t tokens);
   void FreeBlocks(Running& sequence);
   void HandOver(SequenceId id);
   void Stay(SequenceId id);
@@ -257,16 +275,21 @@ class LlmScheduler {
   // Held in a pool, and expected to be by those that run.
   int32_t Reserved(int pool) const;
   std::vector<BlockId> Cached(SequenceId id, int pool) const;
-  int32_t BlocksOf(int32_t tokens) const { return (tokens + block_tokens_ - 1) / block_tokens_; }
+  int32_t BlockTokens(int pool) const { return block_tokens_[static_cast<size_t>(pool)]; }
+  int32_t BlocksOf(int32_t tokens, int pool) const {
+    return (tokens + BlockTokens(pool) - 1) / BlockTokens(pool);
+  }
+  bool TellsLayers(int executor) const;
   void Preempt(SequenceId id, Plan& plan);
-  int32_t ExpectedBlocks(const SequenceArrival& arrival, int32_t generated) const;
+  int32_t ExpectedBlocks(const SequenceArrival& arrival, int32_t generated, int pool) const;
 
   const ScheduleOptions options_;
-  const int32_t block_tokens_;
+  const std::vector<int32_t> block_tokens_;  // by pool
   const CachedBlocks cached_blocks_;
   const ReloadableBlocks reloadable_blocks_;
   const std::vector<int> pool_of_executor_;
   const int32_t ahead_blocks_min_;
+  const std::vector<bool> tells_layers_;
   std::vector<BlockLedger> ledgers_;  // by pool
   LengthForecast forecast_;
   std::deque<Waiting> waiting_;             // by rank

@@ -25,6 +25,9 @@ class CopyPath {
     std::vector<void*> destinations;   // in the destination space
     int64_t block_bytes = 0;
     std::optional<KvConversion> conversion = std::nullopt;
+    // How far into their blocks both point: the layers before are no part of this copy. 0 with a
+    // conversion.
+    int64_t offset_bytes = 0;
 
     // What leaves the source.
     int64_t bytes() const {

@@ -62,12 +62,22 @@ bool TransferManager::Connects(const MemorySpace& source, const MemorySpace& des
 }
 
 std::optional<double> TransferManager::PredictUs(const SpacePair& pair, int64_t bytes) const {
+  return Predict(pair, bytes, /*ahead=*/true);
+}
+
+std::optional<double> TransferManager::PredictIdleUs(const SpacePair& pair, int64_t bytes) const {
+  return Predict(pair, bytes, /*ahead=*/false);
+}
+
+std::optional<double> TransferManager::Predict(const SpacePair& pair, int64_t bytes,
+                                               bool ahead) const {
   std::optional<double> best;
   for (size_t i = 0; i < paths_.size(); ++i) {
     const Path& path = paths_[i];
     if (!path.path->Connects(pair.source, pair.destination)) continue;
     if (path.direct && bytes >= threshold_bytes_) continue;
-    const std::optional<double> us = table_.PredictSureUs(i, pair, bytes + path.bytes_in_flight);
+    const int64_t before = ahead ? path.bytes_in_flight : 0;
+    const std::optional<double> us = table_.PredictSureUs(i, pair, bytes + before);
     if (us && (!best || *us < *best)) best = us;
   }
   return best;
@@ -215,13 +225,13 @@ CopyPath::Job TransferManager::JobOf(const Handoff& handoff, int32_t layer_begin
       destination = static_cast<std::byte*>(destination) + layer_begin * layer_bytes;
     }
     job.block_bytes = (layer_end - layer_begin) * layer_bytes;
+    job.offset_bytes = layer_begin * layer_bytes;
   }
   return job;
 }
 
 absl::Status TransferManager::PostPart(HandoffId id, Handoff& handoff, int32_t layer_end,
                                        TimeUs now_us) {
-  if (handoff.state == State::kPrepared) handoff.posted_us = now_us;
   if (handoff.path) {
     const CopyPath::Job job = JobOf(handoff, handoff.layers_posted, layer_end);
     const int64_t bytes = job.bytes();
@@ -247,12 +257,13 @@ absl::Status TransferManager::PostPart(HandoffId id, Handoff& handoff, int32_t l
       return ticket.status();
     }
     paths_[*handoff.path].bytes_in_flight += bytes;
+    if (handoff.parts.empty()) handoff.busy_since_us = now_us;
     handoff.parts.push_back({.ticket = *ticket, .bytes = bytes, .posted_us = now_us});
   }
   handoff.state = State::kPosted;
   handoff.layers_posted = layer_end;
   handoff.all_posted = layer_end == handoff.layers;
-  if (handoff.all_posted && !handoff.path) MarkReady(handoff, now_us);
+  if (handoff.all_posted && !handoff.path) MarkReady(handoff);
   return absl::OkStatus();
 }
 
@@ -307,16 +318,16 @@ absl::StatusOr<TransferManager::State> TransferManager::Check(HandoffId id, Time
       }
       table_.Observe(*handoff->path, pair, part.bytes,
                      path.path->CopyUs(part.ticket).value_or(now_us - part.posted_us));
+      if (parts.empty()) handoff->report.copy_us += now_us - handoff->busy_since_us;
     }
   }
-  if (handoff->all_posted && handoff->parts.empty()) MarkReady(*handoff, now_us);
+  if (handoff->all_posted && handoff->parts.empty()) MarkReady(*handoff);
   return handoff->state;
 }
 
-void TransferManager::MarkReady(Handoff& handoff, TimeUs now_us) {
-  HandoffReport& report = handoff.report;
+void TransferManager::MarkReady(Handoff& handoff) {
+  const HandoffReport& report = handoff.report;
   handoff.state = State::kReady;
-  report.copy_us = now_us - handoff.posted_us;
   if (handoff.request.offload) return;
   metrics_.Counter(MetricId::kHandoffBytes, {report.path})
       .Increment(static_cast<double>(report.bytes));

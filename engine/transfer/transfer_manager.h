@@ -51,9 +51,9 @@ struct HandoffRequest {
 
 // How a handoff went.
 struct HandoffReport {
-  std::string path;   // "same_space" or the copy path's name
-  int64_t bytes = 0;  // that left the source; the same-space path copies none
-  TimeUs copy_us = 0;
+  std::string path;    // "same_space" or the copy path's name
+  int64_t bytes = 0;   // that left the source; the same-space path copies none
+  TimeUs copy_us = 0;  // that something of it was on its way
 };
 
 // How a handoff ended.
@@ -75,7 +75,7 @@ std::string_view Name(HandoffEnd end);  // "was released", ...
 // A handoff holds a lease: whoever still wants it renews it; one that nobody renews is cancelled
 // and released by ExpireLeases(), so that nothing is stranded when a side dies. Whatever is asked
 // of a handoff that has ended is NOT_FOUND, with how it ended, and changes nothing. Not thread safe
-// but for Paths(): owned by the engine's loop. No call blocks.
+// but for what says so: owned by the engine's loop. No call blocks.
 class TransferManager {
  public:
   enum class State : uint8_t { kPrepared, kPosted, kReady };
@@ -95,6 +95,8 @@ class TransferManager {
   // How long a copy by the best path is expected to take, what is on its way there before it
   // included; nothing while no path has made enough copies to know.
   std::optional<double> PredictUs(const SpacePair& pair, int64_t bytes) const;
+  // The same as if nothing were on its way. Thread safe once all paths are registered.
+  std::optional<double> PredictIdleUs(const SpacePair& pair, int64_t bytes) const;
 
   // Chooses the path and takes the lease. UNIMPLEMENTED: no path connects the spaces, or none that
   // does converts. RESOURCE_EXHAUSTED: too many handoffs are open. INVALID_ARGUMENT: the layouts
@@ -158,18 +160,20 @@ class TransferManager {
     std::vector<Part> parts;  // not complete yet
     uint64_t peer_generation = 0;
     TimeUs lease_until_us = 0;
-    TimeUs posted_us = 0;
+    TimeUs busy_since_us = 0;  // parts are on their way
     HandoffReport report;
   };
 
   absl::Status SetLayouts(Handoff& handoff) const;
   // The paths that can take it, best first by the table's choice.
   std::vector<size_t> PathsFor(const Handoff& handoff, int64_t bytes);
+  // By the best path; `ahead`: also what is on its way.
+  std::optional<double> Predict(const SpacePair& pair, int64_t bytes, bool ahead) const;
   static bool IsCopied(const HandoffRequest& request);
   static CopyPath::Job JobOf(const Handoff& handoff, int32_t layer_begin, int32_t layer_end);
   absl::StatusOr<Handoff*> Find(HandoffId id, TimeUs now_us);
   absl::Status PostPart(HandoffId id, Handoff& handoff, int32_t layer_end, TimeUs now_us);
-  void MarkReady(Handoff& handoff, TimeUs now_us);
+  void MarkReady(Handoff& handoff);
   std::optional<HandoffReport> End(HandoffId id, HandoffEnd how);
 
   const TimeUs lease_us_;

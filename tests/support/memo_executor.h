@@ -40,6 +40,7 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
   bool TellsPromptsApart(const LanguageModel& model) const override {
     return computes_->llm()->TellsPromptsApart(model);
   }
+  bool TellsLayers() const override { return false; }
   MemorySpace kv_space() const override { return computes_->llm()->kv_space(); }
   KvMemorySource* kv_memory() override { return computes_->llm()->kv_memory(); }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <utility>
 
 #include "engine/exec/executor.h"
@@ -15,12 +16,21 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   // The token sampled after the item's one position, or an error for the whole batch.
   using Script = std::function<absl::StatusOr<TokenId>(const LlmItem& item)>;
 
-  explicit ScriptedExecutor(Script script)
-      : script_(std::move(script)), queue_([this](Work work) { Run(std::move(work)); }) {
-    info_.platform = Platform::kGpu;
-    info_.device = "scripted0";
-    info_.present = true;
-  }
+  struct Options {
+    Platform platform = Platform::kGpu;
+    std::string device = "scripted0";
+    MemorySpace kv_space = {};
+    bool tells_layers = false;
+    // Before a batch's tokens are asked for, on the thread: what it does to its blocks.
+    std::function<void(const LlmBatch&)> on_batch = {};
+  };
+
+  explicit ScriptedExecutor(Script script) : ScriptedExecutor(std::move(script), Options()) {}
+  ScriptedExecutor(Script script, Options options)
+      : script_(std::move(script)),
+        options_(std::move(options)),
+        info_{.platform = options_.platform, .device = options_.device, .present = true},
+        queue_([this](Work work) { Run(std::move(work)); }) {}
 
   void Hold() { queue_.Hold(); }
   void Resume() { queue_.Resume(); }
@@ -43,7 +53,8 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
     queue_.Push({std::move(batch), std::move(done)});
   }
   bool TellsPromptsApart(const LanguageModel&) const override { return false; }
-  MemorySpace kv_space() const override { return {}; }
+  bool TellsLayers() const override { return options_.tells_layers; }
+  MemorySpace kv_space() const override { return options_.kv_space; }
   KvMemorySource* kv_memory() override { return nullptr; }
 
  private:
@@ -51,6 +62,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
 
   void Run(Work work) const {
     auto& [batch, done] = work;
+    if (options_.on_batch) options_.on_batch(batch);
     LlmBatchResult result;
     for (const LlmItem& item : batch.items) {
       LlmBatchResult::Item& out = result.items.emplace_back();
@@ -74,7 +86,8 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   }
 
   const Script script_;
-  ExecutorInfo info_;
+  const Options options_;
+  const ExecutorInfo info_;
   HeldQueue<Work> queue_;  // last: its thread uses the others
 };
 

@@ -52,9 +52,10 @@ bool CpuLlm::TellsPromptsApart(const LanguageModel& model) const {
 absl::Status CpuLlm::Forward(const LanguageModel& model, const KvLayout& layout,
                              std::span<const ForwardItem> items, LlmBatches::Answers& answers) {
   ASSIGN_OR_RETURN(DecoderForward* const forward, FindModel(&model));
-  return forward->Run(layout, items, [&](size_t item, std::span<const float> logits) {
-    answers.OnLogits(item, logits);
-  });
+  return forward->Run(
+      layout, items,
+      [&](size_t item, std::span<const float> logits) { answers.OnLogits(item, logits); },
+      [&](int32_t layers) { answers.OnLayers(layers); });
 }
 
 absl::StatusOr<DecoderForward*> CpuLlm::FindModel(const LanguageModel* model) {

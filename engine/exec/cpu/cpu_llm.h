@@ -40,6 +40,7 @@ class CpuLlm final : public LlmSkill {
     batches_.Execute(std::move(batch), std::move(done));
   }
   bool TellsPromptsApart(const LanguageModel& model) const override;
+  bool TellsLayers() const override { return true; }
   MemorySpace kv_space() const override { return {.kind = MemorySpace::Kind::kHost}; }
   KvMemorySource* kv_memory() override { return nullptr; }
 

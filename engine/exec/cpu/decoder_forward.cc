@@ -144,11 +144,14 @@ void DecoderForward::AddRope(const RopeParameters& parameters) {
 }
 
 absl::Status DecoderForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
-                                 OnLogits on_logits) {
+                                 OnLogits on_logits, OnLayers on_layers) {
   if (items.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(Check(layout, items));
   Plan(items);
-  for (int32_t layer = 0; layer < shape_.layers; ++layer) RunLayer(layout, layer);
+  for (int32_t layer = 0; layer < shape_.layers; ++layer) {
+    RunLayer(layout, layer);
+    on_layers(layer + 1);
+  }
   EmitLogits(items, on_logits);
   return absl::OkStatus();
 }

@@ -45,9 +45,13 @@ class DecoderForward {
   // [item index], [vocabulary] f32; the logits are valid during the call only.
   using OnLogits = absl::FunctionRef<void(size_t item, std::span<const float> logits)>;
 
+  // So many layers have written their keys and values.
+  using OnLayers = absl::FunctionRef<void(int32_t layers)>;
+
   // Calls on_logits for the tokens whose logits are wanted, in their order. INVALID_ARGUMENT: the
   // step does not fit the model or the workspace; nothing was written then.
-  absl::Status Run(const KvLayout& layout, std::span<const ForwardItem> items, OnLogits on_logits);
+  absl::Status Run(const KvLayout& layout, std::span<const ForwardItem> items, OnLogits on_logits,
+                   OnLayers on_layers = [](int32_t) {});
 
  private:
   // One token of the step, one row of every activation.

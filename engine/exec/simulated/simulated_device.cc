@@ -14,6 +14,7 @@ struct SimulatedDevice::Job {
   Skill skill;
   TimeUs arrived_us = 0;
   TimeUs start_us = 0;
+  TimeUs due_us = 0;
   Answer answer;
   absl::Status fault;  // what it ends with
   bool due = false;
@@ -107,6 +108,7 @@ absl::StatusOr<SimulatedDevice::JobPtr> SimulatedDevice::Begin(Skill skill, doub
       job->answer = std::move(answer);
       due_us = job->start_us + std::llround(run_us * noise_.NextFactor() * script_.slow_factor());
       *lane = due_us;
+      job->due_us = due_us;
       if (script_.mode() == FaultScript::Mode::kFailing) {
         job->fault = absl::InternalError(StrCat("simulated failure of device ", options_.name));
       }
@@ -117,6 +119,21 @@ absl::StatusOr<SimulatedDevice::JobPtr> SimulatedDevice::Begin(Skill skill, doub
   if (!refused.ok()) return refused;
   timeline_.At(due_us, [self = shared_from_this(), job] { self->OnDue(job); });
   return job;
+}
+
+void SimulatedDevice::TellLayers(const JobPtr& job, int32_t layers,
+                                 std::function<void(int32_t)> tell) {
+  const TimeUs run_us = job->due_us - job->start_us;
+  for (int32_t done = 1; done <= layers; ++done) {
+    timeline_.At(job->start_us + run_us * done / layers,
+                 [self = shared_from_this(), job, done, tell] {
+                   {
+                     const std::lock_guard lock(self->mutex_);
+                     if (job->lost || self->script_.mode() == FaultScript::Mode::kHung) return;
+                   }
+                   tell(done);
+                 });
+  }
 }
 
 void SimulatedDevice::OnDue(const JobPtr& job) {

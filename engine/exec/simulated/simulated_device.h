@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,9 @@ class SimulatedDevice : public std::enable_shared_from_this<SimulatedDevice> {
   // Takes in a batch that takes `run_us` before noise. RESOURCE_EXHAUSTED: the skill's queue is
   // full. UNAVAILABLE: the device is lost. `answer` is then not called.
   absl::StatusOr<JobPtr> Begin(Skill skill, double run_us, Answer answer);
+  // Calls `tell` with each count of layers that the job has done by its curve, as its time passes
+  // and unless the device hangs or is lost. On the timeline's thread.
+  void TellLayers(const JobPtr& job, int32_t layers, std::function<void(int32_t)> tell);
   // Its result is there. Until then it is not answered, whatever happens: what computes it may
   // still write.
   void Computed(const JobPtr& job);

@@ -1,5 +1,7 @@
 #include "engine/exec/simulated/simulated_executor.h"
 
+#include <algorithm>
+#include <atomic>
 #include <utility>
 #include <vector>
 
@@ -50,10 +52,11 @@ void Run(SimulatedDevice& device, Skill skill, double run_us, absl::Status fault
     return std::exchange(held->done, nullptr)(std::move(refused));
   }
   if (!fault.ok()) return device.Spoil(*job, std::move(fault));
-  compute([held, job = *job, kept = device.shared_from_this()](Result result) {
+  auto computed = [held, job = *job, kept = device.shared_from_this()](Result result) {
     held->result = std::move(result);
     kept->Computed(job);
-  });
+  };
+  compute(*job, std::move(computed));
 }
 
 class SimulatedLlm final : public LlmSkill {
@@ -90,7 +93,8 @@ class SimulatedLlm final : public LlmSkill {
     for (LlmItem& item : batch.items) item.slot = SlotOf(item.slot);
     Run<LlmBatchResult>(
         device_, Skill::kLlm, us, std::move(fault),
-        [&](absl::AnyInvocable<void(LlmBatchResult)> computed) {
+        [&](const SimulatedDevice::JobPtr& job, absl::AnyInvocable<void(LlmBatchResult)> computed) {
+          computed = TellLayers(batch, job, std::move(computed));
           cpu_.Execute(std::move(batch), std::move(computed));
         },
         std::move(done));
@@ -98,11 +102,31 @@ class SimulatedLlm final : public LlmSkill {
   bool TellsPromptsApart(const LanguageModel& model) const override {
     return cpu_.TellsPromptsApart(model);
   }
+  bool TellsLayers() const override { return true; }
   MemorySpace kv_space() const override { return device_.options().space; }
   KvMemorySource* kv_memory() override { return nullptr; }
 
  private:
   SlotId SlotOf(SlotId slot) const { return SlotId(slot.value() + ordinal_ * kSlotsPerDevice); }
+
+  // Who asks is told of a layer when the device would have done it, and not before the CPU has.
+  absl::AnyInvocable<void(LlmBatchResult)> TellLayers(
+      LlmBatch& batch, const SimulatedDevice::JobPtr& job,
+      absl::AnyInvocable<void(LlmBatchResult)> computed) {
+    if (batch.layers_done == nullptr) return computed;
+    auto by_cpu = std::make_shared<std::atomic<int32_t>>(0);
+    const int32_t layers = batch.layout.layers;
+    device_.TellLayers(job, layers,
+                       [by_cpu, asks = std::exchange(batch.layers_done, by_cpu)](int32_t done) {
+                         const int32_t computed_layers = by_cpu->load(std::memory_order_acquire);
+                         asks->store(std::min(done, computed_layers), std::memory_order_release);
+                       });
+    // One that tells nothing has done them all by its end.
+    return [by_cpu, layers, computed = std::move(computed)](LlmBatchResult result) mutable {
+      if (result.status.ok()) by_cpu->store(layers, std::memory_order_release);
+      computed(std::move(result));
+    };
+  }
 
   // Whether what the batch reads is in the device's memory; what it writes is from now on.
   absl::Status Touch(const LlmBatch& batch) {
@@ -136,7 +160,7 @@ class SimulatedSearch final : public SearchSkill {
                             .context = static_cast<double>(batch.view->points())});
     Run<SearchBatchResult>(
         device_, Skill::kSearch, us, absl::OkStatus(),
-        [&](absl::AnyInvocable<void(SearchBatchResult)> computed) {
+        [&](const SimulatedDevice::JobPtr&, absl::AnyInvocable<void(SearchBatchResult)> computed) {
           cpu_.Execute(std::move(batch), std::move(computed));
         },
         std::move(done));
@@ -177,7 +201,7 @@ class SimulatedEmbed final : public EmbedSkill {
                            {.items = texts, .context = texts > 0 ? bytes / texts : 0});
     Run<EmbedBatchResult>(
         device_, Skill::kEmbed, us, absl::OkStatus(),
-        [&](absl::AnyInvocable<void(EmbedBatchResult)> computed) {
+        [&](const SimulatedDevice::JobPtr&, absl::AnyInvocable<void(EmbedBatchResult)> computed) {
           cpu_.Execute(std::move(batch), std::move(computed));
         },
         std::move(done));
@@ -200,7 +224,7 @@ class SimulatedCluster final : public ClusterSkill {
                            {.items = points, .context = static_cast<double>(batch.params.k)});
     Run<ClusterBatchResult>(
         device_, Skill::kCluster, us, absl::OkStatus(),
-        [&](absl::AnyInvocable<void(ClusterBatchResult)> computed) {
+        [&](const SimulatedDevice::JobPtr&, absl::AnyInvocable<void(ClusterBatchResult)> computed) {
           cpu_.Execute(std::move(batch), std::move(computed));
         },
         std::move(done));

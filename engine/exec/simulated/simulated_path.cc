@@ -44,6 +44,13 @@ struct SimulatedPath::State {
     return absl::OkStatus();
   }
 
+  // Tries a copy, and those posted before it first: a block's layers arrive in order.
+  void TryInOrder(Ticket ticket, const std::string& name) {
+    for (auto& [at, copy] : copies) {
+      if (at <= ticket) Try(copy, name);
+    }
+  }
+
   // Does what is due, unless something hangs.
   void Try(Copy& copy, const std::string& name) {
     if (copy.done) return;
@@ -57,11 +64,19 @@ struct SimulatedPath::State {
   }
 
   absl::Status Do(const Job& job) {
-    std::vector<const std::byte*> from;
+    std::vector<const std::byte*> from;  // whole blocks
     std::vector<const std::byte*> to;
-    for (const void* block : job.sources) from.push_back(static_cast<const std::byte*>(block));
-    for (const void* block : job.destinations) to.push_back(static_cast<const std::byte*>(block));
+    for (const void* block : job.sources) {
+      from.push_back(static_cast<const std::byte*>(block) - job.offset_bytes);
+    }
+    for (const void* block : job.destinations) {
+      to.push_back(static_cast<const std::byte*>(block) - job.offset_bytes);
+    }
     if (source != nullptr) RETURN_IF_ERROR(source->CheckWritten(from));
+    // With its first layers a block is written; further ones are lost where those are.
+    const bool first_layers =
+        job.conversion ? job.conversion->layer_begin == 0 : job.offset_bytes == 0;
+    if (destination != nullptr && !first_layers) RETURN_IF_ERROR(destination->CheckWritten(to));
     if (job.conversion) {
       KvConversionRun run(*job.conversion, job.sources, job.destinations,
                           KvConverterFor(DetectedSimdLevel()));
@@ -69,9 +84,9 @@ struct SimulatedPath::State {
       }
     }
     for (size_t i = 0; i < from.size() && !job.conversion; ++i) {
-      std::memcpy(job.destinations[i], from[i], static_cast<size_t>(job.block_bytes));
+      std::memcpy(job.destinations[i], job.sources[i], static_cast<size_t>(job.block_bytes));
     }
-    if (destination != nullptr) destination->Write(to);
+    if (destination != nullptr && first_layers) destination->Write(to);
     return absl::OkStatus();
   }
 
@@ -118,7 +133,7 @@ absl::StatusOr<CopyPath::Ticket> SimulatedPath::Post(const Job& job) {
     const auto it = held->copies.find(ticket);
     if (it == held->copies.end()) return;
     it->second.due = true;
-    held->Try(it->second, name);
+    held->TryInOrder(ticket, name);
   });
   return ticket;
 }
@@ -129,7 +144,7 @@ absl::StatusOr<bool> SimulatedPath::Poll(Ticket ticket) {
   if (it == state_->copies.end()) {
     return absl::NotFoundError(StrCat("simulated path ", options_.name, " has no copy ", ticket));
   }
-  state_->Try(it->second, options_.name);
+  state_->TryInOrder(ticket, options_.name);
   if (!it->second.done) return false;
   const absl::Status status = it->second.status;
   state_->copies.erase(it);

@@ -43,6 +43,7 @@ class Offloading : public Hybrid {
     int32_t cached = 0;
     int64_t computed = 0;  // tokens of the prompt
     std::vector<std::string> stages;
+    std::string reload_passed_over = {};
   };
   Answer Ask(int text, std::optional<Platform> platform = {}) {
     GenerateRequest request = Asked(text);
@@ -58,7 +59,12 @@ class Offloading : public Hybrid {
     Answer answer{.ids = sink->ids,
                   .cached = outcome.result.cached_prompt_tokens,
                   .computed = static_cast<int64_t>(Count(MetricId::kPromptTokens) - before)};
-    for (const Stage& stage : outcome.result.timings.stages) answer.stages.push_back(stage.name);
+    for (const Stage& stage : outcome.result.timings.stages) {
+      answer.stages.push_back(stage.name);
+      for (const PassedOver& other : stage.route.passed_over) {
+        if (other.device == "kv offload") answer.reload_passed_over = other.reason;
+      }
+    }
     return answer;
   }
 
@@ -147,7 +153,36 @@ TEST_CASE("a text that is sooner computed than brought back is computed") {
     CHECK(again.computed == (reload == "auto" ? kPromptTokens : 8));
   }
   CHECK(results("slower") == (reload == "auto" ? 3 : 0));
-  CHECK(f.Events("reloaded") == (reload == "auto" ? 9 : 18));
+  // The answer's route says so, and so would Explain.
+  const auto passed_over = f.Ask(6, Platform::kGpu).reload_passed_over;
+  ExplainRequest explain{.kind = ExplainRequest::Kind::kGenerate, .items = kPromptTokens};
+  explain.envelope.hints.platform = Platform::kGpu;
+  const auto explained = f.engine->Explain(explain);
+  REQUIRE_OK(explained);
+  REQUIRE(explained->size() == 3);
+  const ExplainedStage& stage = explained->front();
+  CHECK(stage.name == "reload");
+  CHECK(stage.route.rule == "reload");
+  REQUIRE(stage.candidates.size() == 2);
+  REQUIRE(stage.route.passed_over.size() == 1);
+  CHECK(stage.candidates[0].device == "kv offload in host");
+  CHECK(stage.candidates[0].predicted_us > 200'000);
+  CHECK(stage.candidates[1].device == "gpu0");
+  if (reload == "auto") {
+    CHECK_THAT(passed_over, Catch::Contains("bringing 192 tokens back takes "));
+    CHECK(stage.route.device == "gpu0");
+    CHECK_THAT(stage.route.reason, Catch::Contains("computed where the tier has it"));
+    CHECK(stage.route.passed_over[0].device == "kv offload in host");
+    CHECK(stage.candidates[1].predicted_us < stage.candidates[0].predicted_us);
+  } else {
+    CHECK(passed_over.empty());
+    CHECK(stage.route.device == "kv offload in host");
+    CHECK_FALSE(stage.candidates[1].eligible);
+    CHECK(stage.route.passed_over[0].reason == "kv.offload_reload is always");
+  }
+  explain.items = 64;  // no whole block before its last token
+  CHECK(f.engine->Explain(explain)->front().name == "prefill");
+  CHECK(f.Events("reloaded") == (reload == "auto" ? 9 : 21));
   CHECK(f.Clean());
 }
 

@@ -1,5 +1,6 @@
 // Blocks that are copied to where a sequence decodes while its prompt is still computed.
 #include <catch2/catch.hpp>
+#include <utility>
 #include <vector>
 
 #include "engine/schedule/llm_scheduler.h"
@@ -43,7 +44,9 @@ std::vector<int32_t> AheadOf(LlmScheduler& scheduler, const SequenceArrival& arr
   while (plan.hand_over.empty()) {
     for (const Plan::Ahead& ahead : plan.ahead) {
       CHECK(ahead.sequence == arrival.id);
-      blocks.push_back(ahead.blocks);
+      CHECK(!ahead.layers);
+      CHECK(ahead.tokens % kBlockTokens == 0);
+      blocks.push_back(ahead.tokens / kBlockTokens);
     }
     REQUIRE(plan.batches.size() == 1);
     plan = scheduler.Step({.completed = {Done(plan.batches[0])}}, 0);
@@ -86,6 +89,56 @@ TEST_CASE("nothing goes ahead to where the sequence is, or what the far side has
   // The second step finds the first two there, which are no reason to ask for more.
   CHECK(AheadOf(cached, Arrival(1, 44)) == std::vector<int32_t>{1, 3, 4});
   CHECK(cached.blocks_reserved(1) == 6);
+}
+
+// What each step grants ahead: tokens, and whether by layers.
+std::vector<std::pair<int32_t, bool>> GrantsOf(LlmScheduler& scheduler,
+                                               const SequenceArrival& arrival) {
+  std::vector<std::pair<int32_t, bool>> grants;
+  Plan plan = scheduler.Step({.arrived = {arrival}}, 0);
+  while (plan.hand_over.empty()) {
+    for (const Plan::Ahead& ahead : plan.ahead) grants.emplace_back(ahead.tokens, ahead.layers);
+    REQUIRE(plan.batches.size() == 1);
+    plan = scheduler.Step({.completed = {Done(plan.batches[0])}}, 0);
+  }
+  CHECK(plan.ahead.empty());
+  return grants;
+}
+
+TEST_CASE("all of a text goes ahead while its last chunk is in flight, where layers are told") {
+  KvPools pools = Pools(20, 1);
+  pools.tells_layers = {true, false};
+  LlmScheduler scheduler(kChunked, pools, kBlockTokens);
+  using Grants = std::vector<std::pair<int32_t, bool>>;
+  CHECK(GrantsOf(scheduler, Arrival(1, 44)) ==
+        Grants{{8, false}, {24, false}, {32, false}, {44, true}});
+  CHECK(scheduler.blocks_reserved(1) == 6);  // of 47 positions
+  LlmScheduler one_chunk(kChunked, pools, kBlockTokens);
+  CHECK(GrantsOf(one_chunk, Arrival(1, 12)) == Grants{{12, true}});
+  // Too few, and where another executor prefills, which tells nothing.
+  pools.ahead_blocks_min = 3;
+  LlmScheduler few(kChunked, pools, kBlockTokens);
+  CHECK(GrantsOf(few, Arrival(1, 12)).empty());
+  SequenceArrival back = Arrival(2, 44);
+  std::swap(back.prefill_executor, back.decode_executor);
+  CHECK(GrantsOf(few, back) == Grants{{24, false}});
+}
+
+TEST_CASE("where blocks differ in size, what goes ahead is whole in both pools") {
+  using Grants = std::vector<std::pair<int32_t, bool>>;
+  for (const std::vector<int32_t>& sizes : {std::vector{8, 16}, std::vector{16, 8}}) {
+    CAPTURE(sizes[0], sizes[1]);
+    KvPools pools = Pools(20, 1);
+    pools.block_tokens = sizes;
+    LlmScheduler scheduler(kChunked, pools, kBlockTokens);
+    CHECK(GrantsOf(scheduler, Arrival(1, 44)) == Grants{{16, false}, {32, false}});
+    // Each counts its own blocks: of 44 positions here, and of all there may be there.
+    CHECK(scheduler.blocks_reserved(0) == (44 + sizes[0] - 1) / sizes[0]);
+    CHECK(scheduler.blocks_reserved(1) == (47 + sizes[1] - 1) / sizes[1]);
+    CHECK(scheduler.BlocksFor(44, 4, 0) == (47 + sizes[0] - 1) / sizes[0]);
+    scheduler.Step({.handed_over = {SequenceId(1)}}, 0);
+    CHECK(scheduler.blocks_reserved(0) == 0);
+  }
 }
 
 TEST_CASE("blocks ahead are given back with a sequence that ends") {

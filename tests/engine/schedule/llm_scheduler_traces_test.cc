@@ -1,6 +1,7 @@
 // Properties of the language-model scheduler over many short random traces: what it must never do,
 // and what must come to pass in bounded time. llm_scheduler_test.cc shows each rule by itself.
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <deque>
@@ -38,7 +39,9 @@ class Trace {
         pools_(1 + Below(2)),
         reloads_(Below(2) == 0),
         ahead_blocks_min_(Below(3)),
-        scheduler_(options_, PoolsOf(pools_, ahead_blocks_min_), kBlockTokens, {},
+        block_tokens_{8 << Below(2), 8 << Below(2)},
+        tells_layers_{Below(2) == 0, Below(2) == 0},
+        scheduler_(options_, Pools(), kBlockTokens, {},
                    [this](SequenceId id, int) { return Reloadable(id); }) {}
 
   // Runs it to its end; empty where every property held.
@@ -61,6 +64,7 @@ class Trace {
 
   int64_t longest_wait() const { return longest_wait_; }
   int64_t copied_ahead() const { return copied_ahead_; }
+  int64_t by_layers() const { return by_layers_; }
 
  private:
   struct Sequence {
@@ -73,16 +77,25 @@ class Trace {
     int pool = 0;           // where its blocks are
     bool copying = false;   // to the pool where it decodes, which has blocks for all it has
     int32_t computed = 0;   // positions of its prefill
-    int32_t ahead = 0;      // blocks that it has there before that
+    int32_t ahead = 0;      // positions that it has blocks for there before that
     int32_t reloading = 0;  // blocks that are being brought back
     int topped_at = -1;     // the step since which nobody ranks above it and it got nothing
   };
 
-  static KvPools PoolsOf(int pools, int32_t ahead_blocks_min) {
-    KvPools of{.block_counts = std::vector<int32_t>(static_cast<size_t>(pools), kBlocks)};
-    of.ahead_blocks_min = ahead_blocks_min;
-    if (pools == 2) of.of_executor = {0, 1};
+  KvPools Pools() const {
+    KvPools of;
+    for (int pool = 0; pool < pools_; ++pool) {
+      of.block_counts.push_back(kBlocks);
+      of.block_tokens.push_back(BlockTokens(pool));
+    }
+    of.ahead_blocks_min = ahead_blocks_min_;
+    if (pools_ == 2) of.of_executor = {0, 1};
+    of.tells_layers = {tells_layers_[0], tells_layers_[1]};
     return of;
+  }
+  int32_t BlockTokens(int pool) const { return block_tokens_[static_cast<size_t>(pool)]; }
+  int32_t BlocksOf(int32_t positions, int pool) const {
+    return (positions + BlockTokens(pool) - 1) / BlockTokens(pool);
   }
   int PoolOf(int executor) const { return pools_ == 2 ? executor : 0; }
 
@@ -92,7 +105,7 @@ class Trace {
     const Sequence& sequence = live_.at(id);
     if (!reloads_ || Below(2) == 0) return 0;
     const int32_t tokens = sequence.arrival.prompt_tokens + sequence.generated;
-    return Below((tokens - 1) / kBlockTokens + 1);
+    return Below((tokens - 1) / BlockTokens(PoolOf(sequence.arrival.prefill_executor)) + 1);
   }
   bool Idle() const { return scheduler_.running_count() + scheduler_.waiting_count() == 0; }
   template <class... Parts>
@@ -134,7 +147,7 @@ class Trace {
       if (sequence.reloading == 0 || Below(3) > 0 || told_.contains(id)) continue;
       const int32_t blocks = Below(2) == 0 ? sequence.reloading : Below(sequence.reloading + 1);
       events.reloaded.push_back({.sequence = id, .blocks = blocks});
-      sequence.position = blocks * kBlockTokens;
+      sequence.position = blocks * BlockTokens(sequence.pool);
       sequence.computed = sequence.position;
       sequence.reloading = 0;
     }
@@ -235,7 +248,7 @@ class Trace {
               "reloads though it was not admitted: ", reload.sequence.value());
       Require(reload.blocks > 0, "reloads nothing: ", reload.sequence.value());
       sequence.reloading = reload.blocks;
-      sequence.held = reload.blocks * kBlockTokens;
+      sequence.held = reload.blocks * BlockTokens(sequence.pool);
     }
     for (const SequenceId id : plan.hand_over) {
       Sequence& sequence = live_.at(id);
@@ -244,27 +257,41 @@ class Trace {
       Require(!told_.contains(id), "handed over after its end: ", id.value());
       sequence.copying = true;
     }
+    std::set<SequenceId> served(plan.admitted.begin(), plan.admitted.end());
+    for (const PlannedBatch& batch : plan.batches) Check(batch, served);
     for (const Plan::Ahead& ahead : plan.ahead) {
       const uint64_t id = ahead.sequence.value();
       Sequence& sequence = live_.at(ahead.sequence);
       Require(sequence.holding && !sequence.copying, "copied ahead when it is too late: ", id);
       Require(PoolOf(sequence.arrival.decode_executor) != sequence.pool, "ahead of itself: ", id);
       Require(!told_.contains(ahead.sequence), "copied ahead after its end: ", id);
-      Require(ahead.blocks * kBlockTokens <= sequence.computed, "not computed yet: ", id);
-      Require(ahead.blocks - sequence.ahead >= ahead_blocks_min_, "too few are ahead: ", id);
-      sequence.ahead = ahead.blocks;
-      ++copied_ahead_;
+      const int executor = sequence.arrival.prefill_executor;
+      const int to = PoolOf(sequence.arrival.decode_executor);
+      Require(BlocksOf(ahead.tokens - sequence.ahead, sequence.pool) >= ahead_blocks_min_,
+              "too few are ahead: ", id);
+      if (ahead.layers) {
+        Require(tells_layers_[static_cast<size_t>(executor)], "its layers are not told: ", id);
+        const int32_t text = sequence.arrival.prompt_tokens + sequence.generated;
+        Require(ahead.tokens == text && sequence.position == text, "not the last chunk: ", id);
+        Require(sequence.computed < text, "no chunk is in flight: ", id);
+        ++by_layers_;
+      } else {
+        Require(ahead.tokens <= sequence.computed, "not computed yet: ", id);
+        Require(
+            ahead.tokens % BlockTokens(sequence.pool) == 0 && ahead.tokens % BlockTokens(to) == 0,
+            "blocks that are not whole: ", id);
+        ++copied_ahead_;
+      }
+      sequence.ahead = ahead.tokens;
     }
-    std::set<SequenceId> served(plan.admitted.begin(), plan.admitted.end());
-    for (const PlannedBatch& batch : plan.batches) Check(batch, served);
 
     int32_t blocks[2] = {};
     int64_t waiting = 0;
     int64_t holding = 0;
     for (const auto& [id, sequence] : live_) {
-      const int32_t held = (sequence.held + kBlockTokens - 1) / kBlockTokens;
-      blocks[sequence.pool] += held;
-      blocks[PoolOf(sequence.arrival.decode_executor)] += sequence.copying ? held : sequence.ahead;
+      blocks[sequence.pool] += BlocksOf(sequence.held, sequence.pool);
+      const int to = PoolOf(sequence.arrival.decode_executor);
+      blocks[to] += BlocksOf(sequence.copying ? sequence.held : sequence.ahead, to);
       waiting += sequence.waiting ? 1 : 0;
       holding += sequence.holding ? 1 : 0;
     }
@@ -335,6 +362,8 @@ class Trace {
   const int pools_;
   const bool reloads_;
   const int32_t ahead_blocks_min_;
+  const std::array<int32_t, 2> block_tokens_;  // by pool
+  const std::array<bool, 2> tells_layers_;     // by executor
 
   LlmScheduler scheduler_;
   std::map<SequenceId, Sequence> live_;
@@ -345,6 +374,7 @@ class Trace {
   int step_ = 0;
   int64_t longest_wait_ = 0;
   int64_t copied_ahead_ = 0;
+  int64_t by_layers_ = 0;
   bool stayed_ = false;  // one decodes where it prefilled
   std::string broken_;
 };
@@ -353,17 +383,22 @@ void RunTraces(uint32_t count) {
   const uint32_t first = std::random_device{}();
   int64_t longest_wait = 0;
   int64_t copied_ahead = 0;
+  int64_t by_layers = 0;
   for (uint32_t i = 0; i < count; ++i) {
     Trace trace(first + i);
     const std::string broken = trace.Run();
     if (!broken.empty()) FAIL("seed " << first + i << ": " << broken);
     longest_wait = std::max(longest_wait, trace.longest_wait());
     copied_ahead += trace.copied_ahead();
+    by_layers += trace.by_layers();
   }
   CHECK(copied_ahead > count / 10);
+  CHECK(by_layers > count / 10);
   std::printf(
-      "%u traces from seed %u: the highest in rank waited %d steps at most, %d copies ahead\n",
-      count, first, static_cast<int>(longest_wait), static_cast<int>(copied_ahead));
+      "%u traces from seed %u: the highest in rank waited %d steps at most, %d copies ahead, "
+      "%d by layers\n",
+      count, first, static_cast<int>(longest_wait), static_cast<int>(copied_ahead),
+      static_cast<int>(by_layers));
 }
 
 TEST_CASE("a random trace breaks no bound and starves nobody") { RunTraces(1500); }
