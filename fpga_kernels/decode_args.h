@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "fpga_kernels/kv_args.h"
+
 namespace baton {
 namespace fpga {
 
@@ -65,6 +67,56 @@ struct DecodeCommand {
   uint32_t reserved[10];
 };
 static_assert(sizeof(DecodeCommand) == 128, "two beats: the host writes programs as they lie");
+
+// Units trust their commands: a program with a fault must not get to a card. Null: none.
+inline const char* FaultOf(const DecodeCommand& c) {
+  switch (c.op) {
+    case kOpEnd:
+      return nullptr;
+    case kOpNorm:
+      if (c.rows == 0 || c.rows > kDecodeDimMax) return "norm: rows must be 1 to 8192";
+      return nullptr;
+    case kOpGemv:
+      if (c.cols == 0 || c.cols > kDecodeFfnMax) return "gemv: cols must be 1 to 28672";
+      if (c.destination > kToLogits) return "gemv: unknown destination";
+      if (c.destination == kToScratch && c.rows > 2 * kDecodeFfnMax) {
+        return "gemv: rows to the scratch must be at most 57344";
+      }
+      if (c.destination == kToResidual && c.rows > kDecodeDimMax) {
+        return "gemv: rows to the residual must be at most 8192";
+      }
+      return nullptr;
+    case kOpAttend:
+      if (c.kv_heads == 0 || c.heads == 0 || c.heads % c.kv_heads != 0) {
+        return "attend: heads must be a multiple of kv_heads, and not 0";
+      }
+      if (c.heads / c.kv_heads > kDecodeGroupMax) {
+        return "attend: heads of a kv head must be at most 16";
+      }
+      if (c.head_dim == 0 || c.head_dim > kDecodeHeadDimMax) {
+        return "attend: head_dim must be 1 to 256";
+      }
+      if ((static_cast<uint64_t>(c.heads) + 2 * static_cast<uint64_t>(c.kv_heads)) * c.head_dim >
+          kDecodeQkvMax) {
+        return "attend: (heads + 2 * kv_heads) * head_dim must be at most 16384";
+      }
+      if (c.rope_dims % 2 != 0 || c.rope_dims > c.head_dim) {
+        return "attend: rope_dims must be even and at most head_dim";
+      }
+      if (c.layer >= c.layers) return "attend: layer must be below layers";
+      if (c.block_tokens == 0 || c.block_tokens > kKvBlockTokensMax ||
+          (c.block_tokens & (c.block_tokens - 1)) != 0) {
+        return "attend: block_tokens must be a power of two up to 64";
+      }
+      if (c.position >= kDecodePositionsMax) return "attend: position must be below 131072";
+      return nullptr;
+    case kOpGate:
+      if (c.rows == 0 || c.rows > kDecodeFfnMax) return "gate: rows must be 1 to 28672";
+      return nullptr;
+    default:
+      return "unknown op";
+  }
+}
 
 }  // namespace fpga
 }  // namespace baton

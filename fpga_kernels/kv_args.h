@@ -13,6 +13,7 @@ namespace baton {
 namespace fpga {
 
 constexpr int kKvUnits = 8;
+constexpr int kKvBlockTokensMax = 64;
 
 constexpr uint64_t KvAreaBytes(uint64_t block_tokens, uint64_t head_dim) {
   return block_tokens * (head_dim + 4);

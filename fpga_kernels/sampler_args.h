@@ -21,13 +21,21 @@ enum SamplerOutcome : uint32_t {
 struct SamplerArgs {
   uint32_t vocabulary;
   uint32_t logits_wanted;  // 1: they are written out, [vocabulary] Q16
-  uint32_t sharpness;      // log2(e) / temperature, Q16; 0: greedy, the lowest of equal tokens
-  uint32_t top_k;          // 0: all
-  uint32_t top_p;          // Q16; from 65536: all. Of what top_k leaves
-  uint32_t min_p;          // Q16: as likely as this share of the best; 0: all. Of what top_p leaves
-  uint32_t random;         // uniform, Q32
+  // log2(e) / temperature, Q16, below 2^30; 0: greedy, the lowest of equal tokens
+  uint32_t sharpness;
+  uint32_t top_k;   // 0: all
+  uint32_t top_p;   // Q16; from 65536: all. Of what top_k leaves
+  uint32_t min_p;   // Q16: as likely as this share of the best; 0: all. Of what top_p leaves
+  uint32_t random;  // uniform, Q32
 };
 static_assert(sizeof(SamplerArgs) == 28, "read as it lies");
+
+// Null: none.
+inline const char* FaultOf(const SamplerArgs& a) {
+  if (a.vocabulary == 0) return "sampler: vocabulary must be at least 1";
+  if (a.sharpness >= 1u << 30) return "sampler: sharpness must be below 2^30";
+  return nullptr;
+}
 
 struct SamplerResult {
   uint32_t outcome;  // SamplerOutcome

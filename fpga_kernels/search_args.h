@@ -40,6 +40,15 @@ struct FlatScanArgs {
   uint32_t kept;
   uint32_t shift;
 };
+static_assert(sizeof(FlatScanArgs) == 16, "read as it lies");
+
+// Kernels trust their arguments: what has a fault must not get to a card. Null: none.
+inline const char* FaultOf(const FlatScanArgs& a) {
+  if (a.beats == 0 || a.beats > kSearchBeatsMax) return "flat scan: beats must be 1 to 64";
+  if (a.kept == 0 || a.kept > kSearchKept) return "flat scan: kept must be 1 to 64";
+  if (a.shift > 1) return "flat scan: shift must be 0 or 1";
+  return nullptr;
+}
 
 // ---- A graph (Malkov and Yashunin, "Hierarchical Navigable Small World", 2018), as
 // engine/vector/sealed_graph.h numbers it: the nodes of a level are the first so many of the level
@@ -67,6 +76,19 @@ struct HnswArgs {
 };
 static_assert(sizeof(HnswArgs) == 108, "read as it lies");
 
+// Links must be below `nodes`, or on their level, too: that takes a look at all of them.
+inline const char* FaultOf(const HnswArgs& a) {
+  if (a.nodes > kGraphNodesMax) return "graph: nodes must be at most 4194304";
+  if (a.beats == 0 || a.beats > kSearchBeatsMax) return "graph: beats must be 1 to 64";
+  if (a.shift > 1) return "graph: shift must be 0 or 1";
+  if (a.degree > kGraphLinksMax) return "graph: degree must be at most 128";
+  if (a.upper_degree > kGraphLinksMax) return "graph: upper_degree must be at most 128";
+  if (a.levels > kGraphLevelsMax) return "graph: levels must be at most 16";
+  if (a.ef == 0 || a.ef > kGraphEfMax) return "graph: ef must be 1 to 256";
+  if (a.wanted > a.ef) return "graph: wanted must be at most ef";
+  return nullptr;
+}
+
 // ---- Lists of codes of a product quantiser, as engine/vector/pq_scan.h lays them out: blocks of
 // 32 rows, a line of 64 bytes for each group of 4 sub-quantisers.
 
@@ -90,6 +112,13 @@ struct PqScanArgs {
   uint32_t kept;  // at most kSearchKept
   uint32_t some_dead;
 };
+static_assert(sizeof(PqScanArgs) == 20, "read as it lies");
+
+inline const char* FaultOf(const PqScanArgs& a) {
+  if (a.groups == 0 || a.groups > kPqGroupsMax) return "pq scan: groups must be 1 to 128";
+  if (a.kept == 0 || a.kept > kSearchKept) return "pq scan: kept must be 1 to 64";
+  return nullptr;
+}
 
 }  // namespace fpga
 }  // namespace baton

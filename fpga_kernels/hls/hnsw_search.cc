@@ -39,18 +39,13 @@ bool Visit(uint32_t* visited, uint32_t node) {
   return (word & bit) == 0;
 }
 
-void SendHeader(const HnswArgs& args, uint32_t count, const Beat* query, Stream<Beat>& out) {
+void SendHeader(const HnswArgs& args, uint32_t count, uint32_t query_beats, Stream<Beat>& out) {
   Beat header = Beat();
   PutU32(header, 0, count);
   PutU32(header, 1, args.beats);
   PutU32(header, 3, args.shift);
-  PutU32(header, 4, query == nullptr ? 0 : args.beats);
+  PutU32(header, 4, query_beats);
   out.write(header);
-  if (query == nullptr) return;
-  for (uint32_t i = 0; i < args.beats; ++i) {
-#pragma HLS pipeline II = 1
-    out.write(query[i]);
-  }
 }
 
 // Codes and labels of these nodes. The engine takes a label behind each code, so neither stream
@@ -156,7 +151,11 @@ extern "C" void hnsw_search(const HnswArgs* args, const Beat* queries, const Bea
   for (uint32_t query = 0; query < a.queries && a.nodes > 0; ++query) {
     const Beat* const query_at = queries + static_cast<uint64_t>(query) * a.beats;
     nodes[0] = 0;
-    SendHeader(a, 1, query_at, to_engine);
+    SendHeader(a, 1, a.beats, to_engine);
+    for (uint32_t i = 0; i < a.beats; ++i) {
+#pragma HLS pipeline II = 1
+      to_engine.write(query_at[i]);
+    }
     SendNodes(a, codes, biases, nodes, 1, to_engine, labels);
     Scored at = scores.read();
     // Down the upper levels, always to the nearest.
@@ -171,7 +170,7 @@ extern "C" void hnsw_search(const HnswArgs* args, const Beat* queries, const Bea
           const uint32_t node = upper_links[begin + i];
           if (node != kNoLink) nodes[count++] = node;
         }
-        SendHeader(a, count, nullptr, to_engine);
+        SendHeader(a, count, 0, to_engine);
         SendNodes(a, codes, biases, nodes, count, to_engine, labels);
         for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1
@@ -213,7 +212,7 @@ extern "C" void hnsw_search(const HnswArgs* args, const Beat* queries, const Bea
         if (node != kNoLink && Visit(visited, node)) nodes[count++] = node;
       }
       if (count == 0) continue;
-      SendHeader(a, count, nullptr, to_engine);
+      SendHeader(a, count, 0, to_engine);
       SendNodes(a, codes, biases, nodes, count, to_engine, labels);
       for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1

@@ -152,34 +152,96 @@ Areas AreasOf(const DecodeCommand& command, uint32_t slot, uint32_t kv_head) {
   return Areas{block + kv_head * area, block + plane + kv_head * area};
 }
 
-void LoadVector(const uint8_t* kv, uint64_t area, uint32_t row, const DecodeCommand& command,
-                int8_t* codes, uint32_t& scale) {
-  const uint64_t at = area + static_cast<uint64_t>(row) * command.head_dim;
-  for (uint32_t i = 0; i < command.head_dim; ++i) {
-#pragma HLS unroll factor = 64
-    codes[i] = static_cast<int8_t>(kv[at + i]);
-  }
-  const uint64_t scale_at =
-      area + static_cast<uint64_t>(command.block_tokens) * command.head_dim + 4 * row;
-  scale = 0;
-  for (int i = 0; i < 4; ++i) scale |= static_cast<uint32_t>(kv[scale_at + i]) << (8 * i);
+// A kv head's keys or values of a block, with their scales, from the first byte on.
+constexpr int kAreaBeatsMax = kKvBlockTokensMax * (kDecodeHeadDimMax + 4) / kBeatBytes;
+struct Area {
+  Beat beats[kAreaBeatsMax];
+};
+
+uint8_t ByteOf(const Area& area, uint32_t at) {
+#pragma HLS inline
+  return area.beats[at / kBeatBytes].bytes[at % kBeatBytes];
 }
 
-void StoreVector(uint8_t* kv, uint64_t area, uint32_t row, const DecodeCommand& command,
+// One burst of the port. Areas begin at any byte: each beat is put together from two.
+void LoadArea(const Beat* kv, uint64_t begin, uint32_t bytes, Area& area) {
+  const uint64_t first = begin / kBeatBytes;
+  const uint32_t offset = static_cast<uint32_t>(begin % kBeatBytes);
+  const uint32_t beats = (offset + bytes + kBeatBytes - 1) / kBeatBytes;
+  Beat before = Beat();
+  for (uint32_t i = 0; i < beats; ++i) {
+#pragma HLS pipeline II = 1
+    const Beat beat = kv[first + i];
+    if (i > 0 && i <= kAreaBeatsMax) {
+      for (uint32_t byte = 0; byte < kBeatBytes; ++byte) {
+#pragma HLS unroll
+        const uint32_t from = offset + byte;
+        area.beats[i - 1].bytes[byte] =
+            from < kBeatBytes ? before.bytes[from] : beat.bytes[from - kBeatBytes];
+      }
+    }
+    before = beat;
+  }
+  if (beats > kAreaBeatsMax) return;
+  for (uint32_t byte = 0; byte + offset < kBeatBytes; ++byte) {
+#pragma HLS unroll
+    area.beats[beats - 1].bytes[byte] = before.bytes[offset + byte];
+  }
+}
+
+// A row of both areas.
+void TakeRow(const Area& keys, const Area& values, uint32_t row, const DecodeCommand& command,
+             Position& position) {
+  const uint32_t at = row * command.head_dim;
+  for (uint32_t i = 0; i < command.head_dim; ++i) {
+#pragma HLS unroll factor = 64
+    position.key[i] = static_cast<int8_t>(ByteOf(keys, at + i));
+    position.value[i] = static_cast<int8_t>(ByteOf(values, at + i));
+  }
+  const uint32_t scale_at = command.block_tokens * command.head_dim + 4 * row;
+  position.key_scale = 0;
+  position.value_scale = 0;
+  for (uint32_t i = 0; i < 4; ++i) {
+#pragma HLS unroll
+    position.key_scale |= static_cast<uint32_t>(ByteOf(keys, scale_at + i)) << (8 * i);
+    position.value_scale |= static_cast<uint32_t>(ByteOf(values, scale_at + i)) << (8 * i);
+  }
+}
+
+// Writes bytes that begin anywhere, and leaves those beside them as they are.
+template <class Byte>
+void StoreBytes(Beat* kv, uint64_t begin, uint32_t count, const Byte* bytes) {
+  const uint64_t first = begin / kBeatBytes;
+  const uint32_t offset = static_cast<uint32_t>(begin % kBeatBytes);
+  const uint32_t beats = (offset + count + kBeatBytes - 1) / kBeatBytes;
+  for (uint32_t i = 0; i < beats; ++i) {
+    Beat beat = kv[first + i];
+    for (uint32_t byte = 0; byte < kBeatBytes; ++byte) {
+#pragma HLS unroll
+      const uint32_t at = i * kBeatBytes + byte;
+      if (at >= offset && at - offset < count) {
+        beat.bytes[byte] = static_cast<uint8_t>(bytes[at - offset]);
+      }
+    }
+    kv[first + i] = beat;
+  }
+}
+
+void StoreVector(Beat* kv, uint64_t area, uint32_t row, const DecodeCommand& command,
                  const int8_t* codes, uint32_t scale) {
-  const uint64_t at = area + static_cast<uint64_t>(row) * command.head_dim;
-  for (uint32_t i = 0; i < command.head_dim; ++i) {
-#pragma HLS unroll factor = 64
-    kv[at + i] = static_cast<uint8_t>(codes[i]);
-  }
-  const uint64_t scale_at =
-      area + static_cast<uint64_t>(command.block_tokens) * command.head_dim + 4 * row;
-  for (int i = 0; i < 4; ++i) kv[scale_at + i] = static_cast<uint8_t>(scale >> (8 * i));
+  StoreBytes(kv, area + row * command.head_dim, command.head_dim, codes);
+  uint8_t bytes[4];
+  for (int i = 0; i < 4; ++i) bytes[i] = static_cast<uint8_t>(scale >> (8 * i));
+  StoreBytes(kv, area + command.block_tokens * command.head_dim + 4 * row, 4, bytes);
 }
 
-void AttendKvHead(const DecodeCommand& command, uint8_t* kv, const uint32_t* blocks, uint32_t index,
+void AttendKvHead(const DecodeCommand& command, Beat* kv, const uint32_t* blocks, uint32_t index,
                   uint32_t units, uint32_t kv_head, const Query* queries, uint32_t group,
                   const Position& newest, Partial* partials) {
+  Area keys;
+  Area values;
+  const uint32_t area_bytes =
+      static_cast<uint32_t>(KvAreaBytes(command.block_tokens, command.head_dim));
   const uint32_t positions = command.position + 1;
   const uint32_t first =
       command.window == 0 || positions <= command.window ? 0 : positions - command.window;
@@ -189,6 +251,8 @@ void AttendKvHead(const DecodeCommand& command, uint8_t* kv, const uint32_t* blo
   for (uint32_t block = first_block + skip; block * command.block_tokens < positions;
        block += units) {
     const Areas areas = AreasOf(command, blocks[block / units], kv_head);
+    LoadArea(kv, areas.key, area_bytes, keys);
+    LoadArea(kv, areas.value, area_bytes, values);
     for (uint32_t row = 0; row < command.block_tokens; ++row) {
       const uint32_t at = block * command.block_tokens + row;
       if (at < first || at >= positions) continue;
@@ -198,8 +262,7 @@ void AttendKvHead(const DecodeCommand& command, uint8_t* kv, const uint32_t* blo
         StoreVector(kv, areas.key, row, command, newest.key, newest.key_scale);
         StoreVector(kv, areas.value, row, command, newest.value, newest.value_scale);
       } else {
-        LoadVector(kv, areas.key, row, command, position.key, position.key_scale);
-        LoadVector(kv, areas.value, row, command, position.value, position.value_scale);
+        TakeRow(keys, values, row, command, position);
       }
       for (uint32_t i = 0; i < group; ++i) {
         AddPosition(Score(command, queries[i], position), position, command.head_dim, partials[i]);
@@ -208,7 +271,7 @@ void AttendKvHead(const DecodeCommand& command, uint8_t* kv, const uint32_t* blo
   }
 }
 
-void Attend(const DecodeCommand& command, uint8_t* kv, const uint32_t* blocks, uint32_t index,
+void Attend(const DecodeCommand& command, Beat* kv, const uint32_t* blocks, uint32_t index,
             uint32_t units, Stream<Beat>& in, Stream<Beat>& out, Stream<Beat>& partials_in,
             Stream<Beat>& partials_out) {
   const bool last = index + 1 >= units;
@@ -241,12 +304,12 @@ void Attend(const DecodeCommand& command, uint8_t* kv, const uint32_t* blocks, u
 
 }  // namespace
 
-extern "C" void kv_attention(uint8_t* kv, const uint32_t* blocks, uint32_t index, uint32_t units,
+extern "C" void kv_attention(Beat* kv, const uint32_t* blocks, uint32_t index, uint32_t units,
                              Stream<DecodeCommand>& commands_in,
                              Stream<DecodeCommand>& commands_out, Stream<Beat>& heads_in,
                              Stream<Beat>& heads_out, Stream<Beat>& partials_in,
                              Stream<Beat>& partials_out) {
-#pragma HLS interface m_axi port = kv bundle = kv max_widen_bitwidth = 512
+#pragma HLS interface m_axi port = kv bundle = kv
 #pragma HLS interface m_axi port = blocks bundle = kv
 #pragma HLS interface s_axilite port = index
 #pragma HLS interface s_axilite port = units

@@ -24,8 +24,9 @@ constexpr int64_t kNoTop = INT32_MIN;
 // One of a chain of units, each with a bank of the cache: see fpga_kernels/kv_args.h. Writes this
 // position's key and value where the block is its own, and attends to its blocks in order, with a
 // running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
+// `kv`: the bank, in beats.
 // `blocks` [positions / block_tokens / units, rounded up]: slots of this bank. Ends with kOpEnd.
-extern "C" void kv_attention(uint8_t* kv, const uint32_t* blocks, uint32_t index, uint32_t units,
+extern "C" void kv_attention(Beat* kv, const uint32_t* blocks, uint32_t index, uint32_t units,
                              Stream<DecodeCommand>& commands_in,
                              Stream<DecodeCommand>& commands_out, Stream<Beat>& heads_in,
                              Stream<Beat>& heads_out, Stream<Beat>& partials_in,

@@ -171,7 +171,8 @@ extern "C" void vector_unit(const int32_t* vectors, const int32_t* embedding, ui
 #pragma HLS interface axis port = heads
 #pragma HLS interface axis port = partials
 #pragma HLS interface axis port = logits
-  VectorMemory memory = VectorMemory();
+  VectorMemory memory;
+  memory.activation_shift = 0;
 #pragma HLS bind_storage variable = memory.residual type = ram_2p impl = uram
 #pragma HLS bind_storage variable = memory.scratch type = ram_2p impl = uram
   for (uint32_t i = 0; i < dim; ++i) {

@@ -60,7 +60,7 @@ class BankChain {
 
 // A bank of the cache and where a sequence's blocks lie in it.
 struct KvBank {
-  std::vector<uint8_t> bytes;
+  std::vector<uint8_t> bytes;  // whole beats
   std::vector<uint32_t> blocks;
 };
 
@@ -76,8 +76,9 @@ class KvChain {
     const auto units = static_cast<uint32_t>(banks_.size());
     for (uint32_t i = 0; i < units; ++i) {
       region.Start("kv_attention", [this, i, units] {
-        kv_attention(banks_[i].bytes.data(), banks_[i].blocks.data(), i, units, commands_[i],
-                     commands_[i + 1], heads_[i], heads_[i + 1], partials_[i + 1], partials_[i]);
+        kv_attention(reinterpret_cast<Beat*>(banks_[i].bytes.data()), banks_[i].blocks.data(), i,
+                     units, commands_[i], commands_[i + 1], heads_[i], heads_[i + 1],
+                     partials_[i + 1], partials_[i]);
       });
     }
   }

@@ -26,7 +26,7 @@ class Card {
     for (int block = 0; block < blocks; ++block) {
       KvBank& bank = kv_[block % kKvUnits];
       bank.blocks.push_back(static_cast<uint32_t>(bank.blocks.size()));
-      bank.bytes.resize(bank.bytes.size() + block_bytes);
+      bank.bytes.resize((bank.blocks.size() * block_bytes + 63) / 64 * 64);
     }
   }
 

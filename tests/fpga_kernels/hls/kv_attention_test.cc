@@ -54,7 +54,7 @@ class Sequence {
       // Slots in no order, and one that is another sequence's.
       for (uint32_t i = 0; i < own; ++i) banks_[unit].blocks.push_back(own - i);
       banks_[unit].blocks.push_back(UINT32_MAX);  // none is read behind the last
-      banks_[unit].bytes.assign(block_bytes() * (own + 1), 0xa5);
+      banks_[unit].bytes.assign((block_bytes() * (own + 1) + 63) / 64 * 64, 0xa5);
     }
     for (uint32_t i = 0; i < 2 * c.kv_heads * (c.position + 1); ++i) {
       const bool key = i / c.kv_heads % 2 == 0;
