@@ -7,8 +7,6 @@ import torch
 
 import generate
 
-STRANGE_SHARE = 0.3  # of contexts: some of their tokens stand for others, to teach copying
-STRANGE_TOKENS = 0.5  # of such a context's tokens
 ROW_TOKENS = 384  # contexts share a row up to here: few are as long, and padding costs like text
 
 
@@ -24,29 +22,7 @@ class Batch:
     answerable: torch.Tensor  # [questions]
 
 
-class Strange:
-    """Tokens that stand for others throughout a context, its questions and its answers; never those
-    of the prompt's own words."""
-
-    def __init__(self, rng, tokenizer):
-        self.rng, self.size, self.others = rng, tokenizer.pieces.vocab_size(), {}
-        plain = generate.Context(["", ""]).prompt_head() + generate.prompt_tail("?")
-        self.kept = set(
-            tokenizer.encode_start(plain) + tokenizer.encode_line(generate.prompt_tail("?")) +
-            tokenizer.encode_word(f" {generate.REFUSAL}") + tokenizer.encode_line("\n") +
-            [tokenizer.eos] + tokenizer.pieces.encode("1234567890. 1 2 3 4 [1] [2] [3]"))
-
-    def __call__(self, token):
-        if token in self.kept:
-            return token
-        if token not in self.others:
-            # Not the special tokens, nor the bytes.
-            self.others[token] = (self.rng.randrange(300, self.size)
-                                  if self.rng.random() < STRANGE_TOKENS else token)
-        return self.others[token]
-
-
-def encode(context, tokenizer, strange=None):
+def encode(context, tokenizer):
     """ids, positions, segment (0: context), target or -1, per token."""
     head = tokenizer.encode_start(context.prompt_head().removesuffix("\n"))
     ids, positions, segments = list(head), list(range(len(head))), [0] * len(head)
@@ -59,9 +35,6 @@ def encode(context, tokenizer, strange=None):
         positions += range(len(head), len(head) + len(asked) + len(answer) - 1)
         segments += [number] * (len(asked) + len(answer) - 1)
         targets += [-1] * (len(asked) - 1) + answer
-    if strange:
-        ids = [strange(token) for token in ids]
-        targets = [token if token < 0 else strange(token) for token in targets]
     return ids, positions, segments, targets
 
 
@@ -80,13 +53,8 @@ def pack(encoded, length):
     return rows
 
 
-def collate(contexts, tokenizer, device="cpu", rng=None):
-    """With `rng` a share of the contexts is made strange."""
-    encoded = [
-        encode(c, tokenizer,
-               Strange(rng, tokenizer) if rng and rng.random() < STRANGE_SHARE else None)
-        for c in contexts
-    ]
+def collate(contexts, tokenizer, device="cpu"):
+    encoded = [encode(c, tokenizer) for c in contexts]
     rows = pack(encoded, ROW_TOKENS)
     longest = max(sum(len(encoded[i][0]) for i in row) for row in rows)
     length = -(-longest // 32) * 32

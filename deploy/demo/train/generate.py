@@ -1,5 +1,4 @@
-"""Synthetic reading comprehension: passages of invented facts, questions about them, and answers:
-the sentence that tells, with its citation.
+"""Synthetic reading comprehension: passages of invented facts, questions about them, short answers.
 
 A context is what stands before the question in the daemon's prompt (engine/rag/prompt.cc): numbered
 passages. Each of its questions is asked alone; they share the context to save work in training.
@@ -20,16 +19,14 @@ from synonyms import REWORDED_SHARE, STRANGE_SHARE, WORD_SHARE, Rewording, Stran
 REFUSAL = "Not in the documents."
 HEAD = ("Answer the question from the numbered passages only and cite them like [1]. "
         f"If they do not hold the answer, say: {REFUSAL}\n\n")
-CAPITALS_SHARE = 0.1  # of titles
 OPENERS = ("today ", "as a rule ", "in fact ", "nowadays ", "for years ", "since then ", "usually ")
 
 
 @dataclass
 class Question:
     text: str
-    answer: str  # in a few words, which stand in the sentence
+    answer: str
     passage: int  # which of the context holds it, from 1; 0: none
-    sentence: str = ""  # of the passage: what is learned
     known_wording: bool = True
 
 
@@ -52,7 +49,7 @@ def prompt_tail(question):
 
 
 def answer_text(question):
-    return f" {question.sentence} [{question.passage}]" if question.passage else f" {REFUSAL}"
+    return f" {question.answer} [{question.passage}]" if question.passage else f" {REFUSAL}"
 
 
 # ---- texts ---------------------------------------------------------------------------------------
@@ -87,8 +84,6 @@ class Told:
     fact: Fact
     subject: Subject
     form: int  # which of the fact's sentences
-    place: int  # which of the passage's sentences tells it
-    sentence: str = ""  # that sentence
 
 
 def heading(rng, subject):
@@ -119,15 +114,12 @@ def write_passage(rng, held_out, topic, makers, facts, fillers, parts=True):
             sentences[-1] += rng.choice((" and ", "; ", ", and ")) + text
         else:
             sentences.append(text)
-        told.append(Told(fact, subject, form, len(sentences) - 1))
-    sentences = [upper_first(sentence) + "." for sentence in sentences]
-    for t in told:
-        t.sentence = sentences[t.place]
-    text = sentences[0]
+        told.append(Told(fact, subject, form))
+    text = upper_first(sentences[0]) + "."
     begun = ""
     for sentence in sentences[1:]:
         text += rng.choice((" ", ) * 20 + ("\n\n" + heading(rng, topic), "\n\n", "\n"))
-        text += sentence
+        text += upper_first(sentence) + "."
     for _ in range(fillers):  # never between a pronoun and what it stands for
         if rng.random() < 0.5:
             begun += upper_first(filler(rng, held_out)) + ". "
@@ -209,31 +201,27 @@ def of_documents(rng, passages, sentences, questions, held_out, refusals):
         text = rng.choice((" ", " ", " ", " ", "\n")).join(
             upper_first(tell(document.sentences[i].text)) for i in kept)
         if rng.random() < 0.85:
-            title = tell(document.title)
-            if rng.random() < CAPITALS_SHARE:
-                title = title.upper()
-            text = title + ": " + text
+            text = tell(document.title) + ": " + text
         texts.append(text)
         told.append((document, values, tell, kept))
     context = Context(texts)
     everything = "\n".join(texts).lower()
 
-    def ask(text, answer, number, sentence=""):
+    def ask(text, answer, number):
         text = vary(rng, rewording(question=True)(strange(text)))
-        if number and answer.lower() not in sentence.lower():
+        if number and answer.lower() not in texts[number - 1].lower():
             return  # a word that begins its sentence is not reworded
         if all(text != other.text for other in context.questions):
-            context.questions.append(Question(text, answer, number, sentence))
+            context.questions.append(Question(text, answer, number))
 
     for _ in range(questions):
         number = rng.randrange(passages)
         document, values, tell, kept = told[number]
         if rng.random() >= refusals:
-            asked = [(i, q) for i in kept for q in document.sentences[i].questions]
+            asked = [q for i in kept for q in document.sentences[i].questions]
             if asked:
-                i, (text, answers) = rng.choice(asked)
-                ask(documents.filled(text, values), tell(answers[0]), number + 1,
-                    upper_first(tell(document.sentences[i].text)))
+                text, answers = rng.choice(asked)
+                ask(documents.filled(text, values), tell(answers[0]), number + 1)
             continue
         # A near miss: the same about another name, or what only the rest of the document tells.
         other = dict(values)
@@ -307,7 +295,7 @@ def of_facts(rng, passages, facts, fillers, questions, held_out, refusals, parts
         asked = t.fact.questions[form]
         ask(
             Question(vary(rng, asked.replace("{S}", rng.choice(t.subject.asked))),
-                     t.fact.answer_to(asked), number, t.sentence,
+                     t.fact.answer_to(asked), number,
                      not wording_is_held_out(t.fact, t.form, form)))
     return context
 

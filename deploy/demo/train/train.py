@@ -36,21 +36,20 @@ STAGES = [
          refusals=0.1,
          written=0.2,
          parts=False,
-         enough=0.6),
-    dict(passages=(1, ), facts=2, fillers=0, questions=7, refusals=0.1, written=0.4, enough=0.6),
-    dict(passages=(1, ), facts=2, fillers=0, questions=7, refusals=0.05, written=0.8, enough=0.75),
+         enough=0.65),
+    dict(passages=(1, ), facts=2, fillers=0, questions=7, refusals=0.1, written=0.4, enough=0.65),
+    dict(passages=(1, ), facts=3, fillers=1, questions=9, refusals=0.12, written=0.6, enough=0.65),
     dict(passages=(1, 1, 1, 1, 2, 3),
          facts=3,
          fillers=1,
-         questions=9,
-         refusals=0.05,
-         written=0.8,
+         questions=11,
+         refusals=0.14,
+         written=0.75,
          enough=2.0)
 ]
 EARLIER_SHARE = 0.15  # of contexts that come from an earlier stage
 TEXT_SHARE = 0.25  # of the context's positions that are predicted too
 TEXT_LOSS = 0.2
-FIRST_LOSS = 1.0  # of the answers' first tokens once more: they choose the sentence
 WARM_UP_STEPS = 100
 EMBEDDING_RATE = 0.8  # of the learning rate: for what is no matrix of a block, too
 FLAT_SHARE = 0.7
@@ -117,9 +116,7 @@ def losses(model, batch, text_generator, dtype):
     logits = model.logits(hidden[chosen].float())
     each = F.cross_entropy(logits, batch.targets[chosen], reduction="none")
     is_answer = answers[chosen]
-    is_first = (batch.question != batch.question.roll(1, dims=1))[chosen] & is_answer
-    loss = (each[is_answer].mean() + FIRST_LOSS * each[is_first].mean() +
-            TEXT_LOSS * each[~is_answer].mean())
+    loss = each[is_answer].mean() + TEXT_LOSS * each[~is_answer].mean()
     with torch.no_grad():
         wrong = (logits[is_answer].argmax(-1) != batch.targets[answers]).long()
         missed = torch.zeros(len(batch.answerable), dtype=torch.long, device=wrong.device)
@@ -249,7 +246,7 @@ def work(rank, args, meeting_file):
         rng = lexicon.rng_for("train", args.seed, step, rank)
         chooser = torch.Generator().manual_seed((args.seed * 1000003 + step) * args.workers + rank)
         contexts, from_stage = sample(rng, stage, args.tokens_per_step // args.workers)
-        batch = batches.collate(contexts, tokenizer, device, rng)
+        batch = batches.collate(contexts, tokenizer, device)
         flat = args.minutes * 60 * FLAT_SHARE
         falling = max(0.02, min(1.0, (args.minutes * 60 - trained) / (args.minutes * 60 - flat)))
         for optimizer in optimizers:

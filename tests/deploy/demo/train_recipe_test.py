@@ -2,7 +2,6 @@
 """What the training recipe promises, without PyTorch: no held-out name in training, questions whose
 answers their passages hold, a generator that its seed decides, the daemon's own prompt."""
 
-import json
 import os
 import re
 import sys
@@ -61,9 +60,8 @@ class Recipe(unittest.TestCase):
         for context in contexts(2, False) + contexts(2, True):
             for question in context.questions:
                 if question.passage:
-                    passage = context.passages[question.passage - 1]
-                    self.assertIn(question.sentence, passage, question)
-                    self.assertIn(question.answer.lower(), question.sentence.lower(), question)
+                    passage = context.passages[question.passage - 1].lower()
+                    self.assertIn(question.answer.lower(), passage, question)
                 else:
                     self.assertEqual(question.answer, generate.REFUSAL)
                     refusals += 1
@@ -170,15 +168,9 @@ class Recipe(unittest.TestCase):
         self.assertFalse(scoring.exact_match("3.5 metres", "35 metres"))
         self.assertAlmostEqual(scoring.f1("soft soap", "soft soap and spirit"), 2 / 3)
         self.assertEqual(scoring.f1("", "x"), 0)
-        self.assertTrue(scoring.tells(" It holds 3,400 litres of rain. [2]", "3,400 litres"))
-        self.assertFalse(scoring.tells(" It holds 13,400 litres of rain. [2]", "3,400 litres"))
-        self.assertFalse(scoring.tells(" It holds 3 litres. It is 9 m high. [1]", "3 litres"))
-        self.assertFalse(scoring.tells(" Not in the documents.", "3 litres"))
-        self.assertFalse(scoring.tells(" Anything. [1]", ""))
-        with open(os.path.join(ROOT, "deploy/demo/questions.jsonl"), encoding="utf-8") as file:
-            for question in map(json.loads, file):
-                if question["document"] is not None:
-                    self.assertTrue(scoring.tells(question["quote"], question["answer"]), question)
+        self.assertIn("15", scoring.accepted("Within how many minutes?", "15 minutes"))
+        self.assertIn("45 degrees", scoring.accepted("How hot?", "at most 45 degrees"))
+        self.assertEqual(set(scoring.accepted("What colour?", "pale blue")), {"pale blue"})
 
 
 if __name__ == "__main__":
