@@ -50,8 +50,9 @@ class DecoderForward {
 
   // Calls on_logits for the tokens whose logits are wanted, in their order. INVALID_ARGUMENT: the
   // step does not fit the model or the workspace; nothing was written then.
-  absl::Status Run(const KvLayout& layout, std::span<const ForwardItem> items, OnLogits on_logits,
-                   OnLayers on_layers = [](int32_t) {});
+  absl::Status Run(
+      const KvLayout& layout, std::span<const ForwardItem> items, OnLogits on_logits,
+      OnLayers on_layers = [](int32_t) {});
 
  private:
   // One token of the step, one row of every activation.
