@@ -70,8 +70,9 @@ Error PrefillInput::Make(const Bench& bench, const AttentionShape& shape) {
                        .sequence = sequence});
     }
   }
-  std::stable_sort(tiles.begin(), tiles.end(), [](const auto& a, const auto& b) {
-    return a.position > b.position;  // those with most to do first
+  std::sort(tiles.begin(), tiles.end(), [](const auto& a, const auto& b) {
+    // Those with most to do first.
+    return a.position != b.position ? a.position > b.position : a.sequence < b.sequence;
   });
   const auto bytes = tiles.size() * sizeof(tiles[0]);
   GPU_BENCH_TRY(tiles_.Allocate(static_cast<int64_t>(bytes)));

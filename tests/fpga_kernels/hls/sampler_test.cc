@@ -32,8 +32,9 @@ struct Choice {
 Choice NaiveChoice(const SamplerArgs& args, const std::vector<int32_t>& logits) {
   Choice choice;
   for (uint32_t i = 0; i < logits.size(); ++i) choice.tokens.push_back(i);
-  std::stable_sort(choice.tokens.begin(), choice.tokens.end(),
-                   [&](uint32_t a, uint32_t b) { return logits[a] > logits[b]; });
+  std::sort(choice.tokens.begin(), choice.tokens.end(), [&](uint32_t a, uint32_t b) {
+    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+  });
   if (args.top_k > 0 && args.top_k < choice.tokens.size()) choice.tokens.resize(args.top_k);
   const double best = logits[choice.tokens[0]];
   const auto weight = [&](uint32_t token) { return std::exp((logits[token] - best) / 65536); };
