@@ -2,6 +2,11 @@
 
 namespace baton {
 namespace fpga {
+
+struct PqBlockSums {
+  uint32_t sums[kPqRowsOfBlock];
+};
+
 namespace {
 
 void SendLines(const PqScanArgs& args, const PqProbe* probes, const Beat* blocks,
@@ -18,19 +23,15 @@ void SendLines(const PqScanArgs& args, const PqProbe* probes, const Beat* blocks
   }
 }
 
-struct BlockSums {
-  uint32_t sums[kPqRowsOfBlock];
-};
-
 // Each line's codes of four sub-quantisers look up their tables.
 void AddUp(const PqScanArgs& args, const PqProbe* probes, const Beat* tables, Stream<Beat>& lines,
-           Stream<BlockSums>& sums_out) {
+           Stream<PqBlockSums>& sums_out) {
   Beat lines_of_tables[kPqGroupsMax];
   for (uint32_t i = 0; i < args.groups; ++i) lines_of_tables[i] = tables[i];
   for (uint32_t probe = 0; probe < args.probes; ++probe) {
     const uint32_t blocks = (probes[probe].rows + kPqRowsOfBlock - 1) / kPqRowsOfBlock;
     for (uint32_t block = 0; block < blocks; ++block) {
-      BlockSums sums = BlockSums();
+      PqBlockSums sums = PqBlockSums();
       for (uint32_t group = 0; group < args.groups; ++group) {
 #pragma HLS pipeline II = 1
         const Beat line = lines.read();
@@ -49,14 +50,14 @@ void AddUp(const PqScanArgs& args, const PqProbe* probes, const Beat* tables, St
 }
 
 void KeepBest(const PqScanArgs& args, const PqProbe* probes, const int32_t* terms,
-              const uint32_t* rows, const uint32_t* live, Stream<BlockSums>& sums_in,
+              const uint32_t* rows, const uint32_t* live, Stream<PqBlockSums>& sums_in,
               SearchHit* hits) {
   TopList<kSearchKept> best;
 #pragma HLS array_partition variable = best.cells complete
   Clear(best);
   for (uint32_t probe = 0; probe < args.probes; ++probe) {
     const PqProbe p = probes[probe];
-    BlockSums sums = BlockSums();
+    PqBlockSums sums = PqBlockSums();
     for (uint32_t i = 0; i < p.rows; ++i) {
 #pragma HLS pipeline II = 1
       const uint32_t in_block = i % kPqRowsOfBlock;
@@ -94,7 +95,7 @@ extern "C" void pq_scan(const PqScanArgs* args, const PqProbe* probes, const Bea
 #pragma HLS dataflow
   const PqScanArgs a = args[0];
   Stream<Beat, 256> lines("pq_scan.lines");
-  Stream<BlockSums, 4> sums("pq_scan.sums");
+  Stream<PqBlockSums, 4> sums("pq_scan.sums");
   BATON_DATAFLOW(region);
   BATON_PROCESS(region, SendLines(a, probes, blocks, lines));
   BATON_PROCESS(region, AddUp(a, probes, tables, lines, sums));
