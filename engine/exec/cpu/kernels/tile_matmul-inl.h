@@ -172,10 +172,11 @@ struct StagedSums {
   // Vectors [begin, end) of kSumVectors.
   BATON_INLINE void Add(int64_t begin, int64_t end) const {
     if (to == nullptr) return;
+    const float* const staged = &from->tiles[0][0][0];
+    float* const sums = &to->tiles[0][0][0];
     for (int64_t i = begin; i < end; ++i) {
-      float* const sum = to->tiles[0][0] + 16 * i;
-      const __m512 before = _mm512_maskz_load_ps(first ? 0 : 0xffff, sum);
-      _mm512_store_ps(sum, _mm512_add_ps(before, _mm512_load_ps(from->tiles[0][0] + 16 * i)));
+      const __m512 before = _mm512_maskz_load_ps(first ? 0 : 0xffff, sums + 16 * i);
+      _mm512_store_ps(sums + 16 * i, _mm512_add_ps(before, _mm512_load_ps(staged + 16 * i)));
     }
   }
 
