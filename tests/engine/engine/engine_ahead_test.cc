@@ -116,8 +116,10 @@ TEST_CASE("a copy ahead that hangs, or whose end dies, leaves no wrong token") {
   f.Start();
   const auto expected = f.ByCpu(LongRequest());
   const auto sink = f.Submit(LongRequest());
+  // On a busy machine chunks end while a copy is under way, and go together in fewer.
   const auto reached = [&] {
-    return f.Copies("peer") + static_cast<int64_t>(f.node->open_copies()) >= group;
+    return f.Copies("peer") + static_cast<int64_t>(f.node->open_copies()) >= group ||
+           sink->chunks >= 2;
   };
   REQUIRE(Eventually(reached));
   REQUIRE_OK(f.node->Inject(fault.of, fault.fault));
