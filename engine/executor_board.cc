@@ -420,7 +420,9 @@ std::vector<int> ExecutorBoard::TakeSuspected() {
 TimeUs ExecutorBoard::NextWatchUs() const {
   const std::lock_guard lock(mutex_);
   for (const State& state : states_) {
-    if (!state.cpu && state.health.in_flight() > 0) return looked_us_ + kLookUs;
+    // The CPU is no device whose vitals change; its silence is watched where it has a limit.
+    const bool watched = !state.cpu || options_.health.cpu_stall_ms > 0;
+    if (watched && state.health.in_flight() > 0) return looked_us_ + kLookUs;
   }
   return kNoDeadline;
 }

@@ -9,12 +9,13 @@
 
 namespace baton {
 
-// A GPU that only searches, and finds nothing; a test decides what it says of itself, and when it
-// fails or hangs. Runs batches in order on a thread of its own, and none while it is held.
+// A device that only searches, and finds nothing; a test decides what it says of itself, and when
+// it fails or hangs. Runs batches in order on a thread of its own, and none while it is held.
 class ScriptedSearch final : public Executor, public SearchSkill {
  public:
-  ScriptedSearch() : queue_([this](Work work) { Run(std::move(work)); }) {
-    info_.platform = Platform::kGpu;
+  explicit ScriptedSearch(Platform platform = Platform::kGpu)
+      : queue_([this](Work work) { Run(std::move(work)); }) {
+    info_.platform = platform;
     info_.device = "scripted0";
     info_.present = true;
     info_.memory_bytes_total = 100;

@@ -1,10 +1,14 @@
 // What becomes of texts on a device that hangs and that nobody gives up: they end by their deadline
 // or wait, readiness tells of it, and nothing is lost when the device moves again.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
 
+#include "engine/executor_board.h"
 #include "tests/engine/engine/hybrid_fixture.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/scripted_search.h"
 
 namespace baton {
 namespace {
@@ -77,6 +81,36 @@ TEST_CASE("a CPU that hangs turns readiness off and is never fenced") {
   REQUIRE(Eventually([&] { return f.engine->Progress().ok(); }));
   CHECK(f.metrics.Counter(MetricId::kDeviceEvents, {"cpu", "cpu0", "stalled"}).Value() == 1);
   CHECK(f.metrics.Counter(MetricId::kDeviceEvents, {"cpu", "cpu0", "moving"}).Value() == 1);
+}
+
+TEST_CASE("silence counts while it is watched, as the loop watches it") {
+  const Platform platform = GENERATE(Platform::kGpu, Platform::kCpu);
+  const TimeUs stopped_us = GENERATE(0, 60'000'000);  // in the middle of it the process is stopped
+  CAPTURE(static_cast<int>(platform), stopped_us);
+  constexpr TimeUs kStallUs = 10'000'000;
+  EngineOptions options;
+  options.health.stall_ms = options.health.cpu_stall_ms = kStallUs / 1000;
+  FakeClock clock;
+  Metrics metrics;
+  ScriptedSearch device(platform);
+  ExecutorBoard board(options, {&device}, clock, metrics);
+  board.Begin({.executor = 0, .work_class = WorkClass::kSearchSingle, .shape = {.items = 1}},
+              nullptr);
+  const TimeUs begun_us = clock.NowUs();
+  bool stopped = false;
+  while (board.Progress().ok()) {
+    REQUIRE(clock.NowUs() - begun_us < 2 * kStallUs + stopped_us);
+    const TimeUs turn_us = clock.NowUs() + 500'000;  // the loop's idle turn
+    clock.AdvanceUs(std::min(turn_us, board.NextWatchUs()) - clock.NowUs());
+    if (!stopped && clock.NowUs() - begun_us > kStallUs / 2) {
+      clock.AdvanceUs(stopped_us);
+      stopped = true;
+    }
+    board.Watch();
+  }
+  const TimeUs silent_us = clock.NowUs() - begun_us - stopped_us;
+  CHECK(silent_us >= kStallUs);
+  CHECK(silent_us <= kStallUs + 500'000);
 }
 
 }  // namespace
