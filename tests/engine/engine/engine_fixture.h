@@ -106,6 +106,14 @@ class EngineFixture {
     store_.reset();
   }
 
+  std::shared_ptr<GenerateRecorder> Submit(const GenerateRequest& request) {
+    auto sink = std::make_shared<GenerateRecorder>();
+    const auto id = engine->Submit(request, sink);
+    REQUIRE_OK(id);
+    last = *id;
+    return sink;
+  }
+
   // A request that the scripted executor serves whole.
   static GenerateRequest Scripted(std::string prompt, int32_t max_tokens) {
     GenerateRequest request;
@@ -124,6 +132,7 @@ class EngineFixture {
  public:
   std::function<std::unique_ptr<Executor>(std::unique_ptr<Executor>)> wrap_cpu;  // of a simulation
   std::shared_ptr<SimulatedNode> node;  // of the last Start()
+  RequestId last;                       // that Submit() was given
   std::unique_ptr<Engine> engine;       // destroyed first
 };
 

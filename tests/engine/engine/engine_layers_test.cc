@@ -119,14 +119,6 @@ class TwoMemories : public EngineFixture {
     return request;
   }
 
-  std::shared_ptr<GenerateRecorder> Submit(const GenerateRequest& request) {
-    auto sink = std::make_shared<GenerateRecorder>();
-    const auto id = engine->Submit(request, sink);
-    REQUIRE_OK(id);
-    last = *id;
-    return sink;
-  }
-
   bool Clean() {
     return Eventually([&] {
       double used = 0;
@@ -141,7 +133,6 @@ class TwoMemories : public EngineFixture {
   }
 
   CountingPath* path = nullptr;
-  RequestId last;
   // The last chunk of a prompt waits behind its first layer until so many copies were posted ...
   std::atomic<int> await_posts{0};
   // ... and until this is true.

@@ -82,14 +82,6 @@ class Hybrid : public EngineFixture {
     return expected = sink->ids;
   }
 
-  std::shared_ptr<GenerateRecorder> Submit(const GenerateRequest& request) {
-    auto sink = std::make_shared<GenerateRecorder>();
-    const auto id = engine->Submit(request, sink);
-    REQUIRE_OK(id);
-    last = *id;
-    return sink;
-  }
-
   void Recover() {
     for (const char* name : {"gpu0", "fpga0", "peer", "up", "down", "fpga-up", "fpga-down"}) {
       REQUIRE_OK(node->Inject(name, SimulatedFault::kRecover));
@@ -118,8 +110,6 @@ class Hybrid : public EngineFixture {
   double Recovered(const char* how) {
     return metrics.Counter(MetricId::kSequencesRecovered, {how}).Value();
   }
-
-  RequestId last;
 
  private:
   std::map<int, std::vector<TokenId>> expected_;

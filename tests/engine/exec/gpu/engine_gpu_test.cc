@@ -46,12 +46,6 @@ class GpuAndCpu : public EngineFixture {
     return request;
   }
 
-  std::shared_ptr<GenerateRecorder> Submit(const GenerateRequest& request) {
-    auto sink = std::make_shared<GenerateRecorder>();
-    REQUIRE_OK(engine->Submit(request, sink));
-    return sink;
-  }
-
   std::vector<TokenId> OnCpu() {
     GenerateRequest request = Request();
     request.envelope.hints.fallback.reset();
