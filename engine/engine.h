@@ -28,6 +28,7 @@
 #include "engine/schedule/power_model.h"
 #include "engine/transfer/copy_path.h"
 #include "engine/transfer/path_table.h"
+#include "engine/transfer/shared_buffer.h"
 #include "engine/vector/vector_store.h"
 
 namespace baton {
@@ -43,6 +44,7 @@ struct EngineParts {
   VectorStore* store = nullptr;
   std::vector<std::unique_ptr<Executor>> executors;          // one per device, absent ones too
   std::vector<std::unique_ptr<CopyPath>> paths = {};         // between their memories, best first
+  std::vector<std::shared_ptr<DeviceMapper>> mappers = {};   // of devices that may map the host's
   std::vector<std::shared_ptr<const LanguageModel>> models;  // the first is the default
   std::vector<EmbedderPart> embedders;                       // the first is the default
   PlacementPlan placement = {};                              // of the executors' threads

@@ -68,7 +68,25 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
   }
 }
 
+absl::Status Engine::Loop::StartStaging() {
+  Staging::Parts parts = {.converter = &host_path_};
+  for (const auto& executor : parts_.executors) {
+    if (executor->Describe().present && executor->llm() != nullptr) {
+      parts.spaces.push_back(executor->llm()->kv_space());
+    }
+  }
+  std::sort(parts.spaces.begin(), parts.spaces.end());
+  parts.spaces.erase(std::unique(parts.spaces.begin(), parts.spaces.end()), parts.spaces.end());
+  for (const auto& path : parts_.paths) parts.paths.push_back(path.get());
+  for (const auto& mapper : parts_.mappers) parts.devices.push_back(mapper.get());
+  ASSIGN_OR_RETURN(staging_, Staging::Create(options_.transfer, parts, clock_));
+  if (staging_ == nullptr) return absl::OkStatus();
+  for (const auto& path : staging_->paths()) transfer_.RegisterPath(path.get());
+  return absl::OkStatus();
+}
+
 absl::Status Engine::Loop::LoadModels() {
+  RETURN_IF_ERROR(StartStaging());
   RETURN_IF_ERROR(StartPeers());
   for (auto& model : std::exchange(parts_.models, {})) {
     const std::string name = model->name();

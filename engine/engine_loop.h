@@ -28,6 +28,7 @@
 #include "engine/schedule/launch_collector.h"
 #include "engine/schedule/route_choice.h"
 #include "engine/transfer/host_copy_path.h"
+#include "engine/transfer/staging.h"
 #include "engine/transfer/transfer_manager.h"
 #include "engine/write_lane.h"
 
@@ -167,6 +168,8 @@ class Engine::Loop {
 
   // FAILED_PRECONDITION: the configuration leaves work of some class no executor.
   absl::Status CheckRoutes();
+  // Paths between memories that have none: staging_.
+  absl::Status StartStaging();
   // The executor for work; the stage's record is appended to the request. -1: it failed. Where the
   // work has failed before, the record is changed to tell how it goes on.
   int Route(const RequestPtr& active, std::string_view stage, ExecutorBoard::Work work);
@@ -312,7 +315,8 @@ class Engine::Loop {
   std::mutex save_mutex_;  // one writes its file at a time: the host lane, or the end
   HostDirectPath host_direct_path_;
   HostCopyPath host_path_;
-  std::unique_ptr<PeerLane> peers_;  // null: there are none; before what uses its path and memory
+  std::unique_ptr<Staging> staging_;  // null: no path is missing; before what uses its paths
+  std::unique_ptr<PeerLane> peers_;   // null: there are none; before what uses its path and memory
   std::map<const LanguageModel*, PeerModel> peer_models_;
   std::map<PeerServeId, RequestId> serving_;
   TransferManager transfer_;

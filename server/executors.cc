@@ -117,6 +117,7 @@ absl::Status MakeExecutors(const Config& config, const std::optional<SimulationO
     for (PluginExecutor& gpu : MakeGpuExecutors(gpu_options)) {
       plugins.push_back(std::move(gpu.executor));
       for (auto& path : gpu.paths) plugin_paths.push_back(std::move(path));
+      if (gpu.mapper != nullptr) parts.mappers.push_back(std::move(gpu.mapper));
     }
   }
   if (!Simulates(simulation, Platform::kFpga)) plugins.push_back(MakeFpgaExecutor(options.fpga));

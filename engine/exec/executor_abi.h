@@ -244,7 +244,16 @@ struct baton_llm_batch {
   void (*on_token)(void* context, int64_t item, int32_t token, uint64_t random_state);
   uint32_t flags;    /* BATON_BATCH_... */
   uint32_t reserved; /* 0 */
+  /* Null: nobody asks. Else called while llm_run runs, from any thread but from one at a time, with
+   * growing `layers`: the keys and values of so many first layers are in the blocks, of all items,
+   * and may be copied from there. Must not block. */
+  void (*on_layers)(void* context, int32_t layers);
 };
+
+/* Whether whoever gave the batch knows of a field that was not in the first release. */
+#define BATON_BATCH_HAS(batch, field) \
+  ((batch)->struct_size >=            \
+   offsetof(struct baton_llm_batch, field) + sizeof(((struct baton_llm_batch*)0)->field))
 
 /* For plug-ins: item `index`. */
 static inline const struct baton_llm_item* baton_item_at(const struct baton_llm_batch* batch,
@@ -252,6 +261,9 @@ static inline const struct baton_llm_item* baton_item_at(const struct baton_llm_
   const char* const items = (const char*)batch->items;
   return (const struct baton_llm_item*)(items + (uint64_t)index * batch->item_struct_size);
 }
+
+/* Of plug-ins. TELLS_LAYERS: llm_run calls on_layers. */
+enum baton_plugin_flags { BATON_PLUGIN_TELLS_LAYERS = 1 };
 
 enum baton_copy_direction { BATON_COPY_TO_DEVICE = 1, BATON_COPY_FROM_DEVICE = 2 };
 
@@ -416,6 +428,21 @@ struct baton_executor_plugin {
   /* Blocks. RESOURCE_EXHAUSTED: the bytes it needs and those there are. */
   int32_t (*graph_links)(struct baton_open_device* device, const struct baton_graph_job* job,
                          struct baton_error* error);
+
+  uint32_t flags;     /* baton_plugin_flags */
+  uint32_t reserved2; /* 0 */
+
+  /* Each may be null. From any thread. */
+
+  /* Copies that come from these bytes of the host's memory or go there need no memory between,
+   * until host_unmap. memory: aligned to 4096 bytes. */
+  int32_t (*host_map)(struct baton_open_device* device, void* memory, uint64_t bytes,
+                      struct baton_error* error);
+  void (*host_unmap)(struct baton_open_device* device, void* memory);
+  /* Makes what one side has written to some of these visible to the other: the device to
+   * (BATON_COPY_TO_DEVICE) or the host. Null: it is visible. */
+  int32_t (*host_sync)(struct baton_open_device* device, void* memory, uint64_t bytes,
+                       int32_t direction, struct baton_error* error);
 };
 
 /* The one exported symbol. */

@@ -13,6 +13,12 @@ namespace {
 constexpr size_t kWorkingTableBytes =
     offsetof(baton_executor_plugin, copy_cancel) + sizeof(baton_executor_plugin::copy_cancel);
 
+// What an older plug-in's table lacks.
+constexpr size_t kFlagsBytes =
+    offsetof(baton_executor_plugin, flags) + sizeof(baton_executor_plugin::flags);
+constexpr size_t kMapTableBytes =
+    offsetof(baton_executor_plugin, host_sync) + sizeof(baton_executor_plugin::host_sync);
+
 class PluginKvMemory final : public KvMemory {
  public:
   PluginKvMemory(std::shared_ptr<const PluginDevice> device, void* memory)
@@ -78,6 +84,31 @@ absl::StatusOr<std::unique_ptr<KvMemory>> PluginDevice::Allocate(int64_t bytes) 
   RETURN_IF_ERROR(
       StatusOf(table_.kv_allocate(handle_, static_cast<uint64_t>(bytes), &memory, &error), error));
   return std::make_unique<PluginKvMemory>(shared_from_this(), memory);
+}
+
+absl::Status PluginDevice::Map(const HostExtent& extent) {
+  if (table_.struct_size < kMapTableBytes || table_.host_map == nullptr) {
+    return absl::UnimplementedError(StrCat("the ", options_.label, " plug-in maps no host memory"));
+  }
+  baton_error error = {.struct_size = sizeof(error), .message = {}};
+  return StatusOf(
+      table_.host_map(handle_, extent.data, static_cast<uint64_t>(extent.bytes), &error), error);
+}
+
+void PluginDevice::Unmap(const HostExtent& extent) { table_.host_unmap(handle_, extent.data); }
+
+absl::Status PluginDevice::Sync(const HostExtent& extent, SyncDirection direction) {
+  if (table_.host_sync == nullptr) return absl::OkStatus();  // coherent
+  const int32_t towards =
+      direction == SyncDirection::kToDevice ? BATON_COPY_TO_DEVICE : BATON_COPY_FROM_DEVICE;
+  baton_error error = {.struct_size = sizeof(error), .message = {}};
+  return StatusOf(
+      table_.host_sync(handle_, extent.data, static_cast<uint64_t>(extent.bytes), towards, &error),
+      error);
+}
+
+bool PluginDevice::TellsLayers() const {
+  return table_.struct_size >= kFlagsBytes && (table_.flags & BATON_PLUGIN_TELLS_LAYERS) != 0;
 }
 
 PluginDevice::Sample PluginDevice::TakeSample() const {

@@ -12,12 +12,14 @@
 #include "engine/exec/plugin_loader.h"
 #include "engine/kv/kv_memory.h"
 #include "engine/transfer/memory_space.h"
+#include "engine/transfer/shared_buffer.h"
 
 namespace baton {
 
 // A device of a plug-in in use; closed in the end. Shared by the skills, memories and copy paths
 // that are made of it, so that it outlives them. Thread safe as the plug-in's functions are.
 class PluginDevice final : public KvMemorySource,
+                           public DeviceMapper,
                            public std::enable_shared_from_this<PluginDevice> {
  public:
   struct Options {
@@ -37,6 +39,14 @@ class PluginDevice final : public KvMemorySource,
   PluginDevice& operator=(const PluginDevice&) = delete;
 
   absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(int64_t bytes) override;
+
+  const MemorySpace& space() const override { return options_.space; }
+  // UNIMPLEMENTED: the plug-in maps none.
+  absl::Status Map(const HostExtent& extent) override;
+  void Unmap(const HostExtent& extent) override;
+  absl::Status Sync(const HostExtent& extent, SyncDirection direction) override;
+  // Whether the plug-in's batches tell of layers that are done.
+  bool TellsLayers() const;
 
   struct Sample {
     int64_t memory_bytes_used = 0;

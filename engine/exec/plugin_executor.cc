@@ -145,6 +145,7 @@ PluginExecutor MakeOne(const PluginKind& kind, const PluginExecutorOptions& opti
        {PluginPath::Direction::kToDevice, PluginPath::Direction::kFromDevice}) {
     made.paths.push_back(std::make_unique<PluginPath>(*device, direction));
   }
+  made.mapper = *device;
   made.executor =
       std::make_unique<WorkingExecutor>(std::move(info), *std::move(device), options, clock);
   return made;

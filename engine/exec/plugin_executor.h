@@ -10,6 +10,7 @@
 #include "engine/exec/executor.h"
 #include "engine/exec/plugin_loader.h"
 #include "engine/transfer/copy_path.h"
+#include "engine/transfer/shared_buffer.h"
 
 namespace baton {
 
@@ -32,6 +33,7 @@ struct PluginExecutorOptions {
 struct PluginExecutor {
   std::unique_ptr<Executor> executor;  // never null
   std::vector<std::unique_ptr<CopyPath>> paths = {};
+  std::shared_ptr<DeviceMapper> mapper = {};  // null: there is no device at work
 };
 
 // One for each device that the plug-in finds, at least one: where there is none, or it cannot be

@@ -43,6 +43,8 @@ class CopyPath {
   virtual bool Connects(const MemorySpace& source, const MemorySpace& destination) const = 0;
   // Whether it takes jobs with a conversion.
   virtual bool Converts() const { return false; }
+  // Whether it takes no others.
+  virtual bool OnlyConverts() const { return false; }
   // Begins the copy.
   virtual absl::StatusOr<Ticket> Post(const Job& job) = 0;
   // Whether a copy has completed; its error where it failed. True and an error are said once, then

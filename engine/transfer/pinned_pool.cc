@@ -113,6 +113,14 @@ absl::StatusOr<PinnedBuffer> PinnedPool::Allocate(int64_t bytes, int32_t numa_no
   return buffer;
 }
 
+std::vector<HostExtent> PinnedPool::Extents() const {
+  std::vector<HostExtent> extents;
+  for (const Arena& arena : arenas_) {
+    extents.push_back({.data = arena.memory->data(), .bytes = arena.memory->bytes()});
+  }
+  return extents;
+}
+
 void PinnedPool::Free(const std::byte* data) {
   const std::lock_guard lock(mutex_);
   const auto arena = std::find_if(arenas_.begin(), arenas_.end(), [&](const Arena& a) {

@@ -16,6 +16,12 @@ namespace baton {
 
 class PinnedPool;
 
+// A piece of the host's memory.
+struct HostExtent {
+  std::byte* data = nullptr;
+  int64_t bytes = 0;
+};
+
 // Memory from a PinnedPool, which it goes back to in the end. The pool outlives it.
 class PinnedBuffer {
  public:
@@ -42,8 +48,8 @@ class PinnedBuffer {
 // free piece that holds it, the rest stays free; a piece that comes back joins its free neighbours.
 // Thread safe; nothing blocks but for a short lock.
 //
-// KV that goes to or comes from other daemons lies in one. The offload tier has a mapping of its
-// own, of blocks of one size, locked where a device copies from and to it.
+// KV that goes to or comes from other daemons, or between devices, lies in one. The offload tier
+// has a mapping of its own, of blocks of one size, locked where a device copies from and to it.
 class PinnedPool {
  public:
   // What a device's copies want at least, and a cache line twice over.
@@ -71,6 +77,8 @@ class PinnedPool {
   absl::StatusOr<PinnedBuffer> Allocate(int64_t bytes, int32_t numa_node = 0);
 
   Stats GetStats() const;
+  // All of its memory, a part on each node, for devices to map.
+  std::vector<HostExtent> Extents() const;
 
  private:
   friend class PinnedBuffer;

@@ -129,7 +129,7 @@ std::vector<size_t> TransferManager::PathsFor(const Handoff& handoff, int64_t by
   for (size_t i = 0; i < paths_.size(); ++i) {
     const Path& path = paths_[i];
     if (!path.path->Connects(request.source, request.destination)) continue;
-    if (request.job.conversion && !path.path->Converts()) continue;
+    if (request.job.conversion ? !path.path->Converts() : path.path->OnlyConverts()) continue;
     (path.direct ? direct : others).push_back({.path = i, .bytes_in_flight = path.bytes_in_flight});
   }
   std::vector<size_t> found;

@@ -28,7 +28,8 @@ class EngineFixture {
   PlacementPlan placement;              // of all executors, in their order
   const Clock* clock = &SystemClock();
   Timeline::Warp warp;
-  std::vector<std::unique_ptr<CopyPath>> paths;  // of what AddExecutor adds
+  std::vector<std::unique_ptr<CopyPath>> paths;        // of what AddExecutor adds
+  std::vector<std::shared_ptr<DeviceMapper>> mappers;  // as well
 
   EngineFixture() { options.kv.memory_mb = 4; }
 
@@ -79,6 +80,7 @@ class EngineFixture {
                       .store = store_.get(),
                       .executors = std::move(extra_),
                       .paths = std::move(paths),
+                      .mappers = std::move(mappers),
                       .models = models,
                       .embedders = embedders,
                       .placement = placement,

@@ -101,6 +101,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNotReady";
     case cudaErrorIllegalAddress:
       return "cudaErrorIllegalAddress";
+    case cudaErrorHostMemoryAlreadyRegistered:
+      return "cudaErrorHostMemoryAlreadyRegistered";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
   }
@@ -129,6 +131,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "device not ready";
     case cudaErrorIllegalAddress:
       return "an illegal memory access was encountered";
+    case cudaErrorHostMemoryAlreadyRegistered:
+      return "part or all of the requested memory range is already mapped";
     case cudaErrorLaunchFailure:
       return "unspecified launch failure";
   }
@@ -190,6 +194,8 @@ cudaError_t cudaFreeHost(void* pointer) {
   std::free(pointer);
   return Enter("cudaFreeHost");
 }
+cudaError_t cudaHostRegister(void*, size_t, unsigned) { return Enter("cudaHostRegister"); }
+cudaError_t cudaHostUnregister(void*) { return Enter("cudaHostUnregister"); }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
   return Copy("cudaMemcpy", to, from, bytes);
 }
@@ -209,6 +215,14 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return Enter("cudaStreamDestroy"); }
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return Enter("cudaStreamSynchronize"); }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+  return Enter("cudaStreamWaitEvent");
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t, cudaHostFn_t function, void* data) {
+  if (const cudaError_t error = Enter("cudaLaunchHostFunc"); error != cudaSuccess) return error;
+  function(data);  // all that was asked for before is done
+  return cudaSuccess;
+}
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return NewHandle("cudaEventCreateWithFlags", event);
 }

@@ -153,17 +153,25 @@ Fault Copies::CarryPiece(const Copy& copy, const std::byte* from, std::byte* to,
                          Stage& stage) {
   BATON_GPU_TRY(Empty(stage));
   const auto size = static_cast<size_t>(bytes);
+  stage.destination = nullptr;
   if (copy.direction == BATON_COPY_TO_DEVICE) {
-    std::memcpy(stage.memory.data(), from, size);
-    BATON_GPU_TRY(device_.Check(
-        cudaMemcpyAsync(to, stage.memory.data(), size, cudaMemcpyHostToDevice, stream_.get()),
-        "cudaMemcpyAsync"));
-    stage.destination = nullptr;
+    const std::byte* source = from;
+    if (!device_.IsMapped(from, bytes)) {
+      std::memcpy(stage.memory.data(), from, size);
+      source = stage.memory.data();
+    }
+    BATON_GPU_TRY(
+        device_.Check(cudaMemcpyAsync(to, source, size, cudaMemcpyHostToDevice, stream_.get()),
+                      "cudaMemcpyAsync"));
   } else {
+    std::byte* destination = to;
+    if (!device_.IsMapped(to, bytes)) {
+      destination = stage.memory.data();
+      stage.destination = to;
+    }
     BATON_GPU_TRY(device_.Check(
-        cudaMemcpyAsync(stage.memory.data(), from, size, cudaMemcpyDeviceToHost, stream_.get()),
+        cudaMemcpyAsync(destination, from, size, cudaMemcpyDeviceToHost, stream_.get()),
         "cudaMemcpyAsync"));
-    stage.destination = to;
   }
   stage.bytes = bytes;
   stage.busy = true;

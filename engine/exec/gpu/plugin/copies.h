@@ -17,9 +17,10 @@
 namespace baton::gpu {
 
 // Copies of KV blocks between the host's memory and the device's, one after another on a thread and
-// a stream of its own, through two pinned buffers: while one is on the link the other is filled or
-// emptied. Post, Poll and Cancel come from one thread and do not wait for a copy, but Cancel for
-// the piece under way. The device outlives it.
+// a stream of its own: from or to host memory that is mapped at once, else through two pinned
+// buffers: while one is on the link the other is filled or emptied. Post, Poll and Cancel come from
+// one thread and do not wait for a copy, but Cancel for the piece under way. The device outlives
+// it.
 class Copies {
  public:
   static Fault Start(Device& device, std::unique_ptr<Copies>* copies);
@@ -49,7 +50,7 @@ class Copies {
     PinnedMemory memory;
     cudaEvent_t sent = nullptr;
     bool busy = false;
-    std::byte* destination = nullptr;  // of what comes from the device
+    std::byte* destination = nullptr;  // of what comes from the device and is to be taken out
     int64_t bytes = 0;
   };
 

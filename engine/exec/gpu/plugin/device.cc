@@ -209,6 +209,38 @@ Device::KvMemory Device::FindKv(const void* address) const {
   return {reinterpret_cast<unsigned char*>(memory.data()), memory.bytes()};
 }
 
+Fault Device::MapHost(void* memory, int64_t bytes) {
+  // Portable: other devices of this process may have mapped it, or will.
+  const cudaError_t registered =
+      cudaHostRegister(memory, static_cast<size_t>(bytes), cudaHostRegisterPortable);
+  if (registered == cudaErrorHostMemoryAlreadyRegistered) {
+    cudaGetLastError();
+  } else {
+    BATON_GPU_TRY(Check(registered, "cudaHostRegister"));
+  }
+  const std::lock_guard lock(mutex_);
+  mapped_.emplace(static_cast<const std::byte*>(memory), bytes);
+  return {};
+}
+
+void Device::UnmapHost(void* memory) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (mapped_.erase(static_cast<const std::byte*>(memory)) == 0) return;
+  }
+  cudaHostUnregister(memory);  // where another device has done so before, there is nothing to do
+  cudaGetLastError();
+}
+
+bool Device::IsMapped(const void* memory, int64_t bytes) const {
+  const auto* const at = static_cast<const std::byte*>(memory);
+  const std::lock_guard lock(mutex_);
+  auto found = mapped_.upper_bound(at);
+  if (found == mapped_.begin()) return false;
+  --found;
+  return at + bytes <= found->first + found->second;
+}
+
 void Device::Sample(baton_device_sample* sample) const {
   sample->memory_bytes_total = memory_bytes_total_;
   sample->memory_bytes_used = others_bytes_ + static_cast<uint64_t>(own_bytes_.load());

@@ -102,6 +102,12 @@ class Device {
   // begin null: not of such memory.
   KvMemory FindKv(const void* address) const;
 
+  // Lets the device copy from the host's memory and to it without a buffer between.
+  Fault MapHost(void* memory, int64_t bytes);
+  void UnmapHost(void* memory);
+  // Whether all of it is mapped.
+  bool IsMapped(const void* memory, int64_t bytes) const;
+
   // "0000:3b:00.0".
   static std::string PciAddress(const cudaDeviceProp& properties);
   // From any thread; asks the driver nothing.
@@ -132,6 +138,7 @@ class Device {
   mutable std::mutex mutex_;
   std::string lost_;  // why; empty: it is not
   std::map<const unsigned char*, DeviceMemory> kv_;
+  std::map<const std::byte*, int64_t> mapped_;  // the host's: bytes
 };
 
 }  // namespace baton::gpu

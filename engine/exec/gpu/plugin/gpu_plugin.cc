@@ -217,6 +217,14 @@ int32_t GraphLinks(baton_open_device* device, const baton_graph_job* job, baton_
   return fault.Tell(error);
 }
 
+int32_t HostMap(baton_open_device* device, void* memory, uint64_t bytes, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = device->device->MapHost(memory, static_cast<int64_t>(bytes));
+  return fault.Tell(error);
+}
+
+void HostUnmap(baton_open_device* device, void* memory) { device->device->UnmapHost(memory); }
+
 constexpr baton_executor_plugin kPlugin = {
     .struct_size = sizeof(baton_executor_plugin),
     .abi_version = BATON_EXECUTOR_ABI_VERSION,
@@ -242,6 +250,8 @@ constexpr baton_executor_plugin kPlugin = {
     .rows_mark = RowsMark,
     .search = Search,
     .graph_links = GraphLinks,
+    .host_map = HostMap,
+    .host_unmap = HostUnmap,
 };
 
 }  // namespace

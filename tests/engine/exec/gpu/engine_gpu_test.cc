@@ -35,6 +35,7 @@ class GpuAndCpu : public EngineFixture {
     PluginExecutor gpu = MakeGpu(gpu_options);
     AddExecutor(std::move(gpu.executor));
     paths = std::move(gpu.paths);
+    mappers.push_back(std::move(gpu.mapper));
   }
 
   static GenerateRequest Request() {
@@ -82,6 +83,31 @@ TEST_CASE("a prompt is prefilled on the GPU, handed over, and decoded on the CPU
   const auto on_gpu = f.Submit(pinned);
   REQUIRE_OK(on_gpu->Wait().status);
   CHECK(on_gpu->ids == sink->ids);
+}
+
+TEST_CASE("keys and values of another layout are converted on their way to the GPU and from it") {
+  const bool to_gpu = GENERATE(false, true);
+  CAPTURE(to_gpu);
+  GpuAndCpu f;
+  f.options.kv.block_tokens = "8";
+  f.options.kv.gpu_block_tokens = "32";
+  auto& platforms = f.options.route.platforms.of;
+  if (to_gpu) {
+    platforms[static_cast<size_t>(WorkClass::kPrefill)] = {"cpu"};
+    platforms[static_cast<size_t>(WorkClass::kDecode)] = {"gpu", "cpu"};
+  }
+  f.AddGpu();
+  f.AddRandomModel();
+  f.Start();
+  const auto sink = f.Submit(GpuAndCpu::Request());
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
+  CHECK(sink->ids == f.OnCpu());
+  const std::vector<Stage>& stages = outcome.result.timings.stages;
+  REQUIRE(stages.size() == 3);
+  CHECK(stages[1].route.reason ==
+        (to_gpu ? "path staged_host_to_cuda:0" : "path staged_cuda:0_to_host"));
+  CHECK(stages[2].route.platform == (to_gpu ? Platform::kGpu : Platform::kCpu));
 }
 
 TEST_CASE("bulk searches are the GPU's and those that it cannot do are the CPU's") {

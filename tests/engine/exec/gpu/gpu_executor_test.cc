@@ -2,6 +2,8 @@
 // memory, on the host runtime for kernels.
 #include "engine/exec/gpu/gpu_executor.h"
 
+#include <cuda_runtime_api.h>
+
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <future>
@@ -224,6 +226,25 @@ TEST_CASE("blocks go to the GPU's memory and back as they are") {
   carry(to, up);
   carry(from, down);
   CHECK(received == sent);
+
+  // Mapped memory comes and goes without a buffer between: two calls more for each piece.
+  for (auto& blocks : {&sent, &received}) {
+    for (auto& block : *blocks) {
+      REQUIRE_OK(gpu.mapper->Map({.data = block.data(), .bytes = bytes}));
+      std::fill(block.begin(), block.end(), blocks == &sent ? std::byte{7} : std::byte{0});
+    }
+  }
+  carry(to, up);
+  carry(from, down);
+  CHECK(received == sent);
+  for (auto& blocks : {&sent, &received}) {
+    for (auto& block : *blocks) gpu.mapper->Unmap({.data = block.data(), .bytes = bytes});
+  }
+  carry(from, down);
+  CHECK(received == sent);
+  cuda_host::InjectFailure({.call = "cudaHostRegister", .error = cudaErrorMemoryAllocation});
+  CHECK(absl::IsResourceExhausted(gpu.mapper->Map({.data = sent[0].data(), .bytes = bytes})));
+  cuda_host::ForgetFailures();
 
   // What is cancelled touches nothing any more.
   std::vector<std::vector<std::byte>> untouched = received;
