@@ -47,7 +47,8 @@ class LlmBatches {
     // In the place of logits, of an item with ForwardItem::sampling: the token that was chosen and
     // the random state behind it.
     void OnToken(size_t item, TokenId token, uint64_t random_state);
-    // Keys and values of the first `layers` layers are in the blocks.
+    // Keys and values of the first `layers` layers are in the blocks. From any thread.
+    bool asks_layers() const { return batch_.layers_done != nullptr; }
     void OnLayers(int32_t layers);
 
    private:

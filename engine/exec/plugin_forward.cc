@@ -59,6 +59,7 @@ int32_t KvTypeOf(KvType type) {
 struct Callbacks {
   PluginForward::OnLogits on_logits;
   PluginForward::OnToken on_token;
+  PluginForward::OnLayers on_layers;
   size_t vocabulary;
 };
 
@@ -113,7 +114,7 @@ absl::StatusOr<std::unique_ptr<PluginForward>> PluginForward::Load(
 }
 
 absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
-                                OnLogits on_logits, OnToken on_token) {
+                                OnLogits on_logits, OnToken on_token, OnLayers on_layers) {
   items_.clear();
   samplings_.clear();
   const bool deterministic = std::any_of(
@@ -139,8 +140,9 @@ absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardI
   }
   Callbacks callbacks{.on_logits = on_logits,
                       .on_token = on_token,
+                      .on_layers = on_layers,
                       .vocabulary = static_cast<size_t>(model_->shape().vocabulary)};
-  const baton_llm_batch batch = {
+  baton_llm_batch batch = {
       .struct_size = sizeof(batch),
       .item_struct_size = sizeof(baton_llm_item),
       .items = items_.data(),
@@ -163,7 +165,13 @@ absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardI
                                                        random_state);
           },
       .flags = deterministic ? BATON_BATCH_DETERMINISTIC : 0u,
-      .reserved = 0};
+      .reserved = 0,
+      .on_layers = nullptr};
+  if (on_layers) {
+    batch.on_layers = [](void* context, int32_t layers) {
+      (*static_cast<Callbacks*>(context)->on_layers)(layers);
+    };
+  }
   baton_error error = {.struct_size = sizeof(error), .message = {}};
   return PluginDevice::StatusOf(
       device_->table().llm_run(device_->handle(), loaded_.get(), &batch, &error), error);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -27,10 +28,13 @@ class PluginForward {
   // item allows it, the token chosen and the random state behind it.
   using OnLogits = absl::FunctionRef<void(size_t item, std::span<const float> logits)>;
   using OnToken = absl::FunctionRef<void(size_t item, TokenId token, uint64_t random_state)>;
+  // Keys and values of so many first layers are in the blocks; from any thread. Nothing: nobody
+  // asks.
+  using OnLayers = std::optional<absl::FunctionRef<void(int32_t layers)>>;
 
   // Blocks. UNAVAILABLE: the device is lost.
   absl::Status Run(const KvLayout& layout, std::span<const ForwardItem> items, OnLogits on_logits,
-                   OnToken on_token);
+                   OnToken on_token, OnLayers on_layers = std::nullopt);
 
  private:
   struct Unload {

@@ -52,12 +52,14 @@ absl::Status PluginLlm::Forward(const LanguageModel& model, const KvLayout& layo
     }
     forward = found->second.get();
   }
+  const auto on_layers = [&](int32_t layers) { answers.OnLayers(layers); };
   return forward->Run(
       layout, items,
       [&](size_t item, std::span<const float> logits) { answers.OnLogits(item, logits); },
       [&](size_t item, TokenId token, uint64_t random_state) {
         answers.OnToken(item, token, random_state);
-      });
+      },
+      answers.asks_layers() ? PluginForward::OnLayers(on_layers) : std::nullopt);
 }
 
 }  // namespace baton

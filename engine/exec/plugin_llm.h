@@ -34,7 +34,7 @@ class PluginLlm final : public LlmSkill {
     batches_.Execute(std::move(batch), std::move(done));
   }
   bool TellsPromptsApart(const LanguageModel& model) const override;
-  bool TellsLayers() const override { return false; }  // the ABI has no word for it
+  bool TellsLayers() const override { return device_->TellsLayers(); }
   MemorySpace kv_space() const override { return device_->options().space; }
   KvMemorySource* kv_memory() override { return device_.get(); }
 

@@ -18,6 +18,7 @@
 #include "cuda_kernels/rms_norm.h"
 #include "engine/exec/gpu/plugin/answers.h"
 #include "engine/exec/gpu/plugin/arena.h"
+#include "engine/exec/gpu/plugin/layer_progress.h"
 #include "engine/exec/gpu/plugin/products.h"
 #include "engine/exec/gpu/plugin/step_plan.h"
 #include "engine/exec/gpu/plugin/weights.h"
@@ -69,7 +70,7 @@ int64_t QuantisedWeights(const DeviceMatrix& w) {
 template <typename T>
 class DecoderOf final : public Decoder {
  public:
-  explicit DecoderOf(Device& device) : device_(device), products_(device) {}
+  explicit DecoderOf(Device& device) : device_(device), products_(device), progress_(device) {}
 
   Fault Load(const baton_llm_model& model);
   Fault Run(const baton_llm_batch& batch) override;
@@ -139,6 +140,7 @@ class DecoderOf final : public Decoder {
   Products<T> products_;
   Answers<T> answers_;
   StepPlan plan_;
+  LayerProgress progress_;
 };
 
 // ---- Loading
@@ -281,7 +283,9 @@ Fault DecoderOf<T>::PlaceRope(const baton_rope& rope, WeightLoader<T>& loader,
 template <typename T>
 Fault DecoderOf<T>::Run(const baton_llm_batch& batch) {
   if (batch.item_count == 0) return {};
-  const Fault fault = Forward(batch);
+  Fault fault = progress_.Begin(batch, layers_.size());
+  if (!fault.failed()) fault = Forward(batch);
+  if (const Fault told = progress_.End(); !fault.failed()) fault = told;
   if (!fault.failed() || fault.code() == BATON_UNAVAILABLE) return fault;
   BATON_GPU_TRY(stream_.Wait());  // what was launched still reads the step's inputs
   return fault;
@@ -301,7 +305,10 @@ Fault DecoderOf<T>::Forward(const baton_llm_batch& batch) {
                                                   .scale = embedding_scale_},
                                                  stream_.get()),
                               "Embedding"));
-  for (size_t i = 0; i < layers_.size(); ++i) BATON_GPU_TRY(RunLayer(i));
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    BATON_GPU_TRY(RunLayer(i));
+    BATON_GPU_TRY(progress_.Follow(stream_.get(), static_cast<int32_t>(i) + 1));
+  }
   BATON_GPU_TRY(Norm(branch_, layers_.back().ffn_post_norm, output_norm_));
   BATON_GPU_TRY(answers_.Give(batch, plan_.logit_rows(), normed_, output_, products_, stream_));
   return stream_.Wait();

@@ -250,6 +250,7 @@ constexpr baton_executor_plugin kPlugin = {
     .rows_mark = RowsMark,
     .search = Search,
     .graph_links = GraphLinks,
+    .flags = BATON_PLUGIN_TELLS_LAYERS,
     .host_map = HostMap,
     .host_unmap = HostUnmap,
 };

@@ -45,7 +45,7 @@ struct Skill {
     item.sample = true;
     item.score = std::move(score);
     auto promise = std::make_shared<std::promise<LlmBatchResult>>();
-    LlmBatch batch{.model = model, .layout = layout, .items = {}};
+    LlmBatch batch{.model = model, .layout = layout, .items = {}, .layers_done = layers_done};
     batch.items.push_back(std::move(item));
     llm.Execute(std::move(batch),
                 [promise](LlmBatchResult result) { promise->set_value(std::move(result)); });
@@ -76,6 +76,7 @@ struct Skill {
   KvLayout layout;
   std::unique_ptr<KvBlockPool> pool;
   std::vector<std::byte*> blocks;
+  std::shared_ptr<std::atomic<int32_t>> layers_done;  // of every batch
 };
 
 GpuOptions F32() {
@@ -85,6 +86,24 @@ GpuOptions F32() {
 }
 
 }  // namespace
+
+TEST_CASE("the GPU tells which layers of a batch are done, to who asks") {
+  const PluginExecutor gpu = MakeGpu(F32());
+  const auto model = RandomModel({.layers = 3});
+  Skill on_gpu(*gpu.executor->llm(), model, LayoutOf(model->shape(), 16, KvType::kF16));
+  CHECK(on_gpu.llm.TellsLayers());
+  on_gpu.llm.OpenSlot(kSlot, {});
+  on_gpu.layers_done = std::make_shared<std::atomic<int32_t>>(0);
+  REQUIRE_OK(on_gpu.Run(WorkClass::kPrefill, {5, 9, 100}, 0).status);
+  CHECK(*on_gpu.layers_done == 3);
+  // A batch that fails half way has told of what was done, and tells nothing any more.
+  *on_gpu.layers_done = 0;
+  cuda_host::InjectFailure(
+      {.call = "cudaLaunchHostFunc", .after = 2, .error = cudaErrorInvalidValue});
+  CHECK_FALSE(on_gpu.Run(WorkClass::kPrefill, {5, 9, 100}, 0).status.ok());
+  CHECK(*on_gpu.layers_done == 2);
+  cuda_host::ForgetFailures();
+}
 
 TEST_CASE("the GPU executor describes itself and says that it is emulated") {
   const PluginExecutor gpu = MakeGpu();
