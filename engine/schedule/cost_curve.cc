@@ -9,7 +9,7 @@
 namespace baton {
 namespace {
 
-constexpr std::array<double, 6> kPriorVariance = {100, 1, 0.25, 0.25, 0.25, 0.25};
+constexpr std::array<double, 6> kPriorPrecision = {0.01, 1, 4, 4, 4, 4};
 constexpr double kForget = 1 - 1.0 / 1000;  // per sample: the plane remembers about a thousand
 constexpr double kCellForget = 1.0 / 50;    // a cell about fifty
 constexpr double kVarianceForget = 1.0 / 64;
@@ -17,9 +17,10 @@ constexpr double kVarianceMin = 1e-4;  // 1 %: clocks and queues are not better 
 constexpr double kVarianceMax = 100;
 constexpr double kThetaMax = 100;  // what no device's times come near
 constexpr double kMeanMax = 100;
-constexpr double kPMax = 100;   // the largest prior
-constexpr double kClip = 3;     // standard deviations
-constexpr int64_t kWarmup = 8;  // samples before residuals mean anything
+constexpr double kPrecisionMax = 1e12;
+constexpr double kPivotMin = 1e-6;  // of any precision that came of samples
+constexpr double kClip = 3;         // standard deviations
+constexpr int64_t kWarmup = 8;      // samples before residuals mean anything
 // CUSUM: blind to shifts below half a standard deviation; a stable curve alarms about once in
 // twenty thousand samples (Siegmund's approximation), which costs it little.
 constexpr double kDriftSlack = 0.5;
@@ -69,13 +70,41 @@ double CostCurve::MeanOf(const Cells& cells, uint32_t key) {
   return it == cells.end() ? 0 : it->second.mean * it->second.weight();
 }
 
-double CostCurve::PlaneVariance(const Vector& x) const {
-  double sum = 0;
+bool CostCurve::Factorise() {
+  Matrix factor = {};
   for (int i = 0; i < kDims; ++i) {
-    double row = 0;
-    for (int j = 0; j < kDims; ++j) row += p_[i * kDims + j] * x[j];
-    sum += x[i] * row;
+    for (int j = 0; j <= i; ++j) {
+      double left = precision_[i * kDims + j];
+      for (int k = 0; k < j; ++k) left -= factor[i * kDims + k] * factor[j * kDims + k];
+      if (i != j) {
+        factor[i * kDims + j] = left / factor[j * kDims + j];
+      } else if (left >= kPivotMin) {
+        factor[i * kDims + i] = std::sqrt(left);
+      } else {
+        return false;
+      }
+    }
   }
+  factor_ = factor;
+  return true;
+}
+
+CostCurve::Vector CostCurve::Solve(Vector v) const {
+  for (int i = 0; i < kDims; ++i) {
+    for (int j = 0; j < i; ++j) v[i] -= factor_[i * kDims + j] * v[j];
+    v[i] /= factor_[i * kDims + i];
+  }
+  for (int i = kDims; i-- > 0;) {
+    for (int j = i + 1; j < kDims; ++j) v[i] -= factor_[j * kDims + i] * v[j];
+    v[i] /= factor_[i * kDims + i];
+  }
+  return v;
+}
+
+double CostCurve::PlaneVariance(const Vector& x) const {
+  const Vector solved = Solve(x);
+  double sum = 0;
+  for (int i = 0; i < kDims; ++i) sum += x[i] * solved[i];
   return std::max(0.0, sum);
 }
 
@@ -98,30 +127,40 @@ CostPrediction CostCurve::Predict(const WorkShape& shape) const {
 }
 
 void CostCurve::UpdatePlane(const Vector& x, double residual) {
-  Vector px;
+  const double weight = 1 / std::max(kVarianceMin, plane_variance_);
+  Vector pull;
   for (int i = 0; i < kDims; ++i) {
-    px[i] = 0;
-    for (int j = 0; j < kDims; ++j) px[i] += p_[i * kDims + j] * x[j];
+    const double prior = (1 - kForget) * kPriorPrecision[i];
+    for (int j = 0; j < kDims; ++j) {
+      double& element = precision_[i * kDims + j];
+      element = kForget * element + weight * x[i] * x[j] + (i == j ? prior : 0);
+    }
+    pull[i] = weight * x[i] * residual + prior * (kPriorTheta[i] - theta_[i]);
   }
-  const double denominator = std::max(kVarianceMin, plane_variance_) + PlaneVariance(x);
+  if (!Factorise()) {  // of numbers that no traffic makes: a file's
+    precision_ = CostCurve().precision_;
+    factor_ = CostCurve().factor_;
+  }
+  const Vector step = Solve(pull);
   for (int i = 0; i < kDims; ++i) {
-    theta_[i] = std::clamp(theta_[i] + px[i] / denominator * residual, -kThetaMax, kThetaMax);
+    theta_[i] = std::clamp(theta_[i] + step[i], -kThetaMax, kThetaMax);
   }
+}
+
+// By Sherman and Morrison, of the covariance plus the variance at the level's place.
+void CostCurve::ShiftPlane(double shift, double variance) {
+  theta_[0] = std::clamp(theta_[0] + shift, -kThetaMax, kThetaMax);
+  Vector level = {1};
+  const double added = std::min(variance, 1 / kPriorPrecision[0] - Solve(level)[0]);
+  if (added <= 0) return;
+  const Matrix before = precision_;
+  const double factor = added / (1 + added * before[0]);
   for (int i = 0; i < kDims; ++i) {
     for (int j = 0; j < kDims; ++j) {
-      p_[i * kDims + j] = (p_[i * kDims + j] - px[i] * px[j] / denominator) / kForget;
+      precision_[i * kDims + j] -= factor * before[i * kDims] * before[j * kDims];
     }
   }
-  for (int i = 0; i < kDims; ++i) {
-    p_[i * kDims + i] = std::max(0.0, p_[i * kDims + i]);
-    const double excess = p_[i * kDims + i] / kPriorVariance[i];
-    if (excess <= 1) continue;
-    const double scale = 1 / std::sqrt(excess);
-    for (int j = 0; j < kDims; ++j) {
-      p_[i * kDims + j] *= scale;
-      p_[j * kDims + i] *= scale;
-    }
-  }
+  if (!Factorise()) precision_ = before;  // it is known no better than the prior anyway
 }
 
 void CostCurve::Learn(Cells& cells, uint32_t key, double residual) const {
@@ -171,8 +210,7 @@ void CostCurve::Observe(const WorkShape& shape, double run_us) {
   if (samples_ > kWarmup) {
     if (const double shift = WatchDrift(error); shift != 0) {
       ++drifts_;
-      theta_[0] += shift;
-      p_[0] = std::min(kPriorVariance[0], p_[0] + shift * shift);
+      ShiftPlane(shift, shift * shift);
       residual -= shift;
       error -= shift;
       for (Cells* cells : {&coarse_, &fine_}) {
@@ -207,7 +245,7 @@ void CostCurve::Observe(const WorkShape& shape, double run_us) {
 std::string CostCurve::Save() const {
   std::string line = StrCat(samples_, " ", plane_variance_, " ", noise_variance_);
   for (const double value : theta_) line += StrCat(" ", value);
-  for (const double value : p_) line += StrCat(" ", value);
+  for (const double value : precision_) line += StrCat(" ", value);
   for (const Cells* cells : {&coarse_, &fine_}) {
     line += StrCat(" ", cells->size());
     for (const auto& [key, cell] : *cells) {
@@ -233,17 +271,14 @@ absl::Status CostCurve::Restore(std::string_view line) {
   read.plane_variance_ = next(kVarianceMin, kVarianceMax);
   read.noise_variance_ = next(kVarianceMin, kVarianceMax);
   for (double& value : read.theta_) value = next(-kThetaMax, kThetaMax);
-  for (int i = 0; i < kDims * kDims; ++i) {
-    const bool diagonal = i % (kDims + 1) == 0;
-    read.p_[i] = next(diagonal ? 0 : -kPMax, kPMax);
-  }
-  for (int i = 0; i < kDims; ++i) {  // else it is no covariance
+  for (double& value : read.precision_) value = next(-kPrecisionMax, kPrecisionMax);
+  for (int i = 0; i < kDims; ++i) {
     for (int j = 0; j < i; ++j) {
-      const double bound = std::sqrt(read.p_[i * kDims + i] * read.p_[j * kDims + j]);
-      good = good && std::abs(read.p_[i * kDims + j]) <= bound * 1.001 + 1e-9 &&
-             std::abs(read.p_[i * kDims + j] - read.p_[j * kDims + i]) <= 1e-6 * (1 + bound);
+      const double a = read.precision_[i * kDims + j];
+      good = good && std::abs(a - read.precision_[j * kDims + i]) <= 1e-6 * (1 + std::abs(a));
     }
   }
+  good = good && read.Factorise();
   for (Cells* cells : {&read.coarse_, &read.fine_}) {
     const auto count = static_cast<size_t>(next(0, kCellsMax));
     for (size_t i = 0; good && i < count; ++i) {
@@ -256,7 +291,7 @@ absl::Status CostCurve::Restore(std::string_view line) {
     return absl::InvalidArgumentError("not a saved cost curve");
   }
   // The machine may have changed meanwhile: what comes now counts more.
-  read.p_[0] = std::min(kPriorVariance[0], read.p_[0] + read.noise_variance_);
+  read.ShiftPlane(0, read.noise_variance_);
   for (Cells* cells : {&read.coarse_, &read.fine_}) {
     for (auto& entry : *cells) entry.second.count = std::min(entry.second.count, kDriftCellCount);
   }

@@ -33,8 +33,9 @@ struct CostPrediction {
 // In logarithms, so that the relative error counts, on three levels, each fitted to what the levels
 // before it leave over:
 //   1 a plane over ln(items), ln(batch), ln(1 + context), ln(scale) and load, by recursive least
-//     squares with forgetting (Kalman form; its covariance never exceeds the prior, so directions
-//     that traffic does not excite do not wind up);
+//     squares with forgetting in information form, where what is forgotten is replaced by the prior
+//     (stabilised forgetting, Milek and Kraus 1995): directions that traffic does not excite, as
+//     all but one where every batch is alike, go back to it instead of winding up;
 //   2 the mean of each cell of half an octave of items by two octaves of context: knees;
 //   3 the mean of each cell of an eighth of an octave by half an octave, small counts exactly:
 //     steps.
@@ -73,17 +74,27 @@ class CostCurve {
   static uint32_t FineKey(const Vector& x);
   static double MeanOf(const Cells& cells, uint32_t key);
   void Learn(Cells& cells, uint32_t key, double residual) const;
-  // x' P x
+  // Of the plane at x, as far as it is not known.
   double PlaneVariance(const Vector& x) const;
   void UpdatePlane(const Vector& x, double residual);
+  // Moves the level, and knows it less well by the variance.
+  void ShiftPlane(double shift, double variance);
+  // After every change of precision_. False: it is none.
+  bool Factorise();
+  // precision_ ^ -1 times v
+  Vector Solve(Vector v) const;
   // What to add to the plane: 0 while nothing has drifted.
   double WatchDrift(double error);
 
-  Vector theta_ = {6.9, 0.5, 0, 0, 0, 0};  // a millisecond; half of it fixed
-  // Row major, in units of squared logarithms. Prior: the level is unknown, slopes are about 1.
-  std::array<double, kDims* kDims> p_ = {100, 0, 0,    0, 0,    0, 0, 1, 0, 0,    0, 0,
-                                         0,   0, 0.25, 0, 0,    0, 0, 0, 0, 0.25, 0, 0,
-                                         0,   0, 0,    0, 0.25, 0, 0, 0, 0, 0,    0, 0.25};
+  static constexpr Vector kPriorTheta = {6.9, 0.5, 0, 0, 0, 0};  // a millisecond; half of it fixed
+  Vector theta_ = kPriorTheta;
+  // Row major and symmetric, of squared logarithms; what it begins with is the prior: the level is
+  // unknown, slopes are about 1. And its Cholesky factor, lower.
+  using Matrix = std::array<double, kDims * kDims>;
+  Matrix precision_ = {0.01, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0,
+                       0,    0, 0, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 4};
+  Matrix factor_ = {0.1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0,
+                    0,   0, 0, 2, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 2};
   double plane_variance_ = 0.25;  // of what the plane leaves over
   double noise_variance_ = 0.25;  // of what all levels leave over
   int64_t samples_ = 0;

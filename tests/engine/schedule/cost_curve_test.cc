@@ -85,6 +85,29 @@ TEST_CASE("what was never seen is predicted with a wide bound") {
   CHECK(far.run_us_high > far.run_us * 3);
 }
 
+TEST_CASE("batches that are all alike, for long, teach nothing about others") {
+  // One text after another on one model: of what a time depends on only the context changes.
+  CostCurve curve;
+  std::mt19937 random(11);
+  std::normal_distribution<> noise(0, 0.1);
+  double worst = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    const WorkShape shape = {.context = 8.0 + random() % 400, .scale = 1.1e9, .load = 1};
+    const double run_us = (300 + 0.5 * shape.context) * std::exp(noise(random));
+    if (i > 1000) worst = std::max(worst, std::abs(curve.Predict(shape).run_us / run_us - 1));
+    curve.Observe(shape, run_us);
+  }
+  CHECK(worst < 1);
+  const WorkShape same = {.context = 100, .scale = 1.1e9, .load = 1};
+  for (const WorkShape& other : {WorkShape{.context = 100, .scale = 4.4e9, .load = 1},
+                                 WorkShape{.context = 100, .scale = 1.1e9, .load = 0}}) {
+    const double ratio = curve.Predict(other).run_us / curve.Predict(same).run_us;
+    CHECK(ratio > 0.5);
+    CHECK(ratio < 8);
+    CHECK(curve.Predict(other).run_us_high > curve.Predict(same).run_us_high);
+  }
+}
+
 TEST_CASE("nonsense does not break it") {
   CostCurve curve;
   for (const double value : {0.0, -5.0, 1e300, std::nan("")}) {
