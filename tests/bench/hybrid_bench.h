@@ -1,5 +1,10 @@
 #pragma once
 
+#include <future>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "engine/request/generate_request.h"
 #include "tests/support/bench_report.h"
 
 // The parts of `./dev bench hybrid`.
@@ -12,5 +17,18 @@ void RunRouting(const BenchArgs& args, BenchReport& report);
 void RunCosts(const BenchArgs& args, BenchReport& report);
 // rag.*, step.*: hybrid_runtime.cc.
 void RunRuntime(const BenchArgs& args, BenchReport& report);
+
+// Waits for a generation to end, and keeps nothing of it.
+class Countdown final : public TokenSink {
+ public:
+  void OnTokens(TokenChunk) override {}
+  void OnPrompt(PromptChunk) override {}
+  void OnCompletion(GenerateResult) override {}
+  void OnFinished(absl::Status status) override { ended_.set_value(std::move(status)); }
+  absl::Status Wait() { return ended_.get_future().get(); }
+
+ private:
+  std::promise<absl::Status> ended_;
+};
 
 }  // namespace baton

@@ -84,18 +84,6 @@ void RunScheduler(const BenchArgs& args, BenchReport& report) {
   report.Add("step.us_at_64", seconds.empty() ? -1 : Median(seconds) * 1e6, "us");
 }
 
-class Countdown final : public TokenSink {
- public:
-  void OnTokens(TokenChunk) override {}
-  void OnPrompt(PromptChunk) override {}
-  void OnCompletion(GenerateResult) override {}
-  void OnFinished(absl::Status status) override { ended_.set_value(std::move(status)); }
-  absl::Status Wait() { return ended_.get_future().get(); }
-
- private:
-  std::promise<absl::Status> ended_;
-};
-
 void RunEngineSteps(const BenchArgs& args, BenchReport& report) {
   const int32_t tokens = args.tiny ? 16 : 2000;
   PlainEngine node;
