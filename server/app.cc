@@ -128,6 +128,7 @@ absl::Status App::BuildEngine() {
   auto store = VectorStore::Open(config_.vector, metrics_);
   if (!store.ok()) return Annotate("vector.data_dir", store.status());
   store_ = *std::move(store);
+  host_watch_ = std::make_unique<HostWatch>(metrics_, *store_);
   for (const CollectionInfo& info : store_->List()) {
     Log().info("collection {}: {} points of dimension {}", info.spec.name, info.points,
                info.spec.dimension);
@@ -225,6 +226,7 @@ absl::Status App::Ready() {
 }
 
 void App::UpdateHealth(bool ready) {
+  metrics_.Gauge(MetricId::kReady).Set(ready ? 1 : 0);
   if (ready == std::exchange(health_, ready)) return;
   for (const char* service : kServices) {
     grpc_->GetHealthCheckService()->SetServingStatus(service, ready);

@@ -16,6 +16,7 @@
 #include "engine/exec/simulated/simulation_options.h"
 #include "grpcpp/server.h"
 #include "server/admin_service.h"
+#include "server/host_watch.h"
 #include "server/http_port.h"
 #include "server/inference_service.h"
 #include "server/rag_service.h"
@@ -69,6 +70,7 @@ class App {
   absl::Status phase_ = absl::UnavailableError("starting");  // OK while serving
   std::unique_ptr<HttpPort> http_;  // early: a daemon that loads for minutes is alive, not ready
   std::unique_ptr<VectorStore> store_;
+  std::unique_ptr<HostWatch> host_watch_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<WriterPool> writers_;
   std::unique_ptr<RpcMetrics> rpc_metrics_;
