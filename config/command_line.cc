@@ -36,7 +36,7 @@ struct Flag {
 };
 
 bool TakesValue(std::string_view name) {
-  return name != "help" && name != "version" && name != "print-config";
+  return name != "help" && name != "version" && name != "print-config" && name != "print-metrics";
 }
 
 absl::StatusOr<std::vector<Flag>> SplitFlags(const std::vector<std::string>& arguments) {
@@ -122,6 +122,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
     if (flag.name == "config") continue;
     if (flag.name == "print-config") {
       command.action = CommandLine::Action::kPrintConfig;
+    } else if (flag.name == "print-metrics") {
+      command.action = CommandLine::Action::kPrintMetrics;
     } else if (flag.name == "port-file") {
       command.port_file = flag.value;
     } else if (flag.name == "simulate") {
@@ -160,6 +162,7 @@ std::string HelpText() {
       "  --simulate FILE         stand in for devices that are not there: the CPU computes, and \n"
       "                          answers when the curves of the file say so; labelled everywhere\n"
       "  --print-config          print the effective configuration as commented YAML, and exit\n"
+      "  --print-metrics         print what /metrics tells, as a page, and exit\n"
       "  --version, --help\n"
       "\n"
       "Every key of the configuration is a flag:\n";

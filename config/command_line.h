@@ -13,7 +13,7 @@ namespace baton {
 
 // What batond was asked to do.
 struct CommandLine {
-  enum class Action { kServe, kHelp, kVersion, kPrintConfig };
+  enum class Action { kServe, kHelp, kVersion, kPrintConfig, kPrintMetrics };
   Action action = Action::kServe;
   Config config;          // defaults, then the file, then the flags
   std::string port_file;  // where to write the bound addresses; empty: nowhere

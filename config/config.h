@@ -82,6 +82,8 @@ template <class Visit>
 void ForEachSection(Config& config, Visit&& visit) {
   visit("log", config.log);
   visit("server", config.server);
+  visit("server.tls", config.server.tls);
+  visit("server.access", config.server.access);
   visit("executors", config.executors);
   visit("executors.cpu", config.executors.cpu);
   visit("executors.gpu", config.executors.gpu);

@@ -7,6 +7,44 @@
 
 namespace baton {
 
+// TLS of gRPC. The files may be replaced while the daemon runs.
+struct TlsOptions {
+  std::string certificate;
+  std::string key;
+  std::string client_ca;
+
+  bool enabled() const { return !certificate.empty(); }
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("certificate", certificate, AnyValue{},
+      "PEM file of the certificate that gRPC shows, with its chain; empty: no TLS; what replaces "
+      "it "
+      "is read within seconds, and takes effect where it and the key fit");
+    v("key", key, AnyValue{}, "PEM file of its private key");
+    v("client_ca", client_ca, AnyValue{},
+      "PEM file of the authorities that clients' certificates must come from; empty: clients need "
+      "none");
+  }
+};
+
+// Who may do what.
+struct AccessOptions {
+  std::string tokens;
+  bool open = false;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("tokens", tokens, AnyValue{},
+      "file of bearer tokens, a line each, as batonctl token makes them; read again on SIGHUP; "
+      "empty: no token is asked for");
+    v("open", open, AnyValue{},
+      "listen beyond the loopback though whoever reaches the port may do everything: neither "
+      "tokens "
+      "nor tls.client_ca is set");
+  }
+};
+
 // What the transport needs to know. Lives here and not in server/, because config may not include
 // server.
 struct ServerOptions {
@@ -18,6 +56,8 @@ struct ServerOptions {
   int64_t writer_threads = 2;
   int64_t http_threads = 2;
   int64_t drain_seconds_max = 30;
+  TlsOptions tls;  // sections of their own
+  AccessOptions access;
 
   template <class Visitor>
   void Describe(Visitor& v) {

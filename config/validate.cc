@@ -61,6 +61,25 @@ absl::Status CheckHealth(const HealthOptions& health, const Origins& origins) {
   return absl::OkStatus();
 }
 
+absl::Status CheckTls(const TlsOptions& tls, const Origins& origins) {
+  struct Pair {
+    const char* key;
+    const std::string& value;
+    const char* needs_key;
+    const std::string& needs;
+  };
+  const Pair pairs[] = {
+      {"server.tls.certificate", tls.certificate, "server.tls.key", tls.key},
+      {"server.tls.key", tls.key, "server.tls.certificate", tls.certificate},
+      {"server.tls.client_ca", tls.client_ca, "server.tls.certificate", tls.certificate}};
+  for (const Pair& pair : pairs) {
+    if (pair.value.empty() || !pair.needs.empty()) continue;
+    return absl::InvalidArgumentError(
+        StrCat(Origin(origins, {pair.key}), pair.key, " is set, but ", pair.needs_key, " is not"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidateConfig(const Config& config, const Origins& origins) {
@@ -78,6 +97,7 @@ absl::Status ValidateConfig(const Config& config, const Origins& origins) {
                                                std::string(embedder.message())));
     }
   }
+  RETURN_IF_ERROR(CheckTls(config.server.tls, origins));
   RETURN_IF_ERROR(CheckWeights(config.engine.route, origins));
   RETURN_IF_ERROR(CheckHealth(config.engine.health, origins));
   if (config.vector.data_dir.empty()) {

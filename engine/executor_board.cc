@@ -117,6 +117,12 @@ ExecutorBoard::ExecutorBoard(const EngineOptions& options, std::vector<Executor*
                               {platform, info.device, info.emulated ? "true" : "false"});
     state.capacity = &metrics.Gauge(MetricId::kDeviceCapacity, {platform, info.device});
     state.watts = &metrics.Gauge(MetricId::kDeviceWatts, {platform, info.device});
+    state.load = &metrics.Gauge(MetricId::kDeviceLoad, {platform, info.device});
+    state.queue_depth = &metrics.Gauge(MetricId::kDeviceQueue, {platform, info.device});
+    state.memory_used =
+        &metrics.Gauge(MetricId::kDeviceMemoryBytes, {platform, info.device, "used"});
+    metrics.Gauge(MetricId::kDeviceMemoryBytes, {platform, info.device, "total"})
+        .Set(static_cast<double>(info.memory_bytes_total));
     present_count_ += info.present ? 1 : 0;
   }
   for (int i = 0; i < static_cast<int>(states_.size()); ++i) Look(i, clock_.NowUs());
@@ -373,6 +379,10 @@ void ExecutorBoard::Look(int index, TimeUs now_us) {
   tell(MetricId::kDeviceCelsius, sample.temperature_c);
   tell(MetricId::kDeviceUtilisation, sample.utilisation);
   tell(MetricId::kDeviceMemoryErrors, sample.memory_errors);
+  if (!info.present) return;
+  state.load->Set(sample.load);
+  state.queue_depth->Set(sample.queue_depth);
+  state.memory_used->Set(static_cast<double>(sample.memory_bytes_used));
 }
 
 std::vector<absl::AnyInvocable<void()>> ExecutorBoard::Watch() {

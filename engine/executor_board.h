@@ -111,6 +111,9 @@ class ExecutorBoard {
     prometheus::Gauge* up = nullptr;
     prometheus::Gauge* capacity = nullptr;
     prometheus::Gauge* watts = nullptr;
+    prometheus::Gauge* load = nullptr;
+    prometheus::Gauge* queue_depth = nullptr;
+    prometheus::Gauge* memory_used = nullptr;
     std::vector<HealthEvent> recent = {};  // the last few
   };
   struct Ticket {

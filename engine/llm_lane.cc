@@ -139,6 +139,13 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
       metrics_{.first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),
                .inter_token = &env_.metrics->Histogram(MetricId::kInterTokenSeconds),
                .step_tokens = &env_.metrics->Histogram(MetricId::kStepTokens),
+               .total = &env_.metrics->Histogram(MetricId::kGenerateSeconds),
+               .queue = &env_.metrics->Histogram(MetricId::kGenerateQueueSeconds),
+               .prefill = &env_.metrics->Histogram(MetricId::kGeneratePrefillSeconds),
+               .decode = &env_.metrics->Histogram(MetricId::kGenerateDecodeSeconds),
+               .per_token = &env_.metrics->Histogram(MetricId::kTimePerOutputTokenSeconds),
+               .prompt_length = &env_.metrics->Histogram(MetricId::kGeneratePromptTokens),
+               .text_length = &env_.metrics->Histogram(MetricId::kGenerateOutputTokens),
                .prompt_tokens = &env_.metrics->Counter(MetricId::kPromptTokens),
                .cached_tokens = &env_.metrics->Counter(MetricId::kCachedPromptTokens),
                .recomputed_tokens = &env_.metrics->Counter(MetricId::kRecomputedTokens),
@@ -363,6 +370,7 @@ void LlmLane::End(Sequence& sequence, absl::Status status, Ending ending) {
         ->Counter(MetricId::kGenerateFinished,
                   {status.ok() ? Name(ending.reason) : absl::StatusCodeToString(status.code())})
         .Increment();
+    if (status.ok()) Measure(sequence);
   }
   job.on_end(
       std::move(status),
@@ -381,6 +389,21 @@ void LlmLane::End(Sequence& sequence, absl::Status status, Ending ending) {
           .index = job.index,
           .stop = std::move(ending.stop)},
       sequence.usage);
+}
+
+void LlmLane::Measure(const Sequence& sequence) const {
+  const TimeUs arrived_us = sequence.job.arrived_us;
+  const TimeUs begun_us = sequence.usage.prefill_start_us;
+  metrics_.total->Observe(Seconds(env_.clock->NowUs() - arrived_us));
+  metrics_.prompt_length->Observe(static_cast<double>(sequence.job.prompt.size()));
+  metrics_.text_length->Observe(sequence.generated);
+  if (begun_us != 0) metrics_.queue->Observe(Seconds(begun_us - arrived_us));
+  if (sequence.first_token_us == 0) return;
+  if (begun_us != 0) metrics_.prefill->Observe(Seconds(sequence.first_token_us - begun_us));
+  if (sequence.generated < 2) return;
+  const double decode_seconds = Seconds(sequence.last_token_us - sequence.first_token_us);
+  metrics_.decode->Observe(decode_seconds);
+  metrics_.per_token->Observe(decode_seconds / (sequence.generated - 1));
 }
 
 void LlmLane::UpdateGauges() {

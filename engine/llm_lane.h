@@ -196,6 +196,7 @@ class LlmLane {
     int32_t echoed = 0;     // prompt tokens whose echo was handed out
     LlmUsage usage;
     int32_t generated = 0;
+    TimeUs first_token_us = 0;
     TimeUs last_token_us = 0;
     bool slot_open = false;
     bool handing_over = false;  // prefilled; decodes once it is handed over
@@ -349,6 +350,8 @@ class LlmLane {
   TimeUs lease_us() const { return env_.transfer->renew_interval_us() * 6; }
 
   void End(Sequence& sequence, absl::Status status, Ending ending = {});
+  // Of a text that ended well: its times and lengths.
+  void Measure(const Sequence& sequence) const;
   void UpdateGauges();
 
   const std::shared_ptr<const LanguageModel> model_;
@@ -371,7 +374,8 @@ class LlmLane {
   uint64_t next_sequence_ = 1;
 
   struct Handles {
-    prometheus::Histogram *first_token, *inter_token, *step_tokens;
+    prometheus::Histogram *first_token, *inter_token, *step_tokens, *total, *queue, *prefill,
+        *decode, *per_token, *prompt_length, *text_length;
     prometheus::Counter *prompt_tokens, *cached_tokens, *recomputed_tokens, *generated_tokens,
         *draft_tokens, *accepted_tokens, *preemptions, *moved, *stayed;
     prometheus::Gauge *running, *waiting;

@@ -230,6 +230,7 @@ bool LlmLane::Deliver(Sequence& sequence, const LlmBatchResult::Item& sampled, T
   if (!chunk.ids.empty()) {
     const auto count = static_cast<int32_t>(chunk.ids.size());
     if (sequence.generated == 0) {
+      sequence.first_token_us = now_us;
       metrics_.first_token->Observe(Seconds(now_us - job.arrived_us));
     } else {  // tokens of one step share its time
       const double each = Seconds(now_us - sequence.last_token_us) / count;

@@ -26,6 +26,18 @@ namespace {
 
 constexpr int32_t kDefaultMaxTokens = 256;
 
+std::string_view Label(AskMode mode) {
+  switch (mode) {
+    case AskMode::kGenerated:
+      return "generated";
+    case AskMode::kRetrievalOnly:
+      return "retrieval_only";
+    case AskMode::kNothingFound:
+      break;
+  }
+  return "nothing_found";
+}
+
 bool HasIndex(const CollectionInfo& collection, std::string_view field) {
   return std::any_of(collection.payload_indexes.begin(), collection.payload_indexes.end(),
                      [field](const PayloadIndex& index) { return index.field == field; });
@@ -361,6 +373,11 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
   }
   auto& finish = std::get<AskMachine::Finish>(work);
   finish.result.timings = MakeTimings(*active);
+  metrics_.Counter(MetricId::kAsks, {Label(finish.result.mode)}).Increment();
+  for (const Stage& stage : active->stages) {
+    metrics_.Histogram(MetricId::kAskStageSeconds, {stage.name})
+        .Observe(Seconds(stage.queue_us + stage.run_us));
+  }
   if (Finish(active)) flow->sink->OnFinished(absl::OkStatus(), std::move(finish.result));
 }
 
@@ -406,6 +423,8 @@ void Engine::Loop::AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<
         return context;
       },
       [this, flow](AskMachine::Context context) {
+        metrics_.Histogram(MetricId::kAskRetrievedSeconds)
+            .Observe(Seconds(clock_.NowUs() - flow->active->arrived_us));
         flow->sink->OnRetrieved(context.passages);
         AskStep(flow, flow->machine.OnPrepared(std::move(context)));
       });

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/vector/payload_codec.h"
+
 namespace baton {
 namespace {
 
@@ -23,12 +25,26 @@ size_t PointsOf(const Write& write) {
   return points;
 }
 
+double BytesOf(const Write& write) {
+  size_t bytes = 0;
+  for (const Point& point : write.upserts) {
+    bytes += point.vector.size() * sizeof(float);
+    for (const NamedVector& named : point.named) bytes += named.values.size() * sizeof(float);
+    bytes += static_cast<size_t>(EncodedPayloadBytes(point.payload));
+  }
+  for (const PayloadPatch& patch : write.patches)
+    bytes += static_cast<size_t>(EncodedPayloadBytes(patch.set));
+  return static_cast<double>(bytes);
+}
+
 }  // namespace
 
 WriteLane::WriteLane(VectorStore& store, const Clock& clock, Metrics& metrics, size_t queue_max)
     : store_(store),
       clock_(clock),
       held_gauge_(metrics.Gauge(MetricId::kWritesHeld)),
+      pending_gauge_(metrics.Gauge(MetricId::kWritesPending)),
+      pending_bytes_gauge_(metrics.Gauge(MetricId::kWritesPendingBytes)),
       queue_(queue_max),
       queue_max_(queue_max),
       thread_([this] { Run(); }) {}
@@ -37,7 +53,21 @@ WriteLane::~WriteLane() { queue_.Close(); }
 
 bool WriteLane::TryWrite(Write write, TimeUs deadline_us, absl::AnyInvocable<void(Outcome)> done) {
   if (queue_.size() + held_count_.load(std::memory_order_relaxed) >= queue_max_) return false;
-  return queue_.TryPush(Item{std::move(write), std::move(done), deadline_us, clock_.NowUs()});
+  const double bytes = BytesOf(write);
+  pending_gauge_.Increment();  // first: it may be answered before TryPush returns
+  pending_bytes_gauge_.Increment(bytes);
+  if (queue_.TryPush(Item{std::move(write), std::move(done), deadline_us, clock_.NowUs(), bytes})) {
+    return true;
+  }
+  pending_gauge_.Decrement();
+  pending_bytes_gauge_.Decrement(bytes);
+  return false;
+}
+
+void WriteLane::Answer(Item& item, Outcome outcome) {
+  pending_gauge_.Decrement();
+  pending_bytes_gauge_.Decrement(item.bytes);
+  item.done(std::move(outcome));
 }
 
 bool WriteLane::TryChange(Change change) { return queue_.TryPush(std::move(change)); }
@@ -100,7 +130,7 @@ std::vector<WriteLane::Item> WriteLane::Release(bool closing) {
       released.push_back(std::move(item));
     } else if (!backlog.ok() && now_us >= std::min(item.queued_us + store_.write_wait_us(),
                                                    item.deadline_us - kAnswerUs)) {
-      item.done({.result = {.status = backlog}, .queue_us = now_us - item.queued_us});
+      Answer(item, {.result = {.status = backlog}, .queue_us = now_us - item.queued_us});
     } else {
       rest.push_back(std::move(item));
     }
@@ -119,9 +149,9 @@ void WriteLane::Commit(std::vector<Item> group) {
   std::vector<WriteResult> results = store_.Commit(std::move(writes));
   const TimeUs run_us = clock_.NowUs() - begin_us;
   for (size_t i = 0; i < group.size(); ++i) {
-    group[i].done({.result = std::move(results[i]),
-                   .queue_us = begin_us - group[i].queued_us,
-                   .run_us = run_us});
+    Answer(group[i], {.result = std::move(results[i]),
+                      .queue_us = begin_us - group[i].queued_us,
+                      .run_us = run_us});
   }
 }
 

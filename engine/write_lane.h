@@ -30,6 +30,7 @@ class WriteLane {
     absl::AnyInvocable<void(Outcome)> done;  // on the lane's thread, must not block
     TimeUs deadline_us = 0;
     TimeUs queued_us = 0;
+    double bytes = 0;  // of vectors and payloads
   };
   // A change of collections; runs between commits, in its place.
   using Change = absl::AnyInvocable<void()>;
@@ -48,6 +49,8 @@ class WriteLane {
   using Job = std::variant<Item, Change>;
   void Run();
   void Commit(std::vector<Item> group);
+  // The last thing that happens to a write.
+  void Answer(Item& item, Outcome outcome);
   // True where the write waits from now on.
   bool Hold(Item& item);
   // Ends the waiting of those that are due: those that may go, in order, up to one group of them.
@@ -56,6 +59,8 @@ class WriteLane {
   VectorStore& store_;
   const Clock& clock_;
   prometheus::Gauge& held_gauge_;
+  prometheus::Gauge& pending_gauge_;
+  prometheus::Gauge& pending_bytes_gauge_;
   BoundedQueue<Job> queue_;
   std::deque<Item> held_;  // the lane thread's
   std::atomic<size_t> held_count_ = 0;

@@ -29,6 +29,7 @@ grpc::ServerUnaryReactor* AdminService::Devices(grpc::CallbackServerContext* con
                                                 const v1::DevicesRequest*,
                                                 v1::DevicesResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kDevices, context);
+  if (call->Refused()) return call;
   for (const DeviceReport& report : parts_.engine.Devices()) {
     ToProto(report, *response->add_devices());
   }
@@ -42,6 +43,7 @@ grpc::ServerUnaryReactor* AdminService::Explain(grpc::CallbackServerContext* con
                                                 const v1::ExplainRequest* request,
                                                 v1::ExplainResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kExplain, context);
+  if (call->Refused()) return call;
   return call->Answered([&]() -> absl::Status {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(const ExplainRequest explain, ToExplain(*request, std::move(envelope)));
@@ -55,6 +57,7 @@ grpc::ServerUnaryReactor* AdminService::Calibrate(grpc::CallbackServerContext* c
                                                   const v1::CalibrateRequest*,
                                                   v1::CalibrateResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kCalibrate, context);
+  if (call->Refused()) return call;
   return call->Submitted(parts_.engine.SubmitCalibrate(
       call->DeadlineUs(),
       call->Then<std::vector<LearnedCost>>([response](const std::vector<LearnedCost>& costs) {
@@ -68,6 +71,7 @@ grpc::ServerUnaryReactor* AdminService::Power(grpc::CallbackServerContext* conte
                                               const v1::PowerRequest* request,
                                               v1::PowerResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kPower, context);
+  if (call->Refused()) return call;
   return call->Answered([&]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::optional<PowerMode> mode, ToPowerMode(*request));
     if (mode) parts_.engine.SetPowerMode(*mode);
@@ -81,6 +85,7 @@ grpc::ServerUnaryReactor* AdminService::LoadModel(grpc::CallbackServerContext* c
                                                   const v1::LoadModelRequest* request,
                                                   v1::LoadModelResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kLoadModel, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(LoadModelRequest load, ToLoadModel(*request));
     load.envelope.deadline_us = call->DeadlineUs();
@@ -95,6 +100,7 @@ grpc::ServerUnaryReactor* AdminService::UnloadModel(grpc::CallbackServerContext*
                                                     const v1::UnloadModelRequest* request,
                                                     v1::UnloadModelResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kUnloadModel, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(UnloadModelRequest unload, ToUnloadModel(*request));
     unload.envelope.deadline_us = call->DeadlineUs();
@@ -109,6 +115,7 @@ grpc::ServerUnaryReactor* AdminService::CreateSnapshot(grpc::CallbackServerConte
                                                        const v1::CreateSnapshotRequest* request,
                                                        v1::CreateSnapshotResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kCreateSnapshot, context);
+  if (call->Refused()) return call;
   snapshots_.Post([this, call, name = request->name(), response] {
     const auto info = store_.CreateSnapshot(name);
     if (info.ok()) ToProto(*info, *response->mutable_snapshot());
@@ -121,6 +128,7 @@ grpc::ServerUnaryReactor* AdminService::ListSnapshots(grpc::CallbackServerContex
                                                       const v1::ListSnapshotsRequest*,
                                                       v1::ListSnapshotsResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kListSnapshots, context);
+  if (call->Refused()) return call;
   snapshots_.Post([this, call, response] {
     const auto list = store_.ListSnapshots();
     if (list.ok()) {
@@ -135,6 +143,7 @@ grpc::ServerUnaryReactor* AdminService::DeleteSnapshot(grpc::CallbackServerConte
                                                        const v1::DeleteSnapshotRequest* request,
                                                        v1::DeleteSnapshotResponse*) {
   auto* call = new UnaryCall(parts_, Rpc::kDeleteSnapshot, context);
+  if (call->Refused()) return call;
   snapshots_.Post(
       [this, call, name = request->name()] { call->Answered(store_.DeleteSnapshot(name)); });
   return call;
@@ -144,6 +153,7 @@ grpc::ServerUnaryReactor* AdminService::VerifySnapshot(grpc::CallbackServerConte
                                                        const v1::VerifySnapshotRequest* request,
                                                        v1::VerifySnapshotResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kVerifySnapshot, context);
+  if (call->Refused()) return call;
   snapshots_.Post([this, call, name = request->name(), response] {
     const auto report = name.empty() ? store_.Verify() : store_.VerifySnapshot(name);
     if (report.ok()) {

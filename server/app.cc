@@ -95,6 +95,7 @@ absl::Status App::Build() {
         StrCat("server.http_address must be an IPv4 address, such as 127.0.0.1:9464, but is \"",
                server.http_address, "\""));
   }
+  RETURN_IF_ERROR(BuildAccess(grpc_wanted));
   RETURN_IF_ERROR(CheckBindable("server.grpc_address", grpc_wanted));
   RETURN_IF_ERROR(CheckBindable("server.http_address", http_wanted));
   ASSIGN_OR_RETURN(http_, HttpPort::Open({.address = http_wanted,
@@ -109,6 +110,7 @@ absl::Status App::Build() {
                        .clock = SystemClock(),
                        .writers = *writers_,
                        .metrics = *rpc_metrics_,
+                       .access = *access_,
                        .options = config_.server};
   inference_ = std::make_unique<InferenceService>(parts);
   vector_ = std::make_unique<VectorService>(parts);
@@ -123,11 +125,43 @@ absl::Status App::Build() {
   return absl::OkStatus();
 }
 
+absl::Status App::BuildAccess(const Address& wanted) {
+  const TlsOptions& tls = config_.server.tls;
+  const AccessOptions& access = config_.server.access;
+  auto created = Access::Create({.tokens_file = access.tokens}, metrics_, SystemClock());
+  if (!created.ok()) return Annotate("server.access.tokens", created.status());
+  access_ = *std::move(created);
+  if (tls.enabled()) {
+    ASSIGN_OR_RETURN(tls_, Tls::Open(tls));
+    metrics_.Gauge(MetricId::kCertificateExpiry).Set(static_cast<double>(tls_->not_after_s()));
+  }
+  if (wanted.is_loopback()) return absl::OkStatus();
+  if (!access_->asks_for_tokens() && tls.client_ca.empty()) {
+    if (!access.open) {
+      return absl::InvalidArgumentError(
+          StrCat("server.grpc_address is ", wanted.ToString(),
+                 ", but nothing says who may use it: set server.access.tokens or "
+                 "server.tls.client_ca, or listen on 127.0.0.1, or set server.access.open where "
+                 "whoever reaches the port may do everything"));
+    }
+    Log().warn("server.access.open: whoever reaches {} may read, change and delete everything",
+               wanted.ToString());
+  }
+  if (access_->asks_for_tokens() && !tls_) {
+    Log().warn(
+        "server.grpc_address {} has no TLS: tokens can be read on their way; set server.tls.* "
+        "unless a proxy in front does that",
+        wanted.ToString());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status App::BuildEngine() {
   SetPhase(absl::UnavailableError("starting: recovering the collections"));
   auto store = VectorStore::Open(config_.vector, metrics_);
   if (!store.ok()) return Annotate("vector.data_dir", store.status());
   store_ = *std::move(store);
+  host_watch_ = std::make_unique<HostWatch>(metrics_, *store_);
   for (const CollectionInfo& info : store_->List()) {
     Log().info("collection {}: {} points of dimension {}", info.spec.name, info.points,
                info.spec.dimension);
@@ -185,7 +219,8 @@ absl::Status App::BuildGrpc(const Address& wanted) {
   const ServerOptions& options = config_.server;
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(wanted.ToString(), grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(wanted.ToString(),
+                           tls_ ? tls_->Credentials() : grpc::InsecureServerCredentials(), &port);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two daemons share a port
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                              static_cast<int>(options.streams_per_connection_max));
@@ -225,6 +260,7 @@ absl::Status App::Ready() {
 }
 
 void App::UpdateHealth(bool ready) {
+  metrics_.Gauge(MetricId::kReady).Set(ready ? 1 : 0);
   if (ready == std::exchange(health_, ready)) return;
   for (const char* service : kServices) {
     grpc_->GetHealthCheckService()->SetServingStatus(service, ready);
@@ -232,12 +268,42 @@ void App::UpdateHealth(bool ready) {
 }
 
 void App::Run(SignalWatcher& signals) {
-  while (!signals.WaitForStop(kHealthPeriod)) {
+  for (SignalWatcher::Asked asked{};
+       (asked = signals.Wait(kHealthPeriod)) != SignalWatcher::Asked::kStop;) {
+    if (asked == SignalWatcher::Asked::kReload) ReloadTokens();
+    RefreshTls();
     const absl::Status ready = Ready();
     if (!ready.ok() && health_) Log().error("not ready: {}", std::string(ready.message()));
     UpdateHealth(ready.ok());
   }
   Drain();
+}
+
+void App::ReloadTokens() {
+  if (!access_->asks_for_tokens()) {
+    Log().info("SIGHUP: there are no tokens to read again");
+    return;
+  }
+  const absl::Status reloaded = access_->Reload();
+  if (reloaded.ok()) {
+    Log().info("server.access.tokens was read again");
+  } else {
+    Log().error("server.access.tokens stay as they were: {}", std::string(reloaded.message()));
+  }
+}
+
+void App::RefreshTls() {
+  if (tls_ == nullptr) return;
+  const absl::StatusOr<bool> changed = tls_->Refresh();
+  if (changed.ok() && !*changed) return;
+  metrics_.Counter(MetricId::kReloads, {"certificate", changed.ok() ? "ok" : "failed"}).Increment();
+  if (!changed.ok()) {
+    Log().error("the last good certificate stays: {}", std::string(changed.status().message()));
+    return;
+  }
+  metrics_.Gauge(MetricId::kCertificateExpiry).Set(static_cast<double>(tls_->not_after_s()));
+  Log().info("server.tls: the new certificate is served; it expires at {}",
+             FormatUtc(tls_->not_after_s()));
 }
 
 void App::Drain() {

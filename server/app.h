@@ -15,12 +15,15 @@
 #include "engine/engine.h"
 #include "engine/exec/simulated/simulation_options.h"
 #include "grpcpp/server.h"
+#include "server/access.h"
 #include "server/admin_service.h"
+#include "server/host_watch.h"
 #include "server/http_port.h"
 #include "server/inference_service.h"
 #include "server/rag_service.h"
 #include "server/rpc_metrics.h"
 #include "server/signals.h"
+#include "server/tls.h"
 #include "server/vector_service.h"
 #include "server/writer_pool.h"
 
@@ -57,6 +60,11 @@ class App {
   // Loads a model from its file and adds it to its kind.
   absl::Status LoadInto(EngineParts& parts, const ModelOptions& options);
   absl::Status BuildGrpc(const Address& wanted);
+  // Who may do what. INVALID_ARGUMENT where everybody could, from anywhere.
+  absl::Status BuildAccess(const Address& wanted);
+  // Reads again what may have been replaced: the tokens when asked to, certificates when they are.
+  void ReloadTokens();
+  void RefreshTls();
   void SetPhase(absl::Status why_not_ready);
   absl::Status Ready();  // thread safe
   void UpdateHealth(bool ready);
@@ -69,9 +77,12 @@ class App {
   absl::Status phase_ = absl::UnavailableError("starting");  // OK while serving
   std::unique_ptr<HttpPort> http_;  // early: a daemon that loads for minutes is alive, not ready
   std::unique_ptr<VectorStore> store_;
+  std::unique_ptr<HostWatch> host_watch_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<WriterPool> writers_;
   std::unique_ptr<RpcMetrics> rpc_metrics_;
+  std::unique_ptr<Access> access_;
+  std::unique_ptr<Tls> tls_;  // null: no TLS
   std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<VectorService> vector_;
   std::unique_ptr<RagService> rag_;

@@ -48,6 +48,7 @@ class GenerateSink final : public TokenSink {
 grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   auto* call = new StreamCall<v1::GenerateResponse>(parts_, Rpc::kGenerate, context, Coalesce);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(GenerateRequest generate, ToGenerate(*request, std::move(envelope)));
@@ -60,6 +61,7 @@ grpc::ServerUnaryReactor* InferenceService::Embed(grpc::CallbackServerContext* c
                                                   const v1::EmbedRequest* request,
                                                   v1::EmbedResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kEmbed, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(EmbedRequest embed, ToEmbed(*request, std::move(envelope)));
@@ -74,6 +76,7 @@ grpc::ServerUnaryReactor* InferenceService::Rerank(grpc::CallbackServerContext* 
                                                    const v1::RerankRequest* request,
                                                    v1::RerankResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kRerank, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(RerankRequest rerank, ToRerank(*request, std::move(envelope)));
@@ -88,6 +91,7 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kTokenize, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     RETURN_IF_ERROR(CheckTokenize(*request));
     std::optional<bool> add_bos;
@@ -104,6 +108,7 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kDetokenize, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     RETURN_IF_ERROR(CheckDetokenize(*request));
     return parts_.engine.SubmitDetokenize(request->model(),
@@ -118,6 +123,7 @@ grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerConte
                                                        const v1::ListModelsRequest*,
                                                        v1::ListModelsResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kListModels, context);
+  if (call->Refused()) return call;
   for (const ModelReport& report : parts_.engine.ListModels()) {
     ToProto(report, *response->add_models());
   }

@@ -6,6 +6,7 @@
 #include "config/command_line.h"
 #include "config/print_config.h"
 #include "engine/base/log.h"
+#include "engine/base/metric_table.h"
 #include "server/app.h"
 #include "server/signals.h"
 #include "server/version.h"
@@ -45,6 +46,9 @@ int main(int argc, char** argv) {
       return 0;
     case baton::CommandLine::Action::kPrintConfig:
       std::fputs(baton::CommentedYaml(command->config).c_str(), stdout);
+      return 0;
+    case baton::CommandLine::Action::kPrintMetrics:
+      std::fputs(baton::MetricsPage().c_str(), stdout);
       return 0;
     case baton::CommandLine::Action::kServe:
       return Serve(*command);

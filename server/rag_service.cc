@@ -52,6 +52,7 @@ grpc::ServerUnaryReactor* RagService::Ingest(grpc::CallbackServerContext* contex
                                              const v1::IngestRequest* request,
                                              v1::IngestResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kIngest, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(IngestRequest ingest, ToIngest(*request, std::move(envelope)));
@@ -65,6 +66,7 @@ grpc::ServerUnaryReactor* RagService::Ingest(grpc::CallbackServerContext* contex
 grpc::ServerWriteReactor<v1::AskResponse>* RagService::Ask(grpc::CallbackServerContext* context,
                                                            const v1::AskRequest* request) {
   auto* call = new StreamCall<v1::AskResponse>(parts_, Rpc::kAsk, context, Coalesce);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(AskRequest ask, ToAsk(*request, std::move(envelope)));

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/access.h"
 #include "server/rpc_metrics.h"
 #include "server/stream_writer.h"
 #include "server/translate.h"
@@ -26,6 +27,7 @@ struct RpcParts {
   const Clock& clock;
   WriterPool& writers;
   RpcMetrics& metrics;
+  Access& access;
   const ServerOptions& options;
 };
 
@@ -46,14 +48,17 @@ class CancelHandle {
 // The part of an RPC that does not depend on its kind.
 class RpcCall {
  public:
-  RpcCall(const RpcParts& parts, Rpc rpc, grpc::CallbackServerContext* context)
-      : parts_(parts), scope_(parts.metrics, rpc), context_(*context), cancel_(parts.engine) {}
+  // The one place where it is decided whether the caller may do this: every method asks Refused()
+  // before it does anything.
+  RpcCall(const RpcParts& parts, Rpc rpc, grpc::CallbackServerContext* context);
 
   absl::StatusOr<Envelope> ReadEnvelope(const v1::RequestOptions& options) const;
   TimeUs DeadlineUs() const { return ToDeadlineUs(context_.deadline(), parts_.clock); }
   const RpcParts& parts() const { return parts_; }
   grpc::CallbackServerContext& context() { return context_; }
   CancelHandle& cancel() { return cancel_; }
+  // OK where the caller may do this.
+  absl::Status admission() const { return grant_.status(); }
 
   // Counts the outcome, adds the retry hint where there is one, logs what is our fault, and gives
   // what to finish the RPC with.
@@ -64,12 +69,20 @@ class RpcCall {
   RpcScope scope_;
   grpc::CallbackServerContext& context_;
   CancelHandle cancel_;
+  absl::StatusOr<Access::Grant> grant_;
 };
 
 // A unary RPC that one engine request answers. Deletes itself when it is over.
 class UnaryCall final : public grpc::ServerUnaryReactor, public RpcCall {
  public:
   using RpcCall::RpcCall;
+
+  // True: the caller may not do this, and has been told.
+  bool Refused() {
+    if (admission().ok()) return false;
+    Finish(Conclude(admission()));
+    return true;
+  }
 
   // A callback for the engine: `reply` fills the response, on a writer thread.
   template <class Result>
@@ -119,6 +132,13 @@ class StreamCall final : public grpc::ServerWriteReactor<Message>,
                 .pending_bytes_max = parts.options.stream_pending_bytes_max,
                 .coalesce = coalesce,
                 .give_up = [this] { cancel().Cancel(); }})) {}
+
+  // As UnaryCall's.
+  bool Refused() {
+    if (admission().ok()) return false;
+    End(admission());
+    return true;
+  }
 
   const std::shared_ptr<StreamWriter<Message>>& writer() const { return writer_; }
 

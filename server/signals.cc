@@ -11,7 +11,7 @@ namespace baton {
 namespace {
 
 constexpr int kWake = SIGUSR1;  // ends the waiting thread; ignored when it comes from outside
-constexpr int kSignals[] = {SIGTERM, SIGINT, kWake};
+constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP, kWake};
 
 // The waiting thread.
 std::atomic<pthread_t> watcher;
@@ -41,21 +41,30 @@ SignalWatcher::SignalWatcher() {
 
 SignalWatcher::~SignalWatcher() {
   ending_ = true;
-  for (const int number : {SIGTERM, SIGINT}) signal(number, SIG_DFL);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) signal(number, SIG_DFL);
   pthread_kill(thread_.native_handle(), kWake);
   thread_.join();
   signal(kWake, SIG_IGN);
 }
 
-bool SignalWatcher::WaitForStop(std::chrono::milliseconds wait) {
+SignalWatcher::Asked SignalWatcher::Wait(std::chrono::milliseconds wait) {
   std::unique_lock lock(mutex_);
-  return asked_.wait_for(lock, wait, [this] { return stop_; });
+  if (!asked_.wait_for(lock, wait, [this] { return stop_ || reload_; })) return Asked::kNothing;
+  if (stop_) return Asked::kStop;
+  reload_ = false;
+  return Asked::kReload;
 }
 
 void SignalWatcher::Watch() {
   while (!ending_) {
     int number = 0;
     if (sigwait(&signals_, &number) != 0 || number == kWake) continue;
+    if (number == SIGHUP) {  // while it starts, too: what it reads is then what there is
+      const std::lock_guard lock(mutex_);
+      reload_ = true;
+      asked_.notify_all();
+      continue;
+    }
     if (!serving_) {
       Log().warn("{} while starting: ending at once", strsignal(number));
       Log().flush();

@@ -11,11 +11,12 @@
 
 namespace baton {
 
-// SIGTERM and SIGINT as a request to stop. Make it before any other thread starts: the signals are
-// blocked in the calling thread and in all that it starts, and one thread of this class waits for
-// them; threads that were there before hand theirs on to it. One of these at a time. The first
-// signal while the daemon starts ends the process at once (nothing is lost: what was acknowledged
-// is durable); while it serves, it asks to stop; a second one ends it at once.
+// SIGTERM and SIGINT as a request to stop, SIGHUP as one to read files again. Make it before any
+// other thread starts: the signals are blocked in the calling thread and in all that it starts, and
+// one thread of this class waits for them; threads that were there before hand theirs on to it. One
+// of these at a time. The first signal while the daemon starts ends the process at once (nothing is
+// lost: what was acknowledged is durable); while it serves, it asks to stop; a second one ends it
+// at once.
 class SignalWatcher {
  public:
   SignalWatcher();
@@ -25,8 +26,9 @@ class SignalWatcher {
 
   // From now on the first signal asks to stop.
   void SetServing() { serving_ = true; }
-  // Waits for that signal. False: none came within `wait`.
-  bool WaitForStop(std::chrono::milliseconds wait);
+  enum class Asked { kNothing, kReload, kStop };
+  // Waits for a signal. kNothing: none came within `wait`.
+  Asked Wait(std::chrono::milliseconds wait);
 
  private:
   void Watch();
@@ -37,6 +39,7 @@ class SignalWatcher {
   std::mutex mutex_;
   std::condition_variable asked_;
   bool stop_ = false;
+  bool reload_ = false;
   std::thread thread_;
 };
 

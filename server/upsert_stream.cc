@@ -12,7 +12,12 @@ namespace baton {
 
 UpsertStreamCall::UpsertStreamCall(const RpcParts& parts, grpc::CallbackServerContext* context)
     : RpcCall(parts, Rpc::kUpsertStream, context) {
-  StartRead(&request_);
+  if (admission().ok()) {
+    StartRead(&request_);
+  } else {
+    ended_ = true;
+    Finish(Conclude(admission()));
+  }
 }
 
 void UpsertStreamCall::OnReadDone(bool ok) {

@@ -15,6 +15,7 @@ grpc::ServerUnaryReactor* VectorService::CreateCollection(
     grpc::CallbackServerContext* context, const v1::CreateCollectionRequest* request,
     v1::CreateCollectionResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kCreateCollection, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(CollectionSpec spec, ToSpec(request->spec()));
     return parts_.engine.SubmitCreate(
@@ -28,6 +29,7 @@ grpc::ServerUnaryReactor* VectorService::DropCollection(grpc::CallbackServerCont
                                                         const v1::DropCollectionRequest* request,
                                                         v1::DropCollectionResponse*) {
   auto* call = new UnaryCall(parts_, Rpc::kDropCollection, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     RETURN_IF_ERROR(CheckCollection(request->collection()));
     return parts_.engine.SubmitDrop(request->collection(), call->Then<bool>([](bool) {}));
@@ -38,6 +40,7 @@ grpc::ServerUnaryReactor* VectorService::ListCollections(grpc::CallbackServerCon
                                                          const v1::ListCollectionsRequest*,
                                                          v1::ListCollectionsResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kListCollections, context);
+  if (call->Refused()) return call;
   for (const CollectionInfo& info : parts_.engine.ListCollections()) {
     ToProto(info, *response->add_collections());
   }
@@ -48,6 +51,7 @@ grpc::ServerUnaryReactor* VectorService::DescribeCollection(
     grpc::CallbackServerContext* context, const v1::DescribeCollectionRequest* request,
     v1::DescribeCollectionResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kDescribeCollection, context);
+  if (call->Refused()) return call;
   return call->Answered([&]() -> absl::Status {
     RETURN_IF_ERROR(CheckCollection(request->collection()));
     ASSIGN_OR_RETURN(const CollectionInfo info,
@@ -61,6 +65,7 @@ grpc::ServerUnaryReactor* VectorService::Upsert(grpc::CallbackServerContext* con
                                                 const v1::UpsertRequest* request,
                                                 v1::UpsertResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kUpsert, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(UpsertRequest upsert, ToUpsert(*request, std::move(envelope)));
@@ -80,6 +85,7 @@ grpc::ServerUnaryReactor* VectorService::Delete(grpc::CallbackServerContext* con
                                                 const v1::DeleteRequest* request,
                                                 v1::DeleteResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kDelete, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(DeleteRequest deletion, ToDelete(*request, std::move(envelope)));
@@ -94,6 +100,7 @@ grpc::ServerUnaryReactor* VectorService::Get(grpc::CallbackServerContext* contex
                                              const v1::GetRequest* request,
                                              v1::GetResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kGet, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(GetRequest get, ToGet(*request));
     return parts_.engine.Submit(
@@ -107,6 +114,7 @@ grpc::ServerUnaryReactor* VectorService::Search(grpc::CallbackServerContext* con
                                                 const v1::SearchRequest* request,
                                                 v1::SearchResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kSearch, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(SearchRequest search, ToSearch(*request, std::move(envelope)));
@@ -121,6 +129,7 @@ grpc::ServerUnaryReactor* VectorService::SearchBatch(grpc::CallbackServerContext
                                                      const v1::SearchBatchRequest* request,
                                                      v1::SearchBatchResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kSearchBatch, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(SearchRequest search, ToSearch(*request, std::move(envelope)));
@@ -135,6 +144,7 @@ grpc::ServerUnaryReactor* VectorService::Count(grpc::CallbackServerContext* cont
                                                const v1::CountRequest* request,
                                                v1::CountResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kCount, context);
+  if (call->Refused()) return call;
   if (!request->has_filter()) {  // may be in memory
     if (const absl::Status valid = CheckCollection(request->collection()); !valid.ok()) {
       return call->Answered(valid);
@@ -159,6 +169,7 @@ grpc::ServerUnaryReactor* VectorService::SearchRange(grpc::CallbackServerContext
                                                      const v1::SearchRangeRequest* request,
                                                      v1::SearchRangeResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kSearchRange, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(SearchRequest search, ToSearch(*request, std::move(envelope)));
@@ -173,6 +184,7 @@ grpc::ServerUnaryReactor* VectorService::SearchGroups(grpc::CallbackServerContex
                                                       const v1::SearchGroupsRequest* request,
                                                       v1::SearchGroupsResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kSearchGroups, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(SearchGroupsRequest search, ToSearchGroups(*request, std::move(envelope)));
@@ -187,6 +199,7 @@ grpc::ServerUnaryReactor* VectorService::Scroll(grpc::CallbackServerContext* con
                                                 const v1::ScrollRequest* request,
                                                 v1::ScrollResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kScroll, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(ScrollRequest scroll, ToScroll(*request));
     return parts_.engine.Submit(std::move(scroll), call->DeadlineUs(),
@@ -200,6 +213,7 @@ grpc::ServerUnaryReactor* VectorService::Facet(grpc::CallbackServerContext* cont
                                                const v1::FacetRequest* request,
                                                v1::FacetResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kFacet, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(FacetRequest facet, ToFacet(*request));
     return parts_.engine.Submit(
@@ -213,6 +227,7 @@ grpc::ServerUnaryReactor* VectorService::PatchPayload(grpc::CallbackServerContex
                                                       const v1::PatchPayloadRequest* request,
                                                       v1::PatchPayloadResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kPatchPayload, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(PatchPayloadRequest patch, ToPatch(*request, std::move(envelope)));
@@ -227,6 +242,7 @@ grpc::ServerUnaryReactor* VectorService::CreatePayloadIndex(
     grpc::CallbackServerContext* context, const v1::CreatePayloadIndexRequest* request,
     v1::CreatePayloadIndexResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kCreatePayloadIndex, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     RETURN_IF_ERROR(CheckCollection(request->collection()));
     ASSIGN_OR_RETURN(const PayloadIndexKind kind, ToKind(request->kind()));
@@ -242,6 +258,7 @@ grpc::ServerUnaryReactor* VectorService::DropPayloadIndex(
     grpc::CallbackServerContext* context, const v1::DropPayloadIndexRequest* request,
     v1::DropPayloadIndexResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kDropPayloadIndex, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     RETURN_IF_ERROR(CheckCollection(request->collection()));
     return parts_.engine.SubmitDropIndex(
@@ -256,6 +273,7 @@ grpc::ServerUnaryReactor* VectorService::UpdateAliases(grpc::CallbackServerConte
                                                        const v1::UpdateAliasesRequest* request,
                                                        v1::UpdateAliasesResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kUpdateAliases, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(std::vector<AliasAction> actions, ToAliasActions(*request));
     return parts_.engine.SubmitAliases(std::move(actions), call->Then<bool>([this, response](bool) {
@@ -268,6 +286,7 @@ grpc::ServerUnaryReactor* VectorService::ListAliases(grpc::CallbackServerContext
                                                      const v1::ListAliasesRequest* request,
                                                      v1::ListAliasesResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kListAliases, context);
+  if (call->Refused()) return call;
   return call->Answered([&]() -> absl::Status {
     std::string collection = request->collection();
     if (!collection.empty()) {
@@ -283,6 +302,7 @@ grpc::ServerUnaryReactor* VectorService::Cluster(grpc::CallbackServerContext* co
                                                  const v1::ClusterRequest* request,
                                                  v1::ClusterResponse* response) {
   auto* call = new UnaryCall(parts_, Rpc::kCluster, context);
+  if (call->Refused()) return call;
   return call->Submitted([&]() -> absl::StatusOr<RequestId> {
     ASSIGN_OR_RETURN(Envelope envelope, call->ReadEnvelope(request->options()));
     ASSIGN_OR_RETURN(ClusterRequest cluster, ToCluster(*request, std::move(envelope)));

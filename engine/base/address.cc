@@ -12,6 +12,12 @@
 
 namespace baton {
 
+bool Address::is_loopback() const {
+  if (!v6) return ip.starts_with("127.");
+  in6_addr parsed = {};
+  return inet_pton(AF_INET6, ip.c_str(), &parsed) == 1 && IN6_IS_ADDR_LOOPBACK(&parsed);
+}
+
 std::string Address::ToString() const {
   return v6 ? StrCat("[", ip, "]:", port) : StrCat(ip, ":", port);
 }

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string_view>
 
+#include "engine/base/metric_table.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
@@ -10,84 +11,17 @@
 
 namespace baton {
 
-// Every metric the daemon has, declared in one table (metrics.cc): name, type, help, label names,
-// buckets. A component asks for a handle once and keeps it; handles are thread safe and cost a few
-// nanoseconds. Names carry their unit.
-enum class MetricId {
-  kBuildInfo,                // {version}
-  kRequests,                 // {method, code}
-  kRequestSeconds,           // {method}
-  kRequestsInFlight,         // {}
-  kStageSeconds,             // {work_class, platform}
-  kStageQueueSeconds,        // {work_class, platform}
-  kStages,                   // {work_class, platform, emulated, rule}
-  kFallbacks,                // {work_class, from, to}
-  kTimeToFirstTokenSeconds,  // {}
-  kInterTokenSeconds,        // {}
-  kPromptTokens,             // {}
-  kCachedPromptTokens,       // {}
-  kRecomputedTokens,         // {}
-  kGeneratedTokens,          // {}
-  kDraftTokens,              // {}
-  kDraftTokensAccepted,      // {}
-  kGenerateFinished,         // {reason}
-  kSequencesRunning,         // {model}
-  kSequencesWaiting,         // {model}
-  kStepTokens,               // {}
-  kPreemptions,
-  kKvBlocks,             // {model, space, state}
-  kKvBlockBytes,         // {model, type}
-  kKvOffloadBlocks,      // {model, state}
-  kKvOffloadEvents,      // {event}
-  kKvOffloadLookups,     // {result}
-  kKvOffloadBytes,       // {direction}
-  kKvReloadedTokens,     // {}
-  kKvReloadSeconds,      // {}
-  kHandoffs,             // {path}
-  kHandoffBytes,         // {path}
-  kHandoffSeconds,       // {path}
-  kPeerLinks,            // {direction}
-  kPeerPrefills,         // {side, outcome}
-  kPeerPrefillSeconds,   // {}
-  kPeerLeases,           // {}
-  kPeerMemoryBytes,      // {state}
-  kPeerSentBytes,        // {}
-  kPoints,               // {collection}
-  kPointsUnindexed,      // {collection}
-  kPointsWritten,        // {}
-  kWriteCommitSeconds,   // {}
-  kWritesHeld,           // {}
-  kSegmentsBuilt,        // {kind}
-  kGraphsLinked,         // {by}
-  kBuildsShortOfMemory,  // {}
-  kQueueRefused,         // {queue}
-  kExecutorUp,           // {platform, device, emulated}
-  kModelInfo,            // {model, kind}
-  kModelBytes,           // {model}
-  kModelsBytes,          // {}
-  kModelsBytesMax,       // {}
-  kModelLoads,           // {code}
-  kModelUnloads,         // {}
-  kDeviceEvents,         // {platform, device, event}
-  kDeviceCapacity,       // {platform, device}
-  kDeviceWatts,          // {platform, device}
-  kDeviceCelsius,        // {platform, device}
-  kDeviceUtilisation,    // {platform, device}
-  kDeviceMemoryErrors,   // {platform, device}
-  kEnergyJoules,         // {work_class, platform, measured}
-  kCostErrorRatio,       // {work_class, platform}
-  kWorkRetries,          // {work_class, from}
-  kLaunchItems,          // {work_class, platform}
-  kLaunchRequests,       // {work_class, platform}
-  kLaunchWaitSeconds,    // {work_class, platform}
-  kSequencesRecovered,   // {how}
-  kLateResults,          // {platform}
-  kCount
-};
-
-// Owns the registry. Built first, destroyed last. Thread safe.
+// The metrics of metric_table.h, as they are counted. A component asks for a handle once and keeps
+// it; handles are thread safe and cost a few nanoseconds. Those without labels are told from the
+// start. Reading them, as a scrape does, takes no lock but that of one metric's list of series.
+//
+// A metric has at most kSeriesMax series: beyond that, counters and histograms share one whose
+// labels are all "other", gauges are not told, and baton_metric_series_refused_total counts it. So
+// what clients name, such as collections, cannot fill the memory of whoever scrapes.
 class Metrics {
  public:
+  static constexpr size_t kSeriesMax = 1000;
+
   Metrics();
   ~Metrics();
   Metrics(const Metrics&) = delete;
@@ -106,8 +40,13 @@ class Metrics {
 
  private:
   struct Family;
+  // Whether a metric has the series, or may have another one.
+  template <class PrometheusFamily>
+  bool Admit(Family& family, PrometheusFamily& series, const prometheus::Labels& labels);
+
   std::shared_ptr<prometheus::Registry> registry_;
   std::unique_ptr<Family[]> families_;  // [MetricId::kCount]
+  prometheus::Gauge untold_;            // stands in for gauges beyond kSeriesMax
 };
 
 }  // namespace baton

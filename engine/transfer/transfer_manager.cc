@@ -13,6 +13,24 @@ constexpr char kSameSpace[] = "same_space";
 // Heartbeats come each sixth of a lease: one whose last three are missing is lost, and what it had
 // is released well before its lease would end.
 constexpr TimeUs PeerSilentUsMax(TimeUs lease_us) { return lease_us / 2; }
+std::string_view Label(HandoffEnd end) {
+  switch (end) {
+    case HandoffEnd::kReleased:
+      return "released";
+    case HandoffEnd::kCancelled:
+      return "cancelled";
+    case HandoffEnd::kExpired:
+      return "expired";
+    case HandoffEnd::kFailed:
+      return "failed";
+    case HandoffEnd::kStale:
+      return "stale";
+    case HandoffEnd::kPeerLost:
+      break;
+  }
+  return "peer_lost";
+}
+
 }  // namespace
 
 std::string_view Name(HandoffEnd end) {
@@ -357,6 +375,7 @@ std::optional<HandoffReport> TransferManager::End(HandoffId id, HandoffEnd how) 
   std::optional<HandoffReport> report;
   if (handoff.state == State::kReady) report = std::move(handoff.report);
   handoffs_.erase(it);
+  metrics_.Counter(MetricId::kHandoffsEnded, {Label(how)}).Increment();
   ends_.emplace(id, how);
   while (ends_.size() > kEndsKept) ends_.erase(ends_.begin());
   return report;

@@ -40,7 +40,8 @@ Collection::Collection(StoredCollection stored, const VectorOptions& options, Me
       options_(options),
       metrics_(metrics),
       points_gauge_(&metrics.Gauge(MetricId::kPoints, {FullName(stored_.spec)})),
-      unindexed_gauge_(&metrics.Gauge(MetricId::kPointsUnindexed, {FullName(stored_.spec)})) {
+      unindexed_gauge_(&metrics.Gauge(MetricId::kPointsUnindexed, {FullName(stored_.spec)})),
+      segments_gauge_(&metrics.Gauge(MetricId::kSegments, {FullName(stored_.spec)})) {
   buffers_.push_back(std::make_shared<GrowingBuffer>(FormatOf(spec()), options_.seal_points));
   PublishLocked(0);
 }
@@ -180,6 +181,7 @@ void Collection::Drop() {
   dropped_ = true;
   metrics_.RemoveGauge(MetricId::kPoints, {FullName(spec())});
   metrics_.RemoveGauge(MetricId::kPointsUnindexed, {FullName(spec())});
+  metrics_.RemoveGauge(MetricId::kSegments, {FullName(spec())});
 }
 
 bool Collection::NeedsVacuum(const SegmentState& state) const {
@@ -519,6 +521,7 @@ void Collection::PublishLocked(WriteSequence sequence) {
     }
     unindexed -= state.live;
   }
+  segments_gauge_->Set(static_cast<double>(segments.size()));
   auto view = std::make_shared<const CollectionView>(spec(), sequence, points_, std::move(buffers),
                                                      std::move(segments), indexes_);
   points_gauge_->Set(static_cast<double>(points_));

@@ -256,6 +256,7 @@ class Collection {
   absl::flat_hash_map<std::string, int64_t> partitions_;
   prometheus::Gauge* points_gauge_ = nullptr;
   prometheus::Gauge* unindexed_gauge_ = nullptr;
+  prometheus::Gauge* segments_gauge_ = nullptr;
 
   std::atomic<int64_t> unindexed_ = 0;
 

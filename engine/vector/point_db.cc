@@ -109,6 +109,22 @@ PointDb::~PointDb() {
   if (!closed.ok()) Log().warn("vector store: while closing: {}", closed.ToString());
 }
 
+PointDb::Usage PointDb::TellUsage() const {
+  const auto tell = [this](const std::string& property) {
+    uint64_t value = 0;
+    return db_->GetIntProperty(property, &value) ? static_cast<int64_t>(value) : 0;
+  };
+  using Properties = rocksdb::DB::Properties;
+  Usage usage{.file_bytes = tell(Properties::kTotalSstFilesSize),
+              .unflushed_bytes = tell(Properties::kCurSizeAllMemTables),
+              .compaction_bytes = tell(Properties::kEstimatePendingCompactionBytes)};
+  rocksdb::VectorLogPtr logs;
+  if (db_->GetSortedWalFiles(logs).ok()) {
+    for (const auto& log : logs) usage.file_bytes += static_cast<int64_t>(log->SizeFileBytes());
+  }
+  return usage;
+}
+
 absl::StatusOr<std::unique_ptr<PointDb>> PointDb::Open(const VectorOptions& options,
                                                        const std::string& directory,
                                                        const std::string& damaged_directory,

@@ -150,6 +150,12 @@ class PointDb {
   PointDb& operator=(const PointDb&) = delete;
 
   WriteSequence last_sequence() const { return last_sequence_; }
+  struct Usage {
+    int64_t file_bytes = 0;        // of tables and logs
+    int64_t unflushed_bytes = 0;   // in the log and memory alone
+    int64_t compaction_bytes = 0;  // that are to be rewritten
+  };
+  Usage TellUsage() const;  // microseconds, under a lock of RocksDB's
   // OK, or what every write is refused with: FAILED_PRECONDITION, which names the damaged file and
   // how to repair it.
   const absl::Status& writable() const { return writable_; }

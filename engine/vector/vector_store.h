@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -146,6 +147,9 @@ class VectorStore {
   void ScrubNow();
   // Who links graphs, to be offered a device.
   GraphMaker& graphs() { return graphs_; }
+  // Tells what the store takes of the disk as metrics. Looks at its directories, so it is nothing
+  // to do in a request; one thread at a time.
+  void TellUsage();
   // Blocks until nothing is left to seal or merge. For tests and benchmarks.
   void WaitUntilIdle() const;
 
@@ -207,6 +211,7 @@ class VectorStore {
   Metrics& metrics_;
   prometheus::Counter& points_written_;
   prometheus::Histogram& commit_seconds_;
+  std::set<std::string> usage_told_;  // the collections whose files TellUsage told of
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<PointDb> db_;
 

@@ -36,13 +36,17 @@ std::string JoinOr(const std::vector<std::string>& names, const std::string& non
 
 }  // namespace
 
-Client::Client(const Options& options) : server_(options.server), timeout_s_(options.timeout_s) {
+Client::Client(const Options& options, const Connection& connection)
+    : server_(options.server),
+      timeout_s_(options.timeout_s),
+      authorization_(connection.authorization),
+      tls_(connection.tls) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectBackoffMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectMsMax);
-  channel_ = grpc::CreateCustomChannel(server_, grpc::InsecureChannelCredentials(), arguments);
+  channel_ = grpc::CreateCustomChannel(server_, connection.credentials, arguments);
   channel_->WaitForConnected(std::chrono::system_clock::now() + kConnectTrialMax);
   admin_ = v1::AdminService::NewStub(channel_);
   inference_ = v1::InferenceService::NewStub(channel_);
@@ -54,6 +58,7 @@ std::unique_ptr<grpc::ClientContext> Client::NewContext() const {
   auto context = std::make_unique<grpc::ClientContext>();
   context->set_deadline(std::chrono::system_clock::now() +
                         std::chrono::microseconds(static_cast<int64_t>(timeout_s_ * 1e6)));
+  if (!authorization_.empty()) context->AddMetadata("authorization", authorization_);
   return context;
 }
 
@@ -64,7 +69,9 @@ std::string Client::ExplainFailure(const grpc::Status& status, const Subject& su
     case grpc::StatusCode::UNAVAILABLE:
       if (channel_->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
         return absl::StrCat("no daemon answers at ", server_,
-                            ": start it with batond --config FILE, or name another with --server\n",
+                            ": start it with batond --config FILE, or name another with --server",
+                            tls_ ? "; or its certificate and the --tls flags do not fit\n"
+                                 : "; or it wants TLS: --tls-ca FILE\n",
                             "  (", Printable(status.error_message()), ")");
       }
       return said;  // the daemon itself said so
@@ -76,6 +83,8 @@ std::string Client::ExplainFailure(const grpc::Status& status, const Subject& su
       return absl::StrCat("the program at ", server_,
                           " does not know this request: it is not batond, or of another version\n",
                           "  (", said, ")");
+    case grpc::StatusCode::UNAUTHENTICATED:
+      return absl::StrCat(said, "\n  Name a file with a token: --token-file FILE");
     case grpc::StatusCode::NOT_FOUND:
       return ExplainNotFound(status, subject);
     default:

@@ -10,6 +10,7 @@
 #include "baton/v1/inference.grpc.pb.h"
 #include "baton/v1/rag.grpc.pb.h"
 #include "baton/v1/vector.grpc.pb.h"
+#include "server/batonctl/connection.h"
 #include "server/batonctl/exit_codes.h"
 #include "server/batonctl/options.h"
 
@@ -25,9 +26,9 @@ struct Terminal {
 // A connection to one daemon, tried at once. Never through a proxy. One thread.
 class Client {
  public:
-  explicit Client(const Options& options);
+  Client(const Options& options, const Connection& connection);
 
-  // A context with the request's deadline.
+  // A context with the request's deadline and the token.
   std::unique_ptr<grpc::ClientContext> NewContext() const;
 
   // What a request was about, to say more where it is not found.
@@ -50,6 +51,8 @@ class Client {
 
   const std::string server_;
   const double timeout_s_;
+  const std::string authorization_;
+  const bool tls_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::AdminService::Stub> admin_;
   std::unique_ptr<v1::InferenceService::Stub> inference_;

@@ -33,6 +33,7 @@ int RunCalibrate(Session& session);
 int RunPower(Session& session, const PowerOptions& power);
 int RunExplain(Session& session, const ExplainOptions& explain);
 int RunPlan(Session& session, const PlanOptions& options);
+int RunToken(const Options& options, Terminal& terminal, const MakeTokenOptions& make);
 int RunListCollections(Session& session);
 int RunDescribeCollection(Session& session, const DescribeCollectionOptions& describe);
 int RunDropCollection(Session& session, const DropCollectionOptions& drop);

@@ -36,6 +36,7 @@ struct Commands {
   PowerOptions power;
   ExplainOptions explain;
   PlanOptions plan;
+  MakeTokenOptions token;
   DescribeCollectionOptions describe;
   DropCollectionOptions drop;
   CreateSnapshotOptions create_snapshot;

@@ -39,6 +39,13 @@ const std::map<std::string, v1::ExplainRequest::Kind> kKinds = {
 void AddGlobal(CLI::App& app, Options& options) {
   app.add_option("--server", options.server, "Address of the daemon, host:port")
       ->capture_default_str();
+  ConnectionOptions& connection = options.connection;
+  app.add_flag("--tls", connection.tls, "Use TLS; the other --tls flags imply it");
+  app.add_option("--tls-ca", connection.tls_ca,
+                 "PEM file of the authority of the daemon's certificate; else the system's");
+  app.add_option("--tls-cert", connection.tls_cert, "PEM file of a client certificate");
+  app.add_option("--tls-key", connection.tls_key, "PEM file of its key");
+  app.add_option("--token-file", connection.token_file, "File that holds a bearer token");
   app.add_flag("--json", options.json, "Print JSON (streams: one document a line)");
   app.add_option("--timeout", options.timeout_s, "Seconds that a request may take")
       ->capture_default_str()
@@ -307,6 +314,21 @@ void AddPlan(CLI::App& app, Options& options, PlanOptions& plan) {
   sub->callback([&] { options.command = plan; });
 }
 
+void AddToken(CLI::App& app, Options& options, MakeTokenOptions& token) {
+  CLI::App* sub = app.add_subcommand(
+      "token", "Make a bearer token for the daemon's server.access.tokens; asks no daemon");
+  Need(*sub, "NAME", token.name, "Whose it is; shown in messages");
+  Need(*sub, "--scopes", token.scopes, "What it allows: some of read,write,generate,admin");
+  AddOptional(*sub, "--rate", token.rate, "Requests a second at most")->check(CLI::PositiveNumber);
+  AddOptional(*sub, "--burst", token.burst, "So many of them at once; default: those of a second")
+      ->check(CLI::PositiveNumber);
+  AddOptional(*sub, "--concurrency", token.concurrency, "Requests running at most")
+      ->check(CLI::PositiveNumber);
+  AddOptional(*sub, "--expires", token.expires, "When it ends, as 2027-01-31T00:00:00Z");
+  sub->add_option("--file", token.file, "Add its line to this file");
+  sub->callback([&] { options.command = token; });
+}
+
 }  // namespace
 
 std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostream& out,
@@ -333,6 +355,7 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   AddPower(app, options, commands.power);
   AddExplain(app, options, commands.explain);
   AddPlan(app, options, commands.plan);
+  AddToken(app, options, commands.token);
   AddCollectionCommands(app, options, commands);
   try {
     app.parse(argc, argv);

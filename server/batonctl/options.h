@@ -193,6 +193,16 @@ struct PlanOptions {
   std::string devices_file;
 };
 
+struct MakeTokenOptions {
+  std::string name;
+  std::string scopes;
+  std::optional<double> rate;
+  std::optional<double> burst;
+  std::optional<int32_t> concurrency;
+  std::optional<std::string> expires;
+  std::string file;  // the line goes there, too
+};
+
 struct ListCollectionsOptions {};
 struct DescribeCollectionOptions {
   std::string name;
@@ -230,18 +240,27 @@ struct VerifySnapshotOptions {
   std::string name;  // empty: the store itself
 };
 
+struct ConnectionOptions {
+  bool tls = false;
+  std::string tls_ca;  // PEM files; empty: the system's authorities
+  std::string tls_cert;
+  std::string tls_key;
+  std::string token_file;
+};
+
 struct Options {
   std::string server = "127.0.0.1:50051";
+  ConnectionOptions connection;
   bool json = false;
   double timeout_s = 300;      // of each request
   v1::RequestOptions request;  // hints, priority, tenant
   std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions,
                RerankOptions, GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
                DevicesOptions, CalibrateOptions, PowerOptions, ExplainOptions, PlanOptions,
-               ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
-               CreateCollectionOptions, CountOptions, ScrollOptions, FacetOptions,
-               DeletePointsOptions, PatchOptions, CreateIndexOptions, DropIndexOptions,
-               ListAliasesOptions, UpdateAliasesOptions, ListSnapshotsOptions,
+               MakeTokenOptions, ListCollectionsOptions, DescribeCollectionOptions,
+               DropCollectionOptions, CreateCollectionOptions, CountOptions, ScrollOptions,
+               FacetOptions, DeletePointsOptions, PatchOptions, CreateIndexOptions,
+               DropIndexOptions, ListAliasesOptions, UpdateAliasesOptions, ListSnapshotsOptions,
                CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
       command;
 };

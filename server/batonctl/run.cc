@@ -35,6 +35,9 @@ struct Dispatch {
   int operator()(const PowerOptions& o) { return RunPower(session, o); }
   int operator()(const ExplainOptions& o) { return RunExplain(session, o); }
   int operator()(const PlanOptions& o) { return RunPlan(session, o); }
+  int operator()(const MakeTokenOptions& o) {
+    return RunToken(session.options, session.terminal, o);
+  }
   int operator()(const ListCollectionsOptions&) { return RunListCollections(session); }
   int operator()(const DescribeCollectionOptions& o) { return RunDescribeCollection(session, o); }
   int operator()(const DropCollectionOptions& o) { return RunDropCollection(session, o); }
@@ -86,7 +89,9 @@ int Run(int argc, const char* const* argv, Terminal terminal) {
   if (!options) {
     return exit_code;
   }
-  Client client(*options);
+  const absl::StatusOr<Connection> connection = ReadConnection(options->connection);
+  if (!connection.ok()) return FailUsage(terminal, connection.status());
+  Client client(*options, *connection);
   Session session{*options, client, terminal};
   return std::visit(Dispatch{session}, options->command);
 }

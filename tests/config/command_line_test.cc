@@ -51,6 +51,7 @@ TEST_CASE("what to do instead of serving") {
   CHECK(ParseCommandLine({"-h"})->action == CommandLine::Action::kHelp);
   CHECK(ParseCommandLine({"--version"})->action == CommandLine::Action::kVersion);
   CHECK(ParseCommandLine({"--print-config"})->action == CommandLine::Action::kPrintConfig);
+  CHECK(ParseCommandLine({"--print-metrics"})->action == CommandLine::Action::kPrintMetrics);
   CHECK(ParseCommandLine({})->action == CommandLine::Action::kServe);
 }
 

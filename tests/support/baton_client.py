@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 import grpc
 
@@ -36,9 +38,10 @@ def make_stubs(args, out, more=()):
 
 
 class Daemon:
-    """A batond of its own on free ports, killed by close(); `channel` is connected to it."""
+    """A batond of its own on free ports, killed by close(); `channel` is connected to it, with TLS
+    where there are credentials."""
 
-    def __init__(self, batond, flags=()):
+    def __init__(self, batond, flags=(), credentials=None):
         self.folder = tempfile.TemporaryDirectory(prefix="baton-python-")
         self.log_path = os.path.join(self.folder.name, "log")
         self.port_file = os.path.join(self.folder.name, "ports")
@@ -50,11 +53,32 @@ class Daemon:
                 stdout=log, stderr=log)
         try:
             self.grpc_address = self.wait_for_ports()["grpc"]
-            self.channel = grpc.insecure_channel(self.grpc_address, options=CHANNEL_OPTIONS)
+            self.channel = self.connect(credentials)
             grpc.channel_ready_future(self.channel).result(READY_SECONDS_MAX)
         except BaseException:
             self.kill()
             raise
+
+    def connect(self, credentials=None, options=()):
+        """Another channel to it, with a connection of its own."""
+        options = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1), *options]
+        if credentials is None:
+            return grpc.insecure_channel(self.grpc_address, options=options)
+        return grpc.secure_channel(self.grpc_address, credentials, options=options)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def http_get(self, path):
+        """(status, text)"""
+        address = self.wait_for_ports()["http"]
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://{address}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def wait_for_ports(self):
         end = time.monotonic() + READY_SECONDS_MAX

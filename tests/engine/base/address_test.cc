@@ -55,5 +55,18 @@ TEST_CASE("a port that somebody listens on is named") {
   REQUIRE_STATUS(CheckBindable("key", address), absl::StatusCode::kUnavailable, "203.0.113.7");
 }
 
+TEST_CASE("what only this machine reaches") {
+  for (const char* text :
+       {"127.0.0.1:1", "127.8.9.1:1", "localhost:1", "[::1]:1", "[0:0:0:0:0:0:0:1]:1"}) {
+    INFO(text);
+    CHECK(ParseAddress("key", text)->is_loopback());
+  }
+  for (const char* text :
+       {"0.0.0.0:1", "10.0.0.1:1", "128.0.0.1:1", "[::]:1", "[fe80::1]:1", "[::ffff:10.0.0.1]:1"}) {
+    INFO(text);
+    CHECK_FALSE(ParseAddress("key", text)->is_loopback());
+  }
+}
+
 }  // namespace
 }  // namespace baton

@@ -53,8 +53,19 @@ TEST_CASE("generation on the CPU: tokens stream, every stage is routed and timed
   CHECK(decode.route.rule == "llm-decode");
   CHECK(decode.items == 11);  // the first token came of the prefill
   CHECK(StageOf(outcome.result.timings, "handoff").route.reason == "path same_space");
-  CHECK(f.metrics.Histogram(MetricId::kTimeToFirstTokenSeconds).Collect().histogram.sample_count ==
-        1);
+  const auto told = [&f](MetricId id) { return f.metrics.Histogram(id).Collect().histogram; };
+  CHECK(told(MetricId::kTimeToFirstTokenSeconds).sample_count == 1);
+  CHECK(told(MetricId::kGeneratePromptTokens).sample_sum == outcome.result.prompt_tokens);
+  CHECK(told(MetricId::kGenerateOutputTokens).sample_sum == 12);
+  // The parts of its time, and the whole.
+  const double decode_seconds = told(MetricId::kGenerateDecodeSeconds).sample_sum;
+  CHECK(decode_seconds > 0);
+  CHECK(told(MetricId::kTimePerOutputTokenSeconds).sample_sum == Approx(decode_seconds / 11));
+  CHECK(told(MetricId::kGenerateQueueSeconds).sample_sum +
+            told(MetricId::kGeneratePrefillSeconds).sample_sum ==
+        Approx(told(MetricId::kTimeToFirstTokenSeconds).sample_sum));
+  CHECK(told(MetricId::kGenerateSeconds).sample_sum >=
+        told(MetricId::kTimeToFirstTokenSeconds).sample_sum + decode_seconds - 1e-6);
 }
 
 TEST_CASE("the same prompt gives the same tokens alone and in company") {

@@ -54,6 +54,8 @@ struct Fixture {
     }));
     return promise->get_future();
   }
+  double Pending() { return metrics.Gauge(MetricId::kWritesPending).Value(); }
+  double PendingBytes() { return metrics.Gauge(MetricId::kWritesPendingBytes).Value(); }
   double Held() { return metrics.Gauge(MetricId::kWritesHeld).Value(); }
 
   TempDir dir;
@@ -67,6 +69,8 @@ TEST_CASE("upserts to a collection that is behind wait, and are refused in the e
   REQUIRE_OK(f.Upsert("c", 0, 100).get().result.status);
   auto held = f.Upsert("c", 100, 10);
   REQUIRE(Eventually([&] { return f.Held() == 1; }));
+  REQUIRE(f.Pending() == 1);
+  REQUIRE(f.PendingBytes() >= 10 * static_cast<double>(sizeof(float)));
   // Others pass it.
   REQUIRE_OK(f.Upsert("d", 0, 10).get().result.status);
   REQUIRE_OK(f.Push({.collection = "c", .upserts = {}, .deletes = {5000}}).get().result.status);
@@ -78,6 +82,8 @@ TEST_CASE("upserts to a collection that is behind wait, and are refused in the e
   REQUIRE_OK(f.Push({.collection = "c", .upserts = {}, .deletes = {1, 2}}).get().result.status);
   REQUIRE_OK(f.Upsert("c", 200, 10).get().result.status);
   REQUIRE(f.store->Describe("c")->points == 108);
+  REQUIRE(f.Pending() == 0);
+  REQUIRE(f.PendingBytes() == 0);
 }
 
 TEST_CASE("a write that is held back is refused before its deadline") {

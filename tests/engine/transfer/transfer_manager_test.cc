@@ -128,6 +128,7 @@ TEST_CASE("a lease that nobody renews expires, a renewed one does not") {
   REQUIRE_OK(f.manager.Renew(*wanted, 29'000'000));
   CHECK(f.manager.ExpireLeases(29'999'999).empty());
   CHECK(f.manager.ExpireLeases(30'000'000) == std::vector{*stranded});
+  CHECK(f.metrics.Counter(MetricId::kHandoffsEnded, {"expired"}).Value() == 1);
   CHECK(f.path.cancelled == 1);
   REQUIRE_STATUS(f.manager.Renew(*stranded, 30'000'001), absl::StatusCode::kNotFound, "expired");
   REQUIRE_OK(f.manager.Post(*wanted, 30'000'001));

@@ -265,5 +265,32 @@ TEST_CASE("points, unindexed points, writes and commits are counted") {
   REQUIRE(f.metrics.Gauge(MetricId::kPoints, {"c"}).Value() == 68);
 }
 
+TEST_CASE("what the store takes of the disk is told, until a collection is gone") {
+  Fixture f;
+  REQUIRE_OK(f.store->CreateCollection(Spec("c", 1), ""));
+  std::vector<Point> points;
+  for (PointId id = 0; id < 70; ++id) points.push_back(MakePoint(id, {1}));
+  REQUIRE_OK(CommitOne(*f.store, "c", points).status);
+  f.store->WaitUntilIdle();
+  f.store->TellUsage();
+  REQUIRE(f.metrics.Gauge(MetricId::kSegments, {"c"}).Value() >= 1);
+  int64_t bytes = 0;
+  for (const auto& file : std::filesystem::directory_iterator(f.dir.path() + "/segments")) {
+    bytes += static_cast<int64_t>(file.file_size());
+  }
+  REQUIRE(bytes > 64 * 4);
+  REQUIRE(f.metrics.Gauge(MetricId::kCollectionBytes, {"c"}).Value() == bytes);
+  REQUIRE(f.metrics.Gauge(MetricId::kStoreBytes).Value() > 0);
+  REQUIRE(f.metrics.Gauge(MetricId::kStoreUnflushedBytes).Value() > 0);
+  const double total = f.metrics.Gauge(MetricId::kDiskBytes, {"total"}).Value();
+  REQUIRE(f.metrics.Gauge(MetricId::kDiskBytes, {"free"}).Value() <= total);
+  REQUIRE_OK(f.store->DropCollection("c"));
+  f.store->TellUsage();
+  for (const auto& family : f.metrics.registry()->Collect()) {
+    if (family.name == "baton_collection_disk_bytes") REQUIRE(family.metric.empty());
+    if (family.name == "baton_segments") REQUIRE(family.metric.empty());
+  }
+}
+
 }  // namespace
 }  // namespace baton
