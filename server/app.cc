@@ -90,15 +90,12 @@ absl::Status App::Build() {
                    ParseAddress("server.grpc_address", server.grpc_address));
   ASSIGN_OR_RETURN(const Address http_wanted,
                    ParseAddress("server.http_address", server.http_address));
-  if (http_wanted.v6) {  // Debian's civetweb is built without IPv6
-    return absl::InvalidArgumentError(
-        StrCat("server.http_address must be an IPv4 address, such as 127.0.0.1:9464, but is \"",
-               server.http_address, "\""));
-  }
   RETURN_IF_ERROR(CheckBindable("server.grpc_address", grpc_wanted));
   RETURN_IF_ERROR(CheckBindable("server.http_address", http_wanted));
   ASSIGN_OR_RETURN(http_, HttpPort::Open({.address = http_wanted,
                                           .threads = static_cast<int>(server.http_threads),
+                                          .connections_max = server.http_connections_max,
+                                          .body_bytes_max = server.http_body_bytes_max,
                                           .metrics = &metrics_,
                                           .ready = [this] { return Ready(); }}));
   RETURN_IF_ERROR(BuildEngine());
@@ -115,6 +112,8 @@ absl::Status App::Build() {
   rag_ = std::make_unique<RagService>(parts);
   admin_ = std::make_unique<AdminService>(parts, *store_);
   RETURN_IF_ERROR(BuildGrpc(grpc_wanted));
+  openai_ = std::make_shared<OpenAiService>(parts, /*access=*/nullptr);
+  http_->SetApi(openai_);
 
   SetPhase(absl::OkStatus());
   UpdateHealth(Ready().ok());
@@ -279,8 +278,13 @@ App::~App() {
   if (grpc_ != nullptr) {
     grpc_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
     grpc_->Wait();
-    Log().info("stopped");
   }
+  // What still runs over HTTP ends with the engine, and its last words are written before the port
+  // is closed.
+  if (openai_ != nullptr) openai_->Close();
+  engine_.reset();
+  if (http_ != nullptr) http_->Stop();
+  if (grpc_ != nullptr) Log().info("stopped");
 }
 
 }  // namespace baton

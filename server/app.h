@@ -18,6 +18,7 @@
 #include "server/admin_service.h"
 #include "server/http_port.h"
 #include "server/inference_service.h"
+#include "server/openai_service.h"
 #include "server/rag_service.h"
 #include "server/rpc_metrics.h"
 #include "server/signals.h"
@@ -76,6 +77,7 @@ class App {
   std::unique_ptr<VectorService> vector_;
   std::unique_ptr<RagService> rag_;
   std::unique_ptr<AdminService> admin_;
+  std::shared_ptr<OpenAiService> openai_;
   std::unique_ptr<grpc::Server> grpc_;
   Address grpc_address_;
   bool health_ = false;  // what the health service says of the services

@@ -43,8 +43,12 @@ constexpr std::array<std::string_view, kRpcCount> kNames = {
     "AdminService/ListSnapshots",
     "AdminService/DeleteSnapshot",
     "AdminService/VerifySnapshot",
+    "OpenAI/Models",
+    "OpenAI/ChatCompletions",
+    "OpenAI/Completions",
+    "OpenAI/Embeddings",
 };
-static_assert(static_cast<size_t>(Rpc::kVerifySnapshot) + 1 == kRpcCount);
+static_assert(static_cast<size_t>(Rpc::kOpenAiEmbeddings) + 1 == kRpcCount);
 
 }  // namespace
 

@@ -63,7 +63,8 @@ LIBRARY_HOMES = {
     r"cuda|cublas": r"cuda_kernels/|engine/exec/gpu/",
     r"xrt/": r"engine/exec/fpga/",
     r"hwloc": r"engine/placement/hwloc_topology\.cc",
-    r"uc[pst]/|openssl/": r"engine/peer/",
+    r"uc[pst]/|openssl/": r"engine/peer/|server/http_server\.cc",
+    r"boost/": r"server/http_server\.cc",
 }
 # Kernels know the language and their own device, nothing else.
 KERNEL_INCLUDES = {
