@@ -1,5 +1,6 @@
 """A batond of one's own for tests and benchmarks in Python, and its API from nothing but the .proto
-files. Needs python3-grpcio and python3-protobuf; stubs are made at run time."""
+files. gRPC needs python3-grpcio and python3-protobuf, and stubs that are made at run time; HTTP
+needs neither."""
 
 import os
 import subprocess
@@ -7,7 +8,10 @@ import sys
 import tempfile
 import time
 
-import grpc
+try:
+    import grpc
+except ImportError:
+    grpc = None  # for tests over HTTP alone
 
 READY_SECONDS_MAX = 30
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1)]
@@ -36,7 +40,8 @@ def make_stubs(args, out, more=()):
 
 
 class Daemon:
-    """A batond of its own on free ports, killed by close(); `channel` is connected to it."""
+    """A batond of its own on free ports, killed by close(). `http` is (host, port); `channel` is
+    connected to it where there is gRPC for Python."""
 
     def __init__(self, batond, flags=()):
         self.folder = tempfile.TemporaryDirectory(prefix="baton-python-")
@@ -49,9 +54,14 @@ class Daemon:
                  "--port-file", self.port_file, *flags],
                 stdout=log, stderr=log)
         try:
-            self.grpc_address = self.wait_for_ports()["grpc"]
-            self.channel = grpc.insecure_channel(self.grpc_address, options=CHANNEL_OPTIONS)
-            grpc.channel_ready_future(self.channel).result(READY_SECONDS_MAX)
+            ports = self.wait_for_ports()
+            self.grpc_address = ports["grpc"]
+            host, port = ports["http"].rsplit(":", 1)
+            self.http = (host, int(port))
+            self.channel = None
+            if grpc is not None:
+                self.channel = grpc.insecure_channel(self.grpc_address, options=CHANNEL_OPTIONS)
+                grpc.channel_ready_future(self.channel).result(READY_SECONDS_MAX)
         except BaseException:
             self.kill()
             raise
@@ -72,6 +82,7 @@ class Daemon:
         self.process.wait()
 
     def close(self):
-        self.channel.close()
+        if self.channel is not None:
+            self.channel.close()
         self.kill()
         self.folder.cleanup()
