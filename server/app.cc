@@ -35,7 +35,8 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 constexpr const char* kServices[] = {"baton.v1.InferenceService", "baton.v1.VectorService",
-                                     "baton.v1.RagService", "baton.v1.AdminService"};
+                                     "baton.v1.RagService", "baton.v1.AdminService",
+                                     "inference.GRPCInferenceService"};
 // A client whose machine vanished is noticed within two of these.
 constexpr int kKeepaliveMs = 60'000;
 constexpr milliseconds kHealthPeriod{500};
@@ -108,6 +109,7 @@ absl::Status App::Build() {
                        .metrics = *rpc_metrics_,
                        .options = config_.server};
   inference_ = std::make_unique<InferenceService>(parts);
+  kserve_ = std::make_unique<KserveService>(parts);
   vector_ = std::make_unique<VectorService>(parts);
   rag_ = std::make_unique<RagService>(parts);
   admin_ = std::make_unique<AdminService>(parts, *store_);
@@ -195,6 +197,7 @@ absl::Status App::BuildGrpc(const Address& wanted) {
   interceptors.push_back(ExplainUnreadableRequests());
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   builder.RegisterService(inference_.get());
+  builder.RegisterService(kserve_.get());
   builder.RegisterService(vector_.get());
   builder.RegisterService(rag_.get());
   builder.RegisterService(admin_.get());

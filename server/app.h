@@ -18,6 +18,7 @@
 #include "server/admin_service.h"
 #include "server/http_port.h"
 #include "server/inference_service.h"
+#include "server/kserve_service.h"
 #include "server/openai_service.h"
 #include "server/rag_service.h"
 #include "server/rpc_metrics.h"
@@ -74,6 +75,7 @@ class App {
   std::unique_ptr<WriterPool> writers_;
   std::unique_ptr<RpcMetrics> rpc_metrics_;
   std::unique_ptr<InferenceService> inference_;
+  std::unique_ptr<KserveService> kserve_;
   std::unique_ptr<VectorService> vector_;
   std::unique_ptr<RagService> rag_;
   std::unique_ptr<AdminService> admin_;

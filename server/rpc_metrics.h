@@ -52,13 +52,20 @@ enum class Rpc : uint8_t {
   kListSnapshots,
   kDeleteSnapshot,
   kVerifySnapshot,
+  kServerLive,
+  kServerReady,
+  kModelReady,
+  kServerMetadata,
+  kModelMetadata,
+  kModelInfer,
+  kModelStreamInfer,
   // Of the HTTP port.
   kOpenAiModels,
   kOpenAiChatCompletions,
   kOpenAiCompletions,
   kOpenAiEmbeddings,
 };
-inline constexpr size_t kRpcCount = 43;
+inline constexpr size_t kRpcCount = 50;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

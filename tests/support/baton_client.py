@@ -29,8 +29,9 @@ def make_stubs(args, out, more=()):
     for name, text in more:
         with open(os.path.join(out, name + ".proto"), "w", encoding="utf-8") as file:
             file.write(text)
-    folder = os.path.join(args.protos, "baton", "v1")
-    protos = ["baton/v1/" + name for name in sorted(os.listdir(folder)) if name.endswith(".proto")]
+    protos = [folder + "/" + name for folder in ("baton/v1", "inference")
+              for name in sorted(os.listdir(os.path.join(args.protos, folder)))
+              if name.endswith(".proto")]
     subprocess.run(
         [args.protoc, "-I", args.protos, "-I", out, "--python_out=" + out, "--grpc_out=" + out,
          "--plugin=protoc-gen-grpc=" + args.grpc_plugin, *protos,

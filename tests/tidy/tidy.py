@@ -169,7 +169,7 @@ def room_of(path):
     parts = path.split("/")
     if parts[0] == "engine" and len(parts) > 2:
         return "/".join(parts[:2])
-    if parts[0] == "baton":
+    if parts[0] in ("baton", "inference"):
         return "proto"  # generated: "baton/v1/rag.pb.h"
     return parts[0]
 
