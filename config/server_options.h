@@ -55,6 +55,8 @@ struct ServerOptions {
   int64_t stream_pending_bytes_max = 1 << 20;
   int64_t writer_threads = 2;
   int64_t http_threads = 2;
+  int64_t http_connections_max = 1024;
+  int64_t http_body_bytes_max = 16 << 20;
   int64_t drain_seconds_max = 30;
   TlsOptions tls;  // sections of their own
   AccessOptions access;
@@ -64,7 +66,8 @@ struct ServerOptions {
     v("grpc_address", grpc_address, AnyValue{},
       "IP:PORT that gRPC listens on, e.g. 0.0.0.0:50051 or [::]:50051; port 0 takes a free one");
     v("http_address", http_address, AnyValue{},
-      "IPv4:PORT of /metrics, /livez and /readyz; port 0 takes a free one");
+      "IP:PORT of the OpenAI-compatible API below /v1 and of /metrics, /livez and /readyz; port 0 "
+      "takes a free one");
     v("message_bytes_max", message_bytes_max, Range{1 << 20, 1 << 30},
       "longest gRPC message, either way; a longer one fails with RESOURCE_EXHAUSTED");
     v("streams_per_connection_max", streams_per_connection_max, Range{1, 1e6},
@@ -74,7 +77,13 @@ struct ServerOptions {
       "cancelled");
     v("writer_threads", writer_threads, Range{1, 64},
       "threads that hand answers and tokens to the transport");
-    v("http_threads", http_threads, Range{1, 64}, "threads of the HTTP port");
+    v("http_threads", http_threads, Range{1, 64},
+      "threads of the HTTP port; none of them waits for a client");
+    v("http_connections_max", http_connections_max, Range{1, 1e6},
+      "HTTP connections open at once; beyond, one that waits for a request gives way, and where "
+      "none does, the next gets 503");
+    v("http_body_bytes_max", http_body_bytes_max, Range{1024, 1 << 30},
+      "longest body of an HTTP request; a longer one gets 413");
     v("drain_seconds_max", drain_seconds_max, Range{0, 3600},
       "how long running requests may go on after SIGTERM before they are cancelled");
   }

@@ -58,6 +58,17 @@ constexpr MethodScopes kMethods[] = {
     {"AdminService/ListSnapshots", kAdmin},
     {"AdminService/DeleteSnapshot", kAdmin},
     {"AdminService/VerifySnapshot", kAdmin},
+    {"GRPCInferenceService/ServerLive", kAnyToken},
+    {"GRPCInferenceService/ServerReady", kAnyToken},
+    {"GRPCInferenceService/ModelReady", kAnyToken},
+    {"GRPCInferenceService/ServerMetadata", kAnyToken},
+    {"GRPCInferenceService/ModelMetadata", kAnyToken},
+    {"GRPCInferenceService/ModelInfer", kGenerate},
+    {"GRPCInferenceService/ModelStreamInfer", kGenerate},
+    {"OpenAI/Models", kAnyToken},
+    {"OpenAI/ChatCompletions", kGenerate},
+    {"OpenAI/Completions", kGenerate},
+    {"OpenAI/Embeddings", kGenerate},
 };
 
 }  // namespace

@@ -35,7 +35,8 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 constexpr const char* kServices[] = {"baton.v1.InferenceService", "baton.v1.VectorService",
-                                     "baton.v1.RagService", "baton.v1.AdminService"};
+                                     "baton.v1.RagService", "baton.v1.AdminService",
+                                     "inference.GRPCInferenceService"};
 // A client whose machine vanished is noticed within two of these.
 constexpr int kKeepaliveMs = 60'000;
 constexpr milliseconds kHealthPeriod{500};
@@ -90,16 +91,13 @@ absl::Status App::Build() {
                    ParseAddress("server.grpc_address", server.grpc_address));
   ASSIGN_OR_RETURN(const Address http_wanted,
                    ParseAddress("server.http_address", server.http_address));
-  if (http_wanted.v6) {  // Debian's civetweb is built without IPv6
-    return absl::InvalidArgumentError(
-        StrCat("server.http_address must be an IPv4 address, such as 127.0.0.1:9464, but is \"",
-               server.http_address, "\""));
-  }
   RETURN_IF_ERROR(BuildAccess(grpc_wanted));
   RETURN_IF_ERROR(CheckBindable("server.grpc_address", grpc_wanted));
   RETURN_IF_ERROR(CheckBindable("server.http_address", http_wanted));
   ASSIGN_OR_RETURN(http_, HttpPort::Open({.address = http_wanted,
                                           .threads = static_cast<int>(server.http_threads),
+                                          .connections_max = server.http_connections_max,
+                                          .body_bytes_max = server.http_body_bytes_max,
                                           .metrics = &metrics_,
                                           .ready = [this] { return Ready(); }}));
   RETURN_IF_ERROR(BuildEngine());
@@ -113,10 +111,13 @@ absl::Status App::Build() {
                        .access = *access_,
                        .options = config_.server};
   inference_ = std::make_unique<InferenceService>(parts);
+  kserve_ = std::make_unique<KserveService>(parts);
   vector_ = std::make_unique<VectorService>(parts);
   rag_ = std::make_unique<RagService>(parts);
   admin_ = std::make_unique<AdminService>(parts, *store_);
   RETURN_IF_ERROR(BuildGrpc(grpc_wanted));
+  openai_ = std::make_shared<OpenAiService>(parts);
+  http_->SetApi(openai_);
 
   SetPhase(absl::OkStatus());
   UpdateHealth(Ready().ok());
@@ -231,6 +232,7 @@ absl::Status App::BuildGrpc(const Address& wanted) {
   interceptors.push_back(ExplainUnreadableRequests());
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   builder.RegisterService(inference_.get());
+  builder.RegisterService(kserve_.get());
   builder.RegisterService(vector_.get());
   builder.RegisterService(rag_.get());
   builder.RegisterService(admin_.get());
@@ -345,8 +347,13 @@ App::~App() {
   if (grpc_ != nullptr) {
     grpc_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
     grpc_->Wait();
-    Log().info("stopped");
   }
+  // What still runs over HTTP ends with the engine, and its last words are written before the port
+  // is closed.
+  if (openai_ != nullptr) openai_->Close();
+  engine_.reset();
+  if (http_ != nullptr) http_->Stop();
+  if (grpc_ != nullptr) Log().info("stopped");
 }
 
 }  // namespace baton

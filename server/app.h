@@ -20,6 +20,8 @@
 #include "server/host_watch.h"
 #include "server/http_port.h"
 #include "server/inference_service.h"
+#include "server/kserve_service.h"
+#include "server/openai_service.h"
 #include "server/rag_service.h"
 #include "server/rpc_metrics.h"
 #include "server/signals.h"
@@ -84,9 +86,11 @@ class App {
   std::unique_ptr<Access> access_;
   std::unique_ptr<Tls> tls_;  // null: no TLS
   std::unique_ptr<InferenceService> inference_;
+  std::unique_ptr<KserveService> kserve_;
   std::unique_ptr<VectorService> vector_;
   std::unique_ptr<RagService> rag_;
   std::unique_ptr<AdminService> admin_;
+  std::shared_ptr<OpenAiService> openai_;
   std::unique_ptr<grpc::Server> grpc_;
   Address grpc_address_;
   bool health_ = false;  // what the health service says of the services

@@ -43,8 +43,19 @@ constexpr std::array<std::string_view, kRpcCount> kNames = {
     "AdminService/ListSnapshots",
     "AdminService/DeleteSnapshot",
     "AdminService/VerifySnapshot",
+    "GRPCInferenceService/ServerLive",
+    "GRPCInferenceService/ServerReady",
+    "GRPCInferenceService/ModelReady",
+    "GRPCInferenceService/ServerMetadata",
+    "GRPCInferenceService/ModelMetadata",
+    "GRPCInferenceService/ModelInfer",
+    "GRPCInferenceService/ModelStreamInfer",
+    "OpenAI/Models",
+    "OpenAI/ChatCompletions",
+    "OpenAI/Completions",
+    "OpenAI/Embeddings",
 };
-static_assert(static_cast<size_t>(Rpc::kVerifySnapshot) + 1 == kRpcCount);
+static_assert(static_cast<size_t>(Rpc::kOpenAiEmbeddings) + 1 == kRpcCount);
 
 }  // namespace
 

@@ -11,7 +11,7 @@
 
 namespace baton {
 
-// Every RPC that Baton serves.
+// Every RPC that Baton serves, and what corresponds to one over HTTP.
 enum class Rpc : uint8_t {
   kGenerate,
   kEmbed,
@@ -52,8 +52,20 @@ enum class Rpc : uint8_t {
   kListSnapshots,
   kDeleteSnapshot,
   kVerifySnapshot,
+  kServerLive,
+  kServerReady,
+  kModelReady,
+  kServerMetadata,
+  kModelMetadata,
+  kModelInfer,
+  kModelStreamInfer,
+  // Of the HTTP port.
+  kOpenAiModels,
+  kOpenAiChatCompletions,
+  kOpenAiCompletions,
+  kOpenAiEmbeddings,
 };
-inline constexpr size_t kRpcCount = 39;
+inline constexpr size_t kRpcCount = 50;
 
 // Its label in metrics: "InferenceService/Generate".
 std::string_view Name(Rpc rpc);

@@ -390,8 +390,7 @@ TEST_CASE("a configuration that is wrong is refused, naming file, line, key and 
   CheckRefused({"--config=" + dir.File("absent.yaml")}, {dir.File("absent.yaml"), "No such file"});
   CheckRefused({"--vector.seal_points=3"}, {"--vector.seal_points", "16 to 1048576", "3"});
   CheckRefused({"--no-such-flag=1"}, {"unknown flag --no-such-flag"});
-  CheckRefused({"--http-address=[::1]:0"},
-               {"server.http_address must be an IPv4 address", "\"[::1]:0\""});
+  CheckRefused({"--http-address=[::1]"}, {"server.http_address must be IP:PORT", "\"[::1]\""});
   CheckRefused({"--grpc-address=nowhere"}, {"server.grpc_address must be IP:PORT", "\"nowhere\""});
 }
 

@@ -80,7 +80,8 @@ class PythonClientTest(unittest.TestCase):
         import health_pb2_grpc
         stub = health_pb2_grpc.HealthStub(self.channel)
         for service in ("", "baton.v1.InferenceService", "baton.v1.VectorService",
-                        "baton.v1.RagService", "baton.v1.AdminService"):
+                        "baton.v1.RagService", "baton.v1.AdminService",
+                        "inference.GRPCInferenceService"):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service),
                                 timeout=CALL_SECONDS_MAX)
             self.assertEqual(answer.status, health_pb2.HealthCheckResponse.SERVING, service)

@@ -1,9 +1,5 @@
 #include "server/http_port.h"
 
-#include <arpa/inet.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <mutex>
@@ -11,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/server/raw_http.h"
 #include "tests/support/status_matchers.h"
 
 namespace baton {
@@ -18,23 +15,13 @@ namespace {
 
 // Sends `text` and reads until the other side closes.
 std::string Exchange(const Address& address, const std::string& text) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in in{};
-  in.sin_family = AF_INET;
-  in.sin_port = htons(address.port);
-  inet_pton(AF_INET, address.ip.c_str(), &in.sin_addr);
-  std::string answer;
-  if (connect(fd, reinterpret_cast<sockaddr*>(&in), sizeof(in)) == 0 &&
-      send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size())) {
-    char buffer[4096];
-    for (ssize_t n = 0; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;) answer.append(buffer, n);
-  }
-  close(fd);
-  return answer;
+  RawConnection connection(address);
+  if (!connection.connected() || !connection.Send(text)) return "";
+  return connection.ReceiveAll();
 }
 
 std::string Request(const std::string& method, const std::string& path) {
-  return method + " " + path + " HTTP/1.1\r\nHost: x\r\n\r\n";
+  return method + " " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 }
 
 struct Fixture {
@@ -92,7 +79,6 @@ TEST_CASE("nothing else is served") {
 
 TEST_CASE("broken requests and many at once are survived") {
   Fixture f;
-  Exchange(f.port->address(), "\r\n\r\n");
   Exchange(f.port->address(), "GET\r\n\r\n");
   Exchange(f.port->address(), "GET /livez HTTP/9.9\r\n\r\n");
   Exchange(f.port->address(), "GET /" + std::string(20'000, 'x') + " HTTP/1.1\r\n\r\n");
@@ -106,6 +92,26 @@ TEST_CASE("broken requests and many at once are survived") {
   }
   for (std::thread& client : clients) client.join();
   CHECK(good == 160);
+}
+
+TEST_CASE("the API's paths are 503 until there is one, in its own shape") {
+  struct Api final : HttpApi {
+    void Serve(HttpRequest request, std::shared_ptr<HttpExchange> exchange) override {
+      exchange->Reply({.body = "served " + request.path});
+    }
+  };
+  Fixture f;
+  {
+    const std::lock_guard lock(f.mutex);
+    f.status = absl::UnavailableError("starting: loading model m");
+  }
+  CHECK_THAT(f.Get("/v1/models"), Catch::StartsWith("HTTP/1.1 503 ") &&
+                                      Catch::Contains("\"code\":\"service_unavailable\"") &&
+                                      Catch::Contains("loading model m"));
+  f.port->SetApi(std::make_shared<Api>());
+  CHECK_THAT(f.Get("/v1/models"), Catch::EndsWith("served /v1/models"));
+  f.port->SetApi(nullptr);
+  CHECK_THAT(f.Get("/v1/models"), Catch::StartsWith("HTTP/1.1 503 "));
 }
 
 TEST_CASE("a port that is taken is an error that names it") {

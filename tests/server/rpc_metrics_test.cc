@@ -17,6 +17,8 @@ TEST_CASE("every RPC has a name of its own") {
   CHECK(Name(Rpc::kRerank) == "InferenceService/Rerank");
   CHECK(Name(Rpc::kUnloadModel) == "AdminService/UnloadModel");
   CHECK(Name(Rpc::kVerifySnapshot) == "AdminService/VerifySnapshot");
+  CHECK(Name(Rpc::kModelStreamInfer) == "GRPCInferenceService/ModelStreamInfer");
+  CHECK(Name(Rpc::kOpenAiEmbeddings) == "OpenAI/Embeddings");
 }
 
 TEST_CASE("an RPC is counted by its code and timed when it is over") {

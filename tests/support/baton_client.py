@@ -1,5 +1,6 @@
 """A batond of one's own for tests and benchmarks in Python, and its API from nothing but the .proto
-files. Needs python3-grpcio and python3-protobuf; stubs are made at run time."""
+files. gRPC needs python3-grpcio and python3-protobuf, and stubs that are made at run time; HTTP
+needs neither."""
 
 import os
 import subprocess
@@ -9,7 +10,10 @@ import time
 import urllib.error
 import urllib.request
 
-import grpc
+try:
+    import grpc
+except ImportError:
+    grpc = None  # for tests over HTTP alone
 
 READY_SECONDS_MAX = 30
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1)]
@@ -27,8 +31,9 @@ def make_stubs(args, out, more=()):
     for name, text in more:
         with open(os.path.join(out, name + ".proto"), "w", encoding="utf-8") as file:
             file.write(text)
-    folder = os.path.join(args.protos, "baton", "v1")
-    protos = ["baton/v1/" + name for name in sorted(os.listdir(folder)) if name.endswith(".proto")]
+    protos = [folder + "/" + name for folder in ("baton/v1", "inference")
+              for name in sorted(os.listdir(os.path.join(args.protos, folder)))
+              if name.endswith(".proto")]
     subprocess.run(
         [args.protoc, "-I", args.protos, "-I", out, "--python_out=" + out, "--grpc_out=" + out,
          "--plugin=protoc-gen-grpc=" + args.grpc_plugin, *protos,
@@ -38,8 +43,8 @@ def make_stubs(args, out, more=()):
 
 
 class Daemon:
-    """A batond of its own on free ports, killed by close(); `channel` is connected to it, with TLS
-    where there are credentials."""
+    """A batond of its own on free ports, killed by close(). `http` is (host, port); `channel` is
+    connected to it, with TLS where there are credentials, if there is gRPC for Python."""
 
     def __init__(self, batond, flags=(), credentials=None):
         self.folder = tempfile.TemporaryDirectory(prefix="baton-python-")
@@ -52,9 +57,14 @@ class Daemon:
                  "--port-file", self.port_file, *flags],
                 stdout=log, stderr=log)
         try:
-            self.grpc_address = self.wait_for_ports()["grpc"]
-            self.channel = self.connect(credentials)
-            grpc.channel_ready_future(self.channel).result(READY_SECONDS_MAX)
+            ports = self.wait_for_ports()
+            self.grpc_address = ports["grpc"]
+            host, port = ports["http"].rsplit(":", 1)
+            self.http = (host, int(port))
+            self.channel = None
+            if grpc is not None:
+                self.channel = self.connect(credentials)
+                grpc.channel_ready_future(self.channel).result(READY_SECONDS_MAX)
         except BaseException:
             self.kill()
             raise
@@ -96,6 +106,7 @@ class Daemon:
         self.process.wait()
 
     def close(self):
-        self.channel.close()
+        if self.channel is not None:
+            self.channel.close()
         self.kill()
         self.folder.cleanup()

@@ -65,6 +65,7 @@ LIBRARY_HOMES = {
     r"hwloc": r"engine/placement/hwloc_topology\.cc",
     r"uc[pst]/": r"engine/peer/",
     r"openssl/": r"engine/peer/|server/",
+    r"boost/": r"server/http_server\.cc",
 }
 # Kernels know the language and their own device, nothing else.
 KERNEL_INCLUDES = {
@@ -169,7 +170,7 @@ def room_of(path):
     parts = path.split("/")
     if parts[0] == "engine" and len(parts) > 2:
         return "/".join(parts[:2])
-    if parts[0] == "baton":
+    if parts[0] in ("baton", "inference"):
         return "proto"  # generated: "baton/v1/rag.pb.h"
     return parts[0]
 
