@@ -39,6 +39,7 @@ if(BATON_BUILD_SERVER)
   find_package(Protobuf REQUIRED)  # module mode, before gRPC: Debian ships no protobuf-config
   find_package(gRPC CONFIG REQUIRED)
   find_package(CLI11 CONFIG REQUIRED)
+  find_package(CURL REQUIRED)  # baton-load against OpenAI-compatible servers
 endif()
 
 # Optional: the tests. Debian's own python3, for that is the one python3-grpcio installs into.
