@@ -179,6 +179,7 @@ class BatonCodec final : public GrpcCodec {
           v1::ChatMessage* message = request.mutable_messages()->add_messages();
           message->set_role("user");
           message->set_content(input.text);
+          request.mutable_messages()->set_template_(mix.chat_template);
         }
         request.set_model(mix.model);
         request.set_max_tokens(input.max_tokens);

@@ -85,6 +85,7 @@ struct RequestMix {
   int32_t batch = 64;      // queries of a search_bulk, points of an upsert
   double exact_share = 0;  // of searches that are asked again exactly after the run, for recall
 
+  std::string chat_template;  // chat: in place of the model's own
   LengthRange max_tokens{64, 64};
   bool ignore_eos = false;
 

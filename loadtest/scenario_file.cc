@@ -136,6 +136,7 @@ absl::Status ReadMix(const YamlReader& reader, const YAML::Node& node, const std
       reader.Integer("ef", mix.ef, {1, 100'000}),
       reader.Integer("batch", mix.batch, {1, 10'000}),
       reader.Number("exact_share", mix.exact_share, kShare),
+      Text(reader, "chat_template", mix.chat_template, 256 << 10),
       Lengths(reader, "max_tokens", mix.max_tokens, {1, 1e6}),
       reader.Boolean("ignore_eos", mix.ignore_eos),
       reader.Integer("deadline_ms", mix.deadline_ms, kMilliseconds),
@@ -244,6 +245,9 @@ absl::Status CheckMix(Api api, RequestMix& mix, const std::string& at) {
   if (api == Api::kOpenAi && !generates) return wrong("is not in the OpenAI API: generate, chat");
   if (api == Api::kQdrant && !FindsPoints(mix.kind)) {
     return wrong("is not measured over Qdrant's API: search, search_bulk");
+  }
+  if (!mix.chat_template.empty() && (mix.kind != Kind::kChat || api != Api::kBaton)) {
+    return wrong("takes no chat_template: that is of chat over Baton's own API");
   }
   if (mix.exact_share > 0 && mix.kind != Kind::kSearch) {
     return wrong("has no recall: exact_share is of search");

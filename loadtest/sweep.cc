@@ -7,7 +7,6 @@
 namespace baton::load {
 namespace {
 
-constexpr double kSendLagP99MsMax = 1.0;
 constexpr double kThreadBusyMax = 0.9;
 
 SweepStep StepOf(double rate, const SloOptions& slo, Results& results) {
@@ -30,9 +29,8 @@ SweepStep StepOf(double rate, const SloOptions& slo, Results& results) {
 
 }  // namespace
 
-bool IsClientBound(Results& results) {
-  return results.client.busiest_thread > kThreadBusyMax ||
-         results.all.send_lag.Summarize().p99_ms > kSendLagP99MsMax;
+bool IsClientBound(const Results& results) {
+  return results.client.busiest_thread > kThreadBusyMax;
 }
 
 SweepOutcome RunSweep(const Scenario& scenario, const PreparedLoad& load, Transport& transport,

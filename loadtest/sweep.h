@@ -32,10 +32,9 @@ struct SweepOutcome {
   std::optional<Results> best;  // of that rate; else of the first one
 };
 
-// Whether so much of what a run measured is the client's own lateness that its figures are not the
-// server's: 1 % of requests left a millisecond late or later, or one of its threads had nothing to
-// wait for.
-bool IsClientBound(Results& results);
+// Whether one of the client's threads had next to nothing to wait for: figures are then its own,
+// not the server's.
+bool IsClientBound(const Results& results);
 
 // Runs the scenario at the rates of scenario.sweep until one breaks scenario.slo, and between.
 // An error of a run ends it; what came before is in the outcome.

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <utility>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -78,11 +80,18 @@ absl::StatusOr<std::vector<TraceEntry>> ParseTrace(std::string_view text, const 
     entries.push_back(std::move(entry));
   }
   if (entries.empty()) return absl::InvalidArgumentError(StrCat(name, ": holds no request"));
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const TraceEntry& a, const TraceEntry& b) { return a.at_ms < b.at_ms; });
-  const double first_ms = entries.front().at_ms;
-  for (TraceEntry& entry : entries) entry.at_ms -= first_ms;
-  return entries;
+  // By time, equal times as they came.
+  std::vector<size_t> order(entries.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return std::pair(entries[a].at_ms, a) < std::pair(entries[b].at_ms, b);
+  });
+  std::vector<TraceEntry> sorted;
+  sorted.reserve(entries.size());
+  for (const size_t index : order) sorted.push_back(std::move(entries[index]));
+  const double first_ms = sorted.front().at_ms;
+  for (TraceEntry& entry : sorted) entry.at_ms -= first_ms;
+  return sorted;
 }
 
 absl::StatusOr<std::vector<TraceEntry>> ReadTrace(const std::string& path) {

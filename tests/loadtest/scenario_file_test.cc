@@ -111,6 +111,7 @@ TEST_CASE("What is wrong is named with its line and key") {
   fails("target: a:1\napi: openai\nload: [{kind: search, collection: c}]\n", "not in the OpenAI");
   fails("target: a:1\napi: qdrant\nload: [{kind: upsert, collection: c}]\n", "Qdrant");
   fails("target: a:1\nload: [{kind: generate, max_tokens: {min: 9, max: 2}}]\n", "above its max");
+  fails("target: a:1\nload: [{kind: generate, chat_template: x}]\n", "takes no chat_template");
   fails("target: a:1\nload: [{kind: generate, exact_share: 1}]\n", "has no recall");
   fails("target: a:1\nload: [{kind: generate, hints: {platform: [1]}}]\n", "hints.platform");
   REQUIRE_STATUS(ReadScenario("/nonexistent.yaml"), absl::StatusCode::kNotFound, "/nonexistent");
