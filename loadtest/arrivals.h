@@ -1,33 +1,39 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <random>
+
+#include "loadtest/scenario.h"
 
 namespace baton::load {
 
-enum class ArrivalKind {
-  kPoisson,   // exponential gaps: independent clients
-  kConstant,  // equal gaps
-};
-
-// When requests are meant to be sent, whatever became of the earlier ones (open loop). The same
+// When requests of an open loop are meant to be sent, whatever became of the earlier ones. The same
 // seed gives the same times on every machine.
 class Arrivals {
  public:
-  // rate_per_s is above 0.
-  Arrivals(ArrivalKind kind, double rate_per_s, uint64_t seed)
-      : kind_(kind), gap_mean_ns_(1e9 / rate_per_s), random_(seed) {}
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
-  // Nanoseconds from the start of the run; never decreases. Poisson: the first is one gap after the
-  // start; constant: the first is at 0.
+  // The process is kConstant, kPoisson, kGamma or kRamp; a ramp takes `duration_s`.
+  Arrivals(const ArrivalOptions& options, double duration_s, uint64_t seed)
+      : options_(options), duration_s_(duration_s), random_(seed) {}
+
+  // Nanoseconds from the start of the run; never decreases. Constant: the first is at 0; else it is
+  // one gap after the start. kNever: a ramp that is over.
   int64_t NextNs();
 
  private:
-  const ArrivalKind kind_;
-  const double gap_mean_ns_;
+  double Uniform();      // [0, 1)
+  double Exponential();  // mean 1
+  double Normal();
+  double Gamma(double shape);  // scale 1
+
+  const ArrivalOptions options_;
+  const double duration_s_;
   std::mt19937_64 random_;
   int64_t count_ = 0;
-  double poisson_ns_ = 0;
+  double at_s_ = 0;
+  double arrived_ = 0;  // ramp: arrivals of the unit process
 };
 
 }  // namespace baton::load

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace baton::load {
@@ -17,6 +18,10 @@ struct Summary {
   double max_ms = 0;
 };
 
+// The smallest of `sorted` that at least `share` of them do not exceed (nearest rank). `sorted` is
+// not empty, `share` 0 to 1.
+double Quantile(const std::vector<double>& sorted, double share);
+
 // Durations kept one by one, so that percentiles are exact. Not thread safe.
 class Samples {
  public:
@@ -27,16 +32,23 @@ class Samples {
 
   void Add(int64_t duration_ns);
 
-  // Percentiles by nearest rank: the smallest sample that at least that share of all samples does
-  // not exceed. Always a value that was measured. Reorders the samples.
+  // Percentiles by nearest rank: always a value that was measured. Reorders the samples.
   Summary Summarize();
+  // At most `points` of (milliseconds, share of samples that are at most so long), rising in both,
+  // denser towards the end, whose last is (max, 1). Reorders the samples.
+  std::vector<std::pair<double, double>> Distribution(size_t points);
+  // At most `count` of them, evenly by rank, in milliseconds, rising. Reorders the samples.
+  std::vector<double> Thinned(size_t count);
 
   // Samples that came after the store was full; in no figure.
   int64_t not_stored() const { return not_stored_; }
 
  private:
+  void Sort();
+
   size_t count_max_;
   int64_t not_stored_ = 0;
+  bool sorted_ = true;
   std::vector<int64_t> durations_ns_;
 };
 

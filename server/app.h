@@ -77,14 +77,14 @@ class App {
   Metrics metrics_;
   std::mutex phase_mutex_;
   absl::Status phase_ = absl::UnavailableError("starting");  // OK while serving
+  std::unique_ptr<Access> access_;
+  std::unique_ptr<Tls> tls_;        // null: no TLS
   std::unique_ptr<HttpPort> http_;  // early: a daemon that loads for minutes is alive, not ready
   std::unique_ptr<VectorStore> store_;
   std::unique_ptr<HostWatch> host_watch_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<WriterPool> writers_;
   std::unique_ptr<RpcMetrics> rpc_metrics_;
-  std::unique_ptr<Access> access_;
-  std::unique_ptr<Tls> tls_;  // null: no TLS
   std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<KserveService> kserve_;
   std::unique_ptr<VectorService> vector_;

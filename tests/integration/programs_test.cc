@@ -273,7 +273,7 @@ TEST_CASE("baton-load measures a running daemon") {
     std::string latency;
   };
   for (const Scenario& scenario : std::vector<Scenario>{
-           {"search", {"--collection", "town", "--rate", "50", "--duration", "2"}, "search_ms.p99"},
+           {"search", {"--collection", "town", "--rate", "50", "--duration", "2"}, "e2e_ms.p99"},
            {"generate",
             {"--prompts", prompts, "--max-tokens", "8", "--rate", "10", "--duration", "1"},
             "ttft_ms.p50"},
@@ -290,7 +290,8 @@ TEST_CASE("baton-load measures a running daemon") {
     const ProgramResult result = RunProgram(arguments, {"http_proxy=http://127.0.0.1:9"});
     INFO(result.err);
     CHECK(result.exit_code == 0);
-    CHECK_THAT(result.out, Catch::StartsWith(scenario.name + ": ") && Catch::Contains("p99"));
+    CHECK_THAT(result.out,
+               Catch::StartsWith(scenario.name + " over baton to ") && Catch::Contains("p99"));
     const json report = json::parse(ReadWholeFile(figures_file));
     const json& figures = report.at("figures");
     CAPTURE(figures.dump());

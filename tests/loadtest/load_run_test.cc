@@ -1,24 +1,20 @@
 #include "loadtest/load_run.h"  // header under test
 
-#include <grpcpp/grpcpp.h>
-
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdlib>
-#include <mutex>
-#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 #include <thread>
 
-#include "baton/v1/inference.grpc.pb.h"
-#include "baton/v1/rag.grpc.pb.h"
-#include "baton/v1/vector.grpc.pb.h"
+#include "loadtest/sweep.h"
+#include "tests/loadtest/load_runs.h"
+#include "tests/loadtest/scripted_server.h"
 #include "tests/loadtest/temporary_file.h"
 #include "tests/support/status_matchers.h"
 
 namespace baton::load {
 namespace {
-
-using std::chrono::milliseconds;
 
 // A proxy that is not there: whoever uses it does not arrive. Before gRPC reads the environment.
 const bool kProxySet = [] {
@@ -30,140 +26,19 @@ const bool kProxySet = [] {
   return true;
 }();
 
-// What the daemon of these tests does, in milliseconds.
-struct Script {
-  int64_t first_ms = 0;
-  int64_t gap_ms = 0;
-  int messages = 0;
-  int tokens_per_message = 1;
-  bool finish = true;
-  bool one_at_a_time = false;
-  grpc::StatusCode every_second_fails = grpc::StatusCode::OK;
-};
-
-void Sleep(int64_t ms) { std::this_thread::sleep_for(milliseconds(ms)); }
-
-template <class Response>
-void WriteTokens(const Script& script, grpc::ServerWriter<Response>* writer) {
-  Sleep(script.first_ms);
-  for (int i = 0; i < script.messages; ++i) {
-    if (i > 0) {
-      Sleep(script.gap_ms);
-    }
-    Response response;
-    for (int t = 0; t < script.tokens_per_message; ++t) {
-      response.mutable_tokens()->add_ids(t);
-    }
-    writer->Write(response);
-  }
-  if (script.finish) {
-    Response response;
-    response.mutable_finished();
-    writer->Write(response);
-  }
-}
-
-class FakeDaemon final : public v1::InferenceService::Service,
-                         public v1::RagService::Service,
-                         public v1::VectorService::Service {
- public:
-  explicit FakeDaemon(Script script) : script_(script) {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(static_cast<v1::InferenceService::Service*>(this));
-    builder.RegisterService(static_cast<v1::RagService::Service*>(this));
-    builder.RegisterService(static_cast<v1::VectorService::Service*>(this));
-    server_ = builder.BuildAndStart();
-    REQUIRE(server_ != nullptr);
-    target_ = "127.0.0.1:" + std::to_string(port);
-  }
-  ~FakeDaemon() override { server_->Shutdown(std::chrono::system_clock::now() + milliseconds(50)); }
-
-  const std::string& target() const { return target_; }
-
-  grpc::Status Generate(grpc::ServerContext*, const v1::GenerateRequest*,
-                        grpc::ServerWriter<v1::GenerateResponse>* writer) override {
-    WriteTokens(script_, writer);
-    return grpc::Status::OK;
-  }
-
-  grpc::Status Ask(grpc::ServerContext*, const v1::AskRequest* request,
-                   grpc::ServerWriter<v1::AskResponse>* writer) override {
-    if (request->collection() != "c" || request->question() != "Why?") {
-      return {grpc::StatusCode::INVALID_ARGUMENT, "not what was asked for"};
-    }
-    v1::AskResponse response;
-    response.mutable_retrieved();
-    writer->Write(response);
-    WriteTokens(script_, writer);
-    return grpc::Status::OK;
-  }
-
-  grpc::Status DescribeCollection(grpc::ServerContext*, const v1::DescribeCollectionRequest*,
-                                  v1::DescribeCollectionResponse* response) override {
-    response->mutable_collection()->mutable_spec()->set_dimension(6);
-    return grpc::Status::OK;
-  }
-
-  grpc::Status Search(grpc::ServerContext*, const v1::SearchRequest* request,
-                      v1::SearchResponse*) override {
-    if (request->vector_size() != 6) {
-      return {grpc::StatusCode::INVALID_ARGUMENT, "dimension"};
-    }
-    std::unique_lock lock(mutex_, std::defer_lock);
-    if (script_.one_at_a_time) {
-      lock.lock();
-    }
-    Sleep(script_.first_ms);
-    const bool second = searches_++ % 2 == 1;
-    return second ? grpc::Status(script_.every_second_fails, "scripted") : grpc::Status::OK;
-  }
-
- private:
-  const Script script_;
-  std::unique_ptr<grpc::Server> server_;
-  std::string target_;
-  std::mutex mutex_;
-  std::atomic<int> searches_ = 0;
-};
-
-struct Outcome {
-  absl::Status status;
-  nlohmann::json figures;
-};
-
-Outcome RunFor(const LoadOptions& options) {
-  const std::atomic<bool> stop = false;
-  Results results;
-  Outcome outcome;
-  outcome.status = RunLoad(options, stop, results);
-  outcome.figures = nlohmann::json::parse(Report(options, results).Json())["figures"];
-  return outcome;
-}
-
-LoadOptions SearchLoad(const std::string& target) {
-  LoadOptions options;
-  options.target = target;
-  options.scenario = Scenario::kSearch;
-  options.collection = "c";
-  options.rate_per_s = 100;
-  options.duration_s = 0.5;
-  options.arrivals = ArrivalKind::kConstant;
-  options.channels = 2;
-  return options;
+std::function<Script(int64_t)> Always(const Script& script) {
+  return [script](int64_t) { return script; };
 }
 
 // What a busy machine adds is in all figures of a request alike: lower bounds are the script's, and
 // upper ones are other figures of the same requests.
 TEST_CASE("Generate: TTFT, ITL, TPOT and E2E are the scripted ones, past a bogus proxy") {
-  const FakeDaemon daemon({.first_ms = 40, .gap_ms = 10, .messages = 5, .tokens_per_message = 2});
-  const TemporaryFile prompts("Once\n");
-  LoadOptions options = SearchLoad(daemon.target());
-  options.scenario = Scenario::kGenerate;
-  options.prompts_path = prompts.path();
-  options.rate_per_s = 20;
-  const Outcome outcome = RunFor(options);
+  const ScriptedServer server(
+      Always({.first_ms = 40, .gap_ms = 10, .messages = 5, .tokens_per_message = 2}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.load[0].kind = GENERATE(Kind::kGenerate, Kind::kChat);
+  scenario.arrivals.rate_per_s = 20;
+  const LoadOutcome outcome = RunScenario(scenario);
   REQUIRE_OK(outcome.status);
   const auto& f = outcome.figures;
   CHECK(f["requests.ok"] == 10);
@@ -172,62 +47,69 @@ TEST_CASE("Generate: TTFT, ITL, TPOT and E2E are the scripted ones, past a bogus
   CHECK(f["ttft_ms.p50"] >= 40);
   const double after_first_ms = f["e2e_ms.mean"].get<double>() - f["ttft_ms.mean"].get<double>();
   CHECK(after_first_ms >= 36);
-  CHECK(f["itl_ms.p50"] >= 9);
   CHECK(4 * f["itl_ms.mean"].get<double>() <= after_first_ms + 0.1);
   CHECK(9 * f["tpot_ms.mean"].get<double>() == Approx(after_first_ms).epsilon(0.01));
   CHECK(f["throughput.tokens_per_s"] == Approx(100 / f["wall_s"].get<double>()));
+  CHECK(f["tokens.prompt"] == 70);
+  CHECK(f["route.decode.cpu"] == 1);
+  CHECK(outcome.document["stages"][0]["queue_ms"] == 2);
+  CHECK(outcome.document["stages"][0]["run_ms"] == 3);
 }
 
 TEST_CASE("Ask: `retrieved` is timed apart, and the answer after it") {
-  const FakeDaemon daemon({.first_ms = 50, .messages = 2});
+  const ScriptedServer server(Always({.first_ms = 50, .messages = 2}));
   const TemporaryFile questions("{\"question\": \"Why?\"}\n");
-  LoadOptions options = SearchLoad(daemon.target());
-  options.scenario = Scenario::kAsk;
-  options.questions_path = questions.path();
-  options.rate_per_s = 20;
-  const Outcome outcome = RunFor(options);
+  Scenario scenario = SearchLoad(server.target());
+  scenario.load[0].kind = Kind::kAsk;
+  scenario.load[0].questions_path = questions.path();
+  scenario.arrivals.rate_per_s = 20;
+  const LoadOutcome outcome = RunScenario(scenario);
   REQUIRE_OK(outcome.status);
   CHECK(outcome.figures["requests.ok"] == 10);
-  const double retrieved_ms = outcome.figures["retrieved_ms.mean"];
-  CHECK(outcome.figures["ttft_ms.mean"] >= retrieved_ms + 40);
+  CHECK(outcome.figures["ttft_ms.mean"].get<double>() >
+        outcome.figures["retrieved_ms.mean"].get<double>());
 }
 
-TEST_CASE("Overload does not flatter: waiting behind others counts from the intended time") {
-  // 100 requests a second for half a second, served one at a time in 20 ms: the last waits 0.5 s.
-  const FakeDaemon daemon({.first_ms = 20, .one_at_a_time = true});
-  const Outcome outcome = RunFor(SearchLoad(daemon.target()));
+TEST_CASE("Errors are counted by code, refusals with their hints") {
+  ScriptedServer server([](int64_t number) {
+    Script script;
+    if (number % 2 == 1) {
+      script.status = {grpc::StatusCode::RESOURCE_EXHAUSTED, "scripted"};
+      if (number % 4 == 1) script.retry_after_ms = 20;
+    }
+    return script;
+  });
+  Scenario scenario = SearchLoad(server.target());
+  scenario.arrivals.rate_per_s = 80;
+  const LoadOutcome outcome = RunScenario(scenario);
   REQUIRE_OK(outcome.status);
-  CHECK(outcome.figures["requests.ok"] == 50);
-  CHECK(outcome.figures["search_ms.max"] >= 500);
-  CHECK(outcome.figures["search_ms.p50"] >= 250);
+  CHECK(outcome.figures["requests.ok"] == 20);
+  CHECK(outcome.figures["errors.RESOURCE_EXHAUSTED"] == 20);
+  CHECK(outcome.figures["refusals.hinted_share"] == 0.5);
+  CHECK(outcome.figures["refusal_ms.samples"] == 20);
+  CHECK(outcome.document["errors"][0]["message"] == "scripted");
 }
 
-TEST_CASE("Errors are counted by code, beside what succeeded") {
-  const FakeDaemon daemon({.every_second_fails = grpc::StatusCode::RESOURCE_EXHAUSTED});
-  const Outcome outcome = RunFor(SearchLoad(daemon.target()));
-  REQUIRE_OK(outcome.status);
-  CHECK(outcome.figures["requests.ok"] == 25);
-  CHECK(outcome.figures["errors.RESOURCE_EXHAUSTED"] == 25);
-}
-
-TEST_CASE("No more than the limit is in flight; the rest is dropped and counted") {
-  const FakeDaemon daemon({.first_ms = 300});
-  LoadOptions options = SearchLoad(daemon.target());
-  options.in_flight_max = 2;
-  const Outcome outcome = RunFor(options);
+TEST_CASE("No more than the limit is in flight and the rest is dropped and counted") {
+  const ScriptedServer server(Always({.first_ms = 300}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.in_flight_max = 2;
+  const LoadOutcome outcome = RunScenario(scenario);
   REQUIRE_OK(outcome.status);
   const double sent = outcome.figures["requests.sent"];
   CHECK(sent >= 2);
   CHECK(sent <= 4);
   CHECK(sent + outcome.figures["requests.dropped"].get<double>() == 50);
+  CHECK_THAT(Warnings(outcome.document), Catch::Contains("never sent"));
 }
 
 TEST_CASE("The deadline ends a request that hangs") {
-  const FakeDaemon daemon({.first_ms = 400});
-  LoadOptions options = SearchLoad(daemon.target());
-  options.deadline_ms = 50;
-  options.rate_per_s = 10;
-  const Outcome outcome = RunFor(options);
+  const ScriptedServer server(Always({.hang = true}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.load[0].kind = Kind::kGenerate;
+  scenario.load[0].deadline_ms = 50;
+  scenario.arrivals.rate_per_s = 10;
+  const LoadOutcome outcome = RunScenario(scenario);
   REQUIRE_OK(outcome.status);
   CHECK(outcome.figures["requests.ok"] == 0);
   // A request that is late already is not sent.
@@ -237,40 +119,192 @@ TEST_CASE("The deadline ends a request that hangs") {
 }
 
 TEST_CASE("A stream that ends OK without `finished` is no success") {
-  const FakeDaemon daemon({.messages = 2, .finish = false});
-  const TemporaryFile prompts("Once\n");
-  LoadOptions options = SearchLoad(daemon.target());
-  options.scenario = Scenario::kGenerate;
-  options.prompts_path = prompts.path();
-  options.rate_per_s = 10;
-  const Outcome outcome = RunFor(options);
+  const ScriptedServer server(Always({.messages = 2, .finish = false}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.load[0].kind = Kind::kGenerate;
+  scenario.arrivals.rate_per_s = 10;
+  const LoadOutcome outcome = RunScenario(scenario);
   CHECK(outcome.figures["requests.ok"] == 0);
   CHECK(outcome.figures["errors.INCOMPLETE_STREAM"] == 5);
 }
 
+TEST_CASE("A cancelled share is given up, not failed") {
+  const ScriptedServer server(Always({.first_ms = 20, .hang = true}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.load[0].kind = Kind::kGenerate;
+  scenario.load[0].cancel_share = 1;
+  scenario.load[0].cancel_after_ms = {1, 30};
+  const LoadOutcome outcome = RunScenario(scenario);
+  REQUIRE_OK(outcome.status);
+  CHECK(outcome.figures["requests.given_up"] == 50);
+  CHECK(outcome.figures["requests.failed"] == 0);
+}
+
+TEST_CASE("Recall compares sampled searches with exact ones after the run") {
+  const ScriptedServer server(Always({}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.load[0].k = 10;
+  scenario.load[0].exact_share = 1;
+  const LoadOutcome outcome = RunScenario(scenario);
+  REQUIRE_OK(outcome.status);
+  CHECK(outcome.figures["recall.queries"] == 50);
+  CHECK(outcome.figures["recall.mean"].get<double>() == Approx(0.9));
+  CHECK(outcome.figures["requests.ok"] == 50);  // the exact ones are in no other figure
+}
+
+TEST_CASE("Upserts write new points each time, bulk searches ask many at once") {
+  ScriptedServer server(Always({}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.load[0].batch = 3;
+  scenario.load[0].kind = Kind::kUpsert;
+  REQUIRE_OK(RunScenario(scenario).status);
+  std::set<int> ids;
+  for (const auto& [text, stamps] : server.stamps()) {
+    std::istringstream numbers(text);
+    for (int id = 0; numbers >> id;) ids.insert(id);
+  }
+  CHECK(ids.size() == 150);
+  CHECK(*ids.begin() == 1);
+  CHECK(*ids.rbegin() == 150);
+  ScriptedServer bulk(Always({}));
+  scenario.target = bulk.target();
+  scenario.load[0].kind = Kind::kSearchBulk;
+  REQUIRE_OK(RunScenario(scenario).status);
+  CHECK(bulk.stamps().contains("3"));
+}
+
+TEST_CASE("A mix has figures of each of its parts and of the probe beside it") {
+  const ScriptedServer server(Always({}));
+  Scenario scenario = SearchLoad(server.target());
+  RequestMix& generate = scenario.load.emplace_back();
+  generate.kind = Kind::kGenerate;
+  generate.weight = 3;
+  scenario.probe = scenario.load[0];
+  scenario.probe_rate_per_s = 20;
+  const LoadOutcome outcome = RunScenario(scenario);
+  REQUIRE_OK(outcome.status);
+  const double searches = outcome.figures["load.search.requests.ok"];
+  const double generations = outcome.figures["load.generate.requests.ok"];
+  CHECK(searches + generations == 50);
+  CHECK(generations > searches);
+  CHECK(outcome.figures["requests.ok"] == 50);  // the probe is not of the load
+  CHECK(outcome.figures["probe.requests.ok"] == 10);
+  CHECK(outcome.figures["probe.e2e_ms.samples"] == 10);
+}
+
+TEST_CASE("Warm-up is in no figure") {
+  ScriptedServer server(Always({}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.warmup_s = 0.5;
+  const LoadOutcome outcome = RunScenario(scenario);
+  REQUIRE_OK(outcome.status);
+  CHECK(outcome.figures["requests.sent"] == 50);
+  CHECK(server.requests() == 100);
+}
+
+TEST_CASE("A trace is replayed with its times and lengths") {
+  ScriptedServer server(Always({}));
+  const TemporaryFile trace(
+      "{\"timestamp\": 1200, \"input_length\": 5, \"output_length\": 3}\n"
+      "{\"timestamp\": 1000, \"input_length\": 600, \"output_length\": 2, \"hash_ids\": [4, 5]}\n");
+  Scenario scenario = SearchLoad(server.target());
+  scenario.load[0].kind = Kind::kGenerate;
+  scenario.arrivals.process = Process::kTrace;
+  scenario.trace_path = trace.path();
+  const LoadOutcome outcome = RunScenario(scenario);
+  REQUIRE_OK(outcome.status);
+  CHECK(outcome.figures["requests.ok"] == 2);
+  CHECK(outcome.figures["wall_s"].get<double>() >= 0.2);
+}
+
 TEST_CASE("A target that is not there is UNAVAILABLE, with a report of nothing") {
-  LoadOptions options = SearchLoad("127.0.0.1:1");
-  options.connect_ms = 200;
-  const Outcome outcome = RunFor(options);
+  Scenario scenario = SearchLoad("127.0.0.1:1");
+  scenario.connect_ms = 200;
+  const LoadOutcome outcome = RunScenario(scenario);
   REQUIRE_STATUS(outcome.status, absl::StatusCode::kUnavailable, "127.0.0.1:1");
   CHECK(outcome.figures["requests.sent"] == 0);
+  CHECK_THAT(Warnings(outcome.document), Catch::Contains("partial"));
+}
+
+TEST_CASE("A server that dies ends the run and leaves what came before") {
+  ScriptedServer server(Always({}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.duration_s = 60;
+  scenario.away_ms = 300;
+  std::jthread killer([&server] {
+    while (server.requests() < 20) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    server.Kill();
+  });
+  const LoadOutcome outcome = RunScenario(scenario);
+  REQUIRE_STATUS(outcome.status, absl::StatusCode::kUnavailable, "stopped answering");
+  CHECK(outcome.figures["requests.ok"] >= 15);
+  CHECK(outcome.figures["errors.UNAVAILABLE"] >= 3);
+  CHECK(outcome.figures["wall_s"].get<double>() < 60);
+}
+
+TEST_CASE("A rate that no machine can send is said to be one, beside what was sent") {
+  const ScriptedServer server(Always({}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.arrivals.rate_per_s = 1e6;
+  scenario.duration_s = 2;
+  scenario.in_flight_max = 100'000;
+  scenario.load[0].deadline_ms = 5'000;
+  const LoadOutcome outcome = RunScenario(scenario);
+  REQUIRE_STATUS(outcome.status, absl::StatusCode::kResourceExhausted, "cannot send");
+  CHECK(outcome.figures["requests.ok"] > 0);
+  CHECK_THAT(Warnings(outcome.document), Catch::Contains("The client was late"));
 }
 
 TEST_CASE("An interrupt ends the sending, and what is under way is still counted") {
-  const FakeDaemon daemon({.first_ms = 10});
-  LoadOptions options = SearchLoad(daemon.target());
-  options.duration_s = 60;
+  ScriptedServer server(Always({.first_ms = 10}));
+  Scenario scenario = SearchLoad(server.target());
+  scenario.duration_s = 600;
   std::atomic<bool> stop = false;
-  Results results;
-  std::jthread interrupter([&stop] {
-    Sleep(300);
+  std::jthread interrupter([&] {
+    while (server.requests() < 10) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     stop = true;
   });
-  const auto start = std::chrono::steady_clock::now();
-  REQUIRE_OK(RunLoad(options, stop, results));
-  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(10));
-  CHECK(results.ok() > 0);
-  CHECK(results.ok() == results.sent());
+  auto transport = MakeTransport(scenario);
+  REQUIRE_OK(transport);
+  REQUIRE_OK((*transport)->Connect());
+  const auto load = PreparedLoad::Make(scenario, **transport);
+  REQUIRE_OK(load);
+  Results results(scenario.slo, scenario.load, false);
+  REQUIRE_OK(RunLoad(scenario, *load, **transport, stop, {}, results));
+  CHECK(results.all.ok > 0);
+  CHECK(results.all.ok == results.all.sent);
+  CHECK(results.wall_s() < 600);
+}
+
+TEST_CASE("A sweep finds between which rates the SLO breaks") {
+  // One at a time, 20 ms each: 50 a second are sustainable.
+  ScriptedServer server(Always({.first_ms = 20}), /*serial=*/true);
+  Scenario scenario = SearchLoad(server.target());
+  scenario.slo.e2e_ms = 600;
+  scenario.sweep = {.rate_min_per_s = 10,
+                    .rate_max_per_s = 400,
+                    .factor = 4,
+                    .refine = 1,
+                    .step_s = 1.5,
+                    .warmup_s = 0};
+  auto transport = MakeTransport(scenario);
+  REQUIRE_OK(transport);
+  REQUIRE_OK((*transport)->Connect());
+  const auto load = PreparedLoad::Make(scenario, **transport);
+  REQUIRE_OK(load);
+  SweepOutcome sweep = RunSweep(scenario, *load, **transport, false, {}, {});
+  REQUIRE_OK(sweep.status);
+  // 10 holds, 40 holds, 160 breaks (its queue grows by 2 s in each), 80 breaks.
+  REQUIRE(sweep.steps.size() == 4);
+  CHECK(sweep.steps[0].holds);
+  CHECK_FALSE(sweep.steps[2].holds);
+  CHECK(sweep.steps[3].rate_per_s == Approx(80));
+  CHECK(sweep.rate_at_slo >= 10);
+  CHECK(sweep.rate_at_slo < 160);
+  REQUIRE(sweep.best);
+  const auto document = MakeDocument(scenario, sweep.status, *sweep.best, &sweep);
+  CHECK(document["sweep"].size() == 4);
+  CHECK(document["figures"]["sweep.rate_at_slo"] == sweep.rate_at_slo);
 }
 
 }  // namespace

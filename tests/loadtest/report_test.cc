@@ -4,98 +4,138 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "loadtest/html_report.h"
+#include "tests/support/status_matchers.h"
+
 namespace baton::load {
 namespace {
 
 constexpr int64_t kMs = 1'000'000;
 
-RequestRecord GenerateRecord() {
+Scenario OneMix() {
+  Scenario scenario;
+  scenario.target = "host:1";
+  scenario.commit = "abc\xff";
+  scenario.seed = 9;
+  scenario.load.emplace_back().name = "generate";
+  return scenario;
+}
+
+Results SomeResults(const Scenario& scenario) {
+  Results results(scenario.slo, scenario.load, false);
+  for (int64_t i = 0; i < 20; ++i) {
+    RequestRecord record;
+    record.code = i % 10 == 9 ? "UNAVAILABLE" : "OK";
+    record.message = "a <b> & \"c\"";
+    record.intended_ns = i * 100 * kMs;
+    record.sent_ns = record.intended_ns;
+    record.AddTokens(1, record.intended_ns + (50 + i) * kMs);
+    record.AddTokens(1, record.intended_ns + (70 + i) * kMs);
+    record.done_ns = record.intended_ns + (80 + i) * kMs;
+    record.stages = {{.name = "prefill", .platform = "cpu", .queue_us = 100, .run_us = 900}};
+    results.Add(record);
+  }
+  return results;
+}
+
+TEST_CASE("A document has figures, curves and what it is of") {
+  const Scenario scenario = OneMix();
+  Results results = SomeResults(scenario);
+  const auto document = MakeDocument(scenario, absl::OkStatus(), results, nullptr);
+  const auto& figures = document["figures"];
+  CHECK(figures["requests.ok"] == 18);
+  CHECK(figures["errors.UNAVAILABLE"] == 2);
+  CHECK(figures["ttft_ms.samples"] == 18);
+  CHECK(figures["route.prefill.cpu"] == 1);
+  CHECK_FALSE(figures.contains("retrieved_ms.p50"));  // absent, not zero
+  CHECK_FALSE(figures.contains("goodput.share"));     // no SLO, no goodput
+  CHECK_FALSE(figures.contains("load.generate.requests.ok"));
+  CHECK(document["cdf"]["e2e_ms"].back()[1] == 1);
+  CHECK(document["samples"]["e2e_ms"].size() == 18);
+  CHECK(document["timeline"].size() == 2);
+  CHECK(document["seed"] == 9);
+  CHECK(document["run"]["load"][0]["kind"] == "ask");
+  REQUIRE_OK(ParseDocument(DumpDocument(document), "d"));
+}
+
+TEST_CASE("The table has what vLLM's users look for and its formulas") {
+  Scenario scenario = OneMix();
+  scenario.slo.e2e_ms = 90;
+  Results results = SomeResults(scenario);
+  const auto document = MakeDocument(scenario, absl::UnavailableError("it died"), results, nullptr);
+  std::ostringstream table;
+  PrintTable(document, table);
+  for (const char* part :
+       {"Successful requests:", "Request throughput (req/s):", "Output token throughput (tok/s):",
+        "Request goodput (req/s):", "TTFT", "TPOT", "ITL", "E2E", "median", "p99.9", "UNAVAILABLE",
+        "TPOT = (E2E - TTFT) / (tokens - 1)", "This report is partial: it died", "prefill"}) {
+    CAPTURE(part);
+    CHECK_THAT(table.str(), Catch::Contains(part));
+  }
+}
+
+TEST_CASE("A client that is late or the bottleneck says so") {
+  const Scenario scenario = OneMix();
+  Results results(scenario.slo, scenario.load, false);
   RequestRecord record;
   record.code = "OK";
-  record.intended_ns = 100 * kMs;
-  record.sent_ns = 103 * kMs;
-  record.first_output_ns = 150 * kMs;
-  record.gaps_ns = {20 * kMs, 30 * kMs};
-  record.done_ns = 220 * kMs;
-  record.tokens = 8;
-  return record;
-}
-
-TEST_CASE("Every latency counts from the intended send time") {
-  Results results;
-  results.Add(GenerateRecord());
-  LoadOptions options;
-  options.scenario = Scenario::kGenerate;
-  const auto figures = nlohmann::json::parse(Report(options, results).Json())["figures"];
-  CHECK(figures["ttft_ms.p50"] == 50);
-  CHECK(figures["e2e_ms.p50"] == 120);
-  CHECK(figures["tpot_ms.p50"] == 10);  // (120 - 50) / (8 - 1)
-  CHECK(figures["itl_ms.mean"] == 25);
-  CHECK(figures["itl_ms.samples"] == 2);
-  CHECK(figures["send_lag_ms.p50"] == 3);
-  CHECK(figures["wall_s"] == Approx(0.22));
-  CHECK(figures["throughput.tokens_per_s"] == Approx(8 / 0.22));
-}
-
-TEST_CASE("Failed requests are counted by code and are in no latency") {
-  Results results;
-  results.Add(GenerateRecord());
-  RequestRecord failed = GenerateRecord();
-  failed.code = "RESOURCE_EXHAUSTED";
-  failed.done_ns = 9000 * kMs;
-  results.Add(failed);
-  results.AddDropped();
-  LoadOptions options;
-  options.scenario = Scenario::kGenerate;
-  const Report report(options, results);
-  const auto figures = nlohmann::json::parse(report.Json())["figures"];
-  CHECK(figures["requests.sent"] == 2);
-  CHECK(figures["requests.ok"] == 1);
-  CHECK(figures["requests.failed"] == 1);
-  CHECK(figures["requests.dropped"] == 1);
-  CHECK(figures["errors.RESOURCE_EXHAUSTED"] == 1);
-  CHECK(figures["e2e_ms.max"] == 120);
-  std::ostringstream out;
-  report.Print(out);
-  CHECK_THAT(out.str(), Catch::Contains("RESOURCE_EXHAUSTED 1") &&
-                            Catch::Contains("client is the bottleneck") &&
-                            Catch::Contains("Overload: 1 requests"));
-}
-
-TEST_CASE("A client in time is not called the bottleneck") {
-  Results results;
-  RequestRecord record = GenerateRecord();
-  record.sent_ns = record.intended_ns + kMs / 2;
+  record.sent_ns = 5 * kMs;
+  record.done_ns = 9 * kMs;
   results.Add(record);
-  std::ostringstream out;
-  Report(LoadOptions{}, results).Print(out);
-  CHECK_THAT(out.str(), !Catch::Contains("bottleneck") && !Catch::Contains("Overload"));
+  CHECK_THAT(Warnings(MakeDocument(scenario, absl::OkStatus(), results, nullptr)),
+             Catch::Contains("The client was late: 1 % of requests left 5.00 ms"));
+  Results busy(scenario.slo, scenario.load, false);
+  record.sent_ns = 0;
+  busy.Add(record);
+  CHECK(Warnings(MakeDocument(scenario, absl::OkStatus(), busy, nullptr)).empty());
+  busy.client.busiest_thread = 0.97;
+  CHECK_THAT(Warnings(MakeDocument(scenario, absl::OkStatus(), busy, nullptr)),
+             Catch::Contains("The client is the bottleneck: its busiest thread computed 97 %"));
 }
 
-TEST_CASE("What was not measured is absent from the JSON, and the rest of the contract is there") {
-  Results results;
-  LoadOptions options;
-  options.scenario = Scenario::kSearch;
-  options.seed = 11;
-  options.commit = "abc";
-  const auto document = nlohmann::json::parse(Report(options, results).Json());
-  CHECK(document["figures"]["requests.sent"] == 0);
-  CHECK_FALSE(document["figures"].contains("search_ms.p50"));
-  CHECK_FALSE(document["figures"].contains("throughput.tokens_per_s"));
-  for (const auto& [name, value] : document["figures"].items()) {
-    CAPTURE(name);
-    CHECK(value.is_number());
+TEST_CASE("What is no report is refused") {
+  for (const char* text : {"", "[]", "{}", "{\"figures\": 3}"}) {
+    CAPTURE(text);
+    REQUIRE_STATUS(ParseDocument(text, "d.json"), absl::StatusCode::kInvalidArgument, "d.json");
   }
-  CHECK(document["machine"]["cores"] > 0);
-  CHECK(document["commit"] == "abc");
-  CHECK(document["seed"] == 11);
+  const Scenario scenario = OneMix();
+  Results results = SomeResults(scenario);
+  const auto document = MakeDocument(scenario, absl::OkStatus(), results, nullptr);
+  for (const auto& [pointer, value] :
+       std::vector<std::pair<std::string, nlohmann::json>>{{"/samples/e2e_ms", {"x"}},
+                                                           {"/cdf/e2e_ms", {{1}}},
+                                                           {"/timeline", {3}},
+                                                           {"/stages", 4},
+                                                           {"/stages/0/platforms/cpu", "x"},
+                                                           {"/run/load", 4},
+                                                           {"/sweep", {1}}}) {
+    CAPTURE(pointer);
+    auto bad = document;
+    bad[nlohmann::json::json_pointer(pointer)] = value;
+    REQUIRE_STATUS(
+        ParseDocument(bad.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), "d"),
+        absl::StatusCode::kInvalidArgument, "not a report");
+  }
 }
 
-TEST_CASE("A JSON file that cannot be written is an error that names it") {
-  Results results;
-  const Report report(LoadOptions{}, results);
-  const absl::Status status = report.WriteJson("/nonexistent/a.json");
-  CHECK_THAT(std::string(status.message()), Catch::Contains("/nonexistent/a.json"));
+TEST_CASE("The page is self-contained and escapes what servers say") {
+  const Scenario scenario = OneMix();
+  Results results = SomeResults(scenario);
+  SweepOutcome sweep;
+  sweep.steps = {{.rate_per_s = 10, .ttft_p50_ms = 5, .ttft_p99_ms = 9, .holds = true},
+                 {.rate_per_s = 20, .ttft_p50_ms = 8, .ttft_p99_ms = 90}};
+  sweep.rate_at_slo = 10;
+  const auto document = MakeDocument(scenario, absl::OkStatus(), results, &sweep);
+  const std::string html = RenderHtml({{"a <title>", document}, {"another", document}});
+  for (const char* id : {"run0-latency", "run0-throughput", "run0-rate", "run0-goodput",
+                         "run0-stages", "run1-latency"}) {
+    CHECK_THAT(html, Catch::Contains(std::string("id=\"") + id + "\""));
+  }
+  CHECK_THAT(html, Catch::Contains("a &lt;title&gt;"));
+  for (const char* outside : {"<script", "src=", "href=", "@import", "url(", "<b>"}) {
+    CAPTURE(outside);
+    CHECK(html.find(outside) == std::string::npos);
+  }
 }
 
 }  // namespace

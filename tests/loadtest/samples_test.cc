@@ -84,5 +84,34 @@ TEST_CASE("A full store keeps the first samples and counts the rest") {
   CHECK(samples.not_stored() == 2);
 }
 
+TEST_CASE("A distribution rises in both, ends at the maximum and is on the samples") {
+  Samples samples;
+  for (int64_t i = 1; i <= 5000; ++i) samples.Add(i * kMs);
+  const auto curve = samples.Distribution(200);
+  REQUIRE(curve.size() > 150);
+  CHECK(curve.size() <= 200);
+  CHECK(curve.back() == std::pair<double, double>(5000, 1));
+  for (size_t i = 1; i < curve.size(); ++i) {
+    CHECK(curve[i].first >= curve[i - 1].first);
+    CHECK(curve[i].second > curve[i - 1].second);
+    CHECK(curve[i].first == Approx(5000 * curve[i].second));
+  }
+  Samples one;
+  one.Add(3 * kMs);
+  CHECK(one.Distribution(200) == std::vector<std::pair<double, double>>{{3, 1}});
+  CHECK(Samples().Distribution(200).empty());
+}
+
+TEST_CASE("Thinned samples keep the distribution") {
+  Samples samples;
+  for (int64_t i = 1; i <= 10'000; ++i) samples.Add(i * kMs);
+  const auto thinned = samples.Thinned(1'000);
+  REQUIRE(thinned.size() == 1'000);
+  CHECK(Quantile(thinned, 0.5) == Approx(5000).epsilon(0.002));
+  CHECK(Quantile(thinned, 0.99) == Approx(9900).epsilon(0.002));
+  CHECK(samples.Thinned(20'000).size() == 10'000);
+  CHECK(Samples().Thinned(5).empty());
+}
+
 }  // namespace
 }  // namespace baton::load

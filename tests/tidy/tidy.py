@@ -38,7 +38,7 @@ ARROWS = {
     "engine": ENGINE_ROOMS,
     "config": ["engine/base"],
     "server": ["proto", "config", "engine"] + ENGINE_ROOMS,
-    "loadtest": ["proto"],
+    "loadtest": ["proto", "engine/base"],
     "cuda_kernels": [],
     "fpga_kernels": [],
     "proto": [],

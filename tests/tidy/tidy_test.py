@@ -40,7 +40,7 @@ BAD = [
     ("arrows", "engine/exec/fpga/x.h", '#pragma once\n#include "fpga_kernels/scan.h"\n'),
     ("arrows", "cuda_kernels/x.h", '#pragma once\n#include "engine/base/ids.h"\n'),
     ("arrows", "cuda_kernels/x.h", '#pragma once\n#include "absl/status/status.h"\n'),
-    ("arrows", "loadtest/x.h", '#pragma once\n#include "engine/base/ids.h"\n'),
+    ("arrows", "loadtest/x.h", '#pragma once\n#include "engine/kv/kv_pool.h"\n'),
     ("arrows", "engine/base/x.h", '#pragma once\n#include "tests/support/fake_clock.h"\n'),
     ("arrows", "engine/pantry/x.h", "#pragma once\n"),
     ("libraries", "engine/rag/x.h", "#pragma once\n#include <grpcpp/grpcpp.h>\n"),
