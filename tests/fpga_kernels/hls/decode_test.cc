@@ -24,9 +24,11 @@ class Card {
         KvBlockBytes(shape.layers, shape.kv_heads, KvAreaBytes(block_tokens, shape.head_dim));
     kv_.resize(kKvUnits);
     for (int block = 0; block < blocks; ++block) {
+      const auto slot = static_cast<uint32_t>(block / kKvUnits);
+      for (KvBank& bank : kv_) bank.blocks.push_back(kKvElsewhere);
       KvBank& bank = kv_[block % kKvUnits];
-      bank.blocks.push_back(static_cast<uint32_t>(bank.blocks.size()));
-      bank.bytes.resize((bank.blocks.size() * block_bytes + 63) / 64 * 64);
+      bank.blocks.back() = slot;
+      bank.bytes.resize(((slot + 1) * block_bytes + 63) / 64 * 64);
     }
   }
 
