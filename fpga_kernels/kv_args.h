@@ -1,8 +1,8 @@
 #pragma once
 
 // Where keys and values lie: the contract of host and `kv_attention`. Block i of a sequence lies in
-// bank i % units, in the slot that the table of that bank names at i / units. A block is as the
-// host keeps it, so that a handoff is a copy:
+// bank i % units, in the slot that the sequence's table in that bank names at i / units. A block is
+// as the host keeps it, so that a handoff is a copy:
 //   [layers][2 (k, v)][kv_heads] areas, each [block_tokens][head_dim] int8 with the f32 scales
 //   [block_tokens] behind them; value = scale * q, q in [-127, 127].
 // Scales of values are below 256: above, a unit takes them for 256.

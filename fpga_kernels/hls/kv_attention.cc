@@ -250,7 +250,8 @@ void AttendKvHead(const DecodeCommand& command, Beat* kv, const uint32_t* blocks
   const uint32_t skip = (index + units - first_block % units) % units;
   for (uint32_t block = first_block + skip; block * command.block_tokens < positions;
        block += units) {
-    const Areas areas = AreasOf(command, blocks[block / units], kv_head);
+    const uint32_t slot = blocks[command.table_at + block / units];
+    const Areas areas = AreasOf(command, slot, kv_head);
     LoadArea(kv, areas.key, area_bytes, keys);
     LoadArea(kv, areas.value, area_bytes, values);
     for (uint32_t row = 0; row < command.block_tokens; ++row) {

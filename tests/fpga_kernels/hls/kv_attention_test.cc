@@ -25,6 +25,7 @@ struct Case {
 
 constexpr uint32_t kLayers = 3;
 constexpr uint32_t kLayer = 1;
+constexpr uint32_t kTableAt = 3;  // behind another sequence's
 
 struct Vector {
   std::vector<int8_t> codes;
@@ -51,6 +52,7 @@ class Sequence {
     const uint32_t blocks = c.position / c.block_tokens + 1;
     for (uint32_t unit = 0; unit < c.units; ++unit) {
       const uint32_t own = (blocks + c.units - 1 - unit) / c.units;
+      banks_[unit].blocks.assign(kTableAt, UINT32_MAX);
       // Slots in no order, and one that is another sequence's.
       for (uint32_t i = 0; i < own; ++i) banks_[unit].blocks.push_back(own - i);
       banks_[unit].blocks.push_back(UINT32_MAX);  // none is read behind the last
@@ -88,6 +90,7 @@ class Sequence {
     command.window = c_.window;
     command.block_tokens = c_.block_tokens;
     command.position = c_.position;
+    command.table_at = kTableAt;
     const double factor = std::log2(std::exp(1.0)) * scale();
     command.score_shift = 30 - std::ilogb(factor);
     command.score_mantissa = static_cast<uint32_t>(std::ldexp(factor, command.score_shift));
@@ -154,7 +157,8 @@ class Sequence {
     for (uint32_t plane = 0; plane < 2; ++plane) {
       for (uint32_t kv_head = 0; kv_head < c_.kv_heads; ++kv_head) {
         const Vector& vector = row(p, plane, kv_head);
-        uint8_t* const area = bank.bytes.data() + bank.blocks[block / c_.units] * block_bytes() +
+        uint8_t* const area = bank.bytes.data() +
+                              bank.blocks[kTableAt + block / c_.units] * block_bytes() +
                               ((kLayer * 2 + plane) * c_.kv_heads + kv_head) * area_bytes();
         std::memcpy(area + p % c_.block_tokens * c_.head_dim, vector.codes.data(), c_.head_dim);
         std::memcpy(area + size_t{c_.block_tokens} * c_.head_dim + p % c_.block_tokens * 4,
