@@ -1,9 +1,9 @@
 #pragma once
 
 // Where keys and values lie: the contract of host and `kv_attention`. A block of a sequence lies in
-// any one of the banks: each unit has a table that says for all blocks of the sequence which slot
-// of its bank they are in, or kKvElsewhere. Units work side by side where blocks are spread over
-// them. A block is as the host keeps it, so that a handoff is a copy:
+// any one of the banks: the sequence's table in each bank says for all its blocks which slot of the
+// bank they are in, or kKvElsewhere. Units work side by side where blocks are spread over them. A
+// block is as the host keeps it, so that a handoff is a copy:
 //   [layers][2 (k, v)][kv_heads] areas, each [block_tokens][head_dim] int8 with the f32 scales
 //   [block_tokens] behind them; value = scale * q, q in [-127, 127].
 // Scales of values are below 256: above, a unit takes them for 256.

@@ -246,7 +246,7 @@ void AttendKvHead(const DecodeCommand& command, Beat* kv, const uint32_t* blocks
       command.window == 0 || positions <= command.window ? 0 : positions - command.window;
   for (uint32_t block = first / command.block_tokens; block * command.block_tokens < positions;
        ++block) {
-    const uint32_t slot = blocks[block];
+    const uint32_t slot = blocks[command.table_at + block];
     if (slot == kKvElsewhere) continue;
     const Areas areas = AreasOf(command, slot, kv_head);
     LoadArea(kv, areas.key, area_bytes, keys);

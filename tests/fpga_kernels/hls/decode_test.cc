@@ -42,16 +42,19 @@ class Card {
       KvChain kv(kv_);
       Stream<DecodeCommand, 4> commands("vector commands");
       Stream<int32_t, 32> logit_stream("logits");
+      Stream<SamplerArgs, 2> sampling("sampling");
+      Stream<SamplerResult, 2> results("results");
       BATON_DATAFLOW(region);
       banks.Start(region);
       kv.Start(region);
       BATON_PROCESS(region,
-                    sequencer(image_.program.data(), static_cast<uint32_t>(image_.program.size()),
-                              position, commands, banks.commands(), kv.commands()));
-      BATON_PROCESS(region, vector_unit(image_.vectors.data(), embedding.data(),
-                                        static_cast<uint32_t>(shape_.dim), commands, banks.x(),
-                                        banks.sums(), kv.heads(), kv.partials(), logit_stream));
-      BATON_PROCESS(region, sampler(&args, logit_stream, logits->data(), &result));
+                    sequencer(image_.program.data(), &args, &result,
+                              static_cast<uint32_t>(image_.program.size()), position, 0, 0, 1,
+                              commands, banks.commands(), kv.commands(), sampling, results));
+      BATON_PROCESS(region,
+                    vector_unit(image_.vectors.data(), embedding.data(), commands, banks.x(),
+                                banks.sums(), kv.heads(), kv.partials(), logit_stream));
+      BATON_PROCESS(region, sampler(logits->data(), sampling, logit_stream, results));
     }
     CHECK(TakeDataflowFailure() == "");
     return result;

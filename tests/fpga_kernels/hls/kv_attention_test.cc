@@ -26,6 +26,7 @@ struct Case {
 
 constexpr uint32_t kLayers = 3;
 constexpr uint32_t kLayer = 1;
+constexpr uint32_t kTableAt = 3;  // behind another sequence's
 
 struct Vector {
   std::vector<int8_t> codes;
@@ -54,6 +55,7 @@ class Sequence {
       units_.push_back(static_cast<uint32_t>(random_() % c.units));
     }
     for (uint32_t unit = 0; unit < c.units; ++unit) {
+      banks_[unit].blocks.assign(kTableAt, 1u << 30);
       // Slots in no order, and one that is another sequence's.
       auto slot = static_cast<uint32_t>(std::count(units_.begin(), units_.end(), unit));
       banks_[unit].bytes.assign((block_bytes() * (slot + 1) + 63) / 64 * 64, 0xa5);
@@ -94,6 +96,7 @@ class Sequence {
     command.window = c_.window;
     command.block_tokens = c_.block_tokens;
     command.position = c_.position;
+    command.table_at = kTableAt;
     const double factor = std::log2(std::exp(1.0)) * scale();
     command.score_shift = 30 - std::ilogb(factor);
     command.score_mantissa = static_cast<uint32_t>(std::ldexp(factor, command.score_shift));
@@ -160,7 +163,7 @@ class Sequence {
     for (uint32_t plane = 0; plane < 2; ++plane) {
       for (uint32_t kv_head = 0; kv_head < c_.kv_heads; ++kv_head) {
         const Vector& vector = row(p, plane, kv_head);
-        uint8_t* const area = bank.bytes.data() + bank.blocks[block] * block_bytes() +
+        uint8_t* const area = bank.bytes.data() + bank.blocks[kTableAt + block] * block_bytes() +
                               ((kLayer * 2 + plane) * c_.kv_heads + kv_head) * area_bytes();
         std::memcpy(area + p % c_.block_tokens * c_.head_dim, vector.codes.data(), c_.head_dim);
         std::memcpy(area + size_t{c_.block_tokens} * c_.head_dim + p % c_.block_tokens * 4,
