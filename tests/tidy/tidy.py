@@ -41,6 +41,7 @@ ARROWS = {
     "loadtest": ["proto"],
     "cuda_kernels": [],
     "fpga_kernels": [],
+    "fpga_emulation": ["fpga_kernels"],
     "proto": [],
 }
 # Narrower arrows: files matching the first may also include files matching the second.
@@ -61,7 +62,7 @@ LIBRARY_HOMES = {
     r"nlohmann/": r"engine/model/grammar/json_schema\.cc|server/|loadtest/",
     r"spdlog/|prometheus/": r"engine/base/|server/",
     r"cuda|cublas": r"cuda_kernels/|engine/exec/gpu/",
-    r"xrt/": r"engine/exec/fpga/",
+    r"xrt/": r"engine/exec/fpga/|fpga_emulation/",
     r"hwloc": r"engine/placement/hwloc_topology\.cc",
     r"uc[pst]/|openssl/": r"engine/peer/",
 }
@@ -104,8 +105,8 @@ LINES_WARN = 600
 LINES_MAX = 1000
 COLUMNS_MAX = 100
 
-TREES = ["cmake", "config", "cuda_kernels", "deploy", "engine", "fpga_kernels", "loadtest", "proto",
-         "server", "tests"]
+TREES = ["cmake", "config", "cuda_kernels", "deploy", "engine", "fpga_emulation", "fpga_kernels",
+         "loadtest", "proto", "server", "tests"]
 ROOT_FILES = ["dev", ".ci/run", "CMakeLists.txt"]
 CXX = (".cc", ".cpp", ".h", ".cu", ".cuh")
 SOURCES = CXX + (".proto", ".cmake", ".py", ".sh", ".sv", ".v")
