@@ -89,7 +89,6 @@ KERNEL_ARCH_TWINS = "tests/support/cuda_host/include/" + KERNEL_ARCH
 EXCEPTION_FILES = [
     "config/yaml_file.cc",                     # yaml-cpp
     "engine/base/yaml_reader.cc",              # yaml-cpp
-    "engine/exec/fpga/plugin/fpga_plugin.cc",  # XRT
     "engine/exec/fpga/plugin/xrt_guard.h",     # XRT
     "engine/vector/faiss_training.cc",         # FAISS
     "engine/vector/hnsw_graph.cc",             # hnswlib

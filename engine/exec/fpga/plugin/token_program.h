@@ -27,7 +27,7 @@ class TokenProgram {
   const std::vector<Placed>& matrices() const { return matrices_; }
   // Of each bank, all of them alike.
   uint64_t bank_bytes() const { return 64 * bank_beats_; }
-  int32_t dim() const { return static_cast<int32_t>(commands_.front().rows); }
+  size_t command_count() const { return commands_.size(); }
   // Once matrix `index` was packed.
   void SetWeightShift(size_t index, int32_t shift) {
     commands_[matrices_[index].command].weight_shift = shift;

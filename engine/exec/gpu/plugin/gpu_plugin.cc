@@ -165,7 +165,9 @@ int32_t CopyPoll(baton_open_device* device, uint64_t ticket, uint32_t* done, uin
   return fault.Tell(error);
 }
 
-void CopyCancel(baton_open_device* device, uint64_t ticket) { device->copies->queue().Cancel(ticket); }
+void CopyCancel(baton_open_device* device, uint64_t ticket) {
+  device->copies->queue().Cancel(ticket);
+}
 
 // What the ABI calls baton_vector_rows.
 VectorRows& RowsOf(baton_vector_rows* rows) { return *reinterpret_cast<VectorRows*>(rows); }

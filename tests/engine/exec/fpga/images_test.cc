@@ -130,7 +130,8 @@ TEST_CASE("weights that are no numbers and matrices that do not fit are refused 
 TEST_CASE("blocks of a pool are spread over banks and none shares a byte with another") {
   KvBanks pool;
   constexpr uint64_t kBlock = 1544;
-  REQUIRE_FALSE(KvBanks::Reserve(100 * kBlock + 7, kKvUnits, &pool).failed());
+  REQUIRE_FALSE(
+      KvBanks::Reserve({.blocks = 100, .block_bytes = kBlock, .units = kKvUnits}, &pool).failed());
   pool.SetBankOffset(3 * 4096);
   std::vector<void*> blocks;
   std::vector<std::vector<uint64_t>> slots(kKvUnits);
@@ -140,7 +141,8 @@ TEST_CASE("blocks of a pool are spread over banks and none shares a byte with an
     REQUIRE_FALSE(pool.Find(blocks.back(), kBlock, &place).failed());
     CHECK(place.slot * kBlock >= pool.bank_offset());
     CHECK((place.slot + 1) * kBlock <= pool.bank_offset() + pool.bank_bytes());
-    slots[place.bank].push_back(place.slot);
+    slots[place.unit].push_back(place.slot);
+    CHECK(place.at == place.slot * kBlock);
   }
   for (auto& of : slots) {
     CHECK(of.size() >= 12);
@@ -156,9 +158,15 @@ TEST_CASE("blocks of a pool are spread over banks and none shares a byte with an
   }
   KvBanks::Place place;
   CHECK(pool.Find(static_cast<std::byte*>(pool.data()) + 1, kBlock, &place).failed());
+  // A part of a block, as layers that go ahead.
+  REQUIRE_FALSE(
+      pool.Find(static_cast<std::byte*>(pool.data()) + 9 * kBlock + 40, 100, &place).failed());
+  CHECK(place.unit == 1);
+  CHECK(place.at == place.slot * kBlock + 40);
+  CHECK(pool.Tables(blocks, kBlock + 4, tables).failed());
   CHECK(pool.Find(static_cast<std::byte*>(pool.data()) + 100 * kBlock, kBlock, &place).failed());
   CHECK(pool.Find(&place, kBlock, &place).failed());
-  CHECK(KvBanks::Reserve(0, kKvUnits, &pool).failed());
+  CHECK(KvBanks::Reserve({.blocks = 0, .block_bytes = kBlock, .units = 8}, &pool).failed());
 }
 
 TEST_CASE("arenas give the lowest place that is free in all of them") {

@@ -7,7 +7,7 @@
 #include "engine/exec/cpu/kernels/kv_convert.h"
 #include "engine/transfer/kv_conversion.h"
 #include "tests/engine/exec/fpga/agreement.h"
-#include "tests/engine/exec/fpga/model_card.h"
+#include "tests/engine/exec/fpga/image_card.h"
 #include "tests/engine/exec/model_cases.h"
 #include "tests/support/shared_data.h"
 
@@ -27,7 +27,7 @@ Agreement Decode(const std::shared_ptr<const LanguageModel>& model, size_t promp
 
   const KvLayout layout = LayoutOf(model->shape(), block_tokens, KvType::kInt8);
   const int64_t blocks = (std::ssize(tokens) + block_tokens - 1) / block_tokens;
-  ModelCard card(*model, layout, 3 * blocks + 1);
+  ImageCard card(*model, layout, 3 * blocks + 1);
   std::vector<void*> of_sequence;
   // Other sequences' between them.
   for (int64_t i = 0; i < blocks; ++i) of_sequence.push_back(card.Block(3 * (blocks - i)));

@@ -21,13 +21,13 @@ namespace baton::fpga {
 
 // The C models of a card's kernels on what the plug-in's host side makes of a model: no XRT, and
 // nothing beside the images that the plug-in would write.
-class ModelCard {
+class ImageCard {
  public:
   static constexpr uint32_t kBanks = 24;
   // Nothing lies at the beginning of a memory.
   static constexpr TokenProgram::Setting kSetting = {.bank_beat = 3, .vector_at = 7};
 
-  ModelCard(const LanguageModel& model, const KvLayout& layout, int64_t blocks)
+  ImageCard(const LanguageModel& model, const KvLayout& layout, int64_t blocks)
       : model_(model), layout_(layout) {
     const PluginModel described(model);
     const Fault made = TokenProgram::Make(described.get(), kBanks, &program_);
@@ -55,9 +55,11 @@ class ModelCard {
     REQUIRE_FALSE(program_.CommandsFor(setting, &commands_).failed());
 
     const auto block_bytes = static_cast<uint64_t>(layout.block_bytes());
-    REQUIRE_FALSE(
-        KvBanks::Reserve(static_cast<uint64_t>(blocks) * block_bytes, kKvUnits, &kv_banks_)
-            .failed());
+    REQUIRE_FALSE(KvBanks::Reserve({.blocks = static_cast<uint64_t>(blocks),
+                                    .block_bytes = block_bytes,
+                                    .units = kKvUnits},
+                                   &kv_banks_)
+                      .failed());
     kv_banks_.SetBankOffset(4096);
     kv_.resize(kKvUnits);
     for (KvBank& bank : kv_) {
@@ -74,7 +76,7 @@ class ModelCard {
     KvBanks::Place place;
     const auto bytes = static_cast<uint64_t>(layout_.block_bytes());
     REQUIRE_FALSE(kv_banks_.Find(block, bytes, &place).failed());
-    return kv_[place.bank].bytes.data() + place.slot * bytes;
+    return kv_[place.unit].bytes.data() + place.at;
   }
 
   // The logits after a token at `position`, Q16 as f32.
