@@ -21,10 +21,13 @@ int64_t KvBlocks(const LlmShape& shape, const KvLayout& layout, const ScheduleOp
                   context_blocks * schedule.sequences_running_max);
 }
 
+const std::string& TypeOption(const KvOptions& kv, const MemorySpace& space) {
+  return space.kind == MemorySpace::Kind::kCuda   ? kv.gpu_type
+         : space.kind == MemorySpace::Kind::kFpga ? kv.fpga_type
+                                                  : kv.type;
+}
 const std::string& TypeIn(const KvOptions& kv, const MemorySpace& space) {
-  const std::string& own = space.kind == MemorySpace::Kind::kCuda   ? kv.gpu_type
-                           : space.kind == MemorySpace::Kind::kFpga ? kv.fpga_type
-                                                                    : kv.type;
+  const std::string& own = TypeOption(kv, space);
   return own == "same" ? kv.type : own;
 }
 
@@ -94,7 +97,19 @@ absl::StatusOr<std::vector<LaneKv::Shape>> LaneKv::ShapesFor(const LlmShape& sha
                                                              std::span<Executor* const> executors) {
   std::vector<Shape> shapes;
   for (const MemorySpace& space : SpacesOf(executors)) {
-    const KvLayout layout = LayoutIn(shape, kv, space);
+    KvLayout layout = LayoutIn(shape, kv, space);
+    const KvMemorySource* const source = SourceOf(space, executors);
+    if (const auto only = source != nullptr ? source->only_type() : std::nullopt;
+        only && layout.type != *only) {
+      if (TypeOption(kv, space) != "same") {
+        return absl::InvalidArgumentError(StrCat("KV blocks in ", ToString(space), " must be ",
+                                                 Name(*only), ", which the device alone takes, ",
+                                                 "but are configured as ", Name(layout.type)));
+      }
+      KvOptions own = kv;
+      own.type = Name(*only);
+      layout = LayoutIn(shape, own, space);
+    }
     if (const KvLayout most = WithBlockTokens(layout); layout.block_tokens > most.block_tokens) {
       const BlockTokensOption option = BlockTokensIn(kv, space);
       return absl::InvalidArgumentError(StrCat(option.name, " is ", option.value, ", but at most ",

@@ -48,7 +48,9 @@ absl::Status LoadInto(LlmSkill& skill, const std::shared_ptr<const LanguageModel
   const auto space = std::find(spaces.begin(), spaces.end(), skill.kv_space());
   const LaneKv::Shape& shape = shapes[static_cast<size_t>(space - spaces.begin())];
   const absl::Status room =
-      skill.kv_memory()->Allocate(shape.block_count * shape.layout.block_bytes()).status();
+      skill.kv_memory()
+          ->Allocate({.count = shape.block_count, .bytes = shape.layout.block_bytes()})
+          .status();
   if (!room.ok()) skill.UnloadModel(*model);
   return room;  // the memory is given back at once
 }

@@ -1,8 +1,11 @@
 #pragma once
 
-// What one run of the decoder is told: the contract of host and `sequencer`. A run is a token. The
-// host places the token's embedding, writes the position and starts one run; the program of a model
-// is the same for all its tokens.
+// What one run of the decoder is told: the contract of host and `sequencer`. Banks, kv units,
+// vector unit and sampler are started once, when a model is loaded, with addresses that stay; they
+// take what the sequencer sends, token by token, until it sends the end. A token is one run of the
+// sequencer: the host places the token's embedding, its sequence's block tables and how to sample,
+// and finds the sampler's answer when the run is over. The program of a model is the same for all
+// its tokens.
 //
 // Numbers: "Qn" stands for the integer times 2^-n. The residual stream, biases and logits are Q16;
 // norm weights are Q24; cosines and sines of RoPE are Q29, for (frequency 0, 1, ...) of a position
@@ -26,12 +29,13 @@ constexpr int kNormWeightFraction = 24;
 constexpr int kRopeFraction = 29;
 
 enum DecodeOp : uint32_t {
-  kOpEnd = 0,     // of the program
+  kOpEnd = 0,     // of the program; to units: of their run
   kOpNorm = 1,    // activations = RMSNorm(residual) * weights
   kOpGemv = 2,    // destination = matrix * activations (+ bias)
   kOpAttend = 3,  // RoPE of queries and keys, this position's keys and values to the cache,
                   // activations = attention over all positions so far
   kOpGate = 4,    // activations = silu(gate) * up
+  kOpEmbed = 5,   // residual = embedding: first in each program
 };
 enum GemvDestination : uint32_t {
   kToScratch = 0,   // queries, keys and values; or gate, then up
@@ -44,7 +48,8 @@ constexpr uint32_t kNoVector = UINT32_MAX;
 struct DecodeCommand {
   uint32_t op;
   uint32_t destination;  // GemvDestination
-  uint32_t rows;         // kOpGemv: of the matrix; kOpNorm: values; kOpGate: ffn_dim
+  uint32_t rows;         // kOpGemv: of the matrix; kOpNorm: values; kOpGate: ffn_dim;
+                         // kOpEmbed: dim
   uint32_t cols;
   uint64_t bank_beat;     // where the matrix begins in each bank, in beats
   uint32_t vector_at;     // norm weights; kOpAttend: the RoPE table [positions, rope_dims / 2, 2]
@@ -63,8 +68,11 @@ struct DecodeCommand {
   // log2(e) * attention scale = score_mantissa * 2^-score_shift, the mantissa of 31 bits
   uint32_t score_mantissa;
   int32_t score_shift;
-  uint32_t position;  // the sequencer fills it in
-  uint32_t reserved[10];
+  // The sequencer fills these in, the same for all commands of a token.
+  uint32_t position;
+  uint32_t embedding_at;  // of the vector unit's embeddings, in int32s
+  uint32_t table_at;      // of each kv unit's block tables, in entries
+  uint32_t reserved[8];
 };
 static_assert(sizeof(DecodeCommand) == 128, "two beats: the host writes programs as they lie");
 
@@ -109,6 +117,9 @@ inline const char* FaultOf(const DecodeCommand& c) {
         return "attend: block_tokens must be a power of two up to 64";
       }
       if (c.position >= kDecodePositionsMax) return "attend: position must be below 131072";
+      return nullptr;
+    case kOpEmbed:
+      if (c.rows == 0 || c.rows > kDecodeDimMax) return "embed: rows must be 1 to 8192";
       return nullptr;
     case kOpGate:
       if (c.rows == 0 || c.rows > kDecodeFfnMax) return "gate: rows must be 1 to 28672";

@@ -19,16 +19,17 @@ enum SamplerOutcome : uint32_t {
 };
 
 struct SamplerArgs {
-  uint32_t vocabulary;
+  uint32_t vocabulary;     // logits of a token; 0: the sampler's run ends
   uint32_t logits_wanted;  // 1: they are written out, [vocabulary] Q16
   // log2(e) / temperature, Q16, below 2^30; 0: greedy, the lowest of equal tokens
   uint32_t sharpness;
-  uint32_t top_k;   // 0: all
-  uint32_t top_p;   // Q16; from 65536: all. Of what top_k leaves
-  uint32_t min_p;   // Q16: as likely as this share of the best; 0: all. Of what top_p leaves
-  uint32_t random;  // uniform, Q32
+  uint32_t top_k;      // 0: all
+  uint32_t top_p;      // Q16; from 65536: all. Of what top_k leaves
+  uint32_t min_p;      // Q16: as likely as this share of the best; 0: all. Of what top_p leaves
+  uint32_t random;     // uniform, Q32
+  uint32_t logits_at;  // where they are written, in int32s
 };
-static_assert(sizeof(SamplerArgs) == 28, "read as it lies");
+static_assert(sizeof(SamplerArgs) == 32, "read as it lies");
 
 // Null: none.
 inline const char* FaultOf(const SamplerArgs& a) {

@@ -120,7 +120,12 @@ absl::Status MakeExecutors(const Config& config, const std::optional<SimulationO
       if (gpu.mapper != nullptr) parts.mappers.push_back(std::move(gpu.mapper));
     }
   }
-  if (!Simulates(simulation, Platform::kFpga)) plugins.push_back(MakeFpgaExecutor(options.fpga));
+  if (!Simulates(simulation, Platform::kFpga)) {
+    for (PluginExecutor& fpga : MakeFpgaExecutors(options.fpga)) {
+      plugins.push_back(std::move(fpga.executor));
+      for (auto& path : fpga.paths) plugin_paths.push_back(std::move(path));
+    }
+  }
   const std::vector<PlacedDevice> devices = PlacedDevices(simulation, plugins);
   ASSIGN_OR_RETURN(parts.placement, PlaceThreads(config.placement, devices));
 

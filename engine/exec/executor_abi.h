@@ -104,6 +104,11 @@ struct baton_device_options {
   uint32_t index;          /* of the probe's devices */
   int32_t activations;     /* baton_activations: what is computed in */
   int32_t step_tokens_max; /* of a batch */
+  /* Of an FPGA. */
+  const char* device_image; /* path of its xclbin, valid during the call */
+  uint64_t bank_bytes_max;  /* of each bank of its memory that is used; 0: all */
+  int32_t run_timeout_ms;   /* a run that takes longer has failed, and the card is reset */
+  uint32_t reserved;        /* 0 */
 };
 
 struct baton_device_sample {
@@ -267,7 +272,7 @@ enum baton_plugin_flags { BATON_PLUGIN_TELLS_LAYERS = 1 };
 
 enum baton_copy_direction { BATON_COPY_TO_DEVICE = 1, BATON_COPY_FROM_DEVICE = 2 };
 
-/* Blocks of equal size between the host's memory and the device's. */
+/* Blocks of equal size, or equal parts of some, between the host's memory and the device's. */
 struct baton_copy {
   uint32_t struct_size;
   int32_t direction;          /* baton_copy_direction */
@@ -428,6 +433,14 @@ struct baton_executor_plugin {
   /* Blocks. RESOURCE_EXHAUSTED: the bytes it needs and those there are. */
   int32_t (*graph_links)(struct baton_open_device* device, const struct baton_graph_job* job,
                          struct baton_error* error);
+
+  /* Null, or tells what of an open device the probe could not know: sets memory_bytes_total and
+   * emulated, leaves all else. */
+  void (*describe)(struct baton_open_device* device, struct baton_device* described);
+  /* Null, or asked in the place of kv_allocate: memory for blocks of one size, side by side, that a
+   * device may spread over its banks. */
+  int32_t (*kv_allocate_blocks)(struct baton_open_device* device, uint64_t count,
+                                uint64_t block_bytes, void** memory, struct baton_error* error);
 
   uint32_t flags;     /* baton_plugin_flags */
   uint32_t reserved2; /* 0 */

@@ -67,7 +67,11 @@ absl::StatusOr<std::shared_ptr<PluginDevice>> PluginDevice::Open(const LoadedPlu
       .struct_size = sizeof(asked),
       .index = static_cast<uint32_t>(options.index),
       .activations = options.f32_activations ? BATON_ACTIVATIONS_F32 : BATON_ACTIVATIONS_BF16,
-      .step_tokens_max = options.step_tokens_max};
+      .step_tokens_max = options.step_tokens_max,
+      .device_image = options.image.c_str(),
+      .bank_bytes_max = static_cast<uint64_t>(options.bank_bytes_max),
+      .run_timeout_ms = options.run_timeout_ms,
+      .reserved = 0};
   baton_error error = {.struct_size = sizeof(error), .message = {}};
   RETURN_IF_ERROR(
       StatusOf(plugin.table->open(&PluginHost(), &asked, &device->handle_, &error), error));
@@ -78,11 +82,17 @@ PluginDevice::~PluginDevice() {
   if (handle_ != nullptr) table_.close(handle_);
 }
 
-absl::StatusOr<std::unique_ptr<KvMemory>> PluginDevice::Allocate(int64_t bytes) {
+absl::StatusOr<std::unique_ptr<KvMemory>> PluginDevice::Allocate(const Blocks& blocks) {
+  constexpr size_t kKnowsBlocks = offsetof(baton_executor_plugin, kv_allocate_blocks) +
+                                  sizeof(baton_executor_plugin::kv_allocate_blocks);
   baton_error error = {.struct_size = sizeof(error), .message = {}};
   void* memory = nullptr;
-  RETURN_IF_ERROR(
-      StatusOf(table_.kv_allocate(handle_, static_cast<uint64_t>(bytes), &memory, &error), error));
+  const auto count = static_cast<uint64_t>(blocks.count);
+  const auto bytes = static_cast<uint64_t>(blocks.bytes);
+  const bool knows = table_.struct_size >= kKnowsBlocks && table_.kv_allocate_blocks != nullptr;
+  RETURN_IF_ERROR(StatusOf(knows ? table_.kv_allocate_blocks(handle_, count, bytes, &memory, &error)
+                                 : table_.kv_allocate(handle_, count * bytes, &memory, &error),
+                           error));
   return std::make_unique<PluginKvMemory>(shared_from_this(), memory);
 }
 
@@ -109,6 +119,14 @@ absl::Status PluginDevice::Sync(const HostExtent& extent, SyncDirection directio
 
 bool PluginDevice::TellsLayers() const {
   return table_.struct_size >= kFlagsBytes && (table_.flags & BATON_PLUGIN_TELLS_LAYERS) != 0;
+}
+
+void PluginDevice::Describe(baton_device* device) const {
+  constexpr size_t kDescribes =
+      offsetof(baton_executor_plugin, describe) + sizeof(baton_executor_plugin::describe);
+  if (table_.struct_size >= kDescribes && table_.describe != nullptr) {
+    table_.describe(handle_, device);
+  }
 }
 
 PluginDevice::Sample PluginDevice::TakeSample() const {

@@ -28,6 +28,11 @@ class PluginDevice final : public KvMemorySource,
     bool f32_activations = false;   // else bf16
     int32_t step_tokens_max = 512;  // of a language-model batch
     MemorySpace space;              // of its memory
+    std::optional<KvType> kv_type;  // what it takes of keys and values; none: any
+    // Of an FPGA, as baton_device_options has them.
+    std::string image = {};
+    int64_t bank_bytes_max = 0;
+    int32_t run_timeout_ms = 0;
   };
 
   // Whether the plug-in does more than describe devices.
@@ -38,7 +43,10 @@ class PluginDevice final : public KvMemorySource,
   PluginDevice(const PluginDevice&) = delete;
   PluginDevice& operator=(const PluginDevice&) = delete;
 
-  absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(int64_t bytes) override;
+  absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(const Blocks& blocks) override;
+  std::optional<KvType> only_type() const override { return options_.kv_type; }
+  // Adds to `device`, as the probe described it, what is known since it was opened.
+  void Describe(baton_device* device) const;
 
   const MemorySpace& space() const override { return options_.space; }
   // UNIMPLEMENTED: the plug-in maps none.

@@ -86,11 +86,15 @@ std::string Text(const char (&text)[N]) {
   return std::string(text, strnlen(text, N));
 }
 
+int64_t MemoryOf(const baton_device& device) {
+  constexpr auto kMemoryMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  return static_cast<int64_t>(std::min(device.memory_bytes_total, kMemoryMax));
+}
+
 // Device `index` of `used`.
 ExecutorInfo Present(const PluginKind& kind, const LoadedPlugin& plugin, size_t index,
                      size_t used) {
   const baton_device& device = plugin.devices[index];
-  constexpr auto kMemoryMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   ExecutorInfo info;
   info.platform = kind.platform;
   info.device = Text(device.name);
@@ -103,7 +107,7 @@ ExecutorInfo Present(const PluginKind& kind, const LoadedPlugin& plugin, size_t 
                     plugin.devices.size(), " devices");
   }
   info.pci_address = Text(device.pci_address);
-  info.memory_bytes_total = static_cast<int64_t>(std::min(device.memory_bytes_total, kMemoryMax));
+  info.memory_bytes_total = MemoryOf(device);
   return info;
 }
 
@@ -133,10 +137,24 @@ PluginExecutor MakeOne(const PluginKind& kind, const PluginExecutorOptions& opti
                                   .index = number,
                                   .f32_activations = options.f32_activations,
                                   .step_tokens_max = options.step_tokens_max,
-                                  .space = {.kind = options.memory, .device = number}});
+                                  .space = {.kind = options.memory, .device = number},
+                                  .kv_type = options.kv_type,
+                                  .image = options.image,
+                                  .bank_bytes_max = options.bank_bytes_max,
+                                  .run_timeout_ms = options.run_timeout_ms});
   if (!device.ok()) {
     info.reason = StrCat("device present, but it cannot be taken into use: ",
                          std::string(device.status().message()));
+    Log().warn("executor {} {}: {}", Name(kind.platform), info.device, info.reason);
+    return Described(std::move(info));
+  }
+  baton_device opened = plugin.devices[index];
+  (*device)->Describe(&opened);
+  info.emulated = opened.emulated != 0;
+  info.memory_bytes_total = MemoryOf(opened);
+  if (info.emulated && !options.takes_emulated) {
+    info.reason = StrCat("device emulated, and not asked for: executors.", Name(kind.platform),
+                         ".enabled must be emulate");
     Log().warn("executor {} {}: {}", Name(kind.platform), info.device, info.reason);
     return Described(std::move(info));
   }

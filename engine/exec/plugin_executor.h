@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,12 @@ struct PluginExecutorOptions {
   int32_t search_threads = 2;
   int64_t search_queue_batches = 256;  // waiting
   bool builds_graphs = false;
+  bool takes_emulated = true;          // else a device that turns out to be emulated is not used
+  std::optional<KvType> kv_type = {};  // what a device takes of keys and values; none: any
+  // Of FPGAs.
+  std::string image = {};  // path of their xclbin
+  int64_t bank_bytes_max = 0;
+  int32_t run_timeout_ms = 0;
 };
 
 // The executor of a platform whose device sits behind a plug-in, and the ways to and from its

@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<KvBlockPool>> KvBlockPool::Create(const KvLayout&
                                                                  KvMemorySource& source) {
   BATON_CHECK(block_count > 0 && layout.block_bytes() > 0);
   ASSIGN_OR_RETURN(std::unique_ptr<KvMemory> memory,
-                   source.Allocate(layout.block_bytes() * block_count));
+                   source.Allocate({.count = block_count, .bytes = layout.block_bytes()}));
   return std::unique_ptr<KvBlockPool>(new KvBlockPool(layout, block_count, std::move(memory)));
 }
 

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
+#include "engine/kv/kv_type.h"
 
 namespace baton {
 
@@ -20,8 +22,15 @@ class KvMemory {
 class KvMemorySource {
  public:
   virtual ~KvMemorySource() = default;
+  // Memory for blocks of one size, side by side, which a device may spread over its banks.
   // RESOURCE_EXHAUSTED, with the bytes that are needed and those there are.
-  virtual absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(int64_t bytes) = 0;
+  struct Blocks {
+    int64_t count = 0;
+    int64_t bytes = 0;  // of each
+  };
+  virtual absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(const Blocks& blocks) = 0;
+  // The only type of keys and values that its device takes; none: any.
+  virtual std::optional<KvType> only_type() const = 0;
 };
 
 }  // namespace baton

@@ -32,7 +32,7 @@ struct KvOptions {
       "what those in a GPU's memory are kept as, where that is not type: they are converted as "
       "they are handed over");
     v("fpga_type", fpga_type, OneOf{"same", "f32", "f16", "bf16", "int8"},
-      "as gpu_type, of an FPGA's memory");
+      "as gpu_type, of an FPGA's memory; a card takes int8 alone, which is what same means there");
     v("block_tokens", block_tokens, OneOf{"auto", "8", "16", "32", "64"},
       "positions in a block of keys and values; auto: as many as fit 2 MiB");
     v("gpu_block_tokens", gpu_block_tokens, OneOf{"auto", "8", "16", "32", "64"},

@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<SharedPool>> SharedPool::Create(
     if (mapped.ok()) {
       pool->devices_.push_back(device);
     } else {
-      Log().warn("{} does not map the host's memory, its copies take longer: {}",
+      Log().info("{} does not map the host's memory, its copies take longer: {}",
                  ToString(device->space()), std::string(mapped.message()));
     }
   }

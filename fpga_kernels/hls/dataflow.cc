@@ -24,12 +24,18 @@ std::string ProcessMonitor::failure() const {
 
 void ProcessMonitor::CheckProgress() {
   if (failed_ || waits_.empty() || static_cast<int>(waits_.size()) < running_) return;
-  failure_ = "deadlock";
-  for (const Wait& wait : waits_) {
-    failure_ += std::string("; ") + wait.process + (wait.reads ? " reads" : " writes") +
-                " stream " + wait.channel->name_ + (wait.reads ? ", empty" : ", full") +
-                " at depth " + std::to_string(wait.channel->depth_);
-  }
+  Fail("deadlock");
+}
+
+std::string ProcessMonitor::Describe(const Wait& wait) {
+  return std::string(wait.process) + (wait.reads ? " reads" : " writes") + " stream " +
+         wait.channel->name_ + (wait.reads ? ", empty" : ", full") + " at depth " +
+         std::to_string(wait.channel->depth_);
+}
+
+void ProcessMonitor::Fail(const std::string& why) {
+  failure_ = why;
+  for (const Wait& wait : waits_) failure_ += "; " + Describe(wait);
   failed_ = true;
   for (const Wait& wait : waits_) {
     wait.channel->reader_waits_ = false;
@@ -116,6 +122,34 @@ void Dataflow::Join() {
   }
   for (std::thread& thread : threads_) thread.join();
   if (!nested_) thread_failure = monitor_->failure();
+}
+
+UnitSpace::UnitSpace() : monitor_(std::make_shared<ProcessMonitor>()) {
+  monitor_->running_ = 1;  // never waits: with it there is no deadlock
+}
+
+void UnitSpace::Run(const char* name, const std::function<void()>& unit) {
+  {
+    const std::lock_guard lock(monitor_->mutex_);
+    ++monitor_->running_;
+  }
+  const ThreadPlace before = std::exchange(thread_place, {monitor_, name});
+  unit();
+  thread_place = before;
+  const std::lock_guard lock(monitor_->mutex_);
+  --monitor_->running_;
+}
+
+void UnitSpace::Stop() {
+  const std::lock_guard lock(monitor_->mutex_);
+  if (!monitor_->failed_) monitor_->Fail("stopped");
+}
+
+std::vector<std::string> UnitSpace::Waits() const {
+  const std::lock_guard lock(monitor_->mutex_);
+  std::vector<std::string> waits;
+  for (const auto& wait : monitor_->waits_) waits.push_back(ProcessMonitor::Describe(wait));
+  return waits;
 }
 
 }  // namespace baton::fpga

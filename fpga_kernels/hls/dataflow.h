@@ -26,6 +26,7 @@ class ProcessMonitor {
  private:
   friend class Channel;
   friend class Dataflow;
+  friend class UnitSpace;
   struct Wait {
     const char* process;
     Channel* channel;
@@ -33,6 +34,8 @@ class ProcessMonitor {
   };
   // With mutex_ held.
   void CheckProgress();
+  static std::string Describe(const Wait& wait);
+  void Fail(const std::string& why);
 
   mutable std::mutex mutex_;
   int running_ = 0;  // processes, less those that wait for processes of their own to end
@@ -102,6 +105,26 @@ class Dataflow {
   int live_ = 0;  // under the monitor's mutex, like
   bool joined_ = false;
   std::vector<std::thread> threads_;
+};
+
+// The compute units of a card: processes that threads of others run, joined by streams that outlive
+// their runs. A unit may wait for one that is yet to be started, so no wait counts as a deadlock:
+// it ends with what it waits for, or with Stop().
+class UnitSpace {
+ public:
+  UnitSpace();
+  UnitSpace(const UnitSpace&) = delete;
+  UnitSpace& operator=(const UnitSpace&) = delete;
+
+  // Runs it on this thread; `name` outlives the run.
+  void Run(const char* name, const std::function<void()>& unit);
+  // Ends every wait, now and later: reads give T(), and units run to their ends. For good.
+  void Stop();
+  // Who waits at which stream, one text each, beginning with the process.
+  std::vector<std::string> Waits() const;
+
+ private:
+  const std::shared_ptr<ProcessMonitor> monitor_;
 };
 
 // What the last outermost region of this thread, or a stream outside of any, ran into, with every

@@ -235,9 +235,8 @@ void StoreVector(Beat* kv, uint64_t area, uint32_t row, const DecodeCommand& com
   StoreBytes(kv, area + command.block_tokens * command.head_dim + 4 * row, 4, bytes);
 }
 
-void AttendKvHead(const DecodeCommand& command, Beat* kv, const uint32_t* blocks, uint32_t index,
-                  uint32_t units, uint32_t kv_head, const Query* queries, uint32_t group,
-                  const Position& newest, Partial* partials) {
+void AttendKvHead(const DecodeCommand& command, Beat* kv, const uint32_t* blocks, uint32_t kv_head,
+                  const Query* queries, uint32_t group, const Position& newest, Partial* partials) {
   Area keys;
   Area values;
   const uint32_t area_bytes =
@@ -245,12 +244,11 @@ void AttendKvHead(const DecodeCommand& command, Beat* kv, const uint32_t* blocks
   const uint32_t positions = command.position + 1;
   const uint32_t first =
       command.window == 0 || positions <= command.window ? 0 : positions - command.window;
-  const uint32_t first_block = first / command.block_tokens;
-  // The first block of this unit that is not in front of it.
-  const uint32_t skip = (index + units - first_block % units) % units;
-  for (uint32_t block = first_block + skip; block * command.block_tokens < positions;
-       block += units) {
-    const Areas areas = AreasOf(command, blocks[block / units], kv_head);
+  for (uint32_t block = first / command.block_tokens; block * command.block_tokens < positions;
+       ++block) {
+    const uint32_t slot = blocks[command.table_at + block];
+    if (slot == kKvElsewhere) continue;
+    const Areas areas = AreasOf(command, slot, kv_head);
     LoadArea(kv, areas.key, area_bytes, keys);
     LoadArea(kv, areas.value, area_bytes, values);
     for (uint32_t row = 0; row < command.block_tokens; ++row) {
@@ -291,7 +289,7 @@ void Attend(const DecodeCommand& command, Beat* kv, const uint32_t* blocks, uint
       partials[i] = Partial();
       partials[i].top = kNoTop;
     }
-    AttendKvHead(command, kv, blocks, index, units, kv_head, queries, group, newest, partials);
+    AttendKvHead(command, kv, blocks, kv_head, queries, group, newest, partials);
     for (uint32_t i = 0; i < group; ++i) {
       if (index + 1 < units) {
         ReadPartial(partials_in, command.head_dim, behind);

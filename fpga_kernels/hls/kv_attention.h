@@ -25,7 +25,8 @@ constexpr int64_t kNoTop = INT32_MIN;
 // position's key and value where the block is its own, and attends to its blocks in order, with a
 // running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
 // `kv`: the bank, in beats.
-// `blocks` [positions / block_tokens / units, rounded up]: slots of this bank. Ends with kOpEnd.
+// `blocks`: tables of sequences, that of a command at its table_at [positions / block_tokens,
+// rounded up]: slots of this bank, or kKvElsewhere. Ends with kOpEnd.
 extern "C" void kv_attention(Beat* kv, const uint32_t* blocks, uint32_t index, uint32_t units,
                              Stream<DecodeCommand>& commands_in,
                              Stream<DecodeCommand>& commands_out, Stream<Beat>& heads_in,

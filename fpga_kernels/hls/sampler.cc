@@ -29,41 +29,16 @@ void Add(int64_t score, RunningSum& sum) {
   sum.sum += Exp2OfMinus(static_cast<uint64_t>(sum.top * 65536 - score));
 }
 
-}  // namespace
-
-extern "C" void sampler(const SamplerArgs* args, Stream<int32_t>& logits, int32_t* logits_out,
-                        SamplerResult* result) {
-#pragma HLS interface m_axi port = args bundle = control
-#pragma HLS interface axis port = logits
-#pragma HLS interface m_axi port = logits_out bundle = control
-#pragma HLS interface m_axi port = result bundle = control
-  const SamplerArgs a = args[0];
-  const int kept_max =
-      a.top_k == 0 || a.top_k > kSamplerKept ? kSamplerKept : static_cast<int>(a.top_k);
-  TopList<kSamplerKept> best;
-#pragma HLS array_partition variable = best.cells complete
-  Clear(best);
-  RunningSum all = RunningSum();
-  all.top = -(int64_t{1} << 26);
-  for (uint32_t token = 0; token < a.vocabulary; ++token) {
-#pragma HLS pipeline II = 1
-    const int32_t logit = logits.read();
-    if (a.logits_wanted != 0) logits_out[token] = logit;
-    Scored item;
-    item.score = logit;
-    item.id = token;
-    Insert(best, kept_max, item);
-    Add(ScoreOf(logit, kLog2EQ16), all);
-  }
-
+// Among the best of all logits, whose probabilities add up to `all` at temperature 1.
+SamplerResult Choose(const SamplerArgs& a, const TopList<kSamplerKept>& best,
+                     const RunningSum& all) {
   SamplerResult answer;
   answer.outcome = kTokenChosen;
   answer.token = best.cells[0].id;
   answer.logit = best.cells[0].score;
-  answer.kept = a.vocabulary == 0 ? 0 : 1;
-  if (a.vocabulary == 0 || a.sharpness == 0) {
-    result[0] = answer;
-    return;
+  answer.kept = 1;
+  if (a.sharpness == 0) {
+    return answer;
   }
 
   uint64_t likely[kSamplerKept];  // at temperature 1, Q30
@@ -102,8 +77,7 @@ extern "C" void sampler(const SamplerArgs* args, Stream<int32_t>& logits, int32_
   if (!complete) {
     answer.outcome = kHostChooses;
     answer.kept = kept;
-    result[0] = answer;
-    return;
+    return answer;
   }
   uint64_t sum = 0;
   for (uint32_t i = 0; i < kept; ++i) sum += shares[i];
@@ -119,7 +93,39 @@ extern "C" void sampler(const SamplerArgs* args, Stream<int32_t>& logits, int32_
     passed += shares[i];
   }
   answer.kept = kept;
-  result[0] = answer;
+  return answer;
+}
+
+}  // namespace
+
+extern "C" void sampler(int32_t* logits_out, Stream<SamplerArgs>& args, Stream<int32_t>& logits,
+                        Stream<SamplerResult>& results) {
+#pragma HLS interface m_axi port = logits_out bundle = logits
+#pragma HLS interface axis port = args
+#pragma HLS interface axis port = logits
+#pragma HLS interface axis port = results
+  for (;;) {
+    const SamplerArgs a = args.read();
+    if (a.vocabulary == 0) return;
+    const int kept_max =
+        a.top_k == 0 || a.top_k > kSamplerKept ? kSamplerKept : static_cast<int>(a.top_k);
+    TopList<kSamplerKept> best;
+#pragma HLS array_partition variable = best.cells complete
+    Clear(best);
+    RunningSum all = RunningSum();
+    all.top = -(int64_t{1} << 26);
+    for (uint32_t token = 0; token < a.vocabulary; ++token) {
+#pragma HLS pipeline II = 1
+      const int32_t logit = logits.read();
+      if (a.logits_wanted != 0) logits_out[a.logits_at + token] = logit;
+      Scored item;
+      item.score = logit;
+      item.id = token;
+      Insert(best, kept_max, item);
+      Add(ScoreOf(logit, kLog2EQ16), all);
+    }
+    results.write(Choose(a, best, all));
+  }
 }
 
 }  // namespace fpga

@@ -7,10 +7,10 @@ namespace baton {
 namespace fpga {
 
 // Chooses a token of logits, Q16, as they come. top_k keeps the best; top_p of these the fewest
-// that reach this share of the probability; of what is kept, `random` says which. One run, one
-// token.
-extern "C" void sampler(const SamplerArgs* args, Stream<int32_t>& logits, int32_t* logits_out,
-                        SamplerResult* result);
+// that reach this share of the probability; of what is kept, `random` says which. A result
+// for each args, until one has no vocabulary.
+extern "C" void sampler(int32_t* logits_out, Stream<SamplerArgs>& args, Stream<int32_t>& logits,
+                        Stream<SamplerResult>& results);
 
 }  // namespace fpga
 }  // namespace baton

@@ -148,6 +148,13 @@ void Attend(const DecodeCommand& command, const int32_t* vectors, VectorMemory& 
                                             kResidualFraction, memory.activations);
 }
 
+void Embed(const DecodeCommand& command, const int32_t* embeddings, VectorMemory& memory) {
+  for (uint32_t i = 0; i < command.rows; ++i) {
+#pragma HLS pipeline II = 1
+    memory.residual[i] = embeddings[command.embedding_at + i];
+  }
+}
+
 void Gate(uint32_t count, VectorMemory& memory) {
   for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1
@@ -159,12 +166,11 @@ void Gate(uint32_t count, VectorMemory& memory) {
 
 }  // namespace
 
-extern "C" void vector_unit(const int32_t* vectors, const int32_t* embedding, uint32_t dim,
+extern "C" void vector_unit(const int32_t* vectors, const int32_t* embeddings,
                             Stream<DecodeCommand>& commands, Stream<Beat>& x, Stream<int64_t>& sums,
                             Stream<Beat>& heads, Stream<Beat>& partials, Stream<int32_t>& logits) {
 #pragma HLS interface m_axi port = vectors bundle = vectors
-#pragma HLS interface m_axi port = embedding bundle = vectors
-#pragma HLS interface s_axilite port = dim
+#pragma HLS interface m_axi port = embeddings bundle = vectors
 #pragma HLS interface axis port = commands
 #pragma HLS interface axis port = x
 #pragma HLS interface axis port = sums
@@ -175,13 +181,12 @@ extern "C" void vector_unit(const int32_t* vectors, const int32_t* embedding, ui
   memory.activation_shift = 0;
 #pragma HLS bind_storage variable = memory.residual type = ram_2p impl = uram
 #pragma HLS bind_storage variable = memory.scratch type = ram_2p impl = uram
-  for (uint32_t i = 0; i < dim; ++i) {
-#pragma HLS pipeline II = 1
-    memory.residual[i] = embedding[i];
-  }
   for (;;) {
     const DecodeCommand command = commands.read();
     switch (command.op) {
+      case kOpEmbed:
+        Embed(command, embeddings, memory);
+        break;
       case kOpNorm:
         memory.activation_shift = RmsNorm(memory.residual, vectors + command.vector_at,
                                           command.rows, command.norm_epsilon, memory.activations);

@@ -30,6 +30,10 @@ TEST_CASE("commands that a unit has no room for are faults that name the field")
   norm.op = kOpNorm;
   CheckEdge(norm, &C::rows, 8192, 8193, "rows");
   CheckEdge(norm, &C::rows, 1, 0, "rows");
+  C embed = {};
+  embed.op = kOpEmbed;
+  CheckEdge(embed, &C::rows, 8192, 8193, "rows");
+  CheckEdge(embed, &C::rows, 1, 0, "rows");
   C gemv = {};
   gemv.op = kOpGemv;
   gemv.cols = 64;
@@ -68,7 +72,7 @@ TEST_CASE("commands that a unit has no room for are faults that name the field")
   CheckEdge(gate, &C::rows, 28672, 28673, "rows");
   CheckEdge(gate, &C::rows, 1, 0, "rows");
   C other = {};
-  CheckEdge(other, &C::op, kOpEnd, 5, "op");
+  CheckEdge(other, &C::op, kOpEnd, 6, "op");
 }
 
 TEST_CASE("what a sampler cannot do is a fault that names the field") {

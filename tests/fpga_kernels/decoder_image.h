@@ -59,6 +59,10 @@ class DecoderImageWriter {
       : block_tokens_(block_tokens) {
     const DecoderShape& s = decoder.s;
     image_.banks.resize(banks);
+    DecodeCommand embed = {};
+    embed.op = kOpEmbed;
+    embed.rows = static_cast<uint32_t>(s.dim);
+    image_.program.push_back(embed);
     const uint32_t turns = Add({}, 0);
     for (int position = 0; position < positions; ++position) {
       for (int i = 0; i < s.head_dim / 2; ++i) {

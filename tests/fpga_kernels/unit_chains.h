@@ -58,7 +58,7 @@ class BankChain {
   StreamRow<int64_t, 32> from_lane_;
 };
 
-// A bank of the cache and where a sequence's blocks lie in it.
+// A bank of the cache, and for each block of a sequence where it lies in it, or kKvElsewhere.
 struct KvBank {
   std::vector<uint8_t> bytes;  // whole beats
   std::vector<uint32_t> blocks;

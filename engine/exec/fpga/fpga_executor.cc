@@ -1,20 +1,22 @@
 #include "engine/exec/fpga/fpga_executor.h"
 
-#include "engine/exec/plugin_executor.h"
-
 namespace baton {
 
-std::unique_ptr<Executor> MakeFpgaExecutor(const FpgaOptions& options) {
-  static constexpr PluginKind kKind = {.platform = Platform::kFpga,
-                                       .label = "FPGA",
-                                       .file_name = "libbaton_fpga.so",
-                                       .build_needs = "libxrt-dev and uuid-dev"};
-  return MakePluginExecutor(kKind,
-                            {.enabled = options.enabled != "off",
-                             .path = options.plugin,
-                             .memory = MemorySpace::Kind::kFpga},
-                            SystemClock())
-      .executor;
+PluginExecutorOptions PluginOptionsOf(const FpgaOptions& options) {
+  return {.enabled = options.enabled != "off",
+          .path = options.plugin,
+          .devices_max = static_cast<int32_t>(options.devices),
+          .memory = MemorySpace::Kind::kFpga,
+          .llm_queue_batches = options.llm_queue_batches,
+          .takes_emulated = options.enabled == "emulate",
+          .kv_type = KvType::kInt8,
+          .image = options.xclbin,
+          .bank_bytes_max = options.bank_memory_mb << 20,
+          .run_timeout_ms = static_cast<int32_t>(options.run_timeout_ms)};
+}
+
+std::vector<PluginExecutor> MakeFpgaExecutors(const FpgaOptions& options, const Clock& clock) {
+  return MakePluginExecutors(kFpgaPlugin, PluginOptionsOf(options), clock);
 }
 
 }  // namespace baton

@@ -76,11 +76,13 @@ TEST_CASE("a freed block's reference is stale, also when the block lives again")
 // A device's memory, of which nothing may be touched.
 class FarMemory final : public KvMemorySource {
  public:
-  absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(int64_t bytes) override {
-    if (bytes > 4096) return absl::ResourceExhaustedError("4096 bytes are free");
+  absl::StatusOr<std::unique_ptr<KvMemory>> Allocate(const Blocks& blocks) override {
+    if (blocks.count * blocks.bytes > 4096)
+      return absl::ResourceExhaustedError("4096 bytes are free");
     ++allocated;
     return std::make_unique<Memory>(*this);
   }
+  std::optional<KvType> only_type() const override { return std::nullopt; }
   int allocated = 0;
 
  private:

@@ -1,66 +1,9 @@
 #include <catch2/catch.hpp>
-#include <cstring>
 
-#include "fpga_kernels/hls/sampler.h"
-#include "fpga_kernels/hls/sequencer.h"
-#include "fpga_kernels/hls/vector_unit.h"
-#include "tests/fpga_kernels/decoder_image.h"
-#include "tests/fpga_kernels/unit_chains.h"
+#include "tests/fpga_kernels/model_card.h"
 
 namespace baton::fpga {
 namespace {
-
-// All units of a card, one run a token.
-class Card {
- public:
-  Card(const DecoderImage& image, const DecoderShape& shape, int positions, int block_tokens)
-      : image_(image), shape_(shape) {
-    for (const auto& bytes : image.banks) {
-      banks_.emplace_back(bytes.size() / kBeatBytes);
-      if (!bytes.empty()) std::memcpy(banks_.back().data(), bytes.data(), bytes.size());
-    }
-    const int blocks = (positions + block_tokens - 1) / block_tokens;
-    const uint64_t block_bytes =
-        KvBlockBytes(shape.layers, shape.kv_heads, KvAreaBytes(block_tokens, shape.head_dim));
-    kv_.resize(kKvUnits);
-    for (int block = 0; block < blocks; ++block) {
-      KvBank& bank = kv_[block % kKvUnits];
-      bank.blocks.push_back(static_cast<uint32_t>(bank.blocks.size()));
-      bank.bytes.resize((bank.blocks.size() * block_bytes + 63) / 64 * 64);
-    }
-  }
-
-  SamplerResult Step(const std::vector<int32_t>& embedding, uint32_t position,
-                     std::vector<int32_t>* logits) {
-    const SamplerArgs args = {.vocabulary = static_cast<uint32_t>(shape_.vocabulary),
-                              .logits_wanted = 1};
-    SamplerResult result = {};
-    {
-      BankChain banks(banks_);
-      KvChain kv(kv_);
-      Stream<DecodeCommand, 4> commands("vector commands");
-      Stream<int32_t, 32> logit_stream("logits");
-      BATON_DATAFLOW(region);
-      banks.Start(region);
-      kv.Start(region);
-      BATON_PROCESS(region,
-                    sequencer(image_.program.data(), static_cast<uint32_t>(image_.program.size()),
-                              position, commands, banks.commands(), kv.commands()));
-      BATON_PROCESS(region, vector_unit(image_.vectors.data(), embedding.data(),
-                                        static_cast<uint32_t>(shape_.dim), commands, banks.x(),
-                                        banks.sums(), kv.heads(), kv.partials(), logit_stream));
-      BATON_PROCESS(region, sampler(&args, logit_stream, logits->data(), &result));
-    }
-    CHECK(TakeDataflowFailure() == "");
-    return result;
-  }
-
- private:
-  const DecoderImage& image_;
-  const DecoderShape shape_;
-  std::vector<std::vector<Beat>> banks_;
-  std::vector<KvBank> kv_;
-};
 
 struct Agreement {
   int same_top = 0;
@@ -71,17 +14,14 @@ struct Agreement {
 Agreement Decode(const DecoderShape& shape, int64_t banks, int tokens, int block_tokens) {
   NaiveDecoder decoder(shape, 11);
   const DecoderImageWriter writer(decoder, banks, tokens, block_tokens);
-  Card card(writer.image(), shape, tokens, block_tokens);
+  ModelCard card(writer.image(), shape, tokens, block_tokens);
   Agreement agreement;
   for (int i = 0; i < tokens; ++i) {
     const int token = (i * 37 + 5) % shape.vocabulary;
-    std::vector<int32_t> embedding;
-    for (int d = 0; d < shape.dim; ++d) {
-      embedding.push_back(static_cast<int32_t>(
-          std::lround(std::ldexp(decoder.embedding[int64_t{token} * shape.dim + d], 16))));
-    }
+    const std::vector<int32_t> embedding = EmbeddingOf(decoder, token);
     std::vector<int32_t> logits(shape.vocabulary);
     const SamplerResult result = card.Step(embedding, static_cast<uint32_t>(i), &logits);
+    CHECK(card.failure() == "");
     const std::vector<double> want = decoder.Step(token);
     double products = 0;
     double squares = 0;

@@ -1,5 +1,6 @@
 #include "fpga_kernels/hls/kv_attention.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <random>
@@ -25,6 +26,7 @@ struct Case {
 
 constexpr uint32_t kLayers = 3;
 constexpr uint32_t kLayer = 1;
+constexpr uint32_t kTableAt = 3;  // behind another sequence's
 
 struct Vector {
   std::vector<int8_t> codes;
@@ -49,12 +51,18 @@ class Sequence {
   explicit Sequence(const Case& c)
       : c_(c), random_(c.head_dim * 1000 + c.position), banks_(c.units) {
     const uint32_t blocks = c.position / c.block_tokens + 1;
+    for (uint32_t block = 0; block < blocks; ++block) {
+      units_.push_back(static_cast<uint32_t>(random_() % c.units));
+    }
     for (uint32_t unit = 0; unit < c.units; ++unit) {
-      const uint32_t own = (blocks + c.units - 1 - unit) / c.units;
+      banks_[unit].blocks.assign(kTableAt, 1u << 30);
       // Slots in no order, and one that is another sequence's.
-      for (uint32_t i = 0; i < own; ++i) banks_[unit].blocks.push_back(own - i);
-      banks_[unit].blocks.push_back(UINT32_MAX);  // none is read behind the last
-      banks_[unit].bytes.assign((block_bytes() * (own + 1) + 63) / 64 * 64, 0xa5);
+      auto slot = static_cast<uint32_t>(std::count(units_.begin(), units_.end(), unit));
+      banks_[unit].bytes.assign((block_bytes() * (slot + 1) + 63) / 64 * 64, 0xa5);
+      for (const uint32_t of : units_) {
+        banks_[unit].blocks.push_back(of == unit ? slot-- : kKvElsewhere);
+      }
+      banks_[unit].blocks.push_back(1u << 30);  // none is read behind the last
     }
     for (uint32_t i = 0; i < 2 * c.kv_heads * (c.position + 1); ++i) {
       const bool key = i / c.kv_heads % 2 == 0;
@@ -88,6 +96,7 @@ class Sequence {
     command.window = c_.window;
     command.block_tokens = c_.block_tokens;
     command.position = c_.position;
+    command.table_at = kTableAt;
     const double factor = std::log2(std::exp(1.0)) * scale();
     command.score_shift = 30 - std::ilogb(factor);
     command.score_mantissa = static_cast<uint32_t>(std::ldexp(factor, command.score_shift));
@@ -150,11 +159,11 @@ class Sequence {
   }
   void Place(uint32_t p, std::vector<KvBank>& banks) const {
     const uint32_t block = p / c_.block_tokens;
-    KvBank& bank = banks[block % c_.units];
+    KvBank& bank = banks[units_[block]];
     for (uint32_t plane = 0; plane < 2; ++plane) {
       for (uint32_t kv_head = 0; kv_head < c_.kv_heads; ++kv_head) {
         const Vector& vector = row(p, plane, kv_head);
-        uint8_t* const area = bank.bytes.data() + bank.blocks[block / c_.units] * block_bytes() +
+        uint8_t* const area = bank.bytes.data() + bank.blocks[kTableAt + block] * block_bytes() +
                               ((kLayer * 2 + plane) * c_.kv_heads + kv_head) * area_bytes();
         std::memcpy(area + p % c_.block_tokens * c_.head_dim, vector.codes.data(), c_.head_dim);
         std::memcpy(area + size_t{c_.block_tokens} * c_.head_dim + p % c_.block_tokens * 4,
@@ -201,6 +210,7 @@ class Sequence {
 
   const Case c_;
   std::mt19937_64 random_;
+  std::vector<uint32_t> units_;  // of each block
   std::vector<KvBank> banks_;
   std::vector<Vector> rows_;  // [positions, 2, kv_heads]
   std::vector<std::vector<int16_t>> queries_;

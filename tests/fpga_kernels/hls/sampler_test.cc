@@ -12,12 +12,19 @@ namespace {
 SamplerResult Run(const SamplerArgs& args, const std::vector<int32_t>& logits,
                   std::vector<int32_t>* logits_out = nullptr) {
   Stream<int32_t, 32> stream("logits");
+  Stream<SamplerArgs, 2> sampling("sampling");
+  Stream<SamplerResult, 2> results("results");
   SamplerResult result = {};
   {
     BATON_DATAFLOW(region);
     BATON_PROCESS(region, for (const int32_t logit : logits) stream.write(logit));
-    BATON_PROCESS(region, sampler(&args, stream,
-                                  logits_out == nullptr ? nullptr : logits_out->data(), &result));
+    BATON_PROCESS(region, {
+      sampling.write(args);
+      result = results.read();
+      sampling.write({});
+    });
+    BATON_PROCESS(region, sampler(logits_out == nullptr ? nullptr : logits_out->data(), sampling,
+                                  stream, results));
   }
   CHECK(TakeDataflowFailure() == "");
   return result;

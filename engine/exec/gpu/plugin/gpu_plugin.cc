@@ -154,18 +154,20 @@ int32_t LlmRun(baton_open_device* device, baton_loaded_model* model, const baton
 
 int32_t CopyPost(baton_open_device* device, const baton_copy* copy, uint64_t* ticket,
                  baton_error* error) {
-  return device->copies->Post(*copy, ticket).Tell(error);
+  return device->copies->queue().Post(*copy, ticket).Tell(error);
 }
 
 int32_t CopyPoll(baton_open_device* device, uint64_t ticket, uint32_t* done, uint64_t* copy_us,
                  baton_error* error) {
   bool complete = false;
-  const Fault fault = device->copies->Poll(ticket, &complete, copy_us);
+  const Fault fault = device->copies->queue().Poll(ticket, &complete, copy_us);
   *done = complete ? 1 : 0;
   return fault.Tell(error);
 }
 
-void CopyCancel(baton_open_device* device, uint64_t ticket) { device->copies->Cancel(ticket); }
+void CopyCancel(baton_open_device* device, uint64_t ticket) {
+  device->copies->queue().Cancel(ticket);
+}
 
 // What the ABI calls baton_vector_rows.
 VectorRows& RowsOf(baton_vector_rows* rows) { return *reinterpret_cast<VectorRows*>(rows); }

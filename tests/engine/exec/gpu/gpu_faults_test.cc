@@ -189,7 +189,7 @@ TEST_CASE("an error that ruins the context fences the device for the life of the
   cuda_host::ForgetFailures();
   CHECK(run() == lost);
   CHECK(llm.LoadModel(RandomModel({})) == lost);
-  CHECK(absl::IsUnavailable(llm.kv_memory()->Allocate(256).status()));
+  CHECK(absl::IsUnavailable(llm.kv_memory()->Allocate({.count = 1, .bytes = 256}).status()));
   const ExecutorSample sample = gpu.executor->Sample();
   CHECK_FALSE(sample.healthy);
   CHECK(sample.trouble == Message(lost));

@@ -86,7 +86,7 @@ TEST_CASE("an absent device is a placeholder with the reason") {
 
   FpgaOptions other_platform;
   other_platform.plugin = Fake("fake_one_device");
-  const auto fpga = MakeFpgaExecutor(other_platform);
+  const auto fpga = std::move(MakeFpgaExecutors(other_platform).front().executor);
   CHECK(fpga->Describe().platform == Platform::kFpga);
   CHECK(fpga->Describe().device == "fpga");
   CHECK_FALSE(fpga->Describe().present);
@@ -103,7 +103,8 @@ TEST_CASE("switched off, a plug-in is not even looked for") {
   CHECK_FALSE(MakeGpuExecutor(gpu).executor->Describe().present);
   FpgaOptions fpga;
   fpga.enabled = "off";
-  CHECK(MakeFpgaExecutor(fpga)->Describe().reason == "FPGA switched off by the configuration");
+  CHECK(MakeFpgaExecutors(fpga).front().executor->Describe().reason ==
+        "FPGA switched off by the configuration");
 }
 
 TEST_CASE("the GPU plug-in of this build finds a device or says why not") {
@@ -127,7 +128,7 @@ TEST_CASE("the GPU plug-in of this build finds a device or says why not") {
 
 TEST_CASE("the FPGA plug-in of this build says why XRT does not start") {
   unsetenv("XILINX_XRT");  // of this test only; a card that is there is then out of reach
-  const auto executor = MakeFpgaExecutor({});
+  const auto executor = std::move(MakeFpgaExecutors({}).front().executor);
   const ExecutorInfo& info = executor->Describe();
   INFO(info.reason);
   RequireTakesNoWork(*executor);
