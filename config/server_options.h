@@ -7,24 +7,27 @@
 
 namespace baton {
 
-// TLS of gRPC. The files may be replaced while the daemon runs.
+// TLS of both ports. The files may be replaced while the daemon runs.
 struct TlsOptions {
   std::string certificate;
   std::string key;
   std::string client_ca;
+  bool http = true;
 
   bool enabled() const { return !certificate.empty(); }
 
   template <class Visitor>
   void Describe(Visitor& v) {
     v("certificate", certificate, AnyValue{},
-      "PEM file of the certificate that gRPC shows, with its chain; empty: no TLS; what replaces "
-      "it "
-      "is read within seconds, and takes effect where it and the key fit");
+      "PEM file of the certificate that the daemon shows, with its chain; empty: no TLS; what "
+      "replaces it is read within seconds, and takes effect where it and the key fit");
     v("key", key, AnyValue{}, "PEM file of its private key");
     v("client_ca", client_ca, AnyValue{},
       "PEM file of the authorities that clients' certificates must come from; empty: clients need "
       "none");
+    v("http", http, AnyValue{},
+      "the HTTP port has TLS, too, and asks for the same certificates; false: it has none, for "
+      "those who scrape it, or send it requests, within one machine");
   }
 };
 
@@ -40,8 +43,7 @@ struct AccessOptions {
       "empty: no token is asked for");
     v("open", open, AnyValue{},
       "listen beyond the loopback though whoever reaches the port may do everything: neither "
-      "tokens "
-      "nor tls.client_ca is set");
+      "tokens nor tls.client_ca is set");
   }
 };
 

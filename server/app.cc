@@ -91,15 +91,21 @@ absl::Status App::Build() {
                    ParseAddress("server.grpc_address", server.grpc_address));
   ASSIGN_OR_RETURN(const Address http_wanted,
                    ParseAddress("server.http_address", server.http_address));
-  RETURN_IF_ERROR(BuildAccess(grpc_wanted));
+  RETURN_IF_ERROR(BuildAccess());
+  const bool http_tls = tls_ != nullptr && server.tls.http;
+  RETURN_IF_ERROR(CheckReach("server.grpc_address", grpc_wanted, tls_ != nullptr));
+  RETURN_IF_ERROR(CheckReach("server.http_address", http_wanted, http_tls));
   RETURN_IF_ERROR(CheckBindable("server.grpc_address", grpc_wanted));
   RETURN_IF_ERROR(CheckBindable("server.http_address", http_wanted));
+  std::function<std::shared_ptr<ssl_ctx_st>()> http_context;
+  if (http_tls) http_context = [this] { return tls_->HttpContext(); };
   ASSIGN_OR_RETURN(http_, HttpPort::Open({.address = http_wanted,
                                           .threads = static_cast<int>(server.http_threads),
                                           .connections_max = server.http_connections_max,
                                           .body_bytes_max = server.http_body_bytes_max,
                                           .metrics = &metrics_,
-                                          .ready = [this] { return Ready(); }}));
+                                          .ready = [this] { return Ready(); },
+                                          .tls = std::move(http_context)}));
   RETURN_IF_ERROR(BuildEngine());
 
   writers_ = std::make_unique<WriterPool>(static_cast<int>(server.writer_threads));
@@ -126,21 +132,25 @@ absl::Status App::Build() {
   return absl::OkStatus();
 }
 
-absl::Status App::BuildAccess(const Address& wanted) {
+absl::Status App::BuildAccess() {
   const TlsOptions& tls = config_.server.tls;
-  const AccessOptions& access = config_.server.access;
-  auto created = Access::Create({.tokens_file = access.tokens}, metrics_, SystemClock());
+  auto created =
+      Access::Create({.tokens_file = config_.server.access.tokens}, metrics_, SystemClock());
   if (!created.ok()) return Annotate("server.access.tokens", created.status());
   access_ = *std::move(created);
-  if (tls.enabled()) {
-    ASSIGN_OR_RETURN(tls_, Tls::Open(tls));
-    metrics_.Gauge(MetricId::kCertificateExpiry).Set(static_cast<double>(tls_->not_after_s()));
-  }
+  if (!tls.enabled()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(tls_, Tls::Open(tls));
+  metrics_.Gauge(MetricId::kCertificateExpiry).Set(static_cast<double>(tls_->not_after_s()));
+  return absl::OkStatus();
+}
+
+absl::Status App::CheckReach(std::string_view key, const Address& wanted, bool tls) const {
   if (wanted.is_loopback()) return absl::OkStatus();
-  if (!access_->asks_for_tokens() && tls.client_ca.empty()) {
-    if (!access.open) {
+  const ServerOptions& server = config_.server;
+  if (!access_->asks_for_tokens() && !(tls && !server.tls.client_ca.empty())) {
+    if (!server.access.open) {
       return absl::InvalidArgumentError(
-          StrCat("server.grpc_address is ", wanted.ToString(),
+          StrCat(key, " is ", wanted.ToString(),
                  ", but nothing says who may use it: set server.access.tokens or "
                  "server.tls.client_ca, or listen on 127.0.0.1, or set server.access.open where "
                  "whoever reaches the port may do everything"));
@@ -148,11 +158,11 @@ absl::Status App::BuildAccess(const Address& wanted) {
     Log().warn("server.access.open: whoever reaches {} may read, change and delete everything",
                wanted.ToString());
   }
-  if (access_->asks_for_tokens() && !tls_) {
+  if (access_->asks_for_tokens() && !tls) {
     Log().warn(
-        "server.grpc_address {} has no TLS: tokens can be read on their way; set server.tls.* "
-        "unless a proxy in front does that",
-        wanted.ToString());
+        "{} {} has no TLS: tokens can be read on their way; set server.tls.* unless a proxy in "
+        "front does that",
+        key, wanted.ToString());
   }
   return absl::OkStatus();
 }

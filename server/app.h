@@ -63,7 +63,9 @@ class App {
   absl::Status LoadInto(EngineParts& parts, const ModelOptions& options);
   absl::Status BuildGrpc(const Address& wanted);
   // Who may do what. INVALID_ARGUMENT where everybody could, from anywhere.
-  absl::Status BuildAccess(const Address& wanted);
+  absl::Status BuildAccess();
+  // INVALID_ARGUMENT: the port is beyond the loopback, and nothing says who may use it.
+  absl::Status CheckReach(std::string_view key, const Address& wanted, bool tls) const;
   // Reads again what may have been replaced: the tokens when asked to, certificates when they are.
   void ReloadTokens();
   void RefreshTls();

@@ -52,7 +52,7 @@ struct OpenAiContext {
   RpcMetrics& metrics;  // outlives the HTTP server's threads
   const Clock& clock;
   const int64_t stream_pending_bytes_max;
-  Access& access;       // as well
+  Access& access;           // as well
   const int64_t started_s;  // since 1970
   const uint64_t id_salt;
   std::atomic<uint64_t> next_id{0};

@@ -4,6 +4,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 #include <utility>
 
 #include "engine/base/status_macros.h"
@@ -85,6 +87,45 @@ Certificate ParseCertificate(const std::string& pem) {
   return Certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
 }
 
+// The whole of it: what it shows, and whose certificates it asks for.
+absl::StatusOr<std::shared_ptr<SSL_CTX>> MakeContext(const std::string& certificate,
+                                                     const std::string& key,
+                                                     const std::string& client_ca) {
+  const std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
+  const auto bio_of = [](const std::string& pem) {
+    return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  };
+  const Bio chain = bio_of(certificate);
+  const Certificate first(PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr));
+  const Bio key_bio = bio_of(key);
+  const PrivateKey private_key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
+  bool good = context != nullptr && first != nullptr && private_key != nullptr &&
+              SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION) == 1 &&
+              SSL_CTX_use_certificate(context.get(), first.get()) == 1 &&
+              SSL_CTX_use_PrivateKey(context.get(), private_key.get()) == 1;
+  while (good) {
+    Certificate next(PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr));
+    if (next == nullptr) break;
+    good = SSL_CTX_add1_chain_cert(context.get(), next.get()) == 1;
+  }
+  if (good && !client_ca.empty()) {
+    const Bio authorities = bio_of(client_ca);
+    while (good) {
+      const Certificate next(PEM_read_bio_X509(authorities.get(), nullptr, nullptr, nullptr));
+      if (next == nullptr) break;
+      good = X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), next.get()) == 1 &&
+             SSL_CTX_add_client_CA(context.get(), next.get()) == 1;
+    }
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  }
+  ERR_clear_error();  // a file's end is told as an error, too
+  if (!good) return absl::InternalError("OpenSSL does not take the certificate for the HTTP port");
+  // A session that is taken up again would show its client's certificate no more.
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
+  return context;
+}
+
 int64_t NotAfter(const X509& certificate) {
   tm parts = {};
   if (ASN1_TIME_to_tm(X509_get0_notAfter(&certificate), &parts) != 1) return 0;
@@ -138,10 +179,14 @@ struct Tls::Impl {
   }
 
   absl::Status Serve(Contents contents) {
+    ASSIGN_OR_RETURN(std::shared_ptr<SSL_CTX> context,
+                     MakeContext(contents.certificate, contents.key, contents.client_ca));
     RETURN_IF_ERROR(certificate_copy.Write(contents.certificate));
     RETURN_IF_ERROR(key_copy.Write(contents.key));
     RETURN_IF_ERROR(client_ca_copy.Write(contents.client_ca));
     served = std::move(contents);
+    const std::lock_guard lock(http_mutex);
+    http = std::move(context);
     return absl::OkStatus();
   }
 
@@ -154,6 +199,8 @@ struct Tls::Impl {
   Contents served;
   Contents refused;         // the last that were not served
   absl::Status unreadable;  // the last that could not be read
+  std::mutex http_mutex;
+  std::shared_ptr<SSL_CTX> http;  // guarded by http_mutex
 };
 
 Tls::Tls(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -165,6 +212,11 @@ absl::StatusOr<std::unique_ptr<Tls>> Tls::Open(const TlsOptions& options) {
   RETURN_IF_ERROR(impl->Check(contents));
   RETURN_IF_ERROR(impl->Serve(std::move(contents)));
   return std::unique_ptr<Tls>(new Tls(std::move(impl)));
+}
+
+std::shared_ptr<ssl_ctx_st> Tls::HttpContext() const {
+  const std::lock_guard lock(impl_->http_mutex);
+  return impl_->http;
 }
 
 int64_t Tls::not_after_s() const { return impl_->served.not_after_s; }

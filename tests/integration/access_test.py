@@ -4,9 +4,11 @@ load. What is refused is refused precisely, and others do not notice."""
 
 import argparse
 import contextlib
+import http.client
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -263,8 +265,10 @@ class AccessTest(unittest.TestCase):
     # ---- where it listens
 
     def test_beyond_the_loopback_only_where_somebody_says_who(self):
-        error = self.refusal("--grpc-address", "0.0.0.0:0")
-        self.assertIn("server.grpc_address is 0.0.0.0:0, but nothing says who may use it", error)
+        for port in ("grpc", "http"):
+            error = self.refusal(f"--{port}-address", "0.0.0.0:0")
+            self.assertIn(f"server.{port}_address is 0.0.0.0:0, but nothing says who may use it",
+                          error)
         for flags, warning in (
                 (["--server.access.open=true"], "whoever reaches 0.0.0.0:0 may read"),
                 (["--server.access.tokens", self.tokens], "tokens can be read on their way")):
@@ -282,7 +286,8 @@ class AccessTest(unittest.TestCase):
         return certificates.Authority(self.dir, name)
 
     def tls_flags(self, pair, client_ca=None):
-        flags = ["--server.tls.certificate", pair[0], "--server.tls.key", pair[1]]
+        flags = ["--server.tls.certificate", pair[0], "--server.tls.key", pair[1],
+                 "--server.tls.http=false"]
         return flags + (["--server.tls.client_ca", client_ca] if client_ca else [])
 
     def unreachable(self, daemon, creds, why):
@@ -311,6 +316,48 @@ class AccessTest(unittest.TestCase):
         self.assertEqual(list_collections(daemon.channel)[0], grpc.StatusCode.OK)
         self.assertEqual(list_collections(daemon.connect(good))[0], grpc.StatusCode.OK)
         self.assertNotIn("PRIVATE KEY", daemon.log())
+
+    def https(self, daemon, path, ca, pair=None, token=None):
+        """The status of an HTTPS request; None: there is no connection."""
+        context = ssl.create_default_context(cafile=ca)
+        if pair is not None:
+            context.load_cert_chain(*pair)
+        connection = http.client.HTTPSConnection(*daemon.http, context=context, timeout=30)
+        try:
+            connection.request(
+                "GET", path, headers={"Authorization": "Bearer " + token} if token else {})
+            return connection.getresponse().status
+        except (ssl.SSLError, ConnectionError, http.client.BadStatusLine):
+            return None
+        finally:
+            connection.close()
+
+    def test_http_has_the_same_certificates_and_tokens(self):
+        authority = self.authority()
+        other = self.authority("other")
+        server = authority.issue("server")
+        client = authority.issue("client")
+        token = make_token(self.tokens, "reader", "read")
+        flags = ["--server.tls.certificate", server[0], "--server.tls.key", server[1],
+                 "--server.tls.client_ca", authority.ca, "--server.access.tokens", self.tokens]
+        daemon = self.daemon(*flags, credentials=credentials(authority.ca, client))
+        self.assertEqual(self.https(daemon, "/metrics", authority.ca, client), 200)
+        self.assertEqual(self.https(daemon, "/v1/models", authority.ca, client, token), 200)
+        self.assertEqual(self.https(daemon, "/v1/models", authority.ca, client), 401)
+        self.assertEqual(self.https(daemon, "/v1/models", authority.ca, client, "wrong"), 401)
+        self.assertIsNone(self.https(daemon, "/metrics", authority.ca), "no certificate")
+        self.assertIsNone(self.https(daemon, "/metrics", authority.ca, other.issue("stranger")))
+        self.assertIsNone(self.https(daemon, "/metrics", other.ca, client), "an unknown server")
+        plain = http.client.HTTPConnection(*daemon.http, timeout=30)
+        plain.request("GET", "/metrics")
+        with self.assertRaises((http.client.BadStatusLine, ConnectionError)):
+            plain.getresponse()
+        self.assertEqual(self.https(daemon, "/metrics", authority.ca, client), 200)
+        # A new certificate is shown from the next connection on.
+        for path, with_path in zip(server, other.issue("server2")):
+            os.replace(with_path, path)
+        self.assertTrue(wait_until(
+            lambda: self.https(daemon, "/metrics", other.ca, client) == 200))
 
     def test_bad_certificates_keep_it_from_starting(self):
         authority = self.authority()
