@@ -65,6 +65,7 @@ LIBRARY_HOMES = {
     r"hwloc": r"engine/placement/hwloc_topology\.cc",
     r"uc[pst]/|openssl/": r"engine/peer/|server/http_server\.cc",
     r"boost/": r"server/http_server\.cc",
+    r"systemd/": r"server/service_manager\.cc",
 }
 # Kernels know the language and their own device, nothing else.
 KERNEL_INCLUDES = {
