@@ -41,6 +41,7 @@ if(BATON_BUILD_SERVER)
   find_package(CLI11 CONFIG REQUIRED)
   find_package(Boost 1.74 REQUIRED)  # headers only: Asio and Beast, for HTTP
   find_package(CURL REQUIRED)  # baton-load against OpenAI-compatible servers
+  pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)  # target PkgConfig::SYSTEMD
 endif()
 
 # Optional: the tests. Debian's own python3, for that is the one python3-grpcio installs into.

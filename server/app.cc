@@ -24,6 +24,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/executors.h"
+#include "server/service_manager.h"
 #include "server/unreadable_requests.h"
 #include "server/version.h"
 
@@ -260,6 +261,7 @@ absl::Status App::BuildGrpc(const Address& wanted) {
 }
 
 void App::SetPhase(absl::Status why_not_ready) {
+  if (!why_not_ready.ok()) TellStatus(std::string(why_not_ready.message()));
   const std::lock_guard lock(phase_mutex_);
   phase_ = std::move(why_not_ready);
 }
@@ -280,12 +282,14 @@ void App::UpdateHealth(bool ready) {
 }
 
 void App::Run(SignalWatcher& signals) {
+  TellReady();
   for (SignalWatcher::Asked asked{};
        (asked = signals.Wait(kHealthPeriod)) != SignalWatcher::Asked::kStop;) {
     if (asked == SignalWatcher::Asked::kReload) ReloadTokens();
     RefreshTls();
     const absl::Status ready = Ready();
     if (!ready.ok() && health_) Log().error("not ready: {}", std::string(ready.message()));
+    if (ready.ok() != health_) TellStatus(ready.ok() ? "ready" : std::string(ready.message()));
     UpdateHealth(ready.ok());
   }
   Drain();
@@ -323,6 +327,7 @@ void App::Drain() {
   Log().info("draining: {} RPCs are running, they have {} s", rpc_metrics_->active(),
              config_.server.drain_seconds_max);
   SetPhase(absl::UnavailableError("draining"));
+  TellStopping();
   UpdateHealth(false);
   engine_->BeginDrain();
   while ((rpc_metrics_->active() > 0 || engine_->InFlight() > 0) && steady_clock::now() < limit) {

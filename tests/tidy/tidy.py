@@ -68,6 +68,7 @@ LIBRARY_HOMES = {
     r"uc[pst]/": r"engine/peer/",
     r"openssl/": r"engine/peer/|server/",
     r"boost/": r"server/http_server\.cc",
+    r"systemd/": r"server/service_manager\.cc",
 }
 # Kernels know the language and their own device, nothing else.
 KERNEL_INCLUDES = {
