@@ -87,8 +87,9 @@ class TarballTest(unittest.TestCase):
             for name, path in self.libraries().items():
                 if OF_THE_MACHINE.match(name):
                     shutil.copy(path, os.path.join(of_libraries, name))
+            # LD_ORIGIN_PATH: there is no /proc to find the programs' own folder by.
             run("/usr/sbin/chroot", root, "/opt/baton/bin/batond", "--config", "/opt/baton/etc/batond.yaml",
-                "--print-config", env={"LD_ORIGIN_PATH": "/opt/baton/bin"})  # there is no /proc
+                "--print-config", env={"LD_ORIGIN_PATH": "/opt/baton/bin"})
 
 
 if __name__ == "__main__":
