@@ -88,8 +88,9 @@ class TarballTest(unittest.TestCase):
                 if OF_THE_MACHINE.match(name):
                     shutil.copy(path, os.path.join(of_libraries, name))
             # LD_ORIGIN_PATH: there is no /proc to find the programs' own folder by.
-            run("/usr/sbin/chroot", root, "/opt/baton/bin/batond", "--config", "/opt/baton/etc/batond.yaml",
-                "--print-config", env={"LD_ORIGIN_PATH": "/opt/baton/bin"})
+            run("/usr/sbin/chroot", root, "/opt/baton/bin/batond",
+                "--config", "/opt/baton/etc/batond.yaml", "--print-config",
+                env={"LD_ORIGIN_PATH": "/opt/baton/bin"})
 
 
 if __name__ == "__main__":
