@@ -72,7 +72,7 @@ class TarballTest(unittest.TestCase):
             self.assertTrue(OF_THE_MACHINE.match(name) or
                             os.path.realpath(path).startswith(self.top), f"{name}: {path}")
         for name in PROGRAMS:
-            run(os.path.join(self.top, "bin", name), "--version", env={})
+            run(os.path.join(self.top, "bin", name), "--help", env={})
 
     def test_it_starts_in_a_root_that_has_nothing_else(self):
         if os.geteuid() != 0:
@@ -80,13 +80,17 @@ class TarballTest(unittest.TestCase):
             self.skipTest("not root")
         with tempfile.TemporaryDirectory() as root:
             shutil.copytree(self.top, os.path.join(root, "opt/baton"), symlinks=True)
+            of_libraries = os.path.join(root, "lib/x86_64-linux-gnu")
+            os.makedirs(of_libraries)
             os.makedirs(os.path.join(root, "lib64"))
             shutil.copy("/lib64/ld-linux-x86-64.so.2", os.path.join(root, "lib64"))
             for name, path in self.libraries().items():
                 if OF_THE_MACHINE.match(name):
-                    shutil.copy(path, os.path.join(root, "lib64", name))
-            run("chroot", root, "/opt/baton/bin/batond", "--config", "/opt/baton/etc/batond.yaml",
-                "--print-config", env={})
+                    shutil.copy(path, os.path.join(of_libraries, name))
+            # LD_ORIGIN_PATH: there is no /proc to find the programs' own folder by.
+            run("/usr/sbin/chroot", root, "/opt/baton/bin/batond",
+                "--config", "/opt/baton/etc/batond.yaml", "--print-config",
+                env={"LD_ORIGIN_PATH": "/opt/baton/bin"})
 
 
 if __name__ == "__main__":
