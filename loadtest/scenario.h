@@ -54,6 +54,7 @@ struct HintOptions {
   std::optional<int32_t> batch_size;
   std::optional<double> power_budget_w;
   std::optional<bool> deterministic;
+  std::optional<bool> sla_required;
   std::string platform;
   std::string fallback;
   std::string policy;
