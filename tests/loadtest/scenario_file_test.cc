@@ -26,7 +26,8 @@ load:
     deadline_ms: 10000
     priority: -5
     tenant: alice
-    hints: {latency_sla_us: 500, deterministic: false, sla_required: true, platform: cpu, policy: balanced}
+    hints: {latency_sla_us: 500, deterministic: false, sla_required: true,
+            platform: cpu, policy: balanced}
   - kind: generate
     prompt_words: {min: 100, max: 200}
     shared_prefixes: 4
