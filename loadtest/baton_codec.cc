@@ -42,6 +42,7 @@ absl::Status FillHints(const HintOptions& hints, v1::Hints* out) {
   if (hints.batch_size) out->set_batch_size(*hints.batch_size);
   if (hints.power_budget_w) out->set_power_budget_w(*hints.power_budget_w);
   if (hints.deterministic) out->set_deterministic(*hints.deterministic);
+  if (hints.sla_required) out->set_sla_required(*hints.sla_required);
   if (!hints.platform.empty()) {
     const int value = EnumValue(v1::Platform_descriptor(), "PLATFORM_", hints.platform);
     if (value < 0) return unknown("platform", hints.platform);

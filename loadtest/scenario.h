@@ -54,6 +54,7 @@ struct HintOptions {
   std::optional<int32_t> batch_size;
   std::optional<double> power_budget_w;
   std::optional<bool> deterministic;
+  std::optional<bool> sla_required;
   std::string platform;
   std::string fallback;
   std::string policy;
@@ -110,7 +111,8 @@ struct SloOptions {
 };
 
 // Runs at rates that rise by `factor` from rate_min until one breaks the SLO, then halves the gap
-// between the last good and the first bad one `refine` times.
+// between the last good and the first bad one `refine` times. A rate that keeps at least half of
+// slo.share breaks it only if it does so twice.
 struct SweepOptions {
   double rate_min_per_s = 1;
   double rate_max_per_s = 1e6;

@@ -99,17 +99,20 @@ YamlReader::Key Map(
 
 absl::Status ReadHints(const YamlReader& reader, const YAML::Node& node, const std::string& path,
                        HintOptions& hints) {
-  const auto flag = [&](const YAML::Node& value, const std::string& at) -> absl::Status {
-    bool wanted = false;
-    RETURN_IF_ERROR(reader.Boolean("", wanted).read(value, at));
-    hints.deterministic = wanted;
-    return absl::OkStatus();
+  const auto flag = [&reader](std::optional<bool>* field) {
+    return [&reader, field](const YAML::Node& value, const std::string& at) -> absl::Status {
+      bool wanted = false;
+      RETURN_IF_ERROR(reader.Boolean("", wanted).read(value, at));
+      *field = wanted;
+      return absl::OkStatus();
+    };
   };
   return reader.ReadMap(node, path,
                         {reader.Integer("latency_sla_us", hints.latency_sla_us, {1, 3.6e9}),
                          reader.Integer("batch_size", hints.batch_size, {1, 1e6}),
                          reader.Number("power_budget_w", hints.power_budget_w, {1e-6, 1e5}),
-                         {"deterministic", flag},
+                         {"deterministic", flag(&hints.deterministic)},
+                         {"sla_required", flag(&hints.sla_required)},
                          reader.PlainName("platform", hints.platform, false),
                          reader.PlainName("fallback", hints.fallback, false),
                          reader.PlainName("policy", hints.policy, false)});

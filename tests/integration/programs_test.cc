@@ -301,6 +301,32 @@ TEST_CASE("baton-load measures a running daemon") {
     CHECK(report.at("seed") == 5);
     CHECK(report.contains("machine"));
   }
+  const std::string search = dir.File("search.json");
+  const ProgramResult same = RunProgram({BATON_LOAD, "compare", search, search});
+  CHECK(same.exit_code == 0);
+  CHECK_THAT(same.out, Catch::Contains("e2e_ms.p99") && !Catch::Contains("WORSE"));
+  CHECK(RunProgram({BATON_LOAD, "compare", search, dir.File("none.json")}).exit_code == 2);
+  const std::string page = dir.File("page.html");
+  CHECK(RunProgram({BATON_LOAD, "html", search, dir.File("ask.json"), "--out", page}).exit_code ==
+        0);
+  CHECK_THAT(ReadWholeFile(page), Catch::Contains("<svg") && Catch::EndsWith("</html>\n"));
+}
+
+TEST_CASE("baton-load reports what there is when the server is away or the input is bad") {
+  const TempDir dir;
+  const std::string report = dir.File("report.json");
+  const ProgramResult away =
+      RunProgram({BATON_LOAD, "--target", "127.0.0.1:1", "--scenario", "generate", "--rate", "1",
+                  "--duration", "1", "--json", report});
+  CHECK(away.exit_code == 1);
+  CHECK_THAT(away.err, Catch::Contains("nothing answers at 127.0.0.1:1"));
+  CHECK_THAT(json::parse(ReadWholeFile(report)).at("status").get<std::string>(),
+             Catch::Contains("nothing answers"));
+  const std::string scenario =
+      dir.Write("bad.yaml", "target: a:1\nload: [{kind: generate}]\nduration_s: never\n");
+  const ProgramResult bad = RunProgram({BATON_LOAD, "--scenario", scenario});
+  CHECK(bad.exit_code == 2);
+  CHECK_THAT(bad.err, Catch::Contains("bad.yaml:3: duration_s must be a number"));
 }
 
 }  // namespace

@@ -294,16 +294,17 @@ TEST_CASE("A sweep finds between which rates the SLO breaks") {
   REQUIRE_OK(load);
   SweepOutcome sweep = RunSweep(scenario, *load, **transport, false, {}, {});
   REQUIRE_OK(sweep.status);
-  // 10 holds, 40 holds, 160 breaks (its queue grows by 2 s in each), 80 breaks.
-  REQUIRE(sweep.steps.size() == 4);
-  CHECK(sweep.steps[0].holds);
-  CHECK_FALSE(sweep.steps[2].holds);
-  CHECK(sweep.steps[3].rate_per_s == Approx(80));
+  // 10 holds, 40 holds, 160 breaks (its queue grows by 2 s in each), 80 breaks; what breaks
+  // narrowly is tried twice.
+  REQUIRE(sweep.steps.size() >= 4);
+  CHECK(sweep.steps.front().holds);
+  CHECK(sweep.steps.back().rate_per_s == Approx(80));
   CHECK(sweep.rate_at_slo >= 10);
   CHECK(sweep.rate_at_slo < 160);
+  for (const SweepStep& step : sweep.steps) CHECK(step.holds == (step.goodput_share >= 0.99));
   REQUIRE(sweep.best);
   const auto document = MakeDocument(scenario, sweep.status, *sweep.best, &sweep);
-  CHECK(document["sweep"].size() == 4);
+  CHECK(document["sweep"].size() == sweep.steps.size());
   CHECK(document["figures"]["sweep.rate_at_slo"] == sweep.rate_at_slo);
 }
 

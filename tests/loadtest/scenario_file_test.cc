@@ -26,7 +26,8 @@ load:
     deadline_ms: 10000
     priority: -5
     tenant: alice
-    hints: {latency_sla_us: 500, deterministic: false, platform: cpu, policy: balanced}
+    hints: {latency_sla_us: 500, deterministic: false, sla_required: true,
+            platform: cpu, policy: balanced}
   - kind: generate
     prompt_words: {min: 100, max: 200}
     shared_prefixes: 4
@@ -58,6 +59,7 @@ TEST_CASE("Every key of a scenario is read") {
   CHECK(ask.priority == -5);
   CHECK(ask.hints.latency_sla_us == 500);
   CHECK(ask.hints.deterministic == false);
+  CHECK(ask.hints.sla_required == true);
   CHECK(ask.hints.policy == "balanced");
   CHECK(scenario->load[3].vectors_path == "/data/q.fvecs");
   CHECK(scenario->load[4].name == "writes");
