@@ -76,7 +76,8 @@ struct ServerOptions {
       "threads that hand answers and tokens to the transport");
     v("http_threads", http_threads, Range{1, 64}, "threads of the HTTP port");
     v("drain_seconds_max", drain_seconds_max, Range{0, 3600},
-      "how long running requests may go on after SIGTERM before they are cancelled");
+      "how long running requests may go on after SIGTERM before they are cancelled; read again on "
+      "SIGHUP");
   }
 };
 

@@ -423,6 +423,61 @@ class AccessTest(unittest.TestCase):
                 return line.split("CN = ")[-1].split("CN=")[-1].strip()
         return run.stdout + run.stderr
 
+    # ---- the configuration
+
+    def test_sighup_takes_what_it_can_and_refuses_the_rest(self):
+        config = os.path.join(self.dir, "batond.yaml")
+
+        def write(text):
+            with open(config, "w", encoding="utf-8") as file:
+                file.write(text)
+        write("log: {level: info}\nrequests: {slow_ms: 0}\n")
+        daemon = self.daemon("--config", config)
+
+        def hup(outcome):
+            series = f'baton_reloads_total{{outcome="{outcome}",what="config"}}'
+            before = self.metric(daemon, series)
+            daemon.process.send_signal(signal.SIGHUP)
+            self.assertTrue(wait_until(lambda: self.metric(daemon, series) == before + 1))
+            # The last word on it comes after the count.
+            return wait_until(lambda: daemon.log().rstrip().split("\n")[-1] != "") and daemon.log()
+
+        hup("ok")  # nothing has changed
+        list_collections(daemon.channel)
+        vector_pb2 = PROTOCOL["vector"]
+
+        def create(name):
+            return call(daemon.channel, "baton.v1.VectorService", "CreateCollection",
+                        vector_pb2.CreateCollectionRequest(spec=vector_pb2.CollectionSpec(
+                            name=name, dimension=4)))[0]
+
+        def upsert(name):
+            return call(daemon.channel, "baton.v1.VectorService", "Upsert",
+                        vector_pb2.UpsertRequest(collection=name, points=[vector_pb2.Point(
+                            id=i, vector=[1, 2, 3, 4]) for i in range(5000)]))[0]
+        self.assertEqual(create("a"), grpc.StatusCode.OK)
+        self.assertEqual(upsert("a"), grpc.StatusCode.OK)
+        self.assertNotIn("slow request", daemon.log())
+        write("log: {level: info}\nrequests: {slow_ms: 1}\n"
+              "queues: {requests_in_flight_max: 5}\n")
+        hup("failed")
+        self.assertTrue(wait_until(lambda: "2 keys differ" in daemon.log()))
+        self.assertIn("requests.slow_ms: 0 -> 1\n", daemon.log())
+        self.assertIn("queues.requests_in_flight_max: 4096 -> 5 is refused: it needs a restart",
+                      daemon.log())
+        self.assertEqual(upsert("a"), grpc.StatusCode.OK)
+        self.assertTrue(wait_until(lambda: "slow request" in daemon.log()))
+        self.assertRegex(daemon.log(), r"slow request \d+: [\d.]+ ms, OK; write \[[ .#]{24}\] ")
+        # Half a file changes nothing.
+        write("log: {level: debug}\nrequests: {slow_ms: 0")
+        hup("failed")
+        self.assertTrue(wait_until(
+            lambda: "the configuration stays as it was: " + config in daemon.log()))
+        write("log: {level: error}\nrequests: {slow_ms: many}\n")
+        hup("failed")
+        self.assertTrue(wait_until(lambda: "requests.slow_ms must be an integer" in daemon.log()))
+        self.assertEqual(list_collections(daemon.channel)[0], grpc.StatusCode.OK)
+
     # ---- batonctl
 
     def batonctl(self, daemon, *flags):
