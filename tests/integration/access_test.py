@@ -4,6 +4,7 @@ load. What is refused is refused precisely, and others do not notice."""
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -510,6 +511,35 @@ class AccessTest(unittest.TestCase):
         self.assertEqual((half.returncode, "go together" in half.stderr), (2, True))
         for run in (good, bare, denied, plain):
             self.assertNotIn(token, run.stdout + run.stderr)
+
+    def test_batonctl_doctor_and_top(self):
+        config = os.path.join(self.dir, "batond.yaml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f"vector: {{data_dir: {self.dir}/data}}\n")
+        daemon = self.daemon()
+        good = self.batonctl(daemon, "--json", "doctor", "--config", config)
+        self.assertEqual(good.returncode, 0, good.stdout + good.stderr)
+        findings = {finding["what"]: finding for finding in json.loads(good.stdout)}
+        self.assertEqual(findings["daemon"]["grade"], "ok")
+        self.assertEqual(findings["configuration"]["grade"], "ok")
+        self.assertIn("device cpu0", findings)
+        with open(config, "a", encoding="utf-8") as file:
+            file.write("nonsense: 1\n")
+        bad = self.batonctl(daemon, "doctor", "--config", config)
+        self.assertEqual(bad.returncode, 1)
+        self.assertIn(config + ":2", bad.stdout)
+        away = subprocess.run(
+            [ARGS.batonctl, "--server", "127.0.0.1:1", "--timeout", "2", "doctor"],
+            capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(away.returncode, 1)
+        self.assertIn("does not answer", away.stdout)
+        top = self.batonctl(daemon, "top", "--count", "2", "--interval", "0.2")
+        self.assertEqual(top.returncode, 0, top.stderr)
+        self.assertEqual(top.stdout.count("\033[H"), 2)
+        self.assertIn("cpu0", top.stdout)
+        self.assertIn("lexical", top.stdout.lower())
+        once = self.batonctl(daemon, "top", "--count", "1")
+        self.assertNotIn("\033", once.stdout)
 
     def test_batonctl_makes_no_token_that_the_daemon_would_refuse(self):
         for flags, error in ((["x", "--scopes", "all"], "scopes must be some of"),
