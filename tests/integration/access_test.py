@@ -418,7 +418,7 @@ class AccessTest(unittest.TestCase):
         """Of the certificate that new connections see."""
         run = subprocess.run(
             ["openssl", "s_client", "-connect", daemon.grpc_address, "-alpn", "h2"],
-            input="", capture_output=True, text=True, timeout=30, check=False)
+            input="", capture_output=True, text=True, errors="replace", timeout=30, check=False)
         for line in run.stdout.split("\n"):
             if line.startswith("subject="):
                 return line.split("CN = ")[-1].split("CN=")[-1].strip()
