@@ -111,6 +111,7 @@ void ForEachSection(Config& config, Visit&& visit) {
   visit("peer", config.engine.peer);
   visit("rag", config.engine.rag);
   visit("queues", config.engine.queues);
+  visit("requests", config.engine.requests);
   visit("memory", config.engine.memory);
   visit("repository", config.engine.repository);
 }

@@ -87,7 +87,8 @@ struct ServerOptions {
     v("http_body_bytes_max", http_body_bytes_max, Range{1024, 1 << 30},
       "longest body of an HTTP request; a longer one gets 413");
     v("drain_seconds_max", drain_seconds_max, Range{0, 3600},
-      "how long running requests may go on after SIGTERM before they are cancelled");
+      "how long running requests may go on after SIGTERM before they are cancelled; read again on "
+      "SIGHUP");
   }
 };
 

@@ -520,6 +520,8 @@ absl::Status Engine::Progress() const { return loop_->Progress(); }
 std::vector<LearnedCost> Engine::Costs() const { return loop_->board().Costs(); }
 PowerMode Engine::power_mode() const { return loop_->board().power_mode(); }
 double Engine::NodeWatts() const { return loop_->board().NodeWatts(); }
+void Engine::SetSlowMs(int64_t slow_ms) { loop_->slow_log().set_slow_ms(slow_ms); }
+
 void Engine::SetPowerMode(PowerMode mode) { loop_->board().set_power_mode(mode); }
 
 }  // namespace baton

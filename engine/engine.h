@@ -139,6 +139,8 @@ class Engine {
   // What all devices draw now.
   double NodeWatts() const;
   void SetPowerMode(PowerMode mode);
+  // RequestsOptions::slow_ms, from now on.
+  void SetSlowMs(int64_t slow_ms);
 
  private:
   class Loop;

@@ -37,6 +37,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       parts_(std::move(parts)),
       clock_(*parts_.clock),
       metrics_(*parts_.metrics),
+      slow_log_(options.requests.slow_ms),
       board_(options, Pointers(parts_.executors), clock_, metrics_, parts_.placement),
       host_direct_path_(KvConverterFor(DetectedSimdLevel()), clock_),
       host_path_(KvConverterFor(DetectedSimdLevel()),
@@ -231,8 +232,15 @@ void Engine::Loop::ExpireDeadlines(TimeUs now_us) {
   }
 }
 
-void Engine::Loop::Forget(const RequestPtr& active) {
+void Engine::Loop::Forget(const RequestPtr& active, absl::StatusCode code) {
   active->ended = true;
+  const TimeUs now_us = clock_.NowUs();
+  slow_log_.Tell({.id = active->id,
+                  .tenant = active->envelope.tenant,
+                  .stages = active->stages,
+                  .total_us = now_us - active->arrived_us,
+                  .code = code},
+                 now_us);
   active->llm_fenced = nullptr;  // it holds the request
   active->llm_suspected = nullptr;
   if (active->stop != nullptr) *active->stop = true;
@@ -249,7 +257,7 @@ void Engine::Loop::Forget(const RequestPtr& active) {
 void Engine::Loop::Fail(const RequestPtr& request, absl::Status status) {
   const RequestPtr active = request;  // Forget() drops the caller's reference into active_
   if (active->ended) return;
-  Forget(active);
+  Forget(active, status.code());
   // Its sequences, if it has any, stop computing; what they still report is ignored.
   for (const SequenceId sequence : active->sequences) active->llm_lane->Cancel(sequence);
   std::exchange(active->fail, nullptr)(std::move(status));
@@ -263,7 +271,7 @@ void Engine::Loop::RefuseFull(const RequestPtr& active, std::string_view queue, 
 
 bool Engine::Loop::Finish(const RequestPtr& active) {
   if (active->ended) return false;
-  Forget(active);
+  Forget(active, absl::StatusCode::kOk);
   return true;
 }
 

@@ -27,6 +27,7 @@
 #include "engine/rag/ingest_machine.h"
 #include "engine/schedule/launch_collector.h"
 #include "engine/schedule/route_choice.h"
+#include "engine/slow_log.h"
 #include "engine/transfer/host_copy_path.h"
 #include "engine/transfer/staging.h"
 #include "engine/transfer/transfer_manager.h"
@@ -81,6 +82,7 @@ class Engine::Loop {
   const EngineOptions& options() const { return options_; }
   const EngineParts& parts() const { return parts_; }
   ExecutorBoard& board() { return board_; }
+  SlowLog& slow_log() { return slow_log_; }
   // Of other threads, its Paths() only.
   const TransferManager& transfer() const { return transfer_; }
   // What is known of work of a kind before it is at hand.
@@ -161,7 +163,7 @@ class Engine::Loop {
   void Turn();
   void ExpireDeadlines(TimeUs now_us);
   void RefuseFull(const RequestPtr& active, std::string_view queue, int64_t max);
-  void Forget(const RequestPtr& active);
+  void Forget(const RequestPtr& active, absl::StatusCode code);
 
   // ---- Stages. Each records the stage, and runs its `then` on the loop unless the request has
   // ended or the stage failed, which ends it.
@@ -309,6 +311,7 @@ class Engine::Loop {
   EngineParts parts_;
   const Clock& clock_;
   Metrics& metrics_;
+  SlowLog slow_log_;
   Mailbox mailbox_;
   ExecutorBoard board_;
   TimeUs saved_us_ = 0;    // the cost model

@@ -47,6 +47,17 @@ struct MemoryOptions {
   }
 };
 
+struct RequestsOptions {
+  int64_t slow_ms = 0;
+
+  template <class Visitor>
+  void Describe(Visitor& v) {
+    v("slow_ms", slow_ms, Range{0, 86'400'000},
+      "requests that take longer are logged with their stages, never with what they ask; 0: none; "
+      "read again on SIGHUP");
+  }
+};
+
 struct RepositoryOptions {
   std::string directory;
 
@@ -68,6 +79,7 @@ struct EngineOptions {
   PeerOptions peer;
   RagOptions rag;
   QueueOptions queues;
+  RequestsOptions requests;
   MemoryOptions memory;
   RepositoryOptions repository;
   CostModelOptions cost_model;

@@ -136,6 +136,7 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
       result.timings = {
           .stages = LlmStages(run->before, run->routed, usage, run->active->arrived_us),
           .total_us = clock_.NowUs() - run->active->arrived_us};
+      run->active->stages = result.timings.stages;  // as they went, for the log of slow requests
       if (status.ok()) return run->then(std::move(result));
       if (!again(status, usage.decode_start_us != 0 ? decode : prefill)) {
         Fail(run->active, std::move(status));

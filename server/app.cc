@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "config/models.h"
+#include "config/reload.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -285,7 +286,10 @@ void App::Run(SignalWatcher& signals) {
   TellReady();
   for (SignalWatcher::Asked asked{};
        (asked = signals.Wait(kHealthPeriod)) != SignalWatcher::Asked::kStop;) {
-    if (asked == SignalWatcher::Asked::kReload) ReloadTokens();
+    if (asked == SignalWatcher::Asked::kReload) {
+      ReloadConfig();
+      ReloadTokens();
+    }
     RefreshTls();
     const absl::Status ready = Ready();
     if (!ready.ok() && health_) Log().error("not ready: {}", std::string(ready.message()));
@@ -295,11 +299,37 @@ void App::Run(SignalWatcher& signals) {
   Drain();
 }
 
-void App::ReloadTokens() {
-  if (!access_->asks_for_tokens()) {
-    Log().info("SIGHUP: there are no tokens to read again");
+void App::ReloadConfig() {
+  if (read_config_ == nullptr) return;
+  const absl::StatusOr<Config> wanted = read_config_();
+  const auto count = [this](const char* outcome) {
+    metrics_.Counter(MetricId::kReloads, {"config", outcome}).Increment();
+  };
+  if (!wanted.ok()) {
+    count("failed");
+    Log().error("the configuration stays as it was: {}", std::string(wanted.status().message()));
     return;
   }
+  bool refused = false;
+  const std::vector<ConfigChange> changes = Compare(config_, *wanted);
+  for (const ConfigChange& change : changes) {
+    if (change.reloadable) {
+      Log().info("{}: {} -> {}", change.key, change.from, change.to);
+    } else {
+      refused = true;
+      Log().error("{}: {} -> {} is refused: it needs a restart", change.key, change.from,
+                  change.to);
+    }
+  }
+  TakeReloadable(*wanted, config_);
+  SetLogLevel(config_.log.level);
+  engine_->SetSlowMs(config_.engine.requests.slow_ms);
+  count(refused ? "failed" : "ok");
+  Log().info("the configuration was read again: {} keys differ", changes.size());
+}
+
+void App::ReloadTokens() {
+  if (!access_->asks_for_tokens()) return;
   const absl::Status reloaded = access_->Reload();
   if (reloaded.ok()) {
     Log().info("server.access.tokens was read again");

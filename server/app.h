@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -44,6 +45,10 @@ class App {
   App(const App&) = delete;
   App& operator=(const App&) = delete;
 
+  // How the configuration is read again on SIGHUP; null: it is not.
+  void SetConfigReader(std::function<absl::StatusOr<Config>()> reader) {
+    read_config_ = std::move(reader);
+  }
   // Serves until a signal asks to stop, then drains: refuses new requests, lets running ones finish
   // within server.drain_seconds_max and cancels the rest.
   void Run(SignalWatcher& signals);
@@ -62,11 +67,13 @@ class App {
   // Loads a model from its file and adds it to its kind.
   absl::Status LoadInto(EngineParts& parts, const ModelOptions& options);
   absl::Status BuildGrpc(const Address& wanted);
-  // Who may do what. INVALID_ARGUMENT where everybody could, from anywhere.
+  // Who may do what.
   absl::Status BuildAccess();
   // INVALID_ARGUMENT: the port is beyond the loopback, and nothing says who may use it.
   absl::Status CheckReach(std::string_view key, const Address& wanted, bool tls) const;
-  // Reads again what may have been replaced: the tokens when asked to, certificates when they are.
+  // Reads again what may have been replaced: configuration and tokens when asked to, certificates
+  // when they are. Takes what can be taken while it runs, and says what cannot.
+  void ReloadConfig();
   void ReloadTokens();
   void RefreshTls();
   void SetPhase(absl::Status why_not_ready);
@@ -74,7 +81,8 @@ class App {
   void UpdateHealth(bool ready);
   void Drain();
 
-  const Config config_;
+  Config config_;  // changed by ReloadConfig alone
+  std::function<absl::StatusOr<Config>()> read_config_;
   const std::optional<SimulationOptions> simulation_;
   Metrics metrics_;
   std::mutex phase_mutex_;

@@ -11,6 +11,8 @@
 #include <sstream>
 #include <string>
 
+#include "engine/base/memory_limit.h"
+
 namespace baton {
 namespace {
 
@@ -99,6 +101,7 @@ void HostWatch::Tell() {
   metrics_.Gauge(MetricId::kProcessResidentBytes)
       .Set(stat.resident_pages * static_cast<double>(sysconf(_SC_PAGESIZE)));
   metrics_.Gauge(MetricId::kProcessOpenFds).Set(OpenDescriptors());
+  store_.SetMemoryFree(MemoryFreeBytes());
   store_.TellUsage();
 }
 

@@ -18,7 +18,7 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
-int Serve(const baton::CommandLine& command) {
+int Serve(const baton::CommandLine& command, const std::vector<std::string>& arguments) {
   baton::SignalWatcher signals;  // first: it blocks signals in every thread to come
   baton::InitLog(command.config.log);
   auto app = baton::App::Start(command.config, command.simulation);
@@ -28,6 +28,11 @@ int Serve(const baton::CommandLine& command) {
     const absl::Status written = (*app)->WritePortFile(command.port_file);
     if (!written.ok()) return Fail(written);
   }
+  (*app)->SetConfigReader([&arguments]() -> absl::StatusOr<baton::Config> {
+    auto again = baton::ParseCommandLine(arguments);
+    if (!again.ok()) return again.status();
+    return again->config;
+  });
   (*app)->Run(signals);
   return 0;
 }
@@ -35,7 +40,8 @@ int Serve(const baton::CommandLine& command) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto command = baton::ParseCommandLine(std::vector<std::string>(argv + 1, argv + argc));
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const auto command = baton::ParseCommandLine(arguments);
   if (!command.ok()) return Fail(command.status());
   switch (command->action) {
     case baton::CommandLine::Action::kHelp:
@@ -51,6 +57,6 @@ int main(int argc, char** argv) {
       std::fputs(baton::MetricsPage().c_str(), stdout);
       return 0;
     case baton::CommandLine::Action::kServe:
-      return Serve(*command);
+      return Serve(*command, arguments);
   }
 }

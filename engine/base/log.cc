@@ -48,10 +48,14 @@ std::shared_ptr<spdlog::logger>& Instance() {
 
 spdlog::logger& Log() { return *Instance(); }
 
+void SetLogLevel(std::string_view level) {
+  Log().set_level(level == "error" ? spdlog::level::err
+                                   : spdlog::level::from_str(std::string(level)));
+}
+
 void InitLog(const LogOptions& options) {
   spdlog::logger& logger = Log();
-  logger.set_level(options.level == "error" ? spdlog::level::err
-                                            : spdlog::level::from_str(options.level));
+  SetLogLevel(options.level);
   if (options.format == "json") {
     auto formatter = std::make_unique<spdlog::pattern_formatter>();
     formatter->add_flag<JsonMessage>('*').set_pattern(

@@ -26,5 +26,7 @@ spdlog::logger& Log();
 
 // Applies options. Call once, early in main; not thread safe.
 void InitLog(const LogOptions& options);
+// LogOptions::level, from now on. Thread safe.
+void SetLogLevel(std::string_view level);
 
 }  // namespace baton

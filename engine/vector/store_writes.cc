@@ -161,6 +161,13 @@ absl::Status VectorStore::CheckBacklog(const std::string& name) const {
 
 absl::Status VectorStore::CheckRoom(const Write& write, const Collection& collection,
                                     int64_t points) const {
+  constexpr int64_t kMegabyte = 1 << 20;
+  const int64_t free = memory_free_.load(std::memory_order_relaxed);
+  if (!write.upserts.empty() && free < options_.memory_reserve_mb * kMegabyte) {
+    return absl::ResourceExhaustedError(
+        StrCat("vector.memory_reserve_mb is ", options_.memory_reserve_mb, ", but only ",
+               free / kMegabyte, " MiB of memory are free; retry in 5000 ms"));
+  }
   // Most writes are far from the limit: then no id is looked up.
   if (points + static_cast<int64_t>(write.upserts.size()) <= options_.points_max) {
     return absl::OkStatus();

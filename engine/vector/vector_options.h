@@ -35,6 +35,7 @@ struct VectorOptions {
   int64_t vacuum_deleted_percent = 20;
   bool graph_files = true;
   int64_t disk_reserve_mb = 64;
+  int64_t memory_reserve_mb = 64;
   bool repair = false;
   std::string restore;
 
@@ -89,6 +90,9 @@ struct VectorOptions {
       "keep segments with their graphs in files; false: rebuild every graph at start");
     v("disk_reserve_mb", disk_reserve_mb, Range{0, 1 << 20},
       "writes are refused while the disk of data_dir has less free space, MiB");
+    v("memory_reserve_mb", memory_reserve_mb, Range{0, 1 << 24},
+      "upserts are refused while the machine, or the daemon's cgroup, has less memory free, MiB; "
+      "deleting goes on");
     v("repair", repair, AnyValue{},
       "give up writes that a damaged write-ahead log does not tell any more, and take new ones; "
       "the damaged log is kept in data_dir/damaged");

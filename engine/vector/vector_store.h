@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -150,6 +152,9 @@ class VectorStore {
   // Tells what the store takes of the disk as metrics. Looks at its directories, so it is nothing
   // to do in a request; one thread at a time.
   void TellUsage();
+  // What is free for VectorOptions::memory_reserve_mb, as told every now and then; until then
+  // enough.
+  void SetMemoryFree(int64_t bytes) { memory_free_ = bytes; }
   // Blocks until nothing is left to seal or merge. For tests and benchmarks.
   void WaitUntilIdle() const;
 
@@ -211,6 +216,7 @@ class VectorStore {
   Metrics& metrics_;
   prometheus::Counter& points_written_;
   prometheus::Histogram& commit_seconds_;
+  std::atomic<int64_t> memory_free_ = std::numeric_limits<int64_t>::max();
   std::set<std::string> usage_told_;  // the collections whose files TellUsage told of
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<PointDb> db_;

@@ -33,6 +33,8 @@ int RunCalibrate(Session& session);
 int RunPower(Session& session, const PowerOptions& power);
 int RunExplain(Session& session, const ExplainOptions& explain);
 int RunPlan(Session& session, const PlanOptions& options);
+int RunDoctor(Session& session, const DoctorOptions& doctor);
+int RunTop(Session& session, const TopOptions& top);
 int RunToken(const Options& options, Terminal& terminal, const MakeTokenOptions& make);
 int RunListCollections(Session& session);
 int RunDescribeCollection(Session& session, const DescribeCollectionOptions& describe);

@@ -37,6 +37,8 @@ struct Commands {
   ExplainOptions explain;
   PlanOptions plan;
   MakeTokenOptions token;
+  DoctorOptions doctor;
+  TopOptions top;
   DescribeCollectionOptions describe;
   DropCollectionOptions drop;
   CreateSnapshotOptions create_snapshot;

@@ -329,6 +329,24 @@ void AddToken(CLI::App& app, Options& options, MakeTokenOptions& token) {
   sub->callback([&] { options.command = token; });
 }
 
+void AddDoctor(CLI::App& app, Options& options, DoctorOptions& doctor) {
+  CLI::App* sub = app.add_subcommand(
+      "doctor", "Say what is wrong with this machine, a configuration and the daemon");
+  sub->add_option("--config", doctor.config_file, "The daemon's configuration, to be checked, too");
+  sub->callback([&] { options.command = doctor; });
+}
+
+void AddTop(CLI::App& app, Options& options, TopOptions& top) {
+  CLI::App* sub =
+      app.add_subcommand("top", "Devices, models and collections as they are, again and again");
+  sub->add_option("--interval", top.interval_s, "Seconds between two looks")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 3600.0));
+  sub->add_option("--count", top.count, "Look so often; default: until interrupted")
+      ->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
+  sub->callback([&] { options.command = top; });
+}
+
 }  // namespace
 
 std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostream& out,
@@ -356,6 +374,8 @@ std::optional<Options> ParseFlags(int argc, const char* const* argv, std::ostrea
   AddExplain(app, options, commands.explain);
   AddPlan(app, options, commands.plan);
   AddToken(app, options, commands.token);
+  AddDoctor(app, options, commands.doctor);
+  AddTop(app, options, commands.top);
   AddCollectionCommands(app, options, commands);
   try {
     app.parse(argc, argv);

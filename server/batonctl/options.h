@@ -203,6 +203,15 @@ struct MakeTokenOptions {
   std::string file;  // the line goes there, too
 };
 
+struct DoctorOptions {
+  std::string config_file;  // empty: the machine and the daemon alone
+};
+
+struct TopOptions {
+  double interval_s = 1;
+  int64_t count = 0;  // 0: until it is interrupted
+};
+
 struct ListCollectionsOptions {};
 struct DescribeCollectionOptions {
   std::string name;
@@ -254,14 +263,14 @@ struct Options {
   bool json = false;
   double timeout_s = 300;      // of each request
   v1::RequestOptions request;  // hints, priority, tenant
-  std::variant<IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions,
-               RerankOptions, GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
-               DevicesOptions, CalibrateOptions, PowerOptions, ExplainOptions, PlanOptions,
-               MakeTokenOptions, ListCollectionsOptions, DescribeCollectionOptions,
-               DropCollectionOptions, CreateCollectionOptions, CountOptions, ScrollOptions,
-               FacetOptions, DeletePointsOptions, PatchOptions, CreateIndexOptions,
-               DropIndexOptions, ListAliasesOptions, UpdateAliasesOptions, ListSnapshotsOptions,
-               CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
+  std::variant<
+      IngestOptions, ImportOptions, AskOptions, SearchOptions, ClusterOptions, RerankOptions,
+      GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions, DevicesOptions, CalibrateOptions,
+      PowerOptions, ExplainOptions, PlanOptions, MakeTokenOptions, DoctorOptions, TopOptions,
+      ListCollectionsOptions, DescribeCollectionOptions, DropCollectionOptions,
+      CreateCollectionOptions, CountOptions, ScrollOptions, FacetOptions, DeletePointsOptions,
+      PatchOptions, CreateIndexOptions, DropIndexOptions, ListAliasesOptions, UpdateAliasesOptions,
+      ListSnapshotsOptions, CreateSnapshotOptions, DeleteSnapshotOptions, VerifySnapshotOptions>
       command;
 };
 

@@ -38,6 +38,8 @@ struct Dispatch {
   int operator()(const MakeTokenOptions& o) {
     return RunToken(session.options, session.terminal, o);
   }
+  int operator()(const DoctorOptions& o) { return RunDoctor(session, o); }
+  int operator()(const TopOptions& o) { return RunTop(session, o); }
   int operator()(const ListCollectionsOptions&) { return RunListCollections(session); }
   int operator()(const DescribeCollectionOptions& o) { return RunDescribeCollection(session, o); }
   int operator()(const DropCollectionOptions& o) { return RunDropCollection(session, o); }

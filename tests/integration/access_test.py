@@ -5,6 +5,7 @@ load. What is refused is refused precisely, and others do not notice."""
 import argparse
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -33,11 +34,13 @@ ARGS = None
 SCOPES = ("read", "write", "generate", "admin")
 NEEDS = {  # by service, and where a method differs
     "InferenceService": "generate", "VectorService": "read", "RagService": "write",
-    "AdminService": "admin",
+    "AdminService": "admin", "GRPCInferenceService": "",
 }
 WRITES = {"CreateCollection", "DropCollection", "Upsert", "UpsertStream", "Delete", "PatchPayload",
           "CreatePayloadIndex", "DropPayloadIndex", "UpdateAliases"}
 DIFFERENT = {"InferenceService/ListModels": "", "RagService/Ask": "read,generate",
+             "GRPCInferenceService/ModelInfer": "generate",
+             "GRPCInferenceService/ModelStreamInfer": "generate",
              "AdminService/Devices": "read", "AdminService/Explain": "read"}
 BUILT_IN = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 WAIT_SECONDS_MAX = 20
@@ -48,7 +51,7 @@ def needs(method):
     service, name = method.split("/")
     if method in DIFFERENT:
         return set(filter(None, DIFFERENT[method].split(",")))
-    return {"write"} if name in WRITES else {NEEDS[service]}
+    return {"write"} if name in WRITES else set(filter(None, [NEEDS[service]]))
 
 
 def methods():
@@ -115,9 +118,11 @@ class AccessTest(unittest.TestCase):
         os.mkdir(stubs)
         baton_client.make_stubs(ARGS, stubs, [("baton_test_reflection", REFLECTION_PROTO)])
         from baton.v1 import admin_pb2, inference_pb2, rag_pb2, vector_pb2
+        from inference import kserve_v2_pb2
         import baton_test_reflection_pb2 as reflection_pb2
         import baton_test_reflection_pb2_grpc as reflection_grpc
-        PROTOCOL.update(protos=[admin_pb2, inference_pb2, rag_pb2, vector_pb2], vector=vector_pb2,
+        PROTOCOL.update(protos=[admin_pb2, inference_pb2, rag_pb2, vector_pb2,
+                                kserve_v2_pb2], vector=vector_pb2,
                         reflection=reflection_pb2, reflection_grpc=reflection_grpc)
 
     @classmethod
@@ -164,7 +169,7 @@ class AccessTest(unittest.TestCase):
 
         count = 0
         for service, name, request_class in methods():
-            method = service.removeprefix("baton.v1.") + "/" + name
+            method = service.rsplit(".", 1)[1] + "/" + name
             code, details, _ = call(daemon.channel, service, name, request_class())
             self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED, method)
             self.assertIn("authorization: Bearer TOKEN", details)
@@ -464,11 +469,66 @@ class AccessTest(unittest.TestCase):
         """Of the certificate that new connections see."""
         run = subprocess.run(
             ["openssl", "s_client", "-connect", daemon.grpc_address, "-alpn", "h2"],
-            input="", capture_output=True, text=True, timeout=30, check=False)
+            input="", capture_output=True, text=True, errors="replace", timeout=30, check=False)
         for line in run.stdout.split("\n"):
             if line.startswith("subject="):
                 return line.split("CN = ")[-1].split("CN=")[-1].strip()
         return run.stdout + run.stderr
+
+    # ---- the configuration
+
+    def test_sighup_takes_what_it_can_and_refuses_the_rest(self):
+        config = os.path.join(self.dir, "batond.yaml")
+
+        def write(text):
+            with open(config, "w", encoding="utf-8") as file:
+                file.write(text)
+        write("log: {level: info}\nrequests: {slow_ms: 0}\n")
+        daemon = self.daemon("--config", config)
+
+        def hup(outcome):
+            series = f'baton_reloads_total{{outcome="{outcome}",what="config"}}'
+            before = self.metric(daemon, series)
+            daemon.process.send_signal(signal.SIGHUP)
+            self.assertTrue(wait_until(lambda: self.metric(daemon, series) == before + 1))
+            # The last word on it comes after the count.
+            return wait_until(lambda: daemon.log().rstrip().split("\n")[-1] != "") and daemon.log()
+
+        hup("ok")  # nothing has changed
+        list_collections(daemon.channel)
+        vector_pb2 = PROTOCOL["vector"]
+
+        def create(name):
+            return call(daemon.channel, "baton.v1.VectorService", "CreateCollection",
+                        vector_pb2.CreateCollectionRequest(spec=vector_pb2.CollectionSpec(
+                            name=name, dimension=4)))[0]
+
+        def upsert(name):
+            return call(daemon.channel, "baton.v1.VectorService", "Upsert",
+                        vector_pb2.UpsertRequest(collection=name, points=[vector_pb2.Point(
+                            id=i, vector=[1, 2, 3, 4]) for i in range(5000)]))[0]
+        self.assertEqual(create("a"), grpc.StatusCode.OK)
+        self.assertEqual(upsert("a"), grpc.StatusCode.OK)
+        self.assertNotIn("slow request", daemon.log())
+        write("log: {level: info}\nrequests: {slow_ms: 1}\n"
+              "queues: {requests_in_flight_max: 5}\n")
+        hup("failed")
+        self.assertTrue(wait_until(lambda: "2 keys differ" in daemon.log()))
+        self.assertIn("requests.slow_ms: 0 -> 1\n", daemon.log())
+        self.assertIn("queues.requests_in_flight_max: 4096 -> 5 is refused: it needs a restart",
+                      daemon.log())
+        self.assertEqual(upsert("a"), grpc.StatusCode.OK)
+        self.assertTrue(wait_until(lambda: "slow request" in daemon.log()))
+        self.assertRegex(daemon.log(), r"slow request \d+: [\d.]+ ms, OK; write \[[ .#]{24}\] ")
+        # Half a file changes nothing.
+        write("log: {level: debug}\nrequests: {slow_ms: 0")
+        hup("failed")
+        self.assertTrue(wait_until(
+            lambda: "the configuration stays as it was: " + config in daemon.log()))
+        write("log: {level: error}\nrequests: {slow_ms: many}\n")
+        hup("failed")
+        self.assertTrue(wait_until(lambda: "requests.slow_ms must be an integer" in daemon.log()))
+        self.assertEqual(list_collections(daemon.channel)[0], grpc.StatusCode.OK)
 
     # ---- batonctl
 
@@ -502,6 +562,35 @@ class AccessTest(unittest.TestCase):
         self.assertEqual((half.returncode, "go together" in half.stderr), (2, True))
         for run in (good, bare, denied, plain):
             self.assertNotIn(token, run.stdout + run.stderr)
+
+    def test_batonctl_doctor_and_top(self):
+        config = os.path.join(self.dir, "batond.yaml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f"vector: {{data_dir: {self.dir}/data}}\n")
+        daemon = self.daemon()
+        good = self.batonctl(daemon, "--json", "doctor", "--config", config)
+        self.assertEqual(good.returncode, 0, good.stdout + good.stderr)
+        findings = {finding["what"]: finding for finding in json.loads(good.stdout)}
+        self.assertEqual(findings["daemon"]["grade"], "ok")
+        self.assertEqual(findings["configuration"]["grade"], "ok")
+        self.assertIn("device cpu0", findings)
+        with open(config, "a", encoding="utf-8") as file:
+            file.write("nonsense: 1\n")
+        bad = self.batonctl(daemon, "doctor", "--config", config)
+        self.assertEqual(bad.returncode, 1)
+        self.assertIn(config + ":2", bad.stdout)
+        away = subprocess.run(
+            [ARGS.batonctl, "--server", "127.0.0.1:1", "--timeout", "2", "doctor"],
+            capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(away.returncode, 1)
+        self.assertIn("does not answer", away.stdout)
+        top = self.batonctl(daemon, "top", "--count", "2", "--interval", "0.2")
+        self.assertEqual(top.returncode, 0, top.stderr)
+        self.assertEqual(top.stdout.count("\033[H"), 2)
+        self.assertIn("cpu0", top.stdout)
+        self.assertIn("lexical", top.stdout.lower())
+        once = self.batonctl(daemon, "top", "--count", "1")
+        self.assertNotIn("\033", once.stdout)
 
     def test_batonctl_makes_no_token_that_the_daemon_would_refuse(self):
         for flags, error in ((["x", "--scopes", "all"], "scopes must be some of"),

@@ -48,7 +48,34 @@ TEST_CASE("version 1 names the memory controller's cgroup") {
   CHECK(MemoryLimitBytes(dir.path()) == 3000000);
 }
 
-TEST_CASE("this machine has some memory") { CHECK(MemoryLimitBytes() > 1 << 20); }
+TEST_CASE("what is free is the least of the machine and the cgroups around") {
+  const TempDir dir;
+  Put(dir, "proc/meminfo", std::string(kMeminfo) + "MemAvailable:    4096 kB\n");
+  CHECK(MemoryFreeBytes(dir.path()) == 4096 * 1024);
+  Put(dir, "proc/self/cgroup", "0::/a/b\n");
+  Put(dir, "sys/fs/cgroup/a/memory.max", "3000000\n");
+  CHECK(MemoryFreeBytes(dir.path()) == 4096 * 1024);  // its usage is not told
+  Put(dir, "sys/fs/cgroup/a/memory.current", "2500000\n");
+  CHECK(MemoryFreeBytes(dir.path()) == 500'000);
+  Put(dir, "sys/fs/cgroup/a/memory.stat", "anon 5\ninactive_file 400000\n");
+  CHECK(MemoryFreeBytes(dir.path()) == 900'000);
+  Put(dir, "sys/fs/cgroup/a/b/memory.max", "max\n");
+  Put(dir, "sys/fs/cgroup/a/b/memory.current", "2500000\n");
+  CHECK(MemoryFreeBytes(dir.path()) == 900'000);
+  Put(dir, "sys/fs/cgroup/a/memory.current", "3500000\n");
+  CHECK(MemoryFreeBytes(dir.path()) == 0);
+  Put(dir, "proc/self/cgroup", "3:memory:/jobs\n");
+  Put(dir, "sys/fs/cgroup/memory/jobs/memory.limit_in_bytes", "2000000\n");
+  Put(dir, "sys/fs/cgroup/memory/jobs/memory.usage_in_bytes", "1900000\n");
+  Put(dir, "sys/fs/cgroup/memory/jobs/memory.stat", "total_inactive_file 1000\n");
+  CHECK(MemoryFreeBytes(dir.path()) == 101'000);
+}
+
+TEST_CASE("this machine has some memory") {
+  CHECK(MemoryLimitBytes() > 1 << 20);
+  CHECK(MemoryFreeBytes() > 0);
+  CHECK(MemoryFreeBytes() <= MemoryLimitBytes());
+}
 
 }  // namespace
 }  // namespace baton

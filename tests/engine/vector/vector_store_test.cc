@@ -265,6 +265,20 @@ TEST_CASE("points, unindexed points, writes and commits are counted") {
   REQUIRE(f.metrics.Gauge(MetricId::kPoints, {"c"}).Value() == 68);
 }
 
+TEST_CASE("where memory is short upserts are refused and deleting goes on") {
+  Fixture f;
+  REQUIRE_OK(f.store->CreateCollection(Spec("c", 1), ""));
+  REQUIRE_OK(CommitOne(*f.store, "c", {MakePoint(1, {1}), MakePoint(2, {1})}).status);
+  f.store->SetMemoryFree((int64_t{64} << 20) - 1);
+  REQUIRE_STATUS(CommitOne(*f.store, "c", {MakePoint(3, {1})}).status,
+                 absl::StatusCode::kResourceExhausted,
+                 "vector.memory_reserve_mb is 64, but only 63 MiB of memory are free; retry in");
+  REQUIRE_OK(CommitOne(*f.store, "c", {}, {1}).status);
+  REQUIRE(f.store->Describe("c")->points == 1);
+  f.store->SetMemoryFree(int64_t{64} << 20);
+  REQUIRE_OK(CommitOne(*f.store, "c", {MakePoint(3, {1})}).status);
+}
+
 TEST_CASE("what the store takes of the disk is told, until a collection is gone") {
   Fixture f;
   REQUIRE_OK(f.store->CreateCollection(Spec("c", 1), ""));
