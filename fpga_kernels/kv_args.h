@@ -12,7 +12,7 @@
 namespace baton {
 namespace fpga {
 
-constexpr int kKvUnits = 8;
+constexpr int kKvUnits = 8;  // of a U55C; how many a card has, its xclbin says
 constexpr int kKvBlockTokensMax = 64;
 
 constexpr uint64_t KvAreaBytes(uint64_t block_tokens, uint64_t head_dim) {
