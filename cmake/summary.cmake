@@ -15,6 +15,8 @@ baton_summary_line("daemon, batonctl, baton-load" BATON_BUILD_SERVER "BATON_BUIL
 baton_summary_line("GPU plug-in (libbaton_gpu.so)" BATON_HAVE_CUDA "no nvcc found")
 baton_summary_line("FPGA plug-in (libbaton_fpga.so)" BATON_HAVE_XRT
                    "libxrt-dev or uuid-dev not found")
+baton_summary_line("emulated FPGA card" BATON_HAVE_FPGA_EMULATION
+                   "libxrt-dev of XRT 2.13 or uuid-dev not found")
 baton_summary_line("placement of threads near their device" BATON_HAVE_HWLOC
                    "libhwloc-dev not found")
 baton_summary_line("KV between daemons (peer.*)" BATON_HAVE_UCX "libucx-dev not found")

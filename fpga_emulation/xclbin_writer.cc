@@ -45,8 +45,9 @@ std::vector<size_t> UnitOrder(const CardSpec& card) {
   const std::vector<uint64_t> addresses = UnitAddresses(card);
   std::vector<size_t> order(card.units.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return addresses[a] < addresses[b]; });
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return addresses[a] != addresses[b] ? addresses[a] < addresses[b] : a < b;
+  });
   return order;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "experimental/xrt_xclbin.h"
 #include "fpga_emulation/environment.h"
 #include "xrt/xrt_bo.h"
 #include "xrt/xrt_device.h"
@@ -19,8 +20,14 @@ inline std::string ProgramFolder() {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
 }
 
-// Before anything of XRT. `faults`: shim/faults.h; they are read when a card is opened.
+// Before anything of XRT. `faults`: shim/faults.h; they are read when a card is opened. Where
+// BATON_FPGA_XCLBIN names an xclbin, what is tagged [card] runs it on the card that XRT finds
+// (deploy/fpga/smoke).
 inline FpgaEmulation UseEmulation(const std::string& faults = "") {
+  if (const char* const xclbin = std::getenv("BATON_FPGA_XCLBIN"); xclbin != nullptr) {
+    REQUIRE(faults.empty());
+    return {.xrt_root = "", .xrt_ini = "", .xclbin = xclbin};
+  }
   const auto emulation = FindFpgaEmulation(ProgramFolder());
   INFO(emulation.status().ToString());
   REQUIRE(emulation.ok());
@@ -37,11 +44,16 @@ class XrtCard {
  public:
   explicit XrtCard(const std::string& faults = "", const std::string& xclbin = "emulated")
       : emulation_(UseEmulation(faults)),
+        path_(xclbin == "emulated" ? emulation_.xclbin
+                                   : emulation_.xrt_root + "/" + xclbin + ".xclbin"),
         device_(0u),
-        uuid_(device_.load_xclbin(emulation_.xrt_root + "/" + xclbin + ".xclbin")) {}
+        uuid_(device_.load_xclbin(path_)) {}
 
   xrt::kernel Kernel(const std::string& name, int unit) const {
     return xrt::kernel(device_, uuid_, name + ":{" + name + "_" + std::to_string(unit) + "}");
+  }
+  int UnitCount(const std::string& kernel) const {
+    return static_cast<int>(xrt::xclbin(path_).get_kernel(kernel).get_cus().size());
   }
   // In the bank that the kernel has for the argument.
   xrt::bo Buffer(const xrt::kernel& kernel, int argument, size_t bytes) const {
@@ -59,6 +71,7 @@ class XrtCard {
 
  private:
   const FpgaEmulation emulation_;
+  const std::string path_;
   xrt::device device_;
   xrt::uuid uuid_;
 };

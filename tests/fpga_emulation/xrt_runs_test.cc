@@ -15,7 +15,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-TEST_CASE("a run gives what the C model gives") {
+TEST_CASE("a run gives what the C model gives", "[card]") {
   const XrtCard card;
   for (const uint32_t count : {0u, 1u, 65u, 1000u}) {
     const ScanCase scan(count, 3, count);
@@ -59,7 +59,7 @@ TEST_CASE("what was not synced is poison") {
   CHECK(SameHits(on_card.Hits(), scan.Model()));
 }
 
-TEST_CASE("several threads on two units each get their own answers") {
+TEST_CASE("several threads on two units each get their own answers", "[card]") {
   const XrtCard card;
   std::vector<std::thread> threads;
   std::vector<int> wrong(4);
@@ -82,7 +82,7 @@ TEST_CASE("several threads on two units each get their own answers") {
   CHECK(wrong == std::vector<int>(4));
 }
 
-TEST_CASE("many runs are in flight") {
+TEST_CASE("many runs are in flight", "[card]") {
   const XrtCard card;
   std::vector<ScanCase> scans;
   for (int i = 0; i < 16; ++i) scans.emplace_back(100 + i, 2, i);

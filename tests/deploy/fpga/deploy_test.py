@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""What of deploy/fpga needs neither Vitis nor a card: the makefile's plan, smoke on the emulation.
+
+    deploy_test.py PROGRAMS    the folder of fpga_xrt_*_test and fpga_emulation
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+DEPLOY = ROOT / "deploy/fpga"
+PROGRAMS = pathlib.Path(sys.argv.pop() if len(sys.argv) > 1 else ROOT / "build/release/bin")
+
+
+def make(*arguments):
+    return subprocess.run(["make", "-C", str(DEPLOY), *arguments], capture_output=True, text=True)
+
+
+def smoke(*arguments, **environment):
+    return subprocess.run([str(DEPLOY / "smoke"), *arguments], capture_output=True, text=True,
+                          env={**os.environ, **environment}, timeout=200)
+
+
+class Makefile(unittest.TestCase):
+    def test_every_kernel_is_compiled_and_linked(self):
+        kernels = {path.stem for path in (ROOT / "fpga_kernels/hls").glob("*.cc")} - {"dataflow"}
+        for card, target in [("u55c", "hw"), ("u250", "hw_emu")]:
+            with tempfile.TemporaryDirectory() as out:
+                plan = make("-n", f"CARD={card}", f"TARGET={target}", f"OUT={out}")
+            self.assertEqual(plan.returncode, 0, plan.stderr)
+            compiled = set(re.findall(r" -c -k (\w+) ", plan.stdout))
+            self.assertEqual(compiled, kernels)
+            link = next(line for line in plan.stdout.split("\n") if "--link" in line)
+            self.assertIn(f"--config {card}.cfg", link)
+            self.assertIn(f"-t {target} --platform xilinx_{card}_", link)
+            for kernel in kernels:
+                self.assertIn(f"/{kernel}.xo", link)
+            self.assertIn("--add-section USER_METADATA:RAW:", plan.stdout)
+
+    def test_the_contract_is_the_one_of_the_header(self):
+        with tempfile.TemporaryDirectory() as out:
+            made = make(f"OUT={out}", f"{out}/contract.txt")
+            self.assertEqual(made.returncode, 0, made.stderr)
+            text = (pathlib.Path(out) / "contract.txt").read_text()
+        self.assertRegex(text, r"^baton fpga contract [1-9][0-9]*\n$")
+
+    def test_wrong_words_are_refused(self):
+        self.assertIn("there are u55c and u250", make("-n", "CARD=u280").stderr)
+        self.assertIn("must be hw or hw_emu", make("-n", "TARGET=sw_emu").stderr)
+
+
+class Smoke(unittest.TestCase):
+    def test_all_kernels_pass_on_the_emulated_card(self):
+        emulation = PROGRAMS / "fpga_emulation"
+        if not (emulation / "emulated.xclbin").exists():
+            self.skipTest("no emulated card was built")
+        result = smoke(str(emulation / "emulated.xclbin"), str(PROGRAMS),
+                       XILINX_XRT=str(emulation), XRT_INI_PATH=str(emulation / "xrt.ini"),
+                       XCL_EMULATION_MODE="hw_emu")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertEqual(result.stdout.count("All tests passed"), 3, result.stdout)
+
+    def test_what_it_lacks_is_named(self):
+        self.assertEqual(smoke().returncode, 2)
+        missing = smoke("nothing.xclbin", XILINX_XRT="/nowhere")
+        self.assertEqual(missing.returncode, 3)
+        self.assertIn("nothing.xclbin", missing.stderr)
+        unset = smoke(str(DEPLOY / "smoke"), XILINX_XRT="")
+        self.assertEqual(unset.returncode, 3)
+        self.assertIn("XILINX_XRT", unset.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
