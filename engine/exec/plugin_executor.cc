@@ -9,12 +9,15 @@
 #include <utility>
 
 #include "engine/base/log.h"
+#include "engine/base/simd_level.h"
 #include "engine/base/strings.h"
+#include "engine/exec/cpu/kernels/kv_convert.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/exec/plugin_graph.h"
 #include "engine/exec/plugin_llm.h"
 #include "engine/exec/plugin_path.h"
 #include "engine/exec/plugin_search.h"
+#include "engine/transfer/staged_path.h"
 
 namespace baton {
 namespace {
@@ -161,8 +164,15 @@ PluginExecutor MakeOne(const PluginKind& kind, const PluginExecutorOptions& opti
   PluginExecutor made;
   for (const auto direction :
        {PluginPath::Direction::kToDevice, PluginPath::Direction::kFromDevice}) {
-    made.paths.push_back(std::make_unique<PluginPath>(*device, direction));
+    auto leg = std::make_unique<PluginPath>(*device, direction);
+    std::string name = leg->name();
+    StagedPath::Legs legs;
+    (direction == PluginPath::Direction::kToDevice ? legs.bring : legs.fetch) = std::move(leg);
+    made.paths.push_back(std::make_unique<StagedPath>(StagedPath::Options{.name = std::move(name)},
+                                                      std::move(legs),
+                                                      KvConverterFor(DetectedSimdLevel()), clock));
   }
+  made.device = *device;
   made.executor =
       std::make_unique<WorkingExecutor>(std::move(info), *std::move(device), options, clock);
   return made;
@@ -196,6 +206,24 @@ std::vector<PluginExecutor> MakePluginExecutors(const PluginKind& kind,
     made.push_back(MakeOne(kind, options, *plugin, i, used, clock));
   }
   return made;
+}
+
+std::vector<std::unique_ptr<CopyPath>> PathsBetween(
+    std::span<const std::shared_ptr<PluginDevice>> devices, const Clock& clock) {
+  std::vector<std::unique_ptr<CopyPath>> paths;
+  for (const auto& from : devices) {
+    for (const auto& to : devices) {
+      if (from == nullptr || to == nullptr || from == to) continue;
+      paths.push_back(std::make_unique<StagedPath>(
+          StagedPath::Options{.name = StrCat(ToString(from->options().space), "_to_",
+                                             ToString(to->options().space))},
+          StagedPath::Legs{
+              .fetch = std::make_unique<PluginPath>(from, PluginPath::Direction::kFromDevice),
+              .bring = std::make_unique<PluginPath>(to, PluginPath::Direction::kToDevice)},
+          KvConverterFor(DetectedSimdLevel()), clock));
+    }
+  }
+  return paths;
 }
 
 PluginExecutor MakePluginExecutor(const PluginKind& kind, const PluginExecutorOptions& options,

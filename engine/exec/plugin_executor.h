@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/base/clock.h"
 #include "engine/exec/executor.h"
+#include "engine/exec/plugin_device.h"
 #include "engine/exec/plugin_loader.h"
 #include "engine/transfer/copy_path.h"
 
@@ -39,7 +41,13 @@ struct PluginExecutorOptions {
 struct PluginExecutor {
   std::unique_ptr<Executor> executor;  // never null
   std::vector<std::unique_ptr<CopyPath>> paths = {};
+  std::shared_ptr<PluginDevice> device = nullptr;  // in use; null: there is none
 };
+
+// The ways from each of these devices' memory to each other's, through this machine's. `clock`
+// outlives them.
+std::vector<std::unique_ptr<CopyPath>> PathsBetween(
+    std::span<const std::shared_ptr<PluginDevice>> devices, const Clock& clock);
 
 // One for each device that the plug-in finds, at least one: where there is none, or it cannot be
 // taken into use, what comes back takes no work: its Describe() says why, with present = false
