@@ -17,6 +17,8 @@
 namespace baton::fpga {
 namespace {
 
+constexpr int kWaitsTold = 8;
+
 // A stream whose depth the spec says.
 template <class T>
 class JoinStream : public Stream<T> {
@@ -115,13 +117,16 @@ class KernelsCard : public CardImage {
   }
   std::string Waits() const override {
     std::string text;
+    int count = 0;
     for (const std::string& wait : space_.Waits()) {
       const auto own = [&](const CardUnit& unit) {
         return KernelTable()[unit.kernel].free_running && wait.starts_with(unit.name + " ");
       };
       if (std::any_of(card_.units.begin(), card_.units.end(), own)) continue;
+      if (++count > kWaitsTold) continue;
       text += (text.empty() ? "" : "; ") + wait;
     }
+    if (count > kWaitsTold) text += "; and " + std::to_string(count - kWaitsTold) + " more";
     return text;
   }
 

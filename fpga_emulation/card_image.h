@@ -23,7 +23,7 @@ class CardImage {
   // Ends every wait of every unit; what runs then give is worthless. For good.
   virtual void Stop() = 0;
   // Which unit or process of one waits at which stream, but for units that run by themselves: they
-  // always do.
+  // always do. The first of many.
   virtual std::string Waits() const = 0;
 };
 

@@ -109,7 +109,7 @@ class SpecParser {
       for (std::string word; stream >> word;) words.push_back(word);
       if (words.empty()) continue;
       const std::string where = name + ".spec:" + std::to_string(number);
-      if (!ReadLine(where, words, depth)) return false;
+      if (!ReadLine(name, where, words, depth)) return false;
     }
     return true;
   }
@@ -164,11 +164,14 @@ class SpecParser {
     return false;
   }
 
-  bool ReadLine(const std::string& where, const std::vector<std::string>& words, int depth) {
+  bool ReadLine(const std::string& name, const std::string& where,
+                const std::vector<std::string>& words, int depth) {
     const std::string& word = words[0];
     const auto expects = [&](size_t count) { return words.size() == count + 1; };
     uint64_t number = 0;
-    if (word == "like" && expects(1)) return Read(words[1], depth + 1);
+    if (word == "like" && expects(1)) {
+      return Read(name.substr(0, name.rfind('/') + 1) + words[1], depth + 1);
+    }
     if (word == "card" && expects(1)) {
       card_.name = words[1];
       return true;

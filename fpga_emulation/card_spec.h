@@ -2,7 +2,8 @@
 
 // A card as its spec in fpga_kernels/cards says: banks of memory, compute units, where their
 // arguments lie and which streams join them. One line a statement, # begins a comment:
-//   like NAME                        what NAME.spec says holds, unless it is said anew below
+//   like NAME                        what NAME.spec says holds, unless it is said anew below; from
+//                                    the folder of this one on
 //   card NAME
 //   clock MHZ                        asked of the linker; nothing has shown that it is reached
 //   banks TAG ddr4|hbm COUNT BYTES ADDRESS   TAG[0], TAG[1], ..., one behind the other; BYTES may

@@ -13,7 +13,7 @@
 namespace baton {
 namespace fpga {
 
-constexpr int kKvUnits = 8;
+constexpr int kKvUnits = 8;  // of a U55C; how many a card has, its xclbin says
 constexpr int kKvBlockTokensMax = 64;
 constexpr uint32_t kKvElsewhere = UINT32_MAX;  // a slot: the block is in another bank
 

@@ -73,12 +73,14 @@ uint64_t BankMemory::Allocate(int index, uint64_t bytes) {
   return address;
 }
 
-void BankMemory::Free(int index, uint64_t address) {
+void BankMemory::Free(int index, uint64_t address, bool fence) {
   Bank& bank = banks_[index];
   const auto found = bank.buffers.find(address);
   if (found == bank.buffers.end()) return;
-  mmap(HostOf(bank, address), found->second, PROT_NONE,
-       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  if (fence) {
+    mmap(HostOf(bank, address), found->second, PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  }
   bank.buffers.erase(found);
 }
 
@@ -88,6 +90,12 @@ uint8_t* BankMemory::Find(int index, uint64_t address) const {
   if (behind == bank.buffers.begin()) return nullptr;
   const auto& [at, bytes] = *std::prev(behind);
   return address - at < bytes ? HostOf(bank, address) : nullptr;
+}
+
+void BankMemory::Open() {
+  for (const Bank& bank : banks_) {
+    mprotect(bank.mapping, bank.mapping_bytes, PROT_READ | PROT_WRITE);
+  }
 }
 
 int BankMemory::BankOf(uint64_t address) const {

@@ -27,7 +27,10 @@ class BankMemory {
   const std::string& error() const { return error_; }
   // The first hole of whole pages that is large enough; kNoAddress: there is none.
   uint64_t Allocate(int bank, uint64_t bytes);
-  void Free(int bank, uint64_t address);
+  // `fence`: from now on nobody may touch it; else a unit that still has it may go on.
+  void Free(int bank, uint64_t address, bool fence);
+  // All of it may be touched, for units that run to their ends on a card that is closed.
+  void Open();
   // Where a card's address is in this process; null: within no buffer of the bank.
   uint8_t* Find(int bank, uint64_t address) const;
   // Somewhere that nobody may touch.

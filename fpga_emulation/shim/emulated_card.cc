@@ -83,13 +83,18 @@ EmulatedCard::~EmulatedCard() {
   Unload(lock);
 }
 
+bool EmulatedCard::Busy() const {
+  return std::any_of(units_.begin(), units_.end(), [](const auto& unit) { return unit->busy; });
+}
+
 void EmulatedCard::Unload(std::unique_lock<std::mutex>& lock) {
   stops_ = true;
   if (image_ != nullptr) {
     const std::string waits = image_->Waits();
-    const bool busy =
-        std::any_of(units_.begin(), units_.end(), [](const auto& unit) { return unit->busy; });
+    const bool busy = Busy();
     if (busy && !waits.empty()) Say(index_, "closed while units ran: " + waits);
+    // What they still touch may be freed: the host has given them up.
+    if (busy) memory_->Open();
     image_->Stop();
   }
   work_.notify_all();
@@ -193,7 +198,7 @@ uint32_t EmulatedCard::Allocate(uint64_t bytes, uint32_t flags, void* host) {
     void* const mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) {
-      if (buffer->bank >= 0) memory_->Free(buffer->bank, buffer->address);
+      if (buffer->bank >= 0) memory_->Free(buffer->bank, buffer->address, !Busy());
       return UINT32_MAX;
     }
     buffer->host = static_cast<uint8_t*>(mapped);
@@ -210,7 +215,8 @@ void EmulatedCard::Free(uint32_t handle) {
   const auto found = buffers_.find(handle);
   if (found == buffers_.end()) return;
   if (found->second->bank >= 0 && memory_ != nullptr) {
-    memory_->Free(found->second->bank, found->second->address);
+    // A unit that waits may still have it, as one has that the host gave up.
+    memory_->Free(found->second->bank, found->second->address, !Busy());
   }
   buffers_.erase(found);
 }

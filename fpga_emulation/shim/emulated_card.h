@@ -81,6 +81,8 @@ class EmulatedCard {
     std::thread thread;
   };
 
+  // These with mutex_ held.
+  bool Busy() const;                          // a unit runs
   std::string Configure(const axlf* xclbin);  // what is wrong; empty: nothing
   void Unload(std::unique_lock<std::mutex>& lock);
   void Work(Unit* unit);

@@ -16,7 +16,8 @@ namespace baton::fpga {
 // All units of a card as C models, joined as a link configuration would; one sequence.
 class ModelCard {
  public:
-  ModelCard(const DecoderImage& image, const DecoderShape& shape, int positions, int block_tokens)
+  ModelCard(const DecoderImage& image, const DecoderShape& shape, int positions, int block_tokens,
+            int kv_units = kKvUnits)
       : image_(image), shape_(shape) {
     for (const auto& bytes : image.banks) {
       banks_.emplace_back(bytes.size() / kBeatBytes);
@@ -25,11 +26,11 @@ class ModelCard {
     const int blocks = (positions + block_tokens - 1) / block_tokens;
     const uint64_t block_bytes =
         KvBlockBytes(shape.layers, shape.kv_heads, KvAreaBytes(block_tokens, shape.head_dim));
-    kv_.resize(kKvUnits);
+    kv_.resize(kv_units);
     for (int block = 0; block < blocks; ++block) {
-      const auto slot = static_cast<uint32_t>(block / kKvUnits);
+      const auto slot = static_cast<uint32_t>(block / kv_units);
       for (KvBank& bank : kv_) bank.blocks.push_back(kKvElsewhere);
-      KvBank& bank = kv_[block % kKvUnits];
+      KvBank& bank = kv_[block % kv_units];
       bank.blocks.back() = slot;
       bank.bytes.resize(((slot + 1) * block_bytes + 63) / 64 * 64);
     }
