@@ -92,7 +92,7 @@ TEST_CASE("a model that is too large is refused with what it needs and what ther
   CHECK_THAT(Message(refused),
              Contains("model random needs ") && Contains(" bytes of GPU memory, 1048576 of 1048576 "
                                                          "are free"));
-  const absl::Status no_kv = device->Allocate(2 << 20).status();
+  const absl::Status no_kv = device->Allocate({.count = 1, .bytes = 2 << 20}).status();
   CHECK(absl::IsResourceExhausted(no_kv));
   CHECK(Message(no_kv) ==
         "a model's KV blocks needs 2097152 bytes of GPU memory, 1048576 of "
