@@ -23,10 +23,9 @@ struct Alias {
   std::string_view key;
 };
 constexpr Alias kAliases[] = {
-    {"data-dir", "vector.data_dir"},
-    {"grpc-address", "server.grpc_address"},
-    {"http-address", "server.http_address"},
-    {"require", "executors.require"},
+    {"data-dir", "vector.data_dir"},         {"grpc-address", "server.grpc_address"},
+    {"http-address", "server.http_address"}, {"require", "executors.require"},
+    {"fpga", "executors.fpga.enabled"},
 };
 
 // One argument, or two: --NAME=VALUE, --NAME VALUE, --NAME.
@@ -156,6 +155,7 @@ std::string HelpText() {
       "  --grpc-address IP:PORT  = --server.grpc_address\n"
       "  --http-address IP:PORT  = --server.http_address\n"
       "  --require LIST          = --executors.require, e.g. gpu,fpga\n"
+      "  --fpga auto|emulate|off = --executors.fpga.enabled\n"
       "  --model [NAME=]FILE     language model (GGUF); repeatable, the first is the default;\n"
       "                          replaces the models of the file\n"
       "  --port-file FILE        write the bound addresses there once ready\n"

@@ -1,6 +1,7 @@
 #include "server/executors.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "engine/exec/gpu/gpu_executor.h"
 #include "engine/exec/simulated/simulated_node.h"
 #include "engine/placement/placement_plan.h"
+#include "fpga_emulation/environment.h"
 
 namespace baton {
 namespace {
@@ -104,27 +106,42 @@ absl::Status CheckRequired(const std::vector<std::string>& require,
   return absl::OkStatus();
 }
 
+// Has XRT find the emulated card of this build. Before anything of XRT is used.
+absl::Status EmulateFpga(FpgaOptions* options) {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const absl::StatusOr<FpgaEmulation> emulation = FindFpgaEmulation(program.string());
+  if (!emulation.ok()) {
+    return absl::FailedPreconditionError(StrCat("executors.fpga.enabled is emulate, but ",
+                                                std::string(emulation.status().message())));
+  }
+  Log().warn("executors.fpga.enabled is emulate: an FPGA card that is not there is computed");
+  UseFpgaEmulation(*emulation);
+  if (options->xclbin.empty()) options->xclbin = emulation->xclbin;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status MakeExecutors(const Config& config, const std::optional<SimulationOptions>& simulation,
                            EngineParts& parts) {
   const ExecutorsOptions& options = config.executors;
+  FpgaOptions fpga_options = options.fpga;
+  if (options.fpga.enabled == "emulate") RETURN_IF_ERROR(EmulateFpga(&fpga_options));
   std::vector<std::unique_ptr<Executor>> plugins;
   std::vector<std::unique_ptr<CopyPath>> plugin_paths;
+  const auto add = [&](PluginExecutor& made) {
+    plugins.push_back(std::move(made.executor));
+    for (auto& path : made.paths) plugin_paths.push_back(std::move(path));
+    if (made.mapper != nullptr) parts.mappers.push_back(std::move(made.mapper));
+  };
   if (!Simulates(simulation, Platform::kGpu)) {
     GpuOptions gpu_options = options.gpu;
     gpu_options.step_tokens_max = config.engine.schedule.step_tokens_max;
-    for (PluginExecutor& gpu : MakeGpuExecutors(gpu_options)) {
-      plugins.push_back(std::move(gpu.executor));
-      for (auto& path : gpu.paths) plugin_paths.push_back(std::move(path));
-      if (gpu.mapper != nullptr) parts.mappers.push_back(std::move(gpu.mapper));
-    }
+    for (PluginExecutor& gpu : MakeGpuExecutors(gpu_options)) add(gpu);
   }
   if (!Simulates(simulation, Platform::kFpga)) {
-    for (PluginExecutor& fpga : MakeFpgaExecutors(options.fpga)) {
-      plugins.push_back(std::move(fpga.executor));
-      for (auto& path : fpga.paths) plugin_paths.push_back(std::move(path));
-    }
+    for (PluginExecutor& fpga : MakeFpgaExecutors(fpga_options)) add(fpga);
   }
   const std::vector<PlacedDevice> devices = PlacedDevices(simulation, plugins);
   ASSIGN_OR_RETURN(parts.placement, PlaceThreads(config.placement, devices));

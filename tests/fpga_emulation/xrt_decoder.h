@@ -37,15 +37,17 @@ class XrtDecoder {
     const uint64_t block_bytes =
         KvBlockBytes(shape.layers, shape.kv_heads, KvAreaBytes(size.block_tokens, shape.head_dim));
     const int blocks = (size.positions + size.block_tokens - 1) / size.block_tokens;
-    table_entries_ = (blocks + size.kv_units - 1) / size.kv_units;
+    table_entries_ = blocks;
+    const int own = (blocks + size.kv_units - 1) / size.kv_units;
     for (int i = 0; i < size.kv_units; ++i) {
       const xrt::kernel kernel = card.Kernel("kv_attention", i);
       // Sequences' slots take turns, the last one first.
       std::vector<uint32_t> tables;
-      const int slots = table_entries_ * size.sequences;
+      const int slots = own * size.sequences;
       for (int sequence = 0; sequence < size.sequences; ++sequence) {
-        for (int entry = 0; entry < table_entries_; ++entry) {
-          tables.push_back(static_cast<uint32_t>(slots - 1 - entry * size.sequences - sequence));
+        for (int block = 0; block < blocks; ++block) {
+          const int slot = slots - 1 - block / size.kv_units * size.sequences - sequence;
+          tables.push_back(block % size.kv_units == i ? static_cast<uint32_t>(slot) : kKvElsewhere);
         }
       }
       buffers_.push_back(card.Buffer(kernel, kKvAttentionKv, slots * block_bytes));

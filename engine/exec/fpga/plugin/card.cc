@@ -110,11 +110,19 @@ Fault Card::OpenSession() {
 Fault Card::CheckContract() const {
   uint32_t version = 0;
   const Fault read = Guarded("USER_METADATA", [&]() -> Fault {
-    const auto section = session_->image.get_axlf_section<const char*>(USER_METADATA);
-    const axlf* const axlf = session_->image.get_axlf();
-    const axlf_section_header* const header = ::xclbin::get_axlf_section(axlf, USER_METADATA);
-    if (section != nullptr && header != nullptr) {
-      version = ContractVersionOf(section, static_cast<size_t>(header->m_sectionSize));
+    const axlf* const file = session_->image.get_axlf();
+    if (file == nullptr) return {BATON_INVALID_ARGUMENT, "no sections"};
+    // XRT has read the file whole, but looks into no section of the user's.
+    const auto* const bytes = reinterpret_cast<const char*>(file);
+    const uint64_t file_bytes = file->m_header.m_length;
+    for (uint32_t i = 0; i < file->m_header.m_numSections; ++i) {
+      const axlf_section_header& section = file->m_sections[i];
+      if (section.m_sectionKind != USER_METADATA || section.m_sectionSize > file_bytes ||
+          section.m_sectionOffset > file_bytes - section.m_sectionSize) {
+        continue;
+      }
+      version = ContractVersionOf(bytes + section.m_sectionOffset,
+                                  static_cast<size_t>(section.m_sectionSize));
     }
     return {};
   });

@@ -1,0 +1,145 @@
+// Each of these runs in a process of its own, with the fault of its tag in the environment
+// (CMakeLists.txt): the emulation reads it once.
+#include <catch2/catch.hpp>
+
+#include "engine/exec/plugin_forward.h"
+#include "tests/engine/engine/engine_fixture.h"
+#include "tests/engine/exec/fpga/fpga_harness.h"
+
+namespace baton {
+namespace {
+
+// One sequence of a random model on a card whose runs end within half a second or never.
+struct OneSequence {
+  OneSequence() {
+    FpgaOptions options = EmulatedFpga();
+    options.run_timeout_ms = 500;
+    const auto opened = TryOpenFpga(options);
+    REQUIRE_OK(opened);
+    device = *opened;
+    auto loaded = PluginForward::Load(device, model);
+    REQUIRE_OK(loaded);
+    forward = *std::move(loaded);
+    layout = LayoutOf(model->shape(), 8, KvType::kInt8);
+    blocks = std::make_unique<FpgaBlocks>(*device, layout, 32);
+    own = blocks->Take(64);
+  }
+  absl::StatusOr<std::vector<float>> Step(int32_t position) {
+    const TokenId token = 5 + position;
+    const ForwardItem item = {
+        .tokens = {&token, 1}, .position = position, .blocks = own, .logits = 1};
+    std::vector<float> logits;
+    const absl::Status status = forward->Run(
+        layout, {&item, 1},
+        [&](size_t, std::span<const float> values) { logits.assign(values.begin(), values.end()); },
+        [](size_t, TokenId, uint64_t) {});
+    if (!status.ok()) return status;
+    return logits;
+  }
+  // The third token's run fails; then the card is as new.
+  void CheckRecovers(const std::string& why) {
+    const auto first = Step(0);
+    REQUIRE_OK(first);
+    REQUIRE_OK(Step(1));
+    const auto failed = Step(2);
+    CHECK(absl::IsInternal(failed.status()));
+    CHECK_THAT(std::string(failed.status().message()),
+               Catch::Contains(why) && Catch::Contains("the card was reset"));
+    CHECK(device->TakeSample().lost.empty());
+    // What was in its memory is gone, and is not read.
+    CHECK_THAT(std::string(Step(2).status().message()),
+               Catch::Contains("lost when the card was reset"));
+    // Weights are there again: the same logits from the beginning on.
+    const auto again = Step(0);
+    REQUIRE_OK(again);
+    CHECK(*again == *first);
+    REQUIRE_OK(Step(1));
+  }
+
+  const std::shared_ptr<const LanguageModel> model = RandomModel({});
+  std::shared_ptr<PluginDevice> device;
+  std::unique_ptr<PluginForward> forward;
+  KvLayout layout;
+  std::unique_ptr<FpgaBlocks> blocks;
+  std::vector<std::byte*> own;
+};
+
+}  // namespace
+
+TEST_CASE("a run that hangs ends within its time and the card works again", "[.hang]") {
+  OneSequence sequence;
+  sequence.CheckRecovers("did not end within 500 ms");
+}
+
+TEST_CASE("a run that ends in an error state resets the card", "[.error]") {
+  OneSequence sequence;
+  sequence.CheckRecovers("the FPGA's run ended in state");
+}
+
+TEST_CASE("a unit that hangs in the middle of a token is found by the token's time", "[.unit]") {
+  OneSequence sequence;
+  const auto failed = sequence.Step(0);
+  CHECK(absl::IsInternal(failed.status()));
+  CHECK_THAT(std::string(failed.status().message()), Catch::Contains("did not end within 500 ms"));
+}
+
+TEST_CASE("an answer that can be none is an error and no token", "[.wrong]") {
+  OneSequence sequence;
+  const auto failed = sequence.Step(0);
+  CHECK(absl::IsInternal(failed.status()));
+  CHECK_THAT(std::string(failed.status().message()), Catch::Contains("the FPGA's sampler answers"));
+}
+
+TEST_CASE("a full bank is a reason and leaves the card unused", "[.full]") {
+  const PluginExecutor fpga = MakeFpga(EmulatedFpga());
+  CHECK(fpga.executor->Describe().present);
+  CHECK(fpga.executor->llm() == nullptr);
+  CHECK_THAT(fpga.executor->Describe().reason,
+             Catch::Contains("an arena of 67108864 bytes in bank 3"));
+}
+
+TEST_CASE("a machine without cards says so", "[.none]") {
+  const PluginExecutor fpga = MakeFpga(EmulatedFpga());
+  CHECK_FALSE(fpga.executor->Describe().present);
+  CHECK_THAT(fpga.executor->Describe().reason, Catch::Contains("XRT finds no card"));
+}
+
+TEST_CASE("of two cards both are used where all are asked for", "[.two]") {
+  FpgaOptions options = EmulatedFpga();
+  options.devices = 0;
+  const auto fpgas = MakeFpgaExecutors(options);
+  REQUIRE(fpgas.size() == 2);
+  for (const PluginExecutor& fpga : fpgas) CHECK(fpga.executor->llm() != nullptr);
+}
+
+TEST_CASE("a text whose card hangs goes on elsewhere, where the request allows it", "[.engine]") {
+  EngineFixture f;
+  f.options.cost_model.route = false;
+  auto& platforms = f.options.route.platforms.of;
+  platforms[static_cast<size_t>(WorkClass::kPrefill)] = {"cpu", "fpga"};
+  platforms[static_cast<size_t>(WorkClass::kDecode)] = {"fpga", "cpu"};
+  FpgaOptions options = EmulatedFpga();
+  options.run_timeout_ms = 500;
+  PluginExecutor fpga = MakeFpga(options);
+  REQUIRE(fpga.executor->llm() != nullptr);
+  f.AddExecutor(std::move(fpga.executor));
+  f.paths = std::move(fpga.paths);
+  f.AddRandomModel();
+  f.Start();
+  GenerateRequest request;
+  request.prompt = std::vector<TokenId>(20, 265);
+  request.max_tokens = 8;
+  request.ignore_eos = true;
+  request.envelope.hints.fallback = Fallback::kAlternate;
+  const auto sink = f.Submit(request);
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
+  CHECK(sink->ids.size() == 8);
+  CHECK(outcome.result.timings.stages.back().route.platform == Platform::kCpu);
+  // The next one finds a card that works.
+  const auto next = f.Submit(request);
+  REQUIRE_OK(next->Wait().status);
+  CHECK(next->ids.size() == 8);
+}
+
+}  // namespace baton
