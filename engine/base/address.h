@@ -17,7 +17,7 @@ struct Address {
   bool v6 = false;
   uint16_t port = 0;
 
-  bool is_loopback() const;       // reached from this machine alone
+  bool is_loopback() const;      // reached from this machine alone
   std::string ToString() const;  // "127.0.0.1:50051", "[::1]:50051"
 };
 

@@ -57,7 +57,8 @@ TEST_CASE("one Ask is prefilled on the CPU and decoded on the emulated FPGA and 
   CHECK(handoff->route().reason() == "path staged_host_to_fpga:0/0");
   CHECK(decode->route().platform() == v1::PLATFORM_FPGA);
   CHECK(decode->route().emulated());
-  CHECK(daemon.Metric("baton_handoff_bytes_total{path=\"staged_host_to_fpga:0/0\"}").value_or(0) > 0);
+  CHECK(daemon.Metric("baton_handoff_bytes_total{path=\"staged_host_to_fpga:0/0\"}").value_or(0) >
+        0);
   CHECK(daemon.Terminate() == 0);
 }
 
