@@ -138,7 +138,8 @@ absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_pt
       std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status)); },
       [this, sink, request = std::move(request)](const RequestPtr& active) mutable {
         loop_->Generate(active, std::move(request), sink);
-      });
+      },
+      WaitsFor::kFirstToken);
 }
 
 absl::StatusOr<RequestId> Engine::Submit(AskRequest request, std::shared_ptr<AskSink> sink) {
@@ -160,7 +161,8 @@ absl::StatusOr<RequestId> Engine::Submit(AskRequest request, std::shared_ptr<Ask
       std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status), {}); },
       [this, sink, request = std::move(request)](const RequestPtr& active) mutable {
         loop_->Ask(active, std::move(request), sink);
-      });
+      },
+      WaitsFor::kFirstToken);
 }
 
 absl::StatusOr<RequestId> Engine::Submit(EmbedRequest request, Done<EmbedResult> done) {
@@ -218,7 +220,8 @@ absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResul
       std::move(envelope), shared.OnFailure(),
       [this, shared, request = std::move(request)](const RequestPtr& active) mutable {
         loop_->Search(active, std::move(request), shared);
-      });
+      },
+      WaitsFor::kSearch);
 }
 
 absl::StatusOr<RequestId> Engine::Submit(ClusterRequest request, Done<ClusterResult> done) {

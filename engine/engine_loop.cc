@@ -184,7 +184,8 @@ void Engine::Loop::SaveCosts() {
 
 absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope,
                                               absl::AnyInvocable<void(absl::Status)> fail,
-                                              absl::AnyInvocable<void(const RequestPtr&)> begin) {
+                                              absl::AnyInvocable<void(const RequestPtr&)> begin,
+                                              WaitsFor waits_for) {
   RETURN_IF_ERROR(ValidateEnvelope(envelope));
   if (draining_) return absl::UnavailableError("the daemon is shutting down");
   const TimeUs now_us = clock_.NowUs();
@@ -198,12 +199,20 @@ absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope,
         StrCat("queues.requests_in_flight_max: ", options_.queues.requests_in_flight_max,
                " requests are in flight; retry in 100 ms"));
   }
+  const RequestId id(next_request_++);
+  const absl::Status entered =
+      admission_.Enter(id, waits_for, WaitUsMax(envelope, waits_for, now_us), now_us);
+  if (!entered.ok()) {
+    --in_flight_;
+    metrics_.Counter(MetricId::kQueueRefused, {"admission"}).Increment();
+    return entered;
+  }
   auto active = std::make_shared<ActiveRequest>();
-  active->id = RequestId(next_request_++);
+  active->id = id;
+  active->waits_for = waits_for;
   active->envelope = std::move(envelope);
   active->arrived_us = now_us;
   active->fail = std::move(fail);
-  const RequestId id = active->id;
   mailbox_.Post([this, active = std::move(active), begin = std::move(begin)]() mutable {
     in_flight_gauge_.Set(static_cast<double>(in_flight_));
     active_.emplace(active->id, active);
@@ -213,6 +222,18 @@ absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope,
     begin(active);
   });
   return id;
+}
+
+TimeUs Engine::Loop::WaitUsMax(const Envelope& envelope, WaitsFor what, TimeUs now_us) const {
+  const int64_t limit_ms = what == WaitsFor::kSearch ? options_.queues.search_wait_ms
+                                                     : options_.queues.first_token_wait_ms;
+  TimeUs wait_us = limit_ms > 0 ? limit_ms * 1000 : -1;
+  const auto lower = [&wait_us](TimeUs us) { wait_us = wait_us < 0 ? us : std::min(wait_us, us); };
+  if (envelope.deadline_us != kNoDeadline) lower((envelope.deadline_us - now_us) / 2);
+  if (envelope.hints.sla_required.value_or(false) && envelope.hints.latency_sla_us) {
+    lower(*envelope.hints.latency_sla_us);
+  }
+  return wait_us;
 }
 
 void Engine::Loop::Cancel(RequestId id) {
@@ -245,6 +266,7 @@ void Engine::Loop::Forget(const RequestPtr& active, absl::StatusCode code) {
   active->llm_suspected = nullptr;
   if (active->stop != nullptr) *active->stop = true;
   if (active->peer_fetch != 0) peers_->Drop(std::exchange(active->peer_fetch, 0));
+  admission_.Leave(active->id, active->waits_for, code == absl::StatusCode::kOk, now_us);
   deadlines_.erase({active->envelope.deadline_us, active->id});
   active_.erase(active->id);
   for (const std::string& model : std::exchange(active->models, {})) {

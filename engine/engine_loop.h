@@ -25,6 +25,7 @@
 #include "engine/peer_lane.h"
 #include "engine/rag/ask_machine.h"
 #include "engine/rag/ingest_machine.h"
+#include "engine/schedule/admission.h"
 #include "engine/schedule/launch_collector.h"
 #include "engine/schedule/route_choice.h"
 #include "engine/slow_log.h"
@@ -52,6 +53,7 @@ struct ActiveRequest {
   std::vector<int> llm_executors = {};
   absl::AnyInvocable<void(int executor, absl::Status)> llm_fenced = {};
   absl::AnyInvocable<void(int executor)> llm_suspected = {};  // it completes nothing for a while
+  WaitsFor waits_for = WaitsFor::kNothing;
   uint64_t peer_fetch = 0;  // of its prompt's KV, by PeerLane; 0: none is under way
   // Of work that takes long and asks: set when the request ends, however it does.
   std::shared_ptr<std::atomic<bool>> stop = {};
@@ -74,7 +76,8 @@ class Engine::Loop {
 
   // Takes a request in, if there is room, and runs `begin` for it on the loop.
   absl::StatusOr<RequestId> Admit(Envelope envelope, absl::AnyInvocable<void(absl::Status)> fail,
-                                  absl::AnyInvocable<void(const RequestPtr&)> begin);
+                                  absl::AnyInvocable<void(const RequestPtr&)> begin,
+                                  WaitsFor waits_for = WaitsFor::kNothing);
   void Cancel(RequestId id);
   void BeginDrain() { draining_ = true; }
   int64_t InFlight() const { return in_flight_; }
@@ -162,6 +165,8 @@ class Engine::Loop {
   void Run();
   void Turn();
   void ExpireDeadlines(TimeUs now_us);
+  // How long a request may wait; < 0: for any time.
+  TimeUs WaitUsMax(const Envelope& envelope, WaitsFor what, TimeUs now_us) const;
   void RefuseFull(const RequestPtr& active, std::string_view queue, int64_t max);
   void Forget(const RequestPtr& active, absl::StatusCode code);
 
@@ -340,6 +345,7 @@ class Engine::Loop {
   std::set<std::pair<TimeUs, RequestId>> deadlines_;
   std::atomic<uint64_t> next_request_{1};
   std::atomic<int64_t> in_flight_{0};
+  Admission admission_;
   std::atomic<bool> draining_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<TimeUs> last_turn_us_{0};

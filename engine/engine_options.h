@@ -24,6 +24,8 @@ struct QueueOptions {
   int64_t host_threads = 2;
   int64_t host_queue_max = 4096;
   int64_t write_queue_max = 4096;
+  int64_t first_token_wait_ms = 0;
+  int64_t search_wait_ms = 0;
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -33,6 +35,11 @@ struct QueueOptions {
       "threads for host work: tokenizing, splitting documents, reading points");
     v("host_queue_max", host_queue_max, Range{1, 1e6}, "host work queued at most");
     v("write_queue_max", write_queue_max, Range{1, 1e6}, "writes queued for commit at most");
+    v("first_token_wait_ms", first_token_wait_ms, Range{0, 86400000},
+      "generations and questions that would wait longer for their first token, by how fast others "
+      "get theirs, are refused at once; 0: none. Whatever it is, those with a deadline are refused "
+      "where half of their time would pass, and those that require a latency SLA where it would");
+    v("search_wait_ms", search_wait_ms, Range{0, 86400000}, "the same of searches");
   }
 };
 

@@ -208,7 +208,9 @@ std::vector<MetricRow> MakeTable() {
       Counter(kBuildsShortOfMemory, "baton_builds_short_of_memory_total", "builds", {},
               "Times that no graph was built, since vector.build_memory_mb had no room for it"),
       Counter(kQueueRefused, "baton_queue_refused_total", "requests", {"queue"},
-              "Work refused because a bounded queue was full", kIncident),
+              "Work refused because a bounded queue was full, or (admission) because it would have "
+              "waited too long",
+              kIncident),
       Gauge(kExecutorUp, "baton_executor_up", "0 or 1", {"platform", "device", "emulated"},
             "1 where the executor can take work, else 0"),
       Gauge(kModelInfo, "baton_model_info", "1", {"model", "kind"},

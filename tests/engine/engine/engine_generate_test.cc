@@ -5,6 +5,7 @@
 #include "engine/base/simd_level.h"
 #include "engine/engine.h"
 #include "tests/engine/engine/engine_fixture.h"
+#include "tests/support/eventually.h"
 
 namespace baton {
 namespace {
@@ -354,6 +355,44 @@ TEST_CASE("more requests than may be in flight are refused at once") {
   REQUIRE_OK(first->Wait().status);
   REQUIRE_OK(engine.Submit(EngineFixture::Scripted("hello", 5), second));
   REQUIRE_OK(second->Wait().status);
+}
+
+TEST_CASE("requests that would wait too long for their first token are refused at once") {
+  EngineFixture f;
+  f.AddRandomModel();
+  const bool by_deadline = GENERATE(false, true);
+  CAPTURE(by_deadline);
+  if (!by_deadline) f.options.queues.first_token_wait_ms = 50;
+  ScriptedExecutor& executor = f.AddScripted(Letters);
+  Engine& engine = f.Start();
+  executor.Hold();
+  std::vector<std::shared_ptr<GenerateRecorder>> taken;
+  absl::Status refused;
+  const auto submit = [&] {
+    auto sink = std::make_shared<GenerateRecorder>();
+    GenerateRequest request = EngineFixture::Scripted("hello", 5);
+    if (by_deadline) request.envelope.deadline_us = SystemClock().NowUs() + 60'000'000;
+    // The last ones have so little time that those before them would take it.
+    if (by_deadline && taken.size() >= 20) {
+      request.envelope.deadline_us = SystemClock().NowUs() + 2'000'000;
+    }
+    const absl::Status status = engine.Submit(request, sink).status();
+    if (status.ok()) taken.push_back(sink);
+    return status;
+  };
+  for (int i = 0; i < 20; ++i) REQUIRE_OK(submit());
+  REQUIRE(Eventually([&] {
+    refused = submit();
+    return !refused.ok();
+  }));
+  REQUIRE_STATUS(refused, absl::StatusCode::kResourceExhausted, "requests wait for a first token");
+  CHECK_THAT(std::string(refused.message()), Catch::Contains("retry in "));
+  CHECK(f.metrics.Counter(MetricId::kQueueRefused, {"admission"}).Value() == 1);
+  executor.Resume();
+  for (size_t i = 0; i < 20; ++i) REQUIRE_OK(taken[i]->Wait().status);
+  REQUIRE(Eventually([&] { return engine.InFlight() == 0; }));
+  REQUIRE_OK(submit());
+  taken.back()->Wait();
 }
 
 TEST_CASE("draining refuses new requests, runs old ones; the end tells who is left") {

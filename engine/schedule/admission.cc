@@ -1,0 +1,60 @@
+#include "engine/schedule/admission.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "engine/base/strings.h"
+
+namespace baton {
+namespace {
+
+// Of the limit, that the middle of the queue has waited for where it is too long: it is not served
+// before twice its time at least, and while nothing enters the queue gets shorter.
+constexpr TimeUs kMiddleShare = 4;
+
+const char* Name(WaitsFor what) {
+  return what == WaitsFor::kSearch ? "for a search" : "for a first token";
+}
+
+}  // namespace
+
+absl::Status Admission::Enter(RequestId id, WaitsFor what, TimeUs wait_us_max, TimeUs now_us) {
+  if (what == WaitsFor::kNothing) return absl::OkStatus();
+  const std::lock_guard lock(mutex_);
+  Queue& queue = queues_[static_cast<size_t>(what)];
+  while (!queue.served.empty() && queue.served.front() <= now_us - kWindowUs) {
+    queue.served.pop_front();
+  }
+  if (queue.waiting.empty()) queue.busy_since_us = now_us;
+  const size_t waiting = queue.waiting.size();
+  if (wait_us_max >= 0 && waiting >= kWaitingMin) {
+    const TimeUs window_us = std::clamp(now_us - queue.busy_since_us, kWindowUsMin, kWindowUs);
+    const auto served = static_cast<double>(std::max<size_t>(1, queue.served.size()));
+    const auto wait_us =
+        static_cast<TimeUs>(static_cast<double>(waiting) / served * static_cast<double>(window_us));
+    if (wait_us > wait_us_max) {
+      const auto middle =
+          std::next(queue.waiting.begin(), static_cast<std::ptrdiff_t>(waiting / 2));
+      if (now_us - middle->second > wait_us_max / kMiddleShare) {
+        const TimeUs retry_ms = std::max<TimeUs>(1, (wait_us - wait_us_max + 999) / 1000);
+        return absl::ResourceExhaustedError(
+            StrCat(waiting, " requests wait ", Name(what), ", for ", wait_us / 1000,
+                   " ms at this rate, the limit of this one is ", wait_us_max / 1000,
+                   " ms; retry in ", retry_ms, " ms"));
+      }
+    }
+  }
+  queue.waiting.emplace(id, now_us);
+  return absl::OkStatus();
+}
+
+void Admission::Leave(RequestId id, WaitsFor what, bool served, TimeUs now_us) {
+  if (what == WaitsFor::kNothing) return;
+  const std::lock_guard lock(mutex_);
+  Queue& queue = queues_[static_cast<size_t>(what)];
+  if (queue.waiting.erase(id) == 0 || !served) return;
+  queue.served.push_back(now_us);
+}
+
+}  // namespace baton
