@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "engine/exec/fpga/plugin/sensors.h"
 #include "engine/exec/fpga/plugin/xrt_guard.h"
 #include "experimental/xrt_xclbin.h"
 #include "fpga_kernels/card_args.h"
+#include "fpga_kernels/xclbin_args.h"
 #include "xrt/xrt_bo.h"
 #include "xrt/xrt_device.h"
 #include "xrt/xrt_kernel.h"
@@ -86,6 +90,7 @@ Card::~Card() {
 Fault Card::OpenSession() {
   auto session = std::make_unique<Session>();
   const std::string xclbin = Text("xclbin \"", options_.xclbin, "\"");
+  BATON_PLUGIN_TRY(CheckXclbin());  // XRT believes what a file's header says
   BATON_PLUGIN_TRY(Guarded(xclbin.c_str(), [&]() -> Fault {
     session->image = xrt::xclbin(options_.xclbin);
     return {};
@@ -97,7 +102,6 @@ Fault Card::OpenSession() {
   });
   if (opened.failed()) return {BATON_UNAVAILABLE, opened.message()};
   session_ = std::move(session);
-  BATON_PLUGIN_TRY(CheckContract());
   BATON_PLUGIN_TRY(Guarded(xclbin.c_str(), [&]() -> Fault {
     session_->uuid = session_->device.load_xclbin(session_->image);
     emulated_ = session_->image.get_target_type() != xrt::xclbin::target_type::hw;
@@ -107,32 +111,24 @@ Fault Card::OpenSession() {
   return MakeArenas();
 }
 
-Fault Card::CheckContract() const {
+Fault Card::CheckXclbin() const {
+  std::ifstream stream(options_.xclbin, std::ios::binary);
+  const std::string file((std::istreambuf_iterator<char>(stream)),
+                         std::istreambuf_iterator<char>());
+  if (!stream) {
+    return {BATON_INVALID_ARGUMENT, Text("xclbin \"", options_.xclbin, "\" cannot be read")};
+  }
   uint32_t version = 0;
-  const Fault read = Guarded("USER_METADATA", [&]() -> Fault {
-    const axlf* const file = session_->image.get_axlf();
-    if (file == nullptr) return {BATON_INVALID_ARGUMENT, "no sections"};
-    // XRT has read the file whole, but looks into no section of the user's.
-    const auto* const bytes = reinterpret_cast<const char*>(file);
-    const uint64_t file_bytes = file->m_header.m_length;
-    for (uint32_t i = 0; i < file->m_header.m_numSections; ++i) {
-      const axlf_section_header& section = file->m_sections[i];
-      if (section.m_sectionKind != USER_METADATA || section.m_sectionSize > file_bytes ||
-          section.m_sectionOffset > file_bytes - section.m_sectionSize) {
-        continue;
-      }
-      version = ContractVersionOf(bytes + section.m_sectionOffset,
-                                  static_cast<size_t>(section.m_sectionSize));
-    }
-    return {};
-  });
+  const char* const fault =
+      FaultOfXclbin(reinterpret_cast<const uint8_t*>(file.data()), file.size(), &version);
+  if (fault != nullptr) {
+    return {BATON_INVALID_ARGUMENT, Text("xclbin \"", options_.xclbin, "\": ", fault)};
+  }
   if (version == kContractVersion) return {};
-  const std::string found =
-      version == 0 ? (read.failed() ? read.message() : "none") : Text("version ", version);
   return {BATON_INVALID_ARGUMENT,
           Text("xclbin \"", options_.xclbin,
                "\" was not made for this daemon: it wants contract version ", kContractVersion,
-               ", the file has ", found)};
+               ", the file has ", version == 0 ? "none" : Text("version ", version))};
 }
 
 // Throws what XRT throws.

@@ -107,7 +107,7 @@ class Card {
   struct Session;  // XRT's objects
   Card(const baton_host& host, Options options);
   Fault OpenSession();
-  Fault CheckContract() const;
+  Fault CheckXclbin() const;
   Fault DescribeUnits();
   Fault MakeArenas();
   // Where `generation` is still the card's: nobody has reset it since.
