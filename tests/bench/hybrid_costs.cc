@@ -74,8 +74,12 @@ double CpuError(const BenchArgs& args, BenchReport& report) {
   const int batches = args.tiny ? 40 : 20 * 60 * 5;
   PlainEngine node;
   node.options.kv.memory_mb = 64;
-  OrDie(node.AddRandomModel(
-      {.dim = 256, .ffn_dim = 512, .layers = 4, .context_tokens = 512, .type = TensorType::kQ8_0}));
+  const int32_t dim = args.tiny ? 32 : 256;
+  OrDie(node.AddRandomModel({.dim = dim,
+                             .ffn_dim = 2 * dim,
+                             .layers = 4,
+                             .context_tokens = 512,
+                             .type = TensorType::kQ8_0}));
   OrDie(node.Start());
   Engine& engine = node.engine();
   std::mt19937 random(static_cast<uint32_t>(args.seed));
