@@ -26,7 +26,10 @@ absl::Status Admission::Enter(RequestId id, WaitsFor what, TimeUs wait_us_max, T
   while (!queue.served.empty() && queue.served.front() <= now_us - kWindowUs) {
     queue.served.pop_front();
   }
-  if (queue.waiting.empty()) queue.busy_since_us = now_us;
+  if (queue.waiting.empty()) {  // how it was served before says nothing of how full it can be
+    queue.busy_since_us = now_us;
+    queue.served.clear();
+  }
   const size_t waiting = queue.waiting.size();
   if (wait_us_max >= 0 && waiting >= kWaitingMin) {
     const TimeUs window_us = std::clamp(now_us - queue.busy_since_us, kWindowUsMin, kWindowUs);

@@ -42,7 +42,7 @@ class Admission {
 
   struct Queue {
     std::map<RequestId, TimeUs> waiting;  // since when, in the order in which they came
-    std::deque<TimeUs> served;            // within the window
+    std::deque<TimeUs> served;            // within the window, since it was last empty
     TimeUs busy_since_us = 0;             // it was last empty
   };
 

@@ -84,6 +84,23 @@ TEST_CASE("below its capacity nothing is refused, and without a limit never") {
   CHECK(all.refused == 0);
 }
 
+TEST_CASE(
+    "what was served before the queue was last empty is not taken for how fast it is served") {
+  Admission admission;
+  uint64_t next = 1;
+  const auto enter = [&](TimeUs now) {
+    return admission.Enter(RequestId(next++), kFirst, 100'000, now);
+  };
+  // A thousand in no time: nothing ever waits.
+  for (TimeUs now = 0; now < kSecond; now += 1000) {
+    REQUIRE_OK(enter(now));
+    admission.Leave(RequestId(next - 1), kFirst, true, now);
+  }
+  // Then twenty, of which none is served: 20 ms by that rate.
+  for (int i = 0; i < 20; ++i) REQUIRE_OK(enter(kSecond));
+  CHECK(absl::IsResourceExhausted(enter(kSecond + 60'000)));
+}
+
 TEST_CASE("a burst that finds an idle server is taken") {
   Admission admission;
   for (uint64_t i = 1; i <= 500; ++i) {
