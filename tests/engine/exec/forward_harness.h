@@ -9,6 +9,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "engine/exec/cpu/decoder_forward.h"
+#include "engine/kv/block_pool.h"
 #include "engine/kv/kv_layout.h"
 #include "engine/model/language_model.h"
 #include "tests/support/gguf_writer.h"
@@ -52,6 +53,28 @@ struct SequenceBlocks {
   }
   std::vector<std::byte> memory;
   std::vector<std::byte*> blocks;
+};
+
+// KV blocks of a device for one sequence after another.
+class DeviceBlocks {
+ public:
+  DeviceBlocks(KvMemorySource& device, const KvLayout& layout, int32_t count) : layout_(layout) {
+    auto pool = KvBlockPool::Create(layout, count, device);
+    REQUIRE_OK(pool);
+    pool_ = *std::move(pool);
+  }
+  // Enough for `tokens` positions.
+  std::vector<std::byte*> Take(int64_t tokens) {
+    std::vector<std::byte*> blocks;
+    for (int64_t at = 0; at < tokens; at += layout_.block_tokens) {
+      blocks.push_back(pool_->Data(*pool_->Allocate()));
+    }
+    return blocks;
+  }
+
+ private:
+  const KvLayout layout_;
+  std::unique_ptr<KvBlockPool> pool_;
 };
 
 // The logits after the last of `tokens`, which follow `position` earlier ones; the last `generated`

@@ -41,6 +41,8 @@ struct InjectedFailure {
 };
 void InjectFailure(InjectedFailure failure);
 void ForgetFailures();
+// Copies so far that came from host memory registered with cudaHostRegister, or went there.
+int64_t RegisteredCopies();
 // So many devices are told of; all compute with the same memory. 1 at the start.
 void SetDeviceCount(int count);
 // How much memory the device has, what is allocated included; 0: as at the start, 8 GiB.

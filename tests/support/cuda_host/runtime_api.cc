@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -24,6 +26,8 @@ cudaError_t sticky_error = cudaSuccess;
 std::atomic<int64_t> device_memory_bytes{kDeviceMemoryDefault};
 std::atomic<uintptr_t> handles{0};
 std::atomic<int> device_count{1};
+std::map<const std::byte*, size_t, std::less<>> registered;  // host memory: bytes; api_mutex
+int64_t registered_copies = 0;                               // api_mutex
 
 template <typename Handle>
 cudaError_t NewHandle(const char* call, Handle* handle) {
@@ -32,8 +36,21 @@ cudaError_t NewHandle(const char* call, Handle* handle) {
   return cudaSuccess;
 }
 
+// With api_mutex held.
+bool IsRegistered(const void* memory, size_t bytes) {
+  const auto* const at = static_cast<const std::byte*>(memory);
+  auto found = registered.upper_bound(at);
+  if (found == registered.begin()) return false;
+  --found;
+  return at + bytes <= found->first + found->second;
+}
+
 cudaError_t Copy(const char* call, void* to, const void* from, size_t bytes) {
   if (const cudaError_t error = Enter(call); error != cudaSuccess) return error;
+  {
+    const std::lock_guard lock(api_mutex);
+    registered_copies += IsRegistered(from, bytes) || IsRegistered(to, bytes) ? 1 : 0;
+  }
   if (bytes > 0) std::memmove(to, from, bytes);
   return cudaSuccess;
 }
@@ -68,6 +85,11 @@ void ForgetFailures() {
   const std::lock_guard lock(api_mutex);
   failures.clear();
   sticky_error = cudaSuccess;
+}
+
+int64_t RegisteredCopies() {
+  const std::lock_guard lock(api_mutex);
+  return registered_copies;
 }
 
 void SetDeviceCount(int count) { device_count = count; }
@@ -194,8 +216,18 @@ cudaError_t cudaFreeHost(void* pointer) {
   std::free(pointer);
   return Enter("cudaFreeHost");
 }
-cudaError_t cudaHostRegister(void*, size_t, unsigned) { return Enter("cudaHostRegister"); }
-cudaError_t cudaHostUnregister(void*) { return Enter("cudaHostUnregister"); }
+cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned) {
+  if (const cudaError_t error = Enter("cudaHostRegister"); error != cudaSuccess) return error;
+  const std::lock_guard lock(api_mutex);
+  const bool added = registered.emplace(static_cast<const std::byte*>(pointer), bytes).second;
+  return added ? cudaSuccess : cudaErrorHostMemoryAlreadyRegistered;
+}
+cudaError_t cudaHostUnregister(void* pointer) {
+  if (const cudaError_t error = Enter("cudaHostUnregister"); error != cudaSuccess) return error;
+  const std::lock_guard lock(api_mutex);
+  const bool known = registered.erase(static_cast<const std::byte*>(pointer)) == 1;
+  return known ? cudaSuccess : cudaErrorInvalidValue;
+}
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
   return Copy("cudaMemcpy", to, from, bytes);
 }

@@ -129,7 +129,7 @@ TEST_CASE("a prompt that the CPU prefills decodes on the card as on the F32 CPU 
   while (run.Step()) {
   }
 
-  FpgaBlocks blocks(**device, layout, 64);
+  DeviceBlocks blocks(**device, layout, 64);
   const std::vector<std::byte*> others = blocks.Take(100);
   const std::vector<std::byte*> own = blocks.Take(std::ssize(tokens));
   const std::vector<const void*> sources(converted.blocks.begin(), converted.blocks.end());
@@ -162,7 +162,7 @@ TEST_CASE("the card chooses tokens and does so anew with the same random state")
   auto forward = PluginForward::Load(*device, model);
   REQUIRE_OK(forward);
   const KvLayout layout = LayoutOf(model->shape(), 8, KvType::kInt8);
-  FpgaBlocks blocks(**device, layout, 32);
+  DeviceBlocks blocks(**device, layout, 32);
   const auto own = blocks.Take(16);
   const std::vector<TokenId> tokens = {5, 9, 33};
   const auto choose = [&](PlainSampling sampling, uint64_t* state) {
@@ -228,7 +228,7 @@ TEST_CASE("batches that contradict the model end with the field") {
   auto forward = PluginForward::Load(*device, model);
   REQUIRE_OK(forward);
   const KvLayout layout = LayoutOf(model->shape(), 8, KvType::kInt8);
-  FpgaBlocks blocks(**device, layout, 32);
+  DeviceBlocks blocks(**device, layout, 32);
   const auto own = blocks.Take(16);
   const std::vector<TokenId> tokens = {5};
   const auto message = [&](const KvLayout& of, const ForwardItem& item) {

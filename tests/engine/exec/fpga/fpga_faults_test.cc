@@ -21,7 +21,7 @@ struct OneSequence {
     REQUIRE_OK(loaded);
     forward = *std::move(loaded);
     layout = LayoutOf(model->shape(), 8, KvType::kInt8);
-    blocks = std::make_unique<FpgaBlocks>(*device, layout, 32);
+    blocks = std::make_unique<DeviceBlocks>(*device, layout, 32);
     own = blocks->Take(64);
   }
   absl::StatusOr<std::vector<float>> Step(int32_t position) {
@@ -60,7 +60,7 @@ struct OneSequence {
   std::shared_ptr<PluginDevice> device;
   std::unique_ptr<PluginForward> forward;
   KvLayout layout;
-  std::unique_ptr<FpgaBlocks> blocks;
+  std::unique_ptr<DeviceBlocks> blocks;
   std::vector<std::byte*> own;
 };
 

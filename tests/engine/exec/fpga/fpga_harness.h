@@ -11,7 +11,6 @@
 #include "engine/exec/fpga/fpga_executor.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/exec/plugin_path.h"
-#include "engine/kv/block_pool.h"
 #include "fpga_emulation/environment.h"
 #include "tests/engine/exec/forward_harness.h"
 
@@ -49,28 +48,6 @@ inline absl::StatusOr<std::shared_ptr<PluginDevice>> TryOpenFpga(const FpgaOptio
                                       .bank_bytes_max = asked.bank_bytes_max,
                                       .run_timeout_ms = asked.run_timeout_ms});
 }
-
-// KV blocks of the device for one sequence after another.
-class FpgaBlocks {
- public:
-  FpgaBlocks(PluginDevice& device, const KvLayout& layout, int32_t count) : layout_(layout) {
-    auto pool = KvBlockPool::Create(layout, count, device);
-    REQUIRE_OK(pool);
-    pool_ = *std::move(pool);
-  }
-  // Enough for `tokens` positions.
-  std::vector<std::byte*> Take(int64_t tokens) {
-    std::vector<std::byte*> blocks;
-    for (int64_t at = 0; at < tokens; at += layout_.block_tokens) {
-      blocks.push_back(pool_->Data(*pool_->Allocate()));
-    }
-    return blocks;
-  }
-
- private:
-  const KvLayout layout_;
-  std::unique_ptr<KvBlockPool> pool_;
-};
 
 // Blocks by a copy path, until they are there.
 inline absl::Status CopyBlocks(PluginPath& path, std::vector<const void*> sources,

@@ -246,7 +246,8 @@ TEST_CASE("blocks go to the GPU's memory and back as they are") {
   carry(from, down);
   CHECK(received == sent);
 
-  // Mapped memory comes and goes without a buffer between: two calls more for each piece.
+  // What is mapped comes and goes without a buffer between.
+  CHECK(cuda_host::RegisteredCopies() == 0);
   for (auto& blocks : {&sent, &received}) {
     for (auto& block : *blocks) {
       REQUIRE_OK(gpu.mapper->Map({.data = block.data(), .bytes = bytes}));
@@ -254,12 +255,15 @@ TEST_CASE("blocks go to the GPU's memory and back as they are") {
     }
   }
   carry(to, up);
+  CHECK(cuda_host::RegisteredCopies() == std::ssize(sent));
   carry(from, down);
+  CHECK(cuda_host::RegisteredCopies() == 2 * std::ssize(sent));
   CHECK(received == sent);
   for (auto& blocks : {&sent, &received}) {
     for (auto& block : *blocks) gpu.mapper->Unmap({.data = block.data(), .bytes = bytes});
   }
   carry(from, down);
+  CHECK(cuda_host::RegisteredCopies() == 2 * std::ssize(sent));
   CHECK(received == sent);
   cuda_host::InjectFailure({.call = "cudaHostRegister", .error = cudaErrorMemoryAllocation});
   CHECK(absl::IsResourceExhausted(gpu.mapper->Map({.data = sent[0].data(), .bytes = bytes})));

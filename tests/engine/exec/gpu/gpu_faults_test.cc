@@ -52,7 +52,7 @@ struct Stepper {
   std::shared_ptr<PluginDevice> device;
   std::shared_ptr<const LanguageModel> model;
   KvLayout layout;
-  GpuBlocks blocks;
+  DeviceBlocks blocks;
   std::vector<std::byte*> of;
   std::unique_ptr<PluginForward> forward;
   int logits = 0;

@@ -32,7 +32,7 @@ TEST_CASE("in f32 the GPU's forward pass of every architecture equals plain loop
     const std::vector<TokenId> tokens = RandomTokens(17, model->shape().vocabulary, random);
     const auto want = NaiveLogits(*model, tokens);
     const KvLayout layout = LayoutOf(model->shape(), 8);
-    GpuBlocks blocks(*device, layout, 16);
+    DeviceBlocks blocks(*device, layout, 16);
     for (const size_t chunk : {tokens.size(), size_t{4}}) {
       CAPTURE(chunk);
       CHECK(WorstError(LogitsOf(**forward, layout, blocks.Take(17), tokens, chunk), want) <= 2e-5);
@@ -53,7 +53,7 @@ TEST_CASE("in bf16 the GPU's forward pass stays near plain loops") {
     const std::vector<TokenId> tokens = RandomTokens(17, model->shape().vocabulary, random);
     const auto want = NaiveLogits(*model, tokens);
     const KvLayout layout = LayoutOf(model->shape(), 16, KvType::kF16);
-    GpuBlocks blocks(*device, layout, 16);
+    DeviceBlocks blocks(*device, layout, 16);
     for (const size_t chunk : {tokens.size(), size_t{4}}) {
       CAPTURE(chunk);
       CHECK(WorstError(LogitsOf(**forward, layout, blocks.Take(17), tokens, chunk), want) <= 6e-2);

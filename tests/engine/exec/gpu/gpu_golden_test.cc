@@ -55,7 +55,7 @@ TEST_CASE("F32 and F16 models generate the golden tokens on the GPU in f32") {
   for (int prompt = 0; prompt < 5; ++prompt) {
     CAPTURE(prompt);
     const Golden golden = ReadGolden(*path, prompt);
-    GpuBlocks blocks(*device, layout, 40);
+    DeviceBlocks blocks(*device, layout, 40);
     const auto of = blocks.Take(400);
     std::vector<TokenId> got;
     std::vector<TokenId> tokens = golden.prompt;

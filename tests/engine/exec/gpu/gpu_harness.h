@@ -8,7 +8,6 @@
 #include "engine/exec/gpu/gpu_executor.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/exec/plugin_executor.h"
-#include "engine/kv/block_pool.h"
 #include "tests/engine/exec/forward_harness.h"
 #include "tests/engine/exec/gpu/plugin_under_test.h"
 
@@ -35,27 +34,5 @@ inline std::shared_ptr<PluginDevice> OpenGpu(bool f32, int32_t step_tokens_max =
   REQUIRE_OK(device);
   return *std::move(device);
 }
-
-// KV blocks of the device for one sequence after another.
-class GpuBlocks {
- public:
-  GpuBlocks(PluginDevice& device, const KvLayout& layout, int32_t count) : layout_(layout) {
-    auto pool = KvBlockPool::Create(layout, count, device);
-    REQUIRE_OK(pool);
-    pool_ = *std::move(pool);
-  }
-  // Enough for `tokens` positions.
-  std::vector<std::byte*> Take(int64_t tokens) {
-    std::vector<std::byte*> blocks;
-    for (int64_t at = 0; at < tokens; at += layout_.block_tokens) {
-      blocks.push_back(pool_->Data(*pool_->Allocate()));
-    }
-    return blocks;
-  }
-
- private:
-  const KvLayout layout_;
-  std::unique_ptr<KvBlockPool> pool_;
-};
 
 }  // namespace baton

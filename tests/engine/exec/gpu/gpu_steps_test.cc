@@ -29,7 +29,7 @@ TEST_CASE("quantised models are multiplied as planes for few tokens and made den
   const std::vector<TokenId> tokens = RandomTokens(12, model->shape().vocabulary, random);
   const auto want = NaiveLogits(*model, tokens);
   const KvLayout layout = LayoutOf(model->shape(), 16, f32 ? KvType::kF32 : KvType::kF16);
-  GpuBlocks blocks(*device, layout, 4);
+  DeviceBlocks blocks(*device, layout, 4);
   // Many at once, as floats; then one by one, with activations of 8 bits.
   CHECK(WorstError(LogitsOf(**forward, layout, blocks.Take(12), tokens, 12), want) <=
         (f32 ? 2e-5 : 4e-2));
@@ -58,7 +58,7 @@ TEST_CASE("heads of 128 dimensions in bf16 stay within 2 percent of the CPU's lo
   auto forward = PluginForward::Load(device, model);
   REQUIRE_OK(forward);
   const KvLayout layout = LayoutOf(model->shape(), 16, type);
-  GpuBlocks blocks(*device, layout, 8);
+  DeviceBlocks blocks(*device, layout, 8);
   // A prompt of 39 tokens in tiles, then one token over split keys.
   const std::vector<std::byte*> of = blocks.Take(64);
   std::vector<std::vector<float>> got = LogitsOf(**forward, layout, of, tokens, 39);
@@ -73,7 +73,7 @@ TEST_CASE("sequences of a step do not see one another") {
   auto forward = PluginForward::Load(device, model);
   REQUIRE_OK(forward);
   const KvLayout layout = LayoutOf(model->shape(), 16, f32 ? KvType::kF32 : KvType::kF16);
-  GpuBlocks blocks(*device, layout, 16);
+  DeviceBlocks blocks(*device, layout, 16);
   std::mt19937 random(kGpuSeed);
   const std::vector<TokenId> a = RandomTokens(20, model->shape().vocabulary, random);
   const std::vector<TokenId> b = RandomTokens(7, model->shape().vocabulary, random);
@@ -126,7 +126,7 @@ TEST_CASE("tokens chosen on the device are the sampler's") {
   auto forward = PluginForward::Load(device, model);
   REQUIRE_OK(forward);
   const KvLayout layout = LayoutOf(model->shape(), 16);
-  GpuBlocks blocks(*device, layout, 8);
+  DeviceBlocks blocks(*device, layout, 8);
   std::mt19937 random(kGpuSeed);
   SamplingParams params;
   params.temperature = GENERATE(0.0f, 0.8f, 1.5f);
@@ -137,7 +137,7 @@ TEST_CASE("tokens chosen on the device are the sampler's") {
   Sampler sampler({.params = params});
   for (int round = 0; round < 8; ++round) {
     const std::vector<TokenId> tokens = RandomTokens(5, model->shape().vocabulary, random);
-    GpuBlocks own(*device, layout, 2);
+    DeviceBlocks own(*device, layout, 2);
     const auto of = own.Take(8);
     const std::vector<float> logits = LogitsOf(**forward, layout, of, tokens, 5).back();
     const std::optional<PlainSampling> plain = sampler.plain();
@@ -163,7 +163,7 @@ TEST_CASE("a step that does not fit is refused by name and the next one runs") {
   auto forward = PluginForward::Load(device, model);
   REQUIRE_OK(forward);
   const KvLayout layout = LayoutOf(model->shape(), 16);
-  GpuBlocks blocks(*device, layout, 4);
+  DeviceBlocks blocks(*device, layout, 4);
   const auto of = blocks.Take(16);
   const auto run = [&](const KvLayout& with, const ForwardItem& item) {
     const absl::Status status = (*forward)->Run(
@@ -212,7 +212,7 @@ TEST_CASE("a deterministic item has the same logits in any company and any chunk
   const KvLayout layout = LayoutOf(model->shape(), 16, f32 ? KvType::kF32 : KvType::kBF16);
   // After the last token: in chunks of so many, beside so many tokens of another sequence.
   const auto last_logits = [&](size_t chunk, size_t company) {
-    GpuBlocks blocks(*device, layout, 8);
+    DeviceBlocks blocks(*device, layout, 8);
     const std::vector<std::byte*> own = blocks.Take(kTokens);
     const std::vector<std::byte*> theirs = blocks.Take(others.size());
     std::vector<float> last;

@@ -33,7 +33,7 @@ TEST_CASE("two layers of an 8B shape stay within 2 percent of the CPU's logits")
   auto forward = PluginForward::Load(device, model);
   REQUIRE_OK(forward);
   const KvLayout layout = LayoutOf(model->shape(), 16, KvType::kF16);
-  GpuBlocks blocks(*device, layout, 32);
+  DeviceBlocks blocks(*device, layout, 32);
   const auto got = LogitsOf(**forward, layout, blocks.Take(512), tokens, 299);
   CHECK(RelativeError(got.back(), {want.begin(), want.end()}) <= 2e-2);
 }
