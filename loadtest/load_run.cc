@@ -23,7 +23,6 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 using std::chrono::nanoseconds;
 
 constexpr int64_t kNsPerS = 1'000'000'000;
-constexpr int64_t kNsPerMs = 1'000'000;
 // Slices of waiting, so that an interrupt does not wait for the next request of a slow run.
 constexpr int64_t kSliceNs = 100 * kNsPerMs;
 // A client later than this cannot keep its own schedule; that is not the kernel's wake-up.

@@ -6,12 +6,10 @@
 namespace baton::load {
 namespace {
 
-constexpr double kNsOfMs = 1e6;
-
 // `sorted` is not empty. In whole thousandths: 0.999 * 1000 is not 999 in binary fractions.
 double PercentileMs(const std::vector<int64_t>& sorted, size_t permille) {
   const size_t rank = (permille * sorted.size() + 999) / 1000;  // from 1
-  return static_cast<double>(sorted[std::max<size_t>(rank, 1) - 1]) / kNsOfMs;
+  return static_cast<double>(sorted[std::max<size_t>(rank, 1) - 1]) / kNsPerMs;
 }
 
 }  // namespace
@@ -44,12 +42,12 @@ Summary Samples::Summarize() {
   double sum_ns = 0;
   for (int64_t ns : durations_ns_) sum_ns += static_cast<double>(ns);
   summary.count = static_cast<int64_t>(durations_ns_.size());
-  summary.mean_ms = sum_ns / static_cast<double>(summary.count) / kNsOfMs;
+  summary.mean_ms = sum_ns / static_cast<double>(summary.count) / kNsPerMs;
   summary.p50_ms = PercentileMs(durations_ns_, 500);
   summary.p90_ms = PercentileMs(durations_ns_, 900);
   summary.p99_ms = PercentileMs(durations_ns_, 990);
   summary.p999_ms = PercentileMs(durations_ns_, 999);
-  summary.max_ms = static_cast<double>(durations_ns_.back()) / kNsOfMs;
+  summary.max_ms = static_cast<double>(durations_ns_.back()) / kNsPerMs;
   return summary;
 }
 
@@ -64,7 +62,7 @@ std::vector<std::pair<double, double>> Samples::Distribution(size_t points) {
     const double share = x < 0.5 ? 1.8 * x : 1 - 0.1 * std::pow(0.001, 2 * x - 1);
     const double rank =
         i + 1 == points ? count : std::max(1.0, std::min(count, std::ceil(share * count)));
-    const double ms = static_cast<double>(durations_ns_[static_cast<size_t>(rank) - 1]) / kNsOfMs;
+    const double ms = static_cast<double>(durations_ns_[static_cast<size_t>(rank) - 1]) / kNsPerMs;
     if (!curve.empty() && curve.back().second == rank / count) continue;
     curve.emplace_back(ms, rank / count);
   }
@@ -78,7 +76,7 @@ std::vector<double> Samples::Thinned(size_t count) {
   for (size_t i = 0; i < kept; ++i) {
     // The middle of each of `kept` equal parts.
     const size_t index = (2 * i + 1) * durations_ns_.size() / (2 * kept);
-    thinned.push_back(static_cast<double>(durations_ns_[index]) / kNsOfMs);
+    thinned.push_back(static_cast<double>(durations_ns_[index]) / kNsPerMs);
   }
   return thinned;
 }

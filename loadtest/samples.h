@@ -7,6 +7,8 @@
 
 namespace baton::load {
 
+inline constexpr int64_t kNsPerMs = 1'000'000;
+
 // What a report says of one quantity, in milliseconds. All zero where count is 0.
 struct Summary {
   int64_t count = 0;

@@ -1,11 +1,9 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <shared_mutex>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
