@@ -186,6 +186,8 @@ ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, co
   }
   WorkShape shape = wanted.shape;
   if (present_count_ > 1) shape.load = sample.load;
+  // Of the steps that decode a sequence nearly all follow another.
+  if (work.work_class != WorkClass::kDecode) shape.turn = TurnTo(state, work.work_class, shape);
   choice.wait_us = state.queue.WaitUs(work.work_class, now_us);
   if (wanted.held != nullptr) choice.wait_us += wanted.held->AheadUs(index, work.work_class);
   choice.predicted = costs_.Predict(index, work.work_class, shape);
@@ -240,12 +242,23 @@ RouteChoice ExecutorBoard::Choose(const Hints& hints, const Work& work) {
 
 // ---- What work teaches
 
+// 1 where the device did other work last, or the same with another model or other vectors.
+double ExecutorBoard::TurnTo(const State& state, WorkClass work_class, const WorkShape& shape) {
+  return state.last_class != work_class || state.last_scale != shape.scale ? 1 : 0;
+}
+
 uint64_t ExecutorBoard::Begin(Begun begun, absl::AnyInvocable<void()> fenced) {
   const std::lock_guard lock(mutex_);
   State& state = states_[static_cast<size_t>(begun.executor)];
   // A sample costs microseconds, and where there is nothing to choose between nothing is decided.
   if (present_count_ > 1) begun.shape.load = state.executor->Sample().load;
-  if (begun.prompts) begun.prompts->load = begun.shape.load;
+  begun.shape.turn = TurnTo(state, begun.work_class, begun.shape);
+  state.last_class = begun.work_class;
+  state.last_scale = begun.shape.scale;
+  if (begun.prompts) {
+    begun.prompts->load = begun.shape.load;
+    begun.prompts->turn = begun.shape.turn;
+  }
   TimeUs expected_us = begun.open_ended ? -1 : 0;
   TimeUs median_us = 0;
   if (present_count_ > 1 && !begun.open_ended && !begun.prompts) {

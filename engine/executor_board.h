@@ -41,7 +41,7 @@ class ExecutorBoard {
   // A piece of work to be routed.
   struct Work {
     WorkKind kind = WorkKind::kSearch;
-    WorkShape shape;      // its items decide its class; its load is set here
+    WorkShape shape;      // its items decide its class; its load and turn are set here
     uint32_t failed = 0;  // a bit for each executor that has failed at it
     // By executor: why it does not run the work's model; empty: it does. None: all do.
     std::span<const std::string> unable = {};
@@ -107,6 +107,8 @@ class ExecutorBoard {
     DeviceQueue queue = {};
     std::array<TimeUs, kWorkClassCount> probed_us = {};
     int in_flight = 0;
+    WorkClass last_class = WorkClass::kPrefill;  // of the batch that went to it last
+    double last_scale = 0;                       // and what of; 0: none did
     std::array<prometheus::Histogram*, kWorkClassCount> error = {};
     prometheus::Gauge* up = nullptr;
     prometheus::Gauge* capacity = nullptr;
@@ -127,6 +129,7 @@ class ExecutorBoard {
                           const Work& wanted, TimeUs now_us);
   void SetProbes(const Work& work, WorkClass work_class, TimeUs now_us,
                  std::vector<ExecutorChoice>& choices) const;
+  static double TurnTo(const State& state, WorkClass work_class, const WorkShape& shape);
   void Observe(const Begun& begun, TimeUs run_us, TimeUs now_us);
   void Look(int index, TimeUs now_us);
   void Tell(int index);

@@ -9,7 +9,7 @@
 namespace baton {
 namespace {
 
-constexpr std::array<double, 6> kPriorPrecision = {0.01, 1, 4, 4, 4, 4};
+constexpr std::array<double, 7> kPriorPrecision = {0.01, 1, 4, 4, 4, 4, 4};
 constexpr double kForget = 1 - 1.0 / 1000;  // per sample: the plane remembers about a thousand
 constexpr double kCellForget = 1.0 / 50;    // a cell about fifty
 constexpr double kVarianceForget = 1.0 / 64;
@@ -18,9 +18,12 @@ constexpr double kVarianceMax = 100;
 constexpr double kThetaMax = 100;  // what no device's times come near
 constexpr double kMeanMax = 100;
 constexpr double kPrecisionMax = 1e12;
-constexpr double kPivotMin = 1e-6;  // of any precision that came of samples
-constexpr double kClip = 3;         // standard deviations
-constexpr int64_t kWarmup = 8;      // samples before residuals mean anything
+constexpr double kPivotMin = 1e-6;               // of any precision that came of samples
+constexpr double kClip = 3;                      // standard deviations, of what counts as noise
+constexpr double kPull = 1;                      // and of what pulls at a mean
+constexpr double kLatelyForget = 0.3;            // an average of about the last three
+constexpr double kLatelyToldForget = 1.0 / 256;  // what they told changes as slowly as machines do
+constexpr int64_t kWarmup = 8;                   // samples before residuals mean anything
 // CUSUM: blind to shifts below half a standard deviation; a stable curve alarms about once in
 // twenty thousand samples (Siegmund's approximation), which costs it little.
 constexpr double kDriftSlack = 0.5;
@@ -47,7 +50,8 @@ CostCurve::Vector CostCurve::FeaturesOf(const WorkShape& shape) {
           log(shape.batch),
           log(1 + shape.context),
           log(shape.scale),
-          within(shape.load, 0, 1)};
+          within(shape.load, 0, 1),
+          within(shape.turn, 0, 1)};
 }
 
 uint32_t CostCurve::CoarseKey(const Vector& x) {
@@ -118,7 +122,7 @@ CostPrediction CostCurve::Predict(const WorkShape& shape) const {
     log_us += coarse->second.mean * coarse->second.weight();
     unknown -= coarse->second.weight();
   }
-  log_us += MeanOf(fine_, FineKey(x));
+  log_us += MeanOf(fine_, FineKey(x)) + lately_.Next();
   log_us = std::clamp(log_us, -3.0, 30.0);
   const double variance = noise_variance_ + PlaneVariance(x) + unknown * plane_variance_;
   return {.run_us = std::exp(log_us),
@@ -161,6 +165,16 @@ void CostCurve::ShiftPlane(double shift, double variance) {
     }
   }
   if (!Factorise()) precision_ = before;  // it is known no better than the prior anyway
+}
+
+double CostCurve::Lately::Next() const {
+  return square > 0 ? std::clamp(product / square, 0.0, 1.0) * error : 0;
+}
+
+void CostCurve::Lately::Learn(double next) {
+  Blend(product, next * error, kLatelyToldForget);
+  Blend(square, error * error, kLatelyToldForget);
+  Blend(error, next, kLatelyForget);
 }
 
 void CostCurve::Learn(Cells& cells, uint32_t key, double residual) const {
@@ -210,6 +224,7 @@ void CostCurve::Observe(const WorkShape& shape, double run_us) {
   if (samples_ > kWarmup) {
     if (const double shift = WatchDrift(error); shift != 0) {
       ++drifts_;
+      lately_.error = 0;  // the plane has it now
       ShiftPlane(shift, shift * shift);
       residual -= shift;
       error -= shift;
@@ -219,15 +234,20 @@ void CostCurve::Observe(const WorkShape& shape, double run_us) {
         }
       }
     }
-    const double plane_limit = kClip * std::sqrt(plane_variance_);
-    const double noise_limit = kClip * std::sqrt(noise_variance_);
-    residual = std::clamp(residual, -plane_limit, plane_limit);
-    error = std::clamp(error, -noise_limit, noise_limit);
+    const auto clip = [&](double deviations) {
+      const double plane_limit = deviations * std::sqrt(plane_variance_);
+      const double noise_limit = deviations * std::sqrt(noise_variance_);
+      residual = std::clamp(residual, -plane_limit, plane_limit);
+      error = std::clamp(error, -noise_limit, noise_limit);
+    };
+    clip(kClip);
     const double rate = std::max(kVarianceForget, 1 / static_cast<double>(samples_ - kWarmup + 4));
     plane_variance_ =
         std::clamp(Blend(plane_variance_, residual * residual, rate), kVarianceMin, kVarianceMax);
     noise_variance_ =
         std::clamp(Blend(noise_variance_, error * error, rate), kVarianceMin, kVarianceMax);
+    clip(kPull);
+    lately_.Learn(error);
   }
   UpdatePlane(x, residual);
 

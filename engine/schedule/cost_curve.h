@@ -19,6 +19,7 @@ struct WorkShape {
   double context = 0;  // of each: positions before it; of a search the points searched
   double scale = 1;    // of each: a model's parameters, a vector's dimension, a text's bytes
   double load = 0;     // of the executor as the batch goes to it, 0 idle to 1 busy
+  double turn = 0;     // 1: the executor's last batch was of other work, and its caches hold that
 };
 
 // How long a batch will run.
@@ -30,19 +31,22 @@ struct CostPrediction {
 
 // The time that one class of work takes on one executor, learned online. Pure.
 //
-// In logarithms, so that the relative error counts, on three levels, each fitted to what the levels
+// In logarithms, so that the relative error counts, on four levels, each fitted to what the levels
 // before it leave over:
-//   1 a plane over ln(items), ln(batch), ln(1 + context), ln(scale) and load, by recursive least
-//     squares with forgetting in information form, where what is forgotten is replaced by the prior
-//     (stabilised forgetting, Milek and Kraus 1995): directions that traffic does not excite, as
-//     all but one where every batch is alike, go back to it instead of winding up;
+//   1 a plane over ln(items), ln(batch), ln(1 + context), ln(scale), load and turn, by recursive
+//     least squares with forgetting in information form, where what is forgotten is replaced by the
+//     prior (stabilised forgetting, Milek and Kraus 1995): directions that traffic does not excite,
+//     as all but one where every batch is alike, go back to it instead of winding up;
 //   2 the mean of each cell of half an octave of items by two octaves of context: knees;
 //   3 the mean of each cell of an eighth of an octave by half an octave, small counts exactly:
-//     steps.
-// A cell's mean counts n / (n + 1), so that it says nothing before it has seen something. Outliers
-// are clipped at three standard deviations of the noise. A two-sided CUSUM over the residuals
-// finds a device that became slower or faster within a few batches: the plane is moved by what they
-// lack, and everything forgets faster for a while.
+//     steps;
+//   4 the last few batches' error, as far as such errors have told of the next one's: neighbours on
+//     the machine, clocks.
+// A cell's mean counts n / (n + 1), so that it says nothing before it has seen something. Nothing
+// is pulled by more than one standard deviation of the noise, so that what is learned is near the
+// median (Huber 1964), and outliers count as three in that deviation itself. A two-sided CUSUM over
+// the residuals finds a device that became slower or faster within a few batches: the plane is
+// moved by what they lack, and everything forgets faster for a while.
 class CostCurve {
  public:
   void Observe(const WorkShape& shape, double run_us);
@@ -56,7 +60,7 @@ class CostCurve {
   absl::Status Restore(std::string_view line);
 
  private:
-  static constexpr int kDims = 6;
+  static constexpr int kDims = 7;
   using Vector = std::array<double, kDims>;
 
   // The mean of what a part of the plane leaves over.
@@ -68,6 +72,16 @@ class CostCurve {
   };
   using Cells = std::unordered_map<uint32_t, Cell>;
   static constexpr size_t kCellsMax = 1024;
+
+  // The last batches' mean error, and what that told of the next one's: by least squares, over
+  // many.
+  struct Lately {
+    double error = 0;
+    double product = 0;  // mean of it and the next error
+    double square = 0;   // mean of it and itself
+    double Next() const;
+    void Learn(double next);
+  };
 
   static Vector FeaturesOf(const WorkShape& shape);
   static uint32_t CoarseKey(const Vector& x);
@@ -86,21 +100,23 @@ class CostCurve {
   // What to add to the plane: 0 while nothing has drifted.
   double WatchDrift(double error);
 
-  static constexpr Vector kPriorTheta = {6.9, 0.5, 0, 0, 0, 0};  // a millisecond; half of it fixed
+  // A millisecond; half of it fixed.
+  static constexpr Vector kPriorTheta = {6.9, 0.5, 0, 0, 0, 0, 0};
   Vector theta_ = kPriorTheta;
   // Row major and symmetric, of squared logarithms; what it begins with is the prior: the level is
   // unknown, slopes are about 1. And its Cholesky factor, lower.
   using Matrix = std::array<double, kDims * kDims>;
-  Matrix precision_ = {0.01, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0,
-                       0,    0, 0, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 4};
-  Matrix factor_ = {0.1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0,
-                    0,   0, 0, 2, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 2};
+  Matrix precision_ = {0.01, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4,
+                       0,    0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4};
+  Matrix factor_ = {0.1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2,
+                    0,   0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2};
   double plane_variance_ = 0.25;  // of what the plane leaves over
   double noise_variance_ = 0.25;  // of what all levels leave over
   int64_t samples_ = 0;
   int64_t drifts_ = 0;
   Cells coarse_;
   Cells fine_;
+  Lately lately_;
 
   // One side of the CUSUM: since it was last zero.
   struct Side {

@@ -56,7 +56,7 @@ class CostModel {
   absl::Status Restore(std::string_view saved);
 
  private:
-  static constexpr size_t kErrorsMax = 256;
+  static constexpr size_t kErrorsMax = 2048;
   struct Known {
     CostCurve curve;
     TimeUs last_us = 0;

@@ -4,10 +4,9 @@
 //   minute;
 //                                      the worst of curves with knees, steps and noise that are not
 //                                      of the model's own shapes (tests/engine/schedule)
-//   cost_model.cpu_CLASS_error         of the last 256 batches on this machine's CPU executor,
-//   after
-//                                      as many as it does in 20 minutes at five a second of each
-//                                      class; as quickly as they go
+//   cost_model.cpu_CLASS_error         of the last 2,048 batches on this machine's CPU executor,
+//                                      after as many as it does in 20 minutes at five a second of
+//                                      each class; as quickly as they go
 //   cost_model.median_error            the worst of both; at most 0.10 is wanted
 
 #include <algorithm>

@@ -108,10 +108,63 @@ TEST_CASE("batches that are all alike, for long, teach nothing about others") {
   }
 }
 
+TEST_CASE("half of the batches take less than what is told, however far the others lie") {
+  CostCurve curve;
+  std::mt19937 random(21);
+  std::exponential_distribution<> tail(3);
+  int less = 0;
+  constexpr int kBatches = 20'000;
+  for (int i = 0; i < kBatches; ++i) {
+    const double run_us = 100 * std::exp(tail(random));
+    less += i >= kBatches / 2 && run_us < curve.Predict({}).run_us ? 1 : 0;
+    curve.Observe({}, run_us);
+  }
+  INFO(less << " of " << kBatches / 2);
+  CHECK(less > kBatches / 2 * 0.45);
+  CHECK(less < kBatches / 2 * 0.55);
+}
+
+TEST_CASE("a batch behind other work is told to take what such batches take") {
+  CostCurve curve;
+  std::mt19937 random(22);
+  std::normal_distribution<> noise(0, 0.05);
+  std::vector<double> errors;
+  for (int i = 0; i < 3000; ++i) {
+    const double turn = random() % 4 == 0 ? 1 : 0;
+    const WorkShape shape = {.context = 8.0 + random() % 400, .turn = turn};
+    const double run_us = (100 + 0.1 * shape.context) * (1 + 0.3 * turn) * std::exp(noise(random));
+    if (i > 1000) errors.push_back(std::abs(curve.Predict(shape).run_us / run_us - 1));
+    curve.Observe(shape, run_us);
+  }
+  CHECK(Median(errors) < 0.05);
+}
+
+TEST_CASE("what the last batches lacked tells of the next one where it has done so before") {
+  // Noise of 30 % that lasts for some ten batches, or for none.
+  for (const double lasting : {0.9, 0.0}) {
+    CostCurve curve;
+    std::mt19937 random(23);
+    std::normal_distribution<> noise(0, 1);
+    double level = 0;
+    std::vector<double> errors;
+    for (int i = 0; i < 20'000; ++i) {
+      level = lasting * level + 0.3 * std::sqrt(1 - lasting * lasting) * noise(random);
+      const double run_us = 100 * std::exp(level);
+      if (i > 1000) errors.push_back(std::abs(curve.Predict({}).run_us / run_us - 1));
+      curve.Observe({}, run_us);
+    }
+    // Of normal noise half lies within .67 deviations: .20 of all of it, .09 of what each batch
+    // adds.
+    INFO(lasting << ": " << Median(errors));
+    CHECK(Median(errors) < (lasting > 0 ? 0.12 : 0.215));
+  }
+}
+
 TEST_CASE("nonsense does not break it") {
   CostCurve curve;
   for (const double value : {0.0, -5.0, 1e300, std::nan("")}) {
-    curve.Observe({.items = value, .context = value, .scale = value, .load = value}, 100);
+    curve.Observe({.items = value, .context = value, .scale = value, .load = value, .turn = value},
+                  100);
     curve.Observe({.items = 1}, value);
   }
   for (int i = 0; i < 100; ++i) curve.Observe({}, 100);
