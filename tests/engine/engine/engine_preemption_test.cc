@@ -183,10 +183,16 @@ TEST_CASE("preempted sequences give the text that they give with memory for all"
     tight.schedule.admission = "expected";
     tight.kv.offload_memory_mb = 16;
     tight.kv.offload_reload = "always";  // whatever takes longer on this machine
-    const Run offloaded = RunAll(tight, requests);
-    CHECK(offloaded.preemptions > 0);
-    CHECK(offloaded.reloaded_tokens > 0);
-    CheckSame(offloaded, stopped);
+    // Where the copies downwards were not done when a sequence came back, it was computed after
+    // all.
+    double reloaded_tokens = 0;
+    for (int i = 0; i < 20 && reloaded_tokens == 0; ++i) {
+      const Run offloaded = RunAll(tight, requests);
+      CHECK(offloaded.preemptions > 0);
+      CheckSame(offloaded, stopped);
+      reloaded_tokens = offloaded.reloaded_tokens;
+    }
+    CHECK(reloaded_tokens > 0);
   }
 }
 
