@@ -18,9 +18,9 @@ constexpr double kVarianceMax = 100;
 constexpr double kThetaMax = 100;  // what no device's times come near
 constexpr double kMeanMax = 100;
 constexpr double kPrecisionMax = 1e12;
-constexpr double kPivotMin = 1e-6;               // of any precision that came of samples
-constexpr double kClip = 3;                      // standard deviations, of what counts as noise
-constexpr double kPull = 1;                      // and of what pulls at a mean
+constexpr double kPivotMin = 1e-6;  // of any precision that came of samples
+constexpr double kClip = 3;         // standard deviations
+constexpr double kLatelyClip = 1;
 constexpr double kLatelyForget = 0.3;            // an average of about the last three
 constexpr double kLatelyToldForget = 1.0 / 256;  // what they told changes as slowly as machines do
 constexpr int64_t kWarmup = 8;                   // samples before residuals mean anything
@@ -234,20 +234,17 @@ void CostCurve::Observe(const WorkShape& shape, double run_us) {
         }
       }
     }
-    const auto clip = [&](double deviations) {
-      const double plane_limit = deviations * std::sqrt(plane_variance_);
-      const double noise_limit = deviations * std::sqrt(noise_variance_);
-      residual = std::clamp(residual, -plane_limit, plane_limit);
-      error = std::clamp(error, -noise_limit, noise_limit);
-    };
-    clip(kClip);
+    const double plane_limit = kClip * std::sqrt(plane_variance_);
+    const double noise_limit = kClip * std::sqrt(noise_variance_);
+    residual = std::clamp(residual, -plane_limit, plane_limit);
+    error = std::clamp(error, -noise_limit, noise_limit);
     const double rate = std::max(kVarianceForget, 1 / static_cast<double>(samples_ - kWarmup + 4));
     plane_variance_ =
         std::clamp(Blend(plane_variance_, residual * residual, rate), kVarianceMin, kVarianceMax);
     noise_variance_ =
         std::clamp(Blend(noise_variance_, error * error, rate), kVarianceMin, kVarianceMax);
-    clip(kPull);
-    lately_.Learn(error);
+    const double limit = kLatelyClip * std::sqrt(noise_variance_);
+    lately_.Learn(std::clamp(error, -limit, limit));
   }
   UpdatePlane(x, residual);
 

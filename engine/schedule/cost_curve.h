@@ -41,12 +41,11 @@ struct CostPrediction {
 //   3 the mean of each cell of an eighth of an octave by half an octave, small counts exactly:
 //     steps;
 //   4 the last few batches' error, as far as such errors have told of the next one's: neighbours on
-//     the machine, clocks.
-// A cell's mean counts n / (n + 1), so that it says nothing before it has seen something. Nothing
-// is pulled by more than one standard deviation of the noise, so that what is learned is near the
-// median (Huber 1964), and outliers count as three in that deviation itself. A two-sided CUSUM over
-// the residuals finds a device that became slower or faster within a few batches: the plane is
-// moved by what they lack, and everything forgets faster for a while.
+//     the machine, clocks. None counts for more than one standard deviation of the noise.
+// A cell's mean counts n / (n + 1), so that it says nothing before it has seen something. Outliers
+// are clipped at three standard deviations of the noise. A two-sided CUSUM over the residuals
+// finds a device that became slower or faster within a few batches: the plane is moved by what they
+// lack, and everything forgets faster for a while.
 class CostCurve {
  public:
   void Observe(const WorkShape& shape, double run_us);

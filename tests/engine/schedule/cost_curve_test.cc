@@ -108,22 +108,6 @@ TEST_CASE("batches that are all alike, for long, teach nothing about others") {
   }
 }
 
-TEST_CASE("half of the batches take less than what is told, however far the others lie") {
-  CostCurve curve;
-  std::mt19937 random(21);
-  std::exponential_distribution<> tail(3);
-  int less = 0;
-  constexpr int kBatches = 20'000;
-  for (int i = 0; i < kBatches; ++i) {
-    const double run_us = 100 * std::exp(tail(random));
-    less += i >= kBatches / 2 && run_us < curve.Predict({}).run_us ? 1 : 0;
-    curve.Observe({}, run_us);
-  }
-  INFO(less << " of " << kBatches / 2);
-  CHECK(less > kBatches / 2 * 0.45);
-  CHECK(less < kBatches / 2 * 0.55);
-}
-
 TEST_CASE("a batch behind other work is told to take what such batches take") {
   CostCurve curve;
   std::mt19937 random(22);
