@@ -99,7 +99,7 @@ struct LlmBatchResult {
 
 // Prefill and decode. Models come and go from a thread of the engine's beside all else; the rest is
 // called from its loop thread only and never blocks. Batches of one executor run in the order of
-// their submission.
+// their submission, and those that succeed are done in it.
 class LlmSkill {
  public:
   virtual ~LlmSkill() = default;

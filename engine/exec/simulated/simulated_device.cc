@@ -43,25 +43,19 @@ void SimulatedDevice::WatchScript() {
 }
 
 void SimulatedDevice::OnTime() {
-  Answers answers;
-  {
-    const std::lock_guard lock(mutex_);
-    if (script_.Advance(clock_.NowUs())) OnModeChanged();
-    WatchScript();
-    answers = Settle();
-  }
-  for (auto& answer : answers) answer();
+  std::unique_lock lock(mutex_);
+  if (script_.Advance(clock_.NowUs())) OnModeChanged();
+  WatchScript();
+  Settle();
+  Deliver(lock);
 }
 
 void SimulatedDevice::Inject(SimulatedFault fault, double factor) {
-  Answers answers;
-  {
-    const std::lock_guard lock(mutex_);
-    script_.Apply(fault, factor);
-    OnModeChanged();
-    answers = Settle();
-  }
-  for (auto& answer : answers) answer();
+  std::unique_lock lock(mutex_);
+  script_.Apply(fault, factor);
+  OnModeChanged();
+  Settle();
+  Deliver(lock);
 }
 
 void SimulatedDevice::OnModeChanged() {
@@ -80,16 +74,15 @@ void SimulatedDevice::OnModeChanged() {
 absl::StatusOr<SimulatedDevice::JobPtr> SimulatedDevice::Begin(Skill skill, double run_us,
                                                                Answer answer) {
   auto job = std::make_shared<Job>();
-  Answers answers;
   absl::Status refused;
   TimeUs due_us = 0;
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     const TimeUs now_us = clock_.NowUs();
     bool changed = script_.Advance(now_us);
     changed = script_.CountBatch() || changed;
     if (changed) OnModeChanged();
-    answers = Settle();
+    Settle();
     int64_t& queued = queued_[static_cast<size_t>(skill)];
     if (shut_down_) {
       refused = absl::CancelledError(StrCat("simulated device ", options_.name, " shuts down"));
@@ -114,8 +107,8 @@ absl::StatusOr<SimulatedDevice::JobPtr> SimulatedDevice::Begin(Skill skill, doub
       }
       jobs_.push_back(job);
     }
+    Deliver(lock);
   }
-  for (auto& next : answers) next();
   if (!refused.ok()) return refused;
   timeline_.At(due_us, [self = shared_from_this(), job] { self->OnDue(job); });
   return job;
@@ -137,46 +130,50 @@ void SimulatedDevice::TellLayers(const JobPtr& job, int32_t layers,
 }
 
 void SimulatedDevice::OnDue(const JobPtr& job) {
-  Answers answers;
-  {
-    const std::lock_guard lock(mutex_);
-    job->due = true;
-    answers = Settle();
-  }
-  for (auto& answer : answers) answer();
+  std::unique_lock lock(mutex_);
+  job->due = true;
+  Settle();
+  Deliver(lock);
 }
 
 void SimulatedDevice::Computed(const JobPtr& job) { Spoil(job, absl::OkStatus()); }
 
 void SimulatedDevice::Spoil(const JobPtr& job, absl::Status fault) {
-  Answers answers;
-  {
-    const std::lock_guard lock(mutex_);
-    job->computed = true;
-    job->fault.Update(std::move(fault));
-    answers = Settle();
-  }
-  for (auto& answer : answers) answer();
+  std::unique_lock lock(mutex_);
+  job->computed = true;
+  job->fault.Update(std::move(fault));
+  Settle();
+  Deliver(lock);
 }
 
 void SimulatedDevice::Shutdown() {
-  Answers answers;
-  {
-    const std::lock_guard lock(mutex_);
-    shut_down_ = true;
-    for (const JobPtr& job : jobs_) {
-      job->lost = true;
-      job->fault = absl::CancelledError(StrCat("simulated device ", options_.name, " shuts down"));
-    }
-    answers = Settle();
-  }
-  for (auto& answer : answers) answer();
   std::unique_lock lock(mutex_);
-  answered_.wait(lock, [this] { return jobs_.empty() && answering_ == 0; });
+  shut_down_ = true;
+  for (const JobPtr& job : jobs_) {
+    job->lost = true;
+    job->fault = absl::CancelledError(StrCat("simulated device ", options_.name, " shuts down"));
+  }
+  Settle();
+  Deliver(lock);
+  answered_.wait(lock, [this] { return jobs_.empty() && answers_.empty() && !answering_; });
 }
 
-SimulatedDevice::Answers SimulatedDevice::Settle() {
-  Answers answers;
+void SimulatedDevice::Deliver(std::unique_lock<std::mutex>& lock) {
+  if (answering_) return;
+  answering_ = true;
+  while (!answers_.empty()) {
+    absl::AnyInvocable<void()> answer = std::move(answers_.front());
+    answers_.pop_front();
+    lock.unlock();
+    answer();
+    answer = nullptr;
+    lock.lock();
+  }
+  answering_ = false;
+  answered_.notify_all();
+}
+
+void SimulatedDevice::Settle() {
   const FaultScript::Mode mode = script_.mode();
   std::erase_if(jobs_, [&](const JobPtr& job) {
     const bool on_time = job->due && mode != FaultScript::Mode::kHung;
@@ -189,18 +186,10 @@ SimulatedDevice::Answers SimulatedDevice::Settle() {
     const TimeUs start_us = std::min(job->start_us, now_us);
     const BatchTimes times{.queue_us = start_us - job->arrived_us, .run_us = now_us - start_us};
     --queued_[static_cast<size_t>(job->skill)];
-    ++answering_;
-    answers.emplace_back([self = shared_from_this(), answer = std::move(job->answer),
-                          status = std::move(status), times]() mutable {
-      answer(std::move(status), times);
-      answer = nullptr;
-      const std::lock_guard lock(self->mutex_);
-      --self->answering_;
-      self->answered_.notify_all();
-    });
+    answers_.emplace_back([answer = std::move(job->answer), status = std::move(status),
+                           times]() mutable { answer(std::move(status), times); });
     return true;
   });
-  return answers;
 }
 
 FaultScript::Mode SimulatedDevice::mode() const {

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -71,14 +72,15 @@ class SimulatedDevice : public std::enable_shared_from_this<SimulatedDevice> {
   const SimulatedDeviceOptions& options() const { return options_; }
 
  private:
-  using Answers = std::vector<absl::AnyInvocable<void()>>;
-
   void OnTime();
   void WatchScript();
   void OnDue(const JobPtr& job);
   void OnModeChanged();
   // Takes out what may be answered now, in order. Under the lock.
-  Answers Settle();
+  void Settle();
+  // Calls the answers taken out, in order, one thread at a time: what another one is at, it does.
+  // Unlocks meanwhile.
+  void Deliver(std::unique_lock<std::mutex>& lock);
 
   const SimulatedDeviceOptions options_;
   Timeline& timeline_;
@@ -89,8 +91,9 @@ class SimulatedDevice : public std::enable_shared_from_this<SimulatedDevice> {
   LatencyNoise noise_;
   std::array<std::vector<TimeUs>, kSkillCount> lanes_;  // when each is free
   std::array<int64_t, kSkillCount> queued_ = {};
-  std::list<JobPtr> jobs_;  // by arrival
-  int64_t answering_ = 0;   // answers taken out and not yet called
+  std::list<JobPtr> jobs_;                          // by arrival
+  std::deque<absl::AnyInvocable<void()>> answers_;  // taken out and not yet called
+  bool answering_ = false;
   int32_t losses_ = 0;
   bool shut_down_ = false;
   int64_t memory_bytes_ = 0;

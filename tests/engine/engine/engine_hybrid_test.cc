@@ -304,10 +304,13 @@ int Storm(int faults_wanted, uint32_t seed, bool offload = false) {
       GenerateRequest request = Hybrid::Request(variant);
       request.envelope.hints.on_handoff_failure = static_cast<HandoffFailure>(below(3));
       if (below(8) == 0) request.envelope.deadline_us = SystemClock().NowUs() + below(20'000) + 1;
-      const auto sink = f.Submit(request);
+      const auto sink = std::make_shared<GenerateRecorder>();
+      const auto id = f.engine->Submit(request, sink);
+      if (absl::IsDeadlineExceeded(id.status())) continue;  // before it was there
+      REQUIRE_OK(id);
       const bool cancelled = below(8) == 0;
       live.push_back({sink, variant, cancelled});
-      if (cancelled) f.engine->Cancel(f.last);
+      if (cancelled) f.engine->Cancel(*id);
     }
     for (int i = 0; i < 12; ++i) {
       const char* name = kNames[below(7)];
