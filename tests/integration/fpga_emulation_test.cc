@@ -87,8 +87,7 @@ TEST_CASE("one Ask is searched on the FPGA and prefilled on the GPU and decoded 
                  "emulate", "--require", "gpu", "--model", "random=" + model.path(),
                  "--route.platforms.search_single=fpga,cpu", "--route.platforms.prefill=gpu,cpu",
                  "--route.platforms.decode=fpga,cpu", "--cost_model.route=false",
-                 "--kv.memory_mb=16", "--kv.block_tokens=16", "--vector.seal_points=2400",
-                 "--rag.context_passages_max=1"});
+                 "--kv.memory_mb=16", "--vector.seal_points=2400", "--rag.context_passages_max=1"});
   const Client client(daemon);
   constexpr int kTowers = 2400;
   for (int first = 0; first < kTowers; first += 800) {
@@ -132,12 +131,11 @@ TEST_CASE("one Ask is searched on the FPGA and prefilled on the GPU and decoded 
   CHECK(prefill.route().emulated());
   const v1::Stage& handoff = StageOf(asked.finished, "handoff");
   CHECK(handoff.route().reason() == "path " + std::string(kGpuToFpga));
-  // Whole blocks of 16 positions, as int8 with a scale for each of 2 layers' keys and values of 2
-  // heads of 16.
-  constexpr int64_t kBlockBytes = 16 * 2 * 2 * 2 * (16 + 4);
-  const int64_t blocks = (asked.finished.prompt_tokens() + 15) / 16;
-  CHECK(handoff.items() == blocks * kBlockBytes);
-  CHECK(daemon.Metric(kHandoffBytes) == static_cast<double>(blocks * kBlockBytes));
+  // The prompt's positions, as f16 where the GPU has them: 2 layers' keys and values of 2 heads of
+  // 16.
+  constexpr int64_t kTokenBytes = 2 * 2 * 2 * 16 * 2;
+  CHECK(handoff.items() == asked.finished.prompt_tokens() * kTokenBytes);
+  CHECK(daemon.Metric(kHandoffBytes).value_or(0) == static_cast<double>(handoff.items()));
   const v1::Stage& decode = StageOf(asked.finished, "decode");
   CHECK(decode.route().platform() == v1::PLATFORM_FPGA);
   CHECK(decode.route().emulated());
