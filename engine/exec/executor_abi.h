@@ -91,9 +91,9 @@ struct baton_error {
 
 /* Opened devices and loaded models are the plug-in's. Calls for one device come from several
  * threads: llm_run from one at a time, the copy functions from one at a time, models come and go
- * from a third beside these; the functions for vectors from any, of one set of rows from one at a
- * time. What is called with a model, memory or rows comes before it is given back, and all of it
- * before close. */
+ * from a third beside these; the functions for vectors and walks from any, of one set of rows from
+ * one at a time. What is called with a model, memory or rows comes before it is given back, and all
+ * of it before close. */
 struct baton_open_device;
 struct baton_loaded_model;
 
@@ -109,7 +109,15 @@ struct baton_device_options {
   uint64_t bank_bytes_max;  /* of each bank of its memory that is used; 0: all */
   int32_t run_timeout_ms;   /* a run that takes longer has failed, and the card is reset */
   uint32_t reserved;        /* 0 */
+  uint64_t walk_bytes_max;  /* of its memory, for graphs that are walked, copies included */
 };
+
+/* Whether the daemon that opens a device knows a field of its options that was not in the first
+ * release; the bytes that every daemon gives. */
+#define BATON_OPTIONS_HAS(options, field)                                   \
+  ((options)->struct_size >= offsetof(struct baton_device_options, field) + \
+                                 sizeof(((struct baton_device_options*)0)->field))
+#define BATON_OPTIONS_FIRST_BYTES offsetof(struct baton_device_options, walk_bytes_max)
 
 struct baton_device_sample {
   uint32_t struct_size;
@@ -364,6 +372,65 @@ struct baton_graph_job {
   int32_t (*stop)(void* context);
 };
 
+/* ---- Walks of graphs ---- */
+
+/* A graph that a device walks: integer codes of its vectors, and its links. The plug-in's; never
+ * changes. */
+struct baton_walk_graph;
+
+/* What one is made of, valid during the call: as engine/vector/sealed_graph.h numbers nodes, those
+ * of a level are the first so many of the level below, and walks begin at node 0. */
+struct baton_walk_graph_job {
+  uint32_t struct_size;
+  int32_t metric;              /* baton_metric; of unit length under BATON_METRIC_COSINE */
+  int32_t dimension;           /* 1 or more */
+  uint32_t nodes;              /* 1 or more */
+  uint32_t degree;             /* links of a node on level 0 */
+  uint32_t upper_degree;       /* on the levels above */
+  uint32_t level_count;        /* above level 0 */
+  uint32_t reserved;           /* 0 */
+  const uint32_t* level_nodes; /* [level_count]: of level 1, 2, ... */
+  const uint32_t* links;       /* [nodes, degree], padded with UINT32_MAX */
+  const uint32_t* upper_links; /* of level 1, then 2, ...: [nodes of it, upper_degree], padded */
+  struct baton_rows_source source; /* its rows are the nodes; read more than once */
+  /* Asked between pieces of work, each of which is some milliseconds: not 0 ends the job with
+   * BATON_CANCELLED. */
+  void* stop_context;
+  int32_t (*stop)(void* context);
+};
+
+#define BATON_WALK_EF_MAX 256
+
+/* A graph to be walked, strictly best-first: of the ef nearest nodes met, by their codes and then
+ * their numbers, always to the nearest whose links were not followed. */
+struct baton_walk_part {
+  struct baton_walk_graph* graph;
+  /* [(nodes + 31) / 32]: a node whose bit (node % 32 of word node / 32) is not set is walked past,
+   * but not given; null: all are. */
+  const uint32_t* live;
+  int32_t ef;     /* 1 to BATON_WALK_EF_MAX */
+  int32_t wanted; /* of the ef nearest, the first so many that are live; at most ef */
+  /* Filled in. */
+  uint32_t* nodes; /* [query_count, wanted], nearest first; UINT32_MAX behind the last */
+  uint8_t* walked; /* [query_count]; 0: the graph's codes do not reach as far as this query */
+};
+
+struct baton_walk {
+  uint32_t struct_size;
+  uint32_t part_struct_size;           /* bytes from one part to the next in `parts` */
+  const struct baton_walk_part* parts; /* all of one dimension */
+  int64_t part_count;
+  const float* queries; /* [query_count, dimension], row-major */
+  int64_t query_count;
+};
+
+/* For plug-ins: part `index`. */
+static inline const struct baton_walk_part* baton_walk_part_at(const struct baton_walk* walk,
+                                                               int64_t index) {
+  const char* const parts = (const char*)walk->parts;
+  return (const struct baton_walk_part*)(parts + (uint64_t)index * walk->part_struct_size);
+}
+
 /* The plug-in's static table. */
 struct baton_executor_plugin {
   uint32_t struct_size;
@@ -456,6 +523,29 @@ struct baton_executor_plugin {
    * (BATON_COPY_TO_DEVICE) or the host. Null: it is visible. */
   int32_t (*host_sync)(struct baton_open_device* device, void* memory, uint64_t bytes,
                        int32_t direction, struct baton_error* error);
+
+  /* All of the following or none of them; without them the device walks no graphs. From any thread;
+   * whoever walks a graph does not free it. */
+
+  /* What walk_graph_create takes at least of the device's memory, and whether it takes graphs of
+   * such a shape: UNIMPLEMENTED. Does not read links and rows. */
+  int32_t (*walk_graph_bytes)(struct baton_open_device* device,
+                              const struct baton_walk_graph_job* job, uint64_t* bytes,
+                              struct baton_error* error);
+  /* Whether graphs of so many bytes each can be on the device at once, with no others there.
+   * RESOURCE_EXHAUSTED: the bytes they need and those there are. bytes: [count] */
+  int32_t (*walk_graphs_fit)(struct baton_open_device* device, const uint64_t* bytes, int64_t count,
+                             struct baton_error* error);
+  /* Blocks. RESOURCE_EXHAUSTED: as model_load. UNIMPLEMENTED: its codes would not tell its vectors
+   * apart. */
+  int32_t (*walk_graph_create)(struct baton_open_device* device,
+                               const struct baton_walk_graph_job* job,
+                               struct baton_walk_graph** graph, struct baton_error* error);
+  void (*walk_graph_free)(struct baton_open_device* device, struct baton_walk_graph* graph);
+  /* Blocks. NOT_FOUND: the device was reset since, and a graph is no longer there: it is to be
+   * freed and created anew. */
+  int32_t (*walk)(struct baton_open_device* device, const struct baton_walk* walk,
+                  struct baton_error* error);
 };
 
 /* The one exported symbol. */

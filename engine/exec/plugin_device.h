@@ -33,6 +33,7 @@ class PluginDevice final : public KvMemorySource,
     std::string image = {};
     int64_t bank_bytes_max = 0;
     int32_t run_timeout_ms = 0;
+    int64_t walk_bytes_max = 0;
   };
 
   // Whether the plug-in does more than describe devices.

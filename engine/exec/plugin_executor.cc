@@ -15,6 +15,7 @@
 #include "engine/exec/plugin_llm.h"
 #include "engine/exec/plugin_path.h"
 #include "engine/exec/plugin_search.h"
+#include "engine/exec/plugin_walk_search.h"
 
 namespace baton {
 namespace {
@@ -42,6 +43,12 @@ class WorkingExecutor final : public Executor {
   WorkingExecutor(ExecutorInfo info, std::shared_ptr<PluginDevice> device,
                   const PluginExecutorOptions& options, const Clock& clock)
       : info_(std::move(info)), device_(device), llm_(device, options.llm_queue_batches, clock) {
+    if (PluginWalkSearch::CanWork(device->table()) && options.search_memory_bytes > 0) {
+      walk_search_.emplace(device,
+                           PluginWalkSearch::Options{.threads = options.search_threads,
+                                                     .queue_batches = options.search_queue_batches},
+                           clock);
+    }
     if (!PluginSearch::CanWork(device->table())) return;
     if (options.search_memory_bytes > 0) {
       search_.emplace(device,
@@ -56,7 +63,8 @@ class WorkingExecutor final : public Executor {
   const ExecutorInfo& Describe() const override { return info_; }
   ExecutorSample Sample() const override {
     PluginDevice::Sample taken = device_->TakeSample();
-    const int32_t queued = llm_.queue_depth() + (search_ ? search_->queue_depth() : 0);
+    const int32_t queued = llm_.queue_depth() + (search_ ? search_->queue_depth() : 0) +
+                           (walk_search_ ? walk_search_->queue_depth() : 0);
     return {.healthy = taken.lost.empty(),
             .trouble = std::move(taken.lost),
             .queue_depth = queued,
@@ -68,7 +76,10 @@ class WorkingExecutor final : public Executor {
             .memory_errors = taken.memory_errors};
   }
   LlmSkill* llm() override { return &llm_; }
-  SearchSkill* search() override { return search_ ? &*search_ : nullptr; }
+  SearchSkill* search() override {
+    if (search_) return &*search_;
+    return walk_search_ ? &*walk_search_ : nullptr;
+  }
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
   GraphSkill* graph() override { return graph_ ? &*graph_ : nullptr; }
@@ -77,7 +88,8 @@ class WorkingExecutor final : public Executor {
   const ExecutorInfo info_;
   const std::shared_ptr<PluginDevice> device_;
   PluginLlm llm_;
-  std::optional<PluginSearch> search_;
+  std::optional<PluginSearch> search_;  // by rows, or else by walks
+  std::optional<PluginWalkSearch> walk_search_;
   std::optional<PluginGraph> graph_;
 };
 
@@ -141,7 +153,8 @@ PluginExecutor MakeOne(const PluginKind& kind, const PluginExecutorOptions& opti
                                   .kv_type = options.kv_type,
                                   .image = options.image,
                                   .bank_bytes_max = options.bank_bytes_max,
-                                  .run_timeout_ms = options.run_timeout_ms});
+                                  .run_timeout_ms = options.run_timeout_ms,
+                                  .walk_bytes_max = options.search_memory_bytes});
   if (!device.ok()) {
     info.reason = StrCat("device present, but it cannot be taken into use: ",
                          std::string(device.status().message()));

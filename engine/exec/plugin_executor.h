@@ -23,7 +23,7 @@ struct PluginExecutorOptions {
   bool f32_activations = false;     // what a device computes in; else bf16
   int64_t llm_queue_batches = 16;   // waiting or running
   int32_t step_tokens_max = 512;    // of a language-model batch
-  int64_t search_memory_bytes = 0;  // of the device's, for vectors; 0: it does not search
+  int64_t search_memory_bytes = 0;  // of the device's, for vectors or graphs; 0: it searches none
   int32_t search_threads = 2;
   int64_t search_queue_batches = 256;  // waiting
   bool builds_graphs = false;

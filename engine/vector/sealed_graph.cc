@@ -155,6 +155,21 @@ std::span<const uint32_t> SealedGraph::Links(uint32_t node, int level) const {
   return {links, std::find(links, links + room, kNoLink)};
 }
 
+SealedGraph::Arrays SealedGraph::arrays() const {
+  const Header& h = header();
+  size_t upper_nodes = 0;
+  for (uint32_t level = 0; level < h.levels; ++level) upper_nodes += h.level_nodes[level];
+  return {.degree = 2 * h.m,
+          .upper_degree = h.m,
+          .level_nodes = {h.level_nodes, h.levels},
+          .links = {Array<uint32_t>(layout_.links), size_t{h.nodes} * 2 * h.m},
+          .upper_links = {Array<uint32_t>(layout_.upper_links), upper_nodes * h.m}};
+}
+
+std::span<const uint32_t> SealedGraph::unreached() const {
+  return {Array<uint32_t>(layout_.unreached), header().unreached};
+}
+
 void SealedGraph::ForEachRow(absl::FunctionRef<void(uint32_t node, int64_t row)> visit) const {
   const auto* const rows = Array<uint32_t>(layout_.rows);
   for (uint32_t node = 0; node < header().nodes; ++node) visit(node, rows[node] & ~kHasCopies);
@@ -385,11 +400,20 @@ void SealedGraph::SelectRows(std::span<const Candidate> candidates, int64_t limi
       if (live(copy->second)) selected->push_back(copy->second);
     }
   };
+  // Other walks than those that looked for them may meet some: none is given twice.
+  const std::span<const uint32_t> beside = unreached();
+  std::vector<uint32_t> met;
   for (const Candidate& candidate : candidates) {
     if (std::ssize(*selected) >= limit) break;
     add(candidate.node);
+    if (beside.empty() || !std::binary_search(beside.begin(), beside.end(), candidate.node)) {
+      continue;
+    }
+    met.push_back(candidate.node);
   }
-  for (uint32_t i = 0; i < header().unreached; ++i) add(Array<uint32_t>(layout_.unreached)[i]);
+  for (const uint32_t node : beside) {
+    if (std::find(met.begin(), met.end(), node) == met.end()) add(node);
+  }
 }
 
 void SealedGraph::Search(const float* query, int64_t ef, int64_t wanted, LiveRow live,
@@ -400,6 +424,25 @@ void SealedGraph::Search(const float* query, int64_t ef, int64_t wanted, LiveRow
   selected.clear();
   SelectRows(candidates, RescoredRows(wanted), live, &selected);
   Rescore(query, scratch, found);
+}
+
+void SealedGraph::SearchNodes(const float* query, std::span<const uint32_t> nodes, int64_t limit,
+                              LiveRow live, std::vector<GraphNeighbor>* found) const {
+  Scratch& scratch = Scratch::OfThread();
+  scratch.candidates.clear();
+  for (const uint32_t node : nodes) scratch.candidates.push_back({.key = 0, .node = node});
+  scratch.selected.clear();
+  SelectRows(scratch.candidates, limit, live, &scratch.selected);
+  Rescore(query, scratch, found);
+}
+
+std::vector<uint32_t> SealedGraph::LiveNodes(LiveRow live) const {
+  const uint32_t nodes = header().nodes;
+  std::vector<uint32_t> words((size_t{nodes} + 31) / 32);
+  for (uint32_t node = 0; node < nodes; ++node) {
+    if (HasLiveRow(node, live)) words[node / 32] |= 1u << node % 32;
+  }
+  return words;
 }
 
 std::vector<uint32_t> SealedGraph::RowNodes() const {

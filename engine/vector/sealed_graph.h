@@ -78,6 +78,23 @@ class SealedGraph {
   std::span<const uint32_t> Links(uint32_t node, int level) const;
   void ForEachRow(absl::FunctionRef<void(uint32_t node, int64_t row)> visit) const;
 
+  // ---- What walks that are made elsewhere want
+
+  // As they lie, padded with UINT32_MAX.
+  struct Arrays {
+    uint32_t degree = 0;                    // links of a node on level 0
+    uint32_t upper_degree = 0;              // on the levels above
+    std::span<const uint32_t> level_nodes;  // of level 1, 2, ...
+    std::span<const uint32_t> links;        // [nodes, degree]
+    std::span<const uint32_t> upper_links;  // of level 1, then 2, ...: [nodes of it, upper_degree]
+  };
+  Arrays arrays() const;
+  // Nodes that walks for what they are themselves do not get to: every search looks at these.
+  // Ascending.
+  std::span<const uint32_t> unreached() const;
+  // The row of a node, or the first of several, which have the same vector.
+  int64_t FirstRow(uint32_t node) const;
+
   // ---- Searching
 
   // A walk that keeps the `ef` nearest distinct vectors of `query`, [dimension]. Of the rows that
@@ -85,6 +102,13 @@ class SealedGraph {
   using LiveRow = absl::FunctionRef<bool(int64_t row)>;
   void Search(const float* query, int64_t ef, int64_t wanted, LiveRow live,
               std::vector<GraphNeighbor>* found) const;
+
+  // The same of a walk that was made elsewhere: `nodes` are what it has met, nearest first. Of
+  // their live rows the first `limit` are scored.
+  void SearchNodes(const float* query, std::span<const uint32_t> nodes, int64_t limit, LiveRow live,
+                   std::vector<GraphNeighbor>* found) const;
+  // Bit node % 32 of word node / 32: whether the node has a live row.
+  std::vector<uint32_t> LiveNodes(LiveRow live) const;
 
   // The node of each row, [rows]: how those two know rows.
   std::vector<uint32_t> RowNodes() const;
@@ -199,7 +223,6 @@ class SealedGraph {
     return reinterpret_cast<const T*>(buffer_.data() + offset);
   }
   const Header& header() const { return *Array<Header>(0); }
-  int64_t FirstRow(uint32_t node) const;
   CodeBook code_book() const;
 
   const GraphRows rows_;

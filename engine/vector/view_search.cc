@@ -45,6 +45,24 @@ bool MatchingWalkPays(const CollectionSpec& spec, double rows, double share, int
   return walk < matches * (spec.dimension + 64);
 }
 
+// Candidates to keep as the request says; 0: recall_target takes comparing with all.
+int64_t EfOf(const CollectionView::SegmentPart& part, const SearchParams& params) {
+  if (!params.recall_target.has_value()) return std::max(params.ef, params.k);
+  return part.segment->recall().EfFor(*params.recall_target, params.k);
+}
+
+// Candidates to keep so that the k nearest of `count` rows are found as surely as if there were no
+// others. Those are among the nearest k * rows / count, and what surely finds 10 is not far from
+// finding 20: more candidates by what comes between, twice, keep the recall. Measured on vectors of
+// 128 values, half of them deleted.
+int64_t EfAmong(int64_t wanted, int64_t k, int64_t rows, int64_t count) {
+  const int64_t between = k * (rows - count) / count;
+  return std::min(wanted * rows / count, wanted + 2 * between);
+}
+
+// Of a walk elsewhere: its codes may be coarser than ours.
+int64_t WalkedNodes(int64_t wanted, int64_t ef) { return std::min(ef, 2 * wanted + 32); }
+
 // Segments that are not looked at.
 using Skipped = absl::flat_hash_set<const Segment*>;
 
@@ -54,13 +72,14 @@ class BlockSearch {
   // `filter`: null for all points.
   BlockSearch(const CollectionView& view, std::span<const std::vector<float>> queries,
               const SearchParams& params, const ViewFilter* filter, const Skipped& skipped,
-              SearchPoll poll)
+              SearchPoll poll, ViewWalker* walker)
       : view_(view),
         queries_(queries),
         params_(params),
         filter_(filter),
         skipped_(skipped),
         poll_(poll),
+        walker_(walker),
         dimension_(view.spec().dimension),
         distance_(DistanceFor(view.spec().metric)),
         stored_distance_(StoredDistanceFor(FormatOf(view.spec()))),
@@ -93,18 +112,21 @@ class BlockSearch {
         }
         continue;
       }
-      const RowBlock all = part.segment->Block(0, part.segment->rows());
-      int64_t ef = FirstEf(part);
+      const int64_t ef = WalkEf(view_, part, params_);
       if (ef == 0) {
-        RETURN_IF_ERROR(Scan(all, part.segment.get(), 0, queries_.size(), AllRows));
+        RETURN_IF_ERROR(ScanAll(part, 0, queries_.size()));
+        continue;
+      }
+      if (walker_ != nullptr && walker_->Takes({view_, part}, ef)) {
+        Leave({.graph = {view_, part}, .ef = ef, .wanted = WalkedNodes(params_.k, ef)},
+              std::nullopt);
         continue;
       }
       for (size_t query = 0; query < queries_.size(); ++query) {
-        ASSIGN_OR_RETURN(const bool enough, Walk(part, ef, query));
-        if (!enough) RETURN_IF_ERROR(Scan(all, part.segment.get(), query, query + 1, AllRows));
+        RETURN_IF_ERROR(WalkOrScan(part, ef, query));
       }
     }
-    return absl::OkStatus();
+    return TakeWalks();
   }
 
   // A segment that was looked at although its file cannot be read: what it did not give was taken
@@ -165,23 +187,58 @@ class BlockSearch {
     return absl::OkStatus();
   }
 
-  // Candidates to keep as the request says; 0: recall_target takes comparing with all.
-  int64_t EfOf(const CollectionView::SegmentPart& part) const {
-    if (!params_.recall_target.has_value()) return std::max(params_.ef, params_.k);
-    return part.segment->recall().EfFor(*params_.recall_target, params_.k);
+  // ---- Walks that are made elsewhere, those of all segments together
+
+  void Leave(GraphWalk walk, std::optional<PartFilter> filter) {
+    walks_.push_back(std::move(walk));
+    walk_filters_.push_back(std::move(filter));
   }
 
-  // Candidates to keep so that the k nearest live ones are found as surely as if none were deleted;
-  // 0: better scan. Those are among the nearest k * rows / live, and what surely finds 10 is not
-  // far from finding 20: more candidates by what comes between, twice, keep the recall. Measured on
-  // vectors of 128 values, half of them deleted.
-  int64_t FirstEf(const CollectionView::SegmentPart& part) const {
-    const int64_t wanted = EfOf(part);
-    if (params_.exact || wanted == 0) return 0;
-    const int64_t rows = part.segment->rows();
-    const int64_t between = params_.k * (rows - part.live) / part.live;
-    const int64_t ef = std::min(wanted * rows / part.live, wanted + 2 * between);
-    return WalkPays(view_.spec(), part.segment->rows(), ef) ? ef : 0;
+  absl::Status TakeWalks() {
+    if (walks_.empty()) return absl::OkStatus();
+    std::vector<GraphWalked> walked;
+    RETURN_IF_ERROR(walker_->Walk(walks_, queries_, poll_, &walked));
+    for (size_t i = 0; i < walks_.size(); ++i) {
+      for (size_t query = 0; query < queries_.size(); ++query) {
+        RETURN_IF_ERROR(TakeWalk(walks_[i], walk_filters_[i], walked[i], query));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeWalk(const GraphWalk& walk, const std::optional<PartFilter>& filter,
+                        const GraphWalked& walked, size_t query) {
+    const CollectionView::SegmentPart& part = walk.graph.part();
+    const Segment& segment = *part.segment;
+    const auto stride = static_cast<size_t>(walked.stride);
+    if (walked.walked[query] != 0) {
+      std::span<const uint32_t> nodes = std::span(walked.nodes).subspan(query * stride, stride);
+      nodes = nodes.first(std::find(nodes.begin(), nodes.end(), UINT32_MAX) - nodes.begin());
+      segment.index().graph()->SearchNodes(
+          queries_[query].data(), nodes, walk.wanted,
+          [&](int64_t row) {
+            return (!filter.has_value() || filter->Accepts(row)) &&
+                   segment.LiveAt(view_.sequence(), row);
+          },
+          &found_);
+      RETURN_IF_ERROR(Worked(std::ssize(nodes) * dimension_));
+      if (std::ssize(found_) >= std::min<int64_t>(params_.k, part.live)) {
+        AddFound(segment, query);
+        return absl::OkStatus();
+      }
+    }
+    if (filter.has_value()) return SearchMatchingHere(part, *filter, query, query + 1);
+    return WalkOrScan(part, walk.ef, query);
+  }
+
+  absl::Status ScanAll(const CollectionView::SegmentPart& part, size_t begin, size_t end) {
+    const Segment& segment = *part.segment;
+    return Scan(segment.Block(0, segment.rows()), &segment, begin, end, AllRows);
+  }
+
+  absl::Status WalkOrScan(const CollectionView::SegmentPart& part, int64_t ef, size_t query) {
+    ASSIGN_OR_RETURN(const bool enough, Walk(part, ef, query));
+    return enough ? absl::OkStatus() : ScanAll(part, query, query + 1);
   }
 
   // False where the graph did not yield as many live rows as there are to be found.
@@ -222,18 +279,54 @@ class BlockSearch {
   // scanning all.
   absl::Status SearchMatching(const CollectionView::SegmentPart& part) {
     const Segment& segment = *part.segment;
-    const PartFilter filter(*filter_, view_, part);
+    PartFilter filter(*filter_, view_, part);
+    const MatchingPlan plan = PlanMatching(part, filter);
+    if (walker_ != nullptr && plan.walk_pays && segment.index().graph() != nullptr) {
+      const int64_t rows = segment.rows();
+      const auto matches =
+          std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(rows) * plan.share));
+      const int64_t ef = EfAmong(plan.ef, params_.k, rows, matches);
+      if (walker_->Takes({view_, part}, ef)) {
+        std::vector<uint32_t> matching = segment.index().graph()->LiveNodes([&](int64_t row) {
+          return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
+        });
+        RETURN_IF_ERROR(Worked(rows));
+        Leave({.graph = {view_, part},
+               .ef = ef,
+               .wanted = WalkedNodes(params_.k, ef),
+               .matching = std::move(matching)},
+              std::move(filter));
+        return absl::OkStatus();
+      }
+    }
+    return SearchMatchingHere(part, filter, 0, queries_.size());
+  }
+
+  struct MatchingPlan {
+    double share = 0;  // of the rows that match and are live
+    int64_t ef = 0;
+    bool walk_pays = false;
+  };
+  MatchingPlan PlanMatching(const CollectionView::SegmentPart& part,
+                            const PartFilter& filter) const {
+    const bool is_ivf = part.segment->index().ivf() != nullptr;
+    const double rows = static_cast<double>(part.segment->rows());
+    MatchingPlan plan = {.share = filter.share() * static_cast<double>(part.live) / rows,
+                         .ef = is_ivf ? std::max(params_.ef, params_.k) : EfOf(part, params_)};
+    // Lists are worth looking at where they hold more than would be rescored anyway.
+    plan.walk_pays = !params_.exact && plan.ef > 0 &&
+                     (is_ivf ? rows * plan.share > 8.0 * static_cast<double>(plan.ef)
+                             : MatchingWalkPays(view_.spec(), rows, plan.share, plan.ef));
+    return plan;
+  }
+
+  absl::Status SearchMatchingHere(const CollectionView::SegmentPart& part, const PartFilter& filter,
+                                  size_t first, size_t last) {
+    const Segment& segment = *part.segment;
     const auto live = [&](int64_t row) {
       return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
     };
-    const bool is_ivf = segment.index().ivf() != nullptr;
-    const int64_t ef = is_ivf ? std::max(params_.ef, params_.k) : EfOf(part);
-    const double rows = static_cast<double>(segment.rows());
-    const double share = filter.share() * static_cast<double>(part.live) / rows;
-    // Lists are worth looking at where they hold more than would be rescored anyway.
-    const bool walk_pays = !params_.exact && ef > 0 &&
-                           (is_ivf ? rows * share > 8.0 * static_cast<double>(ef)
-                                   : MatchingWalkPays(view_.spec(), rows, share, ef));
+    const MatchingPlan plan = PlanMatching(part, filter);
     std::optional<std::vector<uint32_t>> matches;
     const auto compare_all = [&](size_t begin, size_t end) -> absl::Status {
       if (filter.share() > 0.5) {
@@ -250,9 +343,9 @@ class BlockSearch {
       }
       return absl::OkStatus();
     };
-    if (!walk_pays) return compare_all(0, queries_.size());
-    if (is_ivf) {
-      for (size_t query = 0; query < queries_.size(); ++query) {
+    if (!plan.walk_pays) return compare_all(first, last);
+    if (segment.index().ivf() != nullptr) {
+      for (size_t query = first; query < last; ++query) {
         RETURN_IF_ERROR(Probe(part, query, live));
       }
       return absl::OkStatus();
@@ -262,10 +355,10 @@ class BlockSearch {
     std::vector<uint32_t> seeds;
     if (!row_nodes.empty()) seeds = filter.Sample(kSeeds);
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
-    for (size_t query = 0; query < queries_.size(); ++query) {
-      segment.index().graph()->SearchMatching(queries_[query].data(), ef, wanted, live, seeds,
+    for (size_t query = first; query < last; ++query) {
+      segment.index().graph()->SearchMatching(queries_[query].data(), plan.ef, wanted, live, seeds,
                                               row_nodes, &found_);
-      RETURN_IF_ERROR(Worked(ef * 4 * view_.spec().hnsw_m * dimension_));
+      RETURN_IF_ERROR(Worked(plan.ef * 4 * view_.spec().hnsw_m * dimension_));
       if (std::ssize(found_) < wanted) {
         RETURN_IF_ERROR(compare_all(query, query + 1));
       } else {
@@ -339,6 +432,7 @@ class BlockSearch {
   const ViewFilter* const filter_;
   const Skipped& skipped_;
   const SearchPoll poll_;
+  ViewWalker* const walker_;  // null: none
   const int64_t dimension_;
   const DistanceFn distance_;
   const StoredDistanceFn stored_distance_;
@@ -346,6 +440,8 @@ class BlockSearch {
   std::vector<float> tile_;           // scratch of Scan: [tile_rows, dimension], row-major
   std::vector<TopK> tops_;            // [queries]
   std::vector<GraphNeighbor> found_;  // scratch of Walk
+  std::vector<GraphWalk> walks_;      // left to the walker
+  std::vector<std::optional<PartFilter>> walk_filters_;  // [walks]
   int64_t unpolled_ = 0;
 };
 
@@ -353,13 +449,14 @@ class BlockSearch {
 // added to those that are skipped, if params allows that.
 absl::Status SearchAll(const CollectionView& view, std::span<const std::vector<float>> queries,
                        const SearchParams& params, const ViewFilter* filter, Skipped& skipped,
-                       SearchPoll poll, std::vector<std::vector<Neighbor>>* neighbors) {
+                       SearchPoll poll, ViewWalker* walker,
+                       std::vector<std::vector<Neighbor>>* neighbors) {
   neighbors->clear();
   neighbors->reserve(queries.size());
   for (size_t first = 0; first < queries.size();) {
     RETURN_IF_ERROR(poll());
     const size_t count = std::min(kQueryBlock, queries.size() - first);
-    BlockSearch block(view, queries.subspan(first, count), params, filter, skipped, poll);
+    BlockSearch block(view, queries.subspan(first, count), params, filter, skipped, poll, walker);
     RETURN_IF_ERROR(block.Run());
     if (const Segment* const unreadable = block.FindUnreadable(); unreadable != nullptr) {
       if (!params.allow_partial) {
@@ -384,6 +481,14 @@ bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef) {
   // multiplications of its distance and, for heaps and a cache miss, as much as 64 more: measured
   // on rows of 16 to 768 values.
   return ef * 2 * spec.hnsw_m * (spec.dimension + 64) < rows * spec.dimension;
+}
+
+int64_t WalkEf(const CollectionView& view, const CollectionView::SegmentPart& part,
+               const SearchParams& params) {
+  const int64_t wanted = EfOf(part, params);
+  if (params.exact || wanted == 0 || part.live == 0) return 0;
+  const int64_t ef = EfAmong(wanted, params.k, part.segment->rows(), part.live);
+  return WalkPays(view.spec(), part.segment->rows(), ef) ? ef : 0;
 }
 
 absl::Status CheckSearchParams(const CollectionView& view, const SearchParams& params) {
@@ -415,7 +520,8 @@ void CutNeighbors(const CollectionView& view, const SearchParams& params,
 
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
-                        std::vector<std::vector<Neighbor>>* neighbors, int64_t* unsearched_points) {
+                        std::vector<std::vector<Neighbor>>* neighbors, int64_t* unsearched_points,
+                        ViewWalker* walker) {
   RETURN_IF_ERROR(CheckSearchParams(view, params));
   std::optional<ViewFilter> filter;
   if (params.filter != nullptr) {
@@ -430,7 +536,7 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
     all.k = std::min(k, std::max(params.ef, int32_t{64}));
   }
   Skipped skipped;
-  RETURN_IF_ERROR(SearchAll(view, queries, all, made, skipped, poll, neighbors));
+  RETURN_IF_ERROR(SearchAll(view, queries, all, made, skipped, poll, walker, neighbors));
   for (size_t query = 0; query < queries.size(); ++query) {
     std::vector<Neighbor>& found = (*neighbors)[query];
     SearchParams more = all;
@@ -440,7 +546,8 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
       if (std::ssize(within) + params.offset < more.k) break;
       more.k = static_cast<int32_t>(std::min<int64_t>(k, int64_t{more.k} * 4));
       std::vector<std::vector<Neighbor>> one;
-      RETURN_IF_ERROR(SearchAll(view, queries.subspan(query, 1), more, made, skipped, poll, &one));
+      RETURN_IF_ERROR(
+          SearchAll(view, queries.subspan(query, 1), more, made, skipped, poll, walker, &one));
       found = std::move(one.front());
     }
     CutNeighbors(view, params, found);

@@ -1,12 +1,17 @@
 // batond --fpga emulate: a card that is not there, under the real XRT.
+#include <map>
 #include <string>
 #include <vector>
 
 #include "tests/integration/client.h"
+#include "tests/support/eventually.h"
 #include "tests/support/gguf_writer.h"
 
 namespace baton {
 namespace {
+
+constexpr char kGpuToFpga[] = "staged_cuda:0_to_fpga:0/0";
+constexpr char kHandoffBytes[] = "baton_handoff_bytes_total{path=\"staged_cuda:0_to_fpga:0/0\"}";
 
 const v1::Device& FpgaOf(const v1::DevicesResponse& devices) {
   for (const v1::Device& device : devices.devices()) {
@@ -59,6 +64,94 @@ TEST_CASE("one Ask is prefilled on the CPU and decoded on the emulated FPGA and 
   CHECK(decode->route().emulated());
   CHECK(daemon.Metric("baton_handoff_bytes_total{path=\"staged_host_to_fpga:0/0\"}").value_or(0) >
         0);
+  CHECK(daemon.Terminate() == 0);
+}
+
+const v1::Stage& StageOf(const v1::AskFinished& finished, const std::string& name) {
+  for (const v1::Stage& stage : finished.timings().stages()) {
+    if (stage.name() == name) return stage;
+  }
+  FAIL("no stage " << name << " in " << finished.DebugString());
+  return finished.timings().stages(0);
+}
+
+// The GPU plug-in on the host runtime for kernels, beside the emulated card.
+TEST_CASE("one Ask is searched on the FPGA and prefilled on the GPU and decoded on the FPGA") {
+  const std::string gpu = BATON_GPU_HOST_PLUGIN;
+  if (gpu.empty()) {
+    WARN("skipped: this build has no host runtime for kernels");
+    return;
+  }
+  const TempFile model(RandomModelBytes({.context_tokens = 2048}));
+  Daemon daemon({"--executors.gpu.plugin=" + gpu, "--executors.gpu.build_graphs=false", "--fpga",
+                 "emulate", "--require", "gpu", "--model", "random=" + model.path(),
+                 "--route.platforms.search_single=fpga,cpu", "--route.platforms.prefill=gpu,cpu",
+                 "--route.platforms.decode=fpga,cpu", "--cost_model.route=false",
+                 "--kv.memory_mb=16", "--vector.seal_points=2400", "--rag.context_passages_max=1"});
+  const Client client(daemon);
+  constexpr int kTowers = 2400;
+  for (int first = 0; first < kTowers; first += 800) {
+    std::map<std::string, std::string> documents;
+    for (int i = first; i < first + 800; ++i) {
+      documents["tower-" + std::to_string(i)] = "The tower of Bodegu" +
+                                                std::to_string(i * 7919 % 10007) + " is " +
+                                                std::to_string(1000 + i) + " millimetres tall.";
+    }
+    Must(client.rag, &v1::RagService::Stub::Ingest, IngestOf("facts", documents));
+  }
+  v1::AskRequest request = AskOf("facts", "How tall is the tower of Bodegu7919?");
+  request.set_max_tokens(8);
+  request.set_min_tokens(8);
+  // Until the segment has a graph, the CPU compares all rows.
+  v1::AskRequest look = request;
+  look.set_retrieval_only(true);
+  v1::Route searched_by;
+  const bool on_fpga = Eventually([&] {
+    const Asked found = Ask(client, look);
+    REQUIRE_RPC_OK(found.status);
+    searched_by = StageOf(found.finished, "search").route();
+    return searched_by.platform() == v1::PLATFORM_FPGA;
+  });
+  INFO(searched_by.DebugString());
+  REQUIRE(on_fpga);
+  CHECK_FALSE(daemon.Metric(kHandoffBytes).value_or(0) > 0);
+
+  const Asked asked = Ask(client, request);
+  REQUIRE_RPC_OK(asked.status);
+  REQUIRE(asked.is_finished);
+  INFO(asked.finished.DebugString());
+  REQUIRE_FALSE(asked.passages.empty());
+  CHECK_THAT(asked.passages.at(0).text(), Catch::Contains("Bodegu7919 is 1001 millimetres"));
+  CHECK(asked.ids.size() == 8);
+  const v1::Stage& search = StageOf(asked.finished, "search");
+  CHECK(search.route().platform() == v1::PLATFORM_FPGA);
+  CHECK(search.route().emulated());
+  const v1::Stage& prefill = StageOf(asked.finished, "prefill");
+  CHECK(prefill.route().platform() == v1::PLATFORM_GPU);
+  CHECK(prefill.route().emulated());
+  const v1::Stage& handoff = StageOf(asked.finished, "handoff");
+  CHECK(handoff.route().reason() == "path " + std::string(kGpuToFpga));
+  // The prompt's positions, as f16 where the GPU has them: 2 layers' keys and values of 2 heads of
+  // 16.
+  constexpr int64_t kTokenBytes = 2 * 2 * 2 * 16 * 2;
+  CHECK(handoff.items() == asked.finished.prompt_tokens() * kTokenBytes);
+  CHECK(daemon.Metric(kHandoffBytes).value_or(0) == static_cast<double>(handoff.items()));
+  const v1::Stage& decode = StageOf(asked.finished, "decode");
+  CHECK(decode.route().platform() == v1::PLATFORM_FPGA);
+  CHECK(decode.route().emulated());
+
+  // All of it on the CPU: the same passages, and the same tokens.
+  v1::AskRequest pinned = request;
+  pinned.mutable_options()->mutable_hints()->set_platform(v1::PLATFORM_CPU);
+  const Asked on_cpu = Ask(client, pinned);
+  REQUIRE_RPC_OK(on_cpu.status);
+  CHECK(StageOf(on_cpu.finished, "decode").route().platform() == v1::PLATFORM_CPU);
+  REQUIRE(on_cpu.passages.size() == asked.passages.size());
+  for (size_t i = 0; i < asked.passages.size(); ++i) {
+    CHECK(on_cpu.passages[i].text() == asked.passages[i].text());
+  }
+  CHECK(on_cpu.ids == asked.ids);
+
   CHECK(daemon.Terminate() == 0);
 }
 

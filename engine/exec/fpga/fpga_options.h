@@ -15,6 +15,9 @@ struct FpgaOptions {
   int64_t bank_memory_mb = 0;
   int64_t run_timeout_ms = 10000;
   int64_t llm_queue_batches = 16;
+  int64_t search_memory_mb = 1024;
+  int64_t search_threads = 4;
+  int64_t search_queue_batches = 256;
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -34,6 +37,15 @@ struct FpgaOptions {
       "a token or search that takes longer on a card has failed, and the card is reset, ms");
     v("llm_queue_batches", llm_queue_batches, Range{1, 4096},
       "language model batches waiting or running at most");
+    v("search_memory_mb", search_memory_mb, Range{0, 1 << 20},
+      "card memory that graphs of segments may take, MiB, an equal part of each search unit's "
+      "bank, "
+      "as searches ask for them: what was not searched for the longest makes room; segments that "
+      "are larger are searched elsewhere; 0: the FPGA does not search");
+    v("search_threads", search_threads, Range{1, 64},
+      "threads that bring graphs to the card, wait for its search units and score what they found");
+    v("search_queue_batches", search_queue_batches, Range{1, 1 << 16},
+      "search batches waiting at most");
   }
 };
 

@@ -30,6 +30,7 @@ class EngineFixture {
   Timeline::Warp warp;
   std::vector<std::unique_ptr<CopyPath>> paths;        // of what AddExecutor adds
   std::vector<std::shared_ptr<DeviceMapper>> mappers;  // as well
+  VectorOptions vector;
 
   EngineFixture() { options.kv.memory_mb = 4; }
 
@@ -72,7 +73,8 @@ class EngineFixture {
   }
 
   absl::Status TryStart() {
-    auto store = VectorStore::Open(VectorOptions{.data_dir = dir_.File("data")}, metrics);
+    vector.data_dir = dir_.File("data");
+    auto store = VectorStore::Open(vector, metrics);
     REQUIRE_OK(store);
     store_ = *std::move(store);
     EngineParts parts{.clock = clock,

@@ -210,6 +210,12 @@ uint64_t Card::memory_bytes_used() const {
   return bytes;
 }
 
+uint64_t Card::BytesLeft(int32_t bank) const {
+  const std::lock_guard lock(arenas_mutex_);
+  const Ranges& arena = arenas_.at(bank);
+  return arena.bytes() - arena.used();
+}
+
 void Card::Sample(baton_device_sample* sample) {
   constexpr int64_t kSensorsEveryMs = 1000;
   sample->memory_bytes_used = memory_bytes_used();
@@ -308,38 +314,58 @@ Fault Card::Read(int32_t bank, uint64_t at, void* data, uint64_t bytes) {
   });
 }
 
-Fault Card::Run(Kernel kernel, uint32_t unit, std::span<const CardArgument> arguments) {
-  uint64_t generation = 0;
-  const std::string what = Text(Name(kernel), "_", unit);
+xrt::run& Card::Start(const CardRun& wanted) {
+  xrt::run* run = nullptr;
+  {
+    const std::lock_guard runs(runs_mutex_);
+    auto [found, fresh] = session_->runs.try_emplace({wanted.kernel, wanted.unit});
+    if (fresh) {
+      found->second = xrt::run(session_->units[static_cast<size_t>(wanted.kernel)].at(wanted.unit));
+    }
+    run = &found->second;
+  }
+  for (const CardArgument& argument : wanted.arguments) {
+    if (const auto* const scalar = std::get_if<uint32_t>(&argument.value)) {
+      run->set_arg(argument.index, *scalar);
+    } else {
+      run->set_arg(argument.index, session_->Part(std::get<CardBuffer>(argument.value)));
+    }
+  }
+  run->start();
+  return *run;
+}
+
+Fault Card::Run(std::span<const CardRun> runs, uint64_t generation) {
+  std::string what;
   Fault fault;
   {
     const std::shared_lock lock(session_mutex_);
     if (session_ == nullptr) return {BATON_UNAVAILABLE, lost_};
+    if (generation != 0 && generation != generation_) {
+      return {BATON_NOT_FOUND, "what was on the FPGA was lost when the card was reset"};
+    }
     generation = generation_;
-    fault = Guarded(what.c_str(), [&]() -> Fault {
-      xrt::run* run = nullptr;
-      {
-        const std::lock_guard runs(runs_mutex_);
-        auto [found, fresh] = session_->runs.try_emplace({kernel, unit});
-        if (fresh) found->second = xrt::run(session_->units[static_cast<size_t>(kernel)].at(unit));
-        run = &found->second;
-      }
-      for (const CardArgument& argument : arguments) {
-        if (const auto* const scalar = std::get_if<uint32_t>(&argument.value)) {
-          run->set_arg(argument.index, *scalar);
-        } else {
-          run->set_arg(argument.index, session_->Part(std::get<CardBuffer>(argument.value)));
+    std::vector<xrt::run*> started;
+    const int64_t end_ms = NowMs() + options_.run_timeout_ms;
+    for (size_t i = 0; i < 2 * runs.size() && !fault.failed(); ++i) {
+      const CardRun& run = runs[i % runs.size()];
+      what = Text(Name(run.kernel), "_", run.unit);
+      fault = Guarded(what.c_str(), [&]() -> Fault {
+        if (i < runs.size()) {
+          started.push_back(&Start(run));
+          return {};
         }
-      }
-      run->start();
-      const ert_cmd_state state = run->wait(static_cast<unsigned int>(options_.run_timeout_ms));
-      if (state == ERT_CMD_STATE_COMPLETED) return {};
-      if (state == ERT_CMD_STATE_ERROR || state == ERT_CMD_STATE_ABORT) {
-        return {BATON_INTERNAL, Text("the FPGA's run ended in state ", static_cast<int>(state))};
-      }
-      return {BATON_INTERNAL, Text("the FPGA's run did not end within ", options_.run_timeout_ms,
-                                   " ms (state ", static_cast<int>(state), ")")};
-    });
+        const int64_t left_ms = std::max<int64_t>(end_ms - NowMs(), 1);
+        const ert_cmd_state state =
+            started[i - runs.size()]->wait(static_cast<unsigned int>(left_ms));
+        if (state == ERT_CMD_STATE_COMPLETED) return {};
+        if (state == ERT_CMD_STATE_ERROR || state == ERT_CMD_STATE_ABORT) {
+          return {BATON_INTERNAL, Text("the FPGA's run ended in state ", static_cast<int>(state))};
+        }
+        return {BATON_INTERNAL, Text("the FPGA's run did not end within ", options_.run_timeout_ms,
+                                     " ms (state ", static_cast<int>(state), ")")};
+      });
+    }
   }
   if (!fault.failed()) return {};
   const std::string why = Text(what, ": ", fault.message());

@@ -17,6 +17,10 @@
 #include "engine/exec/fpga/plugin/ranges.h"
 #include "engine/exec/plugin_fault.h"
 
+namespace xrt {
+class run;
+}
+
 namespace baton::fpga {
 
 using plugin::Fault;
@@ -52,6 +56,13 @@ struct CardArgument {
   std::variant<uint32_t, CardBuffer> value;
 };
 
+// A run of a unit.
+struct CardRun {
+  Kernel kernel = {};
+  uint32_t unit = 0;
+  std::span<const CardArgument> arguments;
+};
+
 // One card in use, through XRT's native API: its xclbin, whatever that offers, and an arena in each
 // bank that its units reach. A run that does not end in time, or fails, resets the card and opens
 // it again: what was in its memory is lost then, generation() has moved on, and whoever placed
@@ -82,6 +93,7 @@ class Card {
   // Of the arenas.
   uint64_t memory_bytes_total() const;
   uint64_t memory_bytes_used() const;
+  uint64_t BytesLeft(int32_t bank) const;
   void Sample(baton_device_sample* sample);
 
   uint32_t UnitsOf(Kernel kernel) const;
@@ -97,8 +109,14 @@ class Card {
   Fault Write(int32_t bank, uint64_t at, const void* data, uint64_t bytes);
   Fault Read(int32_t bank, uint64_t at, void* data, uint64_t bytes);
 
-  // Waits until it is done. INTERNAL: it failed or took too long, and the card was reset.
-  Fault Run(Kernel kernel, uint32_t unit, std::span<const CardArgument> arguments);
+  // Starts them, each of another unit, and waits until all are done. INTERNAL: one failed or took
+  // too long, and the card was reset. NOT_FOUND: it was reset before, and is not of `generation`
+  // any more; 0: whatever it is of.
+  Fault Run(std::span<const CardRun> runs, uint64_t generation = 0);
+  Fault Run(Kernel kernel, uint32_t unit, std::span<const CardArgument> arguments) {
+    const CardRun run = {.kernel = kernel, .unit = unit, .arguments = arguments};
+    return Run({&run, 1});
+  }
   // Starts the units that take part in every token, where they do not run: with the arenas of their
   // banks from the first byte on. They last until the card is closed or reset.
   Fault StartDecoder();
@@ -110,6 +128,7 @@ class Card {
   Fault CheckXclbin() const;
   Fault DescribeUnits();
   Fault MakeArenas();
+  xrt::run& Start(const CardRun& run);  // throws what XRT throws
   // Where `generation` is still the card's: nobody has reset it since.
   void Reset(uint64_t generation, const std::string& why);
   void EndDecoder();

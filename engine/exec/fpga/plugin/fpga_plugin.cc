@@ -9,6 +9,7 @@
 #include "engine/exec/executor_abi.h"
 #include "engine/exec/fpga/plugin/card.h"
 #include "engine/exec/fpga/plugin/decoder.h"
+#include "engine/exec/fpga/plugin/graph_store.h"
 #include "engine/exec/fpga/plugin/kv_pools.h"
 #include "engine/exec/fpga/plugin/xrt_guard.h"
 #include "engine/exec/plugin_copy_queue.h"
@@ -18,6 +19,7 @@
 struct baton_open_device {
   std::unique_ptr<baton::fpga::Card> card;
   std::unique_ptr<baton::fpga::KvPools> pools;
+  std::unique_ptr<baton::fpga::GraphStore> graphs;
   std::unique_ptr<baton::plugin::CopyQueue> copies;  // goes first
   baton_host host;
 };
@@ -100,12 +102,15 @@ Fault Carry(baton_open_device& device, const CopyQueue::Job& job,
   return {};
 }
 
+Fault OlderDaemon() {
+  return {BATON_UNIMPLEMENTED,
+          "the daemon is older than the FPGA plug-in; use those built together"};
+}
+
 int32_t Open(const baton_host* host, const baton_device_options* options,
              baton_open_device** device, baton_error* error) {
-  if (host->struct_size < sizeof(baton_host) || options->struct_size < sizeof(*options)) {
-    return Fault(BATON_UNIMPLEMENTED,
-                 "the daemon is older than the FPGA plug-in; use those built together")
-        .Tell(error);
+  if (host->struct_size < sizeof(baton_host) || options->struct_size < BATON_OPTIONS_FIRST_BYTES) {
+    return OlderDaemon().Tell(error);
   }
   auto opened = std::make_unique<baton_open_device>();
   opened->host = *host;
@@ -119,6 +124,8 @@ int32_t Open(const baton_host* host, const baton_device_options* options,
   if (fault.failed()) return fault.Tell(error);
   baton_open_device* const made = opened.release();
   made->pools = std::make_unique<baton::fpga::KvPools>(*made->card);
+  made->graphs = std::make_unique<baton::fpga::GraphStore>(
+      *made->card, BATON_OPTIONS_HAS(options, walk_bytes_max) ? options->walk_bytes_max : 0);
   made->copies = std::make_unique<CopyQueue>(CopyQueue::Device{
       .label = "FPGA",
       .check =
@@ -136,6 +143,7 @@ int32_t Open(const baton_host* host, const baton_device_options* options,
 void Close(baton_open_device* device) {
   const std::unique_ptr<baton_open_device> closed(device);
   closed->copies.reset();
+  closed->graphs.reset();
   closed->pools.reset();
 }
 
@@ -200,6 +208,38 @@ int32_t CopyPoll(baton_open_device* device, uint64_t ticket, uint32_t* done, uin
 
 void CopyCancel(baton_open_device* device, uint64_t ticket) { device->copies->Cancel(ticket); }
 
+bool Knows(const baton_walk_graph_job& job) { return job.struct_size >= sizeof(job); }
+
+int32_t WalkGraphBytes(baton_open_device*, const baton_walk_graph_job* job, uint64_t* bytes,
+                       baton_error* error) {
+  if (!Knows(*job)) return OlderDaemon().Tell(error);
+  return baton::fpga::GraphStore::BytesOf(*job, bytes).Tell(error);
+}
+
+int32_t WalkGraphsFit(baton_open_device* device, const uint64_t* bytes, int64_t count,
+                      baton_error* error) {
+  return device->graphs->Fit({bytes, static_cast<size_t>(count)}).Tell(error);
+}
+
+int32_t WalkGraphCreate(baton_open_device* device, const baton_walk_graph_job* job,
+                        baton_walk_graph** graph, baton_error* error) {
+  if (!Knows(*job)) return OlderDaemon().Tell(error);
+  Fault fault = device->card->Enter();
+  if (!fault.failed()) fault = device->graphs->Create(*job, graph);
+  return fault.Tell(error);
+}
+
+void WalkGraphFree(baton_open_device* device, baton_walk_graph* graph) {
+  device->graphs->Free(graph);
+}
+
+int32_t Walk(baton_open_device* device, const baton_walk* walk, baton_error* error) {
+  if (walk->struct_size < sizeof(*walk)) return OlderDaemon().Tell(error);
+  Fault fault = device->card->Enter();
+  if (!fault.failed()) fault = device->graphs->Walk(*walk);
+  return fault.Tell(error);
+}
+
 constexpr baton_executor_plugin kPlugin = {
     .struct_size = sizeof(baton_executor_plugin),
     .abi_version = BATON_EXECUTOR_ABI_VERSION,
@@ -220,6 +260,11 @@ constexpr baton_executor_plugin kPlugin = {
     .copy_cancel = CopyCancel,
     .describe = Describe,
     .kv_allocate_blocks = KvAllocateBlocks,
+    .walk_graph_bytes = WalkGraphBytes,
+    .walk_graphs_fit = WalkGraphsFit,
+    .walk_graph_create = WalkGraphCreate,
+    .walk_graph_free = WalkGraphFree,
+    .walk = Walk,
 };
 
 }  // namespace

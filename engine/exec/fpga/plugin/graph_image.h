@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -26,14 +27,22 @@ struct GraphShape {
 };
 
 // What a card holds of a graph: int8 codes of its vectors, all of one step, so that integer scores
-// order as distances of the codes do; biases; links. Immutable.
+// order as distances of the codes do; biases; links. Vectors of whole numbers up to 127 are their
+// own codes. Immutable.
 class GraphImage {
  public:
-  // UNIMPLEMENTED: a limit of the kernel is too small for it. INVALID_ARGUMENT: it contradicts
-  // itself, or a vector is not finite. source.read gives the vectors of nodes.
-  static Fault Make(const GraphShape& shape, const baton_rows_source& source, GraphImage* image);
+  // UNIMPLEMENTED: a limit of the kernel is too small for it, or near vectors have far codes.
+  // INVALID_ARGUMENT: it contradicts itself, or a vector is not finite. CANCELLED: `stop` says so,
+  // asked every few milliseconds. source.read gives the vectors of nodes.
+  using Stop = std::function<bool()>;
+  static Fault Make(const GraphShape& shape, const baton_rows_source& source, GraphImage* image) {
+    return Make(
+        shape, source, [] { return false; }, image);
+  }
+  static Fault Make(const GraphShape& shape, const baton_rows_source& source, const Stop& stop,
+                    GraphImage* image);
 
-  // Where the parts lie in bytes(), each on a multiple of 64.
+  // Where the parts lie in bytes(), each on a page, where buffers of XRT begin.
   struct Parts {
     uint64_t codes = 0;
     uint64_t biases = 0;
@@ -41,10 +50,15 @@ class GraphImage {
     uint64_t upper_links = 0;
     uint64_t end = 0;
   };
+  // Of a graph whose links were not looked at. UNIMPLEMENTED: as Make.
+  static Fault PartsOf(const GraphShape& shape, Parts* parts);
   const Parts& parts() const { return parts_; }
   const std::vector<uint8_t>& bytes() const { return bytes_; }
+  // When they are on a card.
+  void DropBytes() { std::vector<uint8_t>().swap(bytes_); }
   uint32_t nodes() const { return args_.nodes; }
   uint32_t beats() const { return args_.beats; }  // of a code
+  int32_t dimension() const { return dimension_; }
 
   // What a run is told. UNIMPLEMENTED: ef or wanted are beyond the kernel.
   struct Search {
@@ -54,11 +68,17 @@ class GraphImage {
     bool some_dead = false;
   };
   Fault ArgsFor(const Search& search, HnswArgs* args) const;
-  // codes: [queries, beats * 64]. Values beyond the vectors' are cut to the largest code.
-  void EncodeQueries(std::span<const float> queries, std::vector<int8_t>* codes) const;
+  // codes: [queries, beats * 64]. Under BATON_METRIC_L2 in steps of the graph, otherwise in the
+  // query's own, which does not change an order. near, [queries], may be null: 0 where values were
+  // cut to the largest code and that moved the query farther than rounding may.
+  void EncodeQueries(std::span<const float> queries, std::vector<int8_t>* codes,
+                     uint8_t* near = nullptr) const;
 
  private:
-  void Encode(const float* vector, int8_t* code) const;
+  static Fault Describe(const GraphShape& shape, HnswArgs* args);
+  Fault CheckCodes(const GraphShape& shape, const baton_rows_source& source) const;
+  // How far it was moved by cutting, squared, in steps.
+  double Encode(const float* vector, float step, int8_t* code) const;
 
   int32_t dimension_ = 0;
   float step_ = 0;  // 0: all vectors are zero

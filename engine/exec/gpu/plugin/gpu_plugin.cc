@@ -97,7 +97,7 @@ int32_t Probe(const baton_host* host, baton_probe* probe) {
 
 int32_t Open(const baton_host* host, const baton_device_options* options,
              baton_open_device** device, baton_error* error) {
-  if (host->struct_size < sizeof(baton_host) || options->struct_size < sizeof(*options)) {
+  if (host->struct_size < sizeof(baton_host) || options->struct_size < BATON_OPTIONS_FIRST_BYTES) {
     return Fault(BATON_UNIMPLEMENTED,
                  "the daemon is older than the GPU plug-in; use those built "
                  "together")

@@ -4,19 +4,16 @@
 
 #include "engine/exec/plugin_forward.h"
 #include "tests/engine/engine/engine_fixture.h"
-#include "tests/engine/exec/fpga/fpga_harness.h"
+#include "tests/engine/exec/fpga/search_harness.h"
+#include "tests/support/eventually.h"
 
 namespace baton {
 namespace {
 
 // One sequence of a random model on a card whose runs end within half a second or never.
 struct OneSequence {
-  OneSequence() {
-    FpgaOptions options = EmulatedFpga();
-    options.run_timeout_ms = 500;
-    const auto opened = TryOpenFpga(options);
-    REQUIRE_OK(opened);
-    device = *opened;
+  OneSequence() : OneSequence(FpgaSearch::Open(64, 500)) {}
+  explicit OneSequence(std::shared_ptr<PluginDevice> on) : device(std::move(on)) {
     auto loaded = PluginForward::Load(device, model);
     REQUIRE_OK(loaded);
     forward = *std::move(loaded);
@@ -57,14 +54,128 @@ struct OneSequence {
   }
 
   const std::shared_ptr<const LanguageModel> model = RandomModel({});
-  std::shared_ptr<PluginDevice> device;
+  const std::shared_ptr<PluginDevice> device;
   std::unique_ptr<PluginForward> forward;
   KvLayout layout;
   std::unique_ptr<DeviceBlocks> blocks;
   std::vector<std::byte*> own;
 };
 
+// One segment on a card whose second walk fails; then the card is as new.
+void CheckSearchRecovers(const std::string& why) {
+  FpgaStore store(GraphSpec());
+  store.Upsert(0, 1600);
+  store.store->WaitUntilIdle();
+  FpgaSearch fpga(64, 500);
+  const auto view = store.View();
+  const auto queries = store.Queries(1);
+  const SearchParams params{.k = 5, .ef = 40};
+  const auto first = fpga.Must(view, queries, params);
+  const SearchBatchResult failed = fpga.Submit(view, queries, params).get();
+  CHECK(absl::IsInternal(failed.status));
+  CHECK(failed.neighbors.empty());
+  CHECK_THAT(std::string(failed.status.message()),
+             Catch::Contains(why) && Catch::Contains("the card was reset"));
+  CHECK(fpga.device->TakeSample().lost.empty());
+  // The graph was lost, and is brought again.
+  CHECK(fpga.search.graphs().loads() == 1);
+  CHECK(fpga.Must(view, queries, params) == first);
+  CHECK(fpga.search.graphs().loads() == 2);
+}
+
 }  // namespace
+
+TEST_CASE("a walk that hangs ends within its time and the card searches again", "[.walk_hang]") {
+  CheckSearchRecovers("hnsw_search_0: the FPGA's run did not end within 500 ms");
+}
+
+TEST_CASE("a walk that ends in an error state resets the card", "[.walk_error]") {
+  CheckSearchRecovers("hnsw_search_0: the FPGA's run ended in state");
+}
+
+TEST_CASE("an answer of a walk that can be none is an error and no neighbor", "[.walk_wrong]") {
+  FpgaStore store(GraphSpec());
+  store.Upsert(0, 1600);
+  store.store->WaitUntilIdle();
+  FpgaSearch fpga;
+  const auto view = store.View();
+  const auto queries = store.Queries(1);
+  const SearchParams params{.k = 5, .ef = 40};
+  const SearchBatchResult failed = fpga.Submit(view, queries, params).get();
+  CHECK(absl::IsInternal(failed.status));
+  CHECK_THAT(std::string(failed.status.message()),
+             Catch::Contains("the FPGA's search unit 0 answers node"));
+  CHECK(fpga.Must(view, queries, params)[0] == StrictCpu(view).Search(queries[0], 5, 40));
+}
+
+TEST_CASE("a token that hangs takes graphs with it and they come back", "[.hang_graphs]") {
+  FpgaStore store(GraphSpec());
+  store.Upsert(0, 1600);
+  store.store->WaitUntilIdle();
+  FpgaSearch fpga(64, 500);
+  const auto view = store.View();
+  const auto queries = store.Queries(1);
+  const SearchParams params{.k = 5, .ef = 40};
+  const auto first = fpga.Must(view, queries, params);
+  OneSequence sequence(fpga.device);
+  CHECK(absl::IsInternal(sequence.Step(0).status()));
+  CHECK(fpga.Must(view, queries, params) == first);
+  CHECK(fpga.search.graphs().loads() == 2);
+}
+
+TEST_CASE("a search whose card hangs goes on elsewhere where the request allows it",
+          "[.walk_engine]") {
+  EngineFixture f;
+  f.options.cost_model.route = false;
+  f.vector.seal_points = 1600;
+  f.vector.merge_quiet_ms = 0;
+  f.options.route.platforms.of[static_cast<size_t>(WorkClass::kSearchSingle)] = {"fpga", "cpu"};
+  FpgaOptions options = EmulatedFpga();
+  options.run_timeout_ms = 500;
+  PluginExecutor fpga = MakeFpga(options);
+  f.AddExecutor(std::move(fpga.executor));
+  f.paths = std::move(fpga.paths);
+  f.Start();
+  CollectionSpec spec = GraphSpec();
+  REQUIRE_OK(Call<CollectionInfo>(
+      [&](auto done) { return f.engine->SubmitCreate(spec, std::move(done)); }));
+  std::mt19937 random(5);
+  UpsertRequest upsert{.collection = "c"};
+  for (uint64_t id = 0; id < 1600; ++id) {
+    upsert.points.push_back({.id = PointId(id), .vector = RandomVector(random, kSearchDimension)});
+  }
+  REQUIRE_OK(Call<UpsertResult>(
+      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  SearchRequest request{.collection = "c", .params = {.k = 3, .ef = 40}};
+  request.queries.push_back(RandomVector(random, kSearchDimension));
+  const auto search = [&] {
+    return Call<SearchResult>(
+        [&](auto done) { return f.engine->Submit(request, std::move(done)); });
+  };
+  // Until there is a segment, searches are the CPU's.
+  REQUIRE(Eventually([&] {
+    const auto found = search();
+    REQUIRE_OK(found);
+    return found->timings.stages.at(0).route.platform == Platform::kFpga;
+  }));
+  request.envelope.hints.fallback = Fallback::kNone;
+  const auto failed = search();
+  CHECK(absl::IsInternal(failed.status()));
+  CHECK_THAT(std::string(failed.status().message()), Catch::Contains("the card was reset"));
+  const auto next = search();  // a card as new
+  REQUIRE_OK(next);
+  CHECK(next->timings.stages.back().route.platform == Platform::kFpga);
+  CHECK(next->timings.stages.back().route.emulated);
+  // It hangs once more.
+  request.envelope.hints.fallback = Fallback::kAlternate;
+  const auto elsewhere = search();
+  REQUIRE_OK(elsewhere);
+  CHECK(elsewhere->timings.stages.back().route.platform == Platform::kCpu);
+  REQUIRE(elsewhere->results.at(0).size() == 3);
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(elsewhere->results[0][i].id == next->results.at(0).at(i).id);
+  }
+}
 
 TEST_CASE("a run that hangs ends within its time and the card works again", "[.hang]") {
   OneSequence sequence;

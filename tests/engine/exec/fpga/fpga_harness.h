@@ -46,7 +46,8 @@ inline absl::StatusOr<std::shared_ptr<PluginDevice>> TryOpenFpga(const FpgaOptio
                                       .kv_type = asked.kv_type,
                                       .image = asked.image,
                                       .bank_bytes_max = asked.bank_bytes_max,
-                                      .run_timeout_ms = asked.run_timeout_ms});
+                                      .run_timeout_ms = asked.run_timeout_ms,
+                                      .walk_bytes_max = asked.search_memory_bytes});
 }
 
 // Blocks by a copy path, until they are there.

@@ -6,10 +6,10 @@
 #include <cstring>
 #include <iostream>
 #include <random>
-#include <set>
 
 #include "engine/vector/sealed_graph.h"
 #include "fpga_kernels/hls/hnsw_search.h"
+#include "tests/engine/exec/fpga/strict_walk.h"
 #include "tests/support/status_matchers.h"
 
 namespace baton::fpga {
@@ -30,8 +30,6 @@ struct Segment {
     std::normal_distribution<float> normal(0, c.whole ? 25 : 0.3f);
     vectors.resize(static_cast<size_t>(c.rows * c.dimension));
     for (float& value : vectors) value = Value(normal(random), c.whole);
-    // The largest code is the largest value.
-    vectors[0] = c.whole ? 127 : 1.7f;
     rows = {.vectors = vectors.data(),
             .rows = c.rows,
             .dimension = c.dimension,
@@ -92,65 +90,6 @@ struct Segment {
   std::vector<uint32_t> links, upper_links, level_nodes;
 };
 
-// Of codes alone; knows neither beats nor the image.
-struct Oracle {
-  const Segment& segment;
-  double step;
-
-  int64_t Code(float value) const {
-    return std::clamp<int64_t>(std::lround(static_cast<float>(value / static_cast<float>(step))),
-                               -127, 127);
-  }
-  // Smaller is nearer, ties to the lower node.
-  std::pair<int64_t, uint32_t> KeyOf(const std::vector<int64_t>& query, uint32_t node) const {
-    const float* const vector =
-        segment.vectors.data() + segment.row_of[node] * segment.rows.dimension;
-    int64_t key = 0;
-    for (size_t d = 0; d < query.size(); ++d) {
-      const int64_t code = Code(vector[d]);
-      key += segment.rows.metric == baton::Metric::kL2 ? code * code - 2 * code * query[d]
-                                                       : -code * query[d];
-    }
-    return {key, node};
-  }
-  std::vector<uint32_t> Walk(std::span<const float> of, size_t ef) const {
-    std::vector<int64_t> query;
-    for (const float value : of) query.push_back(Code(value));
-    auto at = KeyOf(query, 0);
-    for (int level = segment.graph->LevelOf(0); level > 0; --level) {
-      for (bool moved = true; moved;) {
-        moved = false;
-        for (const uint32_t link : segment.graph->Links(at.second, level)) {
-          const auto key = KeyOf(query, link);
-          if (key < at) {
-            at = key;
-            moved = true;
-          }
-        }
-        // Links were those of where it stood.
-      }
-    }
-    std::set<std::pair<int64_t, uint32_t>> pool = {at};
-    std::set<uint32_t> met = {at.second};
-    std::set<uint32_t> followed;
-    for (;;) {
-      auto next = pool.begin();
-      while (next != pool.end() && followed.contains(next->second)) ++next;
-      if (next == pool.end()) break;
-      const uint32_t from = next->second;
-      followed.insert(from);
-      for (const uint32_t link : segment.graph->Links(from, 0)) {
-        if (!met.insert(link).second) continue;
-        pool.insert(KeyOf(query, link));
-        if (pool.size() > ef) pool.erase(std::prev(pool.end()));
-      }
-    }
-    std::vector<uint32_t> nodes;
-    for (const auto& [key, node] : pool) nodes.push_back(node);
-    return nodes;
-  }
-};
-
 // How many of 1,000 queries the card answers with the oracle's nodes in its order.
 int SameOrder(const Case& c) {
   Segment segment(c);
@@ -191,10 +130,10 @@ int SameOrder(const Case& c) {
     BATON_PROCESS(region, distance_engine(beats, labels, scores));
   }
   REQUIRE(TakeDataflowFailure() == "");
-  const float largest =
-      std::abs(*std::max_element(segment.vectors.begin(), segment.vectors.end(),
-                                 [](float a, float b) { return std::abs(a) < std::abs(b); }));
-  const Oracle oracle{.segment = segment, .step = largest / 127};
+  std::vector<float> vectors(size_t{image.nodes()} * static_cast<size_t>(c.dimension));
+  const baton_rows_source source = segment.Source();
+  source.read(source.context, 0, image.nodes(), vectors.data());
+  const StrictWalk oracle(*segment.graph, c.metric, vectors);
   int same = 0;
   for (uint32_t query = 0; query < kQueries; ++query) {
     std::vector<uint32_t> want =
@@ -220,6 +159,52 @@ TEST_CASE("walks of an engine's graph on a card give the ids of strict best-firs
   CHECK(SameOrder({.metric = baton::Metric::kDot, .dimension = 100}) == 1000);
   CHECK(SameOrder({.rows = 2000, .dimension = 64, .whole = false, .some_dead = true, .ef = 128}) ==
         1000);
+}
+
+TEST_CASE("whole numbers are their own codes and a query of any size has its own step") {
+  Segment segment({.rows = 300, .dimension = 8});
+  segment.vectors[3] = 100;
+  GraphImage image;
+  REQUIRE_FALSE(GraphImage::Make(segment.Shape(), segment.Source(), &image).failed());
+  const std::vector<float> whole = {1, -2, 3, -4, 5, -6, 127, -127};
+  std::vector<int8_t> codes;
+  uint8_t near = 2;
+  image.EncodeQueries(whole, &codes, &near);
+  CHECK(near == 1);
+  for (size_t d = 0; d < whole.size(); ++d) CHECK(codes[d] == static_cast<int8_t>(whole[d]));
+  // Farther than codes reach: under L2 that is said, and an inner product does not mind.
+  std::vector<float> far = whole;
+  far[0] = 500;
+  image.EncodeQueries(far, &codes, &near);
+  CHECK(near == 0);
+  segment.rows.metric = baton::Metric::kDot;
+  REQUIRE_FALSE(GraphImage::Make(segment.Shape(), segment.Source(), &image).failed());
+  for (const float scale : {1e-6f, 1.0f, 1e6f}) {
+    std::vector<float> scaled = far;
+    for (float& value : scaled) value *= scale;
+    image.EncodeQueries(scaled, &codes, &near);
+    CHECK(near == 1);
+    CHECK(codes[0] == 127);
+    CHECK(codes[7] == -32);
+  }
+}
+
+TEST_CASE("a graph whose codes would not tell near vectors apart is refused") {
+  Segment segment({.rows = 600, .dimension = 16, .whole = false});
+  GraphImage image;
+  REQUIRE_FALSE(GraphImage::Make(segment.Shape(), segment.Source(), &image).failed());
+  segment.vectors[17] = 4000;  // one value, and all others are a step or none
+  const Fault refused = GraphImage::Make(segment.Shape(), segment.Source(), &image);
+  CHECK(refused.code() == BATON_UNIMPLEMENTED);
+  CHECK_THAT(refused.message(), Catch::Contains("the limit is nine of ten"));
+}
+
+TEST_CASE("loading a graph stops when it is asked to") {
+  Segment segment({.rows = 300, .dimension = 8});
+  GraphImage image;
+  CHECK(GraphImage::Make(
+            segment.Shape(), segment.Source(), [] { return true; }, &image)
+            .code() == BATON_CANCELLED);
 }
 
 TEST_CASE("graphs and searches that are beyond the card are refused by name") {
