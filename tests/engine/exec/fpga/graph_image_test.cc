@@ -10,6 +10,7 @@
 
 #include "engine/vector/sealed_graph.h"
 #include "fpga_kernels/hls/hnsw_search.h"
+#include "tests/support/figure.h"
 #include "tests/support/status_matchers.h"
 
 namespace baton::fpga {
@@ -210,6 +211,7 @@ int SameOrder(const Case& c) {
     }
     if (got == want) ++same;
   }
+  PrintFigure("hnsw.same_order_share", static_cast<double>(same) / kQueries);
   return same;
 }
 
