@@ -52,13 +52,27 @@ def synthesise(module, sources):
     return area
 
 
+def load_budgets():
+    with open(os.path.join(RTL, "area_budget.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def card_shares(card):
+    """{"lut": share, "dsp": share} that all units take of a card, by synthesis now."""
+    budgets = load_budgets()
+    areas = {module: synthesise(module, budgets["modules"][module]["sources"])
+             for module in budgets["card_units"]}
+    return {what: sum(areas[module][what] * count
+                      for module, count in budgets["card_units"].items()) / available
+            for what, available in budgets["cards"][card].items()}
+
+
 def main():
     module = sys.argv[1]
     if shutil.which("yosys") is None:
         print("SKIPPED: yosys not found, areas are NOT checked (apt install yosys)")
         sys.exit(77)
-    with open(os.path.join(RTL, "area_budget.json"), encoding="utf-8") as file:
-        budgets = json.load(file)
+    budgets = load_budgets()
     budget = budgets["modules"][module]
     begin = time.time()
     area = synthesise(module, budget["sources"])

@@ -7,6 +7,7 @@
 #include "Vgemv_lane.h"
 #include "tests/fpga_kernels/naive_gemv.h"
 #include "tests/fpga_kernels/rtl/distance_case.h"
+#include "tests/support/figure.h"
 
 namespace baton::fpga {
 namespace {
@@ -26,6 +27,7 @@ struct Errors {
   }
   void Check() const {
     WARN(shapes << " shapes, mean error " << sum / shapes << ", largest " << largest);
+    PrintFigure("model.cycle_error", largest);
     CHECK(shapes >= 50);
     CHECK(largest <= 0.05);
   }
