@@ -72,7 +72,7 @@ void PrintVerdicts(std::ostream& out, const std::vector<Service>& services) {
     if (other == nullptr) continue;
     const double ratio = service.alone_ms / other->alone_ms;
     const std::string_view what = ratio > 1 ? "the FPGA loses" : "the FPGA wins";
-    out << absl::StreamFormat("%s: %s (%s) takes %.3g of the time of %s (%s): %s\n",
+    out << absl::StreamFormat("%s: %s (%s) takes %.3g times as long as %s (%s): %s\n",
                               Name(service.work_class), service.device->name,
                               plan::Name(service.device->evidence), ratio, other->device->name,
                               plan::Name(other->device->evidence), what);

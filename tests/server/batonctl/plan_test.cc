@@ -66,7 +66,7 @@ TEST_CASE("plan models cards beside CPU and GPU and says where they lose") {
   for (const char* part :
        {"u55c, modelled: a u55c at 225 MHz, 24 ports, ", "(efficiency 0.90", "tok/s modelled, of ",
         "ms a query modelled, 4 at once", "assumes: never synthesised, never run: 225 MHz",
-        "decode: u55c (modelled) takes ", " of the time of gpu0 (stated): the FPGA loses",
+        "decode: u55c (modelled) takes ", " times as long as gpu0 (stated): the FPGA loses",
         "u250, modelled: a u250 at 225 MHz, 4 ports"}) {
     CHECK_THAT(planned.out, Contains(part));
   }
