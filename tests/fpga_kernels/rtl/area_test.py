@@ -32,11 +32,15 @@ OTHERS = {
 FREE = {"BUFG", "CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "GND", "VCC"}
 
 
+# yosys 0.23 makes shift registers of flip-flops and loses their clock enable: without -nosrl
+# fpga_netlist_* fails as soon as a stream waits.
+SYNTHESIS = "synth_xilinx -family xcup -nosrl -flatten -noiopad -noclkbuf -top"
+
+
 def synthesise(module, sources):
     """{"lut": .., "ff": .., "dsp": .., "bram36": .., "bram18": ..}"""
     files = " ".join(os.path.join(RTL, source) for source in sources)
-    script = (f"read_verilog -sv {files}; synth_xilinx -family xcup -top {module} -flatten "
-              "-noiopad -noclkbuf; stat")
+    script = f"read_verilog -sv {files}; {SYNTHESIS} {module}; stat"
     result = subprocess.run(["yosys", "-p", script], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         sys.exit(f"{module}: yosys failed:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
