@@ -37,12 +37,14 @@ inline double CyclesBehindBank(double head, double beats, const BankTiming& bank
   return std::max(head + beats, by_bank);
 }
 
-// rtl/gemv_lane.sv: header and x, tiles, and a pipeline behind the last block.
-inline double GemvLaneCycles(uint64_t rows, uint64_t blocks, const BankTiming& bank) {
+// rtl/gemv_lane.sv: header and x, tiles, and a pipeline behind the last block. The mover knew of
+// the matrix `idle` cycles before the header came.
+inline double GemvLaneCycles(uint64_t rows, uint64_t blocks, const BankTiming& bank,
+                             double idle = 0) {
   constexpr double kPipelineCycles = 11;
   const auto head = static_cast<double>(1 + 2 * blocks);
   const auto beats = static_cast<double>(GemvBankBeats(rows, blocks));
-  return CyclesBehindBank(head, beats, bank) + kPipelineCycles;
+  return CyclesBehindBank(idle + head, beats, bank) + kPipelineCycles - idle;
 }
 
 // rtl/distance_engine.sv. `cells`: of which `kept` are given out in the end; 0 kept: scores as they

@@ -18,6 +18,7 @@
 namespace baton {
 namespace fpga {
 
+constexpr int kVectorLanes = 8;  // numbers that the vector unit takes in a cycle
 constexpr int kDecodeDimMax = 8192;
 constexpr int kDecodeFfnMax = 28672;
 constexpr int kDecodeQkvMax = 16384;  // (heads + 2 * kv_heads) * head_dim

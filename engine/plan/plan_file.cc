@@ -1,7 +1,9 @@
 #include "engine/plan/plan_file.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/yaml_reader.h"
+#include "engine/plan/card_model.h"
 
 namespace baton::plan {
 namespace {
@@ -128,6 +131,96 @@ absl::Status ReadCurve(const YamlReader& reader, const YAML::Node& node, const s
                                    curve.items_max()));
 }
 
+YamlReader::Key Required(YamlReader::Key key) {
+  key.required = true;
+  return key;
+}
+
+absl::Status ReadModel(const YamlReader& reader, const YAML::Node& node, const std::string& path,
+                       fpga::DecoderSize& model) {
+  RETURN_IF_ERROR(
+      reader.ReadMap(node, path,
+                     {Required(reader.Integer("layers", model.layers, {1, 1024})),
+                      Required(reader.Integer("dim", model.dim, {1, 1 << 20})),
+                      Required(reader.Integer("ffn_dim", model.ffn_dim, {1, 1 << 20})),
+                      Required(reader.Integer("heads", model.heads, {1, 4096})),
+                      Required(reader.Integer("kv_heads", model.kv_heads, {1, 4096})),
+                      Required(reader.Integer("head_dim", model.head_dim, {1, 4096})),
+                      Required(reader.Integer("vocabulary", model.vocabulary, {1, 1 << 24}))}));
+  if (model.heads % model.kv_heads == 0) return absl::OkStatus();
+  return reader.Error(node, StrCat(path, ".heads must be a multiple of kv_heads, ", model.kv_heads,
+                                   ", but is ", model.heads));
+}
+
+absl::Status ReadCollection(const YamlReader& reader, const YAML::Node& node,
+                            const std::string& path, fpga::GraphSize& graph) {
+  std::optional<int64_t> codes;
+  RETURN_IF_ERROR(reader.ReadMap(
+      node, path,
+      {Required(reader.Integer("vectors", graph.vectors, {1, 1e9})),
+       Required(reader.Integer("dimension", graph.dimension, {1, 65536})),
+       reader.Integer("degree", graph.degree, {2, static_cast<double>(fpga::kGraphLinksMax)}),
+       reader.Integer("ef", graph.ef, {1, static_cast<double>(fpga::kGraphEfMax)}),
+       reader.Integer("codes_per_query", codes, {1, 1e9})}));
+  // As if each link of each node that is followed led to one that was not met before.
+  graph.codes_per_query = codes.value_or(std::min(graph.vectors, graph.ef * graph.degree));
+  return absl::OkStatus();
+}
+
+absl::Status ReadCard(const YamlReader& reader, const YAML::Node& node, const std::string& path,
+                      CardUse& use) {
+  std::string name;
+  RETURN_IF_ERROR(reader.ReadMap(
+      node, path,
+      {reader.PlainName("name", name, true),
+       reader.Number("clock_mhz", use.clock_mhz, {50, 1000}),
+       reader.Number("run_us", use.run_us, {0, 1e6}),
+       reader.Integer("positions", use.positions, {0, fpga::kDecodePositionsMax - 1}),
+       reader.Integer("sequences", use.sequences, {1, 4096}),
+       {"model",
+        [&](const YAML::Node& map, const std::string& at) {
+          return ReadModel(reader, map, at, use.model.emplace());
+        }},
+       {"collection", [&](const YAML::Node& map, const std::string& at) {
+          return ReadCollection(reader, map, at, use.collection.emplace());
+        }}}));
+  use.card = FindFpgaCard(name);
+  if (use.card == nullptr) {
+    return reader.Error(node,
+                        StrCat(path, ".name must be one of: ", FpgaCardNames(), ", but is ", name));
+  }
+  if (use.clock_mhz > use.card->clock_mhz) {
+    return reader.Error(node, StrCat(path, ".clock_mhz must be at most ", use.card->clock_mhz,
+                                     ", but is ", use.clock_mhz));
+  }
+  if (use.model || use.collection) return absl::OkStatus();
+  return reader.Error(node, StrCat(path, ": model or collection is missing"));
+}
+
+// Curves and evidence that a card's model gives are not the file's to state.
+absl::Status ModelDevice(const YamlReader& reader, const YAML::Node& node, const std::string& path,
+                         const CardUse& use, Device& device) {
+  if (device.platform != Platform::kFpga) {
+    return reader.Error(node, StrCat(path, ".platform must be fpga where there is a card"));
+  }
+  if (device.lanes != 1) {
+    return reader.Error(
+        node, StrCat(path, ".lanes must be 1 where there is a card, but is ", device.lanes));
+  }
+  if (device.evidence != Evidence::kModelled) {
+    return reader.Error(node, StrCat(path, ".evidence must be modelled where there is a card"));
+  }
+  device.card = ModelCard(use);
+  for (ServiceCurve& curve : CurvesOf(*device.card, use)) {
+    if (device.CurveOf(curve.work_class) != nullptr) {
+      return reader.Error(node, StrCat(path, ".curves: ", Name(curve.work_class),
+                                       " is modelled of the card already"));
+    }
+    device.curves.push_back(std::move(curve));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadDevice(const YamlReader& reader, const YAML::Node& node, const std::string& path,
                         Device& device) {
   double price = 0;
@@ -143,22 +236,27 @@ absl::Status ReadDevice(const YamlReader& reader, const YAML::Node& node, const 
     device.curves.push_back(std::move(curve));
     return absl::OkStatus();
   };
+  std::optional<CardUse> card;
+  const auto read_card = [&](const YAML::Node& map, const std::string& card_path) {
+    return ReadCard(reader, map, card_path, card.emplace());
+  };
   const std::vector<Platform> platforms = {Platform::kCpu, Platform::kGpu, Platform::kFpga};
   const std::vector<Evidence> evidences = {Evidence::kMeasured, Evidence::kStated,
                                            Evidence::kModelled};
-  RETURN_IF_ERROR(reader.ReadMap(
-      node, path,
-      {reader.PlainName("name", device.name, true),
-       reader.Choice("platform", device.platform, platforms),
-       reader.Choice("evidence", device.evidence, evidences),
-       reader.Integer("count", device.count, {1, 4096}),
-       reader.Integer("lanes", device.lanes, {1, 1024}),
-       reader.Number("idle_w", device.idle_w, {0, 1e6}, true),
-       reader.Number("max_w", device.max_w, {0, 1e6}, true),
-       reader.Number("price", price, {0, 1e9}), reader.Number("lifetime_years", years, {0.01, 100}),
-       reader.Number("cost_per_hour", device.cost_per_hour, {0, 1e6}),
-       reader.Number("link_gb_per_s", device.link_gb_per_s, {1e-6, 1e6}),
-       reader.List("curves", {1, kWorkClassCount}, read_curve, true)}));
+  RETURN_IF_ERROR(reader.ReadMap(node, path,
+                                 {reader.PlainName("name", device.name, true),
+                                  reader.Choice("platform", device.platform, platforms),
+                                  reader.Choice("evidence", device.evidence, evidences),
+                                  reader.Integer("count", device.count, {1, 4096}),
+                                  reader.Integer("lanes", device.lanes, {1, 1024}),
+                                  reader.Number("idle_w", device.idle_w, {0, 1e6}, true),
+                                  reader.Number("max_w", device.max_w, {0, 1e6}, true),
+                                  reader.Number("price", price, {0, 1e9}),
+                                  reader.Number("lifetime_years", years, {0.01, 100}),
+                                  reader.Number("cost_per_hour", device.cost_per_hour, {0, 1e6}),
+                                  reader.Number("link_gb_per_s", device.link_gb_per_s, {1e-6, 1e6}),
+                                  {"card", read_card},
+                                  reader.List("curves", {1, kWorkClassCount}, read_curve, false)}));
   if (device.max_w < device.idle_w) {
     return reader.Error(node, StrCat(path, ".max_w must be at least idle_w, ", device.idle_w,
                                      ", but is ", device.max_w));
@@ -167,6 +265,8 @@ absl::Status ReadDevice(const YamlReader& reader, const YAML::Node& node, const 
     return reader.Error(node, StrCat(path, ": price and lifetime_years need each other"));
   }
   if (price > 0) device.cost_per_hour += price / (years * kHoursPerYear);
+  if (card) return ModelDevice(reader, node, path, *card, device);
+  if (device.curves.empty()) return reader.Error(node, StrCat(path, ".curves is missing"));
   return absl::OkStatus();
 }
 

@@ -2,10 +2,13 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/plan/card_model.h"
 #include "engine/plan/queueing.h"
+#include "engine/plan/service_curve.h"
 #include "engine/request/work.h"
 
 namespace baton::plan {
@@ -15,24 +18,6 @@ enum class Evidence : uint8_t { kMeasured, kStated, kModelled };
 std::string_view Name(Evidence evidence);
 
 // ---- What there is
-
-// A launch of so many items takes so long. Of decode: a step of so many sequences.
-struct CurvePoint {
-  double items = 1;
-  double run_ms = 0;
-};
-
-// How long a device takes for one class of work.
-struct ServiceCurve {
-  WorkClass work_class = WorkClass::kPrefill;
-  std::vector<CurvePoint> points;  // items ascending; not empty
-  double run_scv = 0;              // squared coefficient of variation of a launch's time
-
-  double items_max() const { return points.back().items; }
-  // Straight lines between the points; below the first one as much as there. More items than
-  // items_max() are several launches, one after another.
-  double RunMs(double items) const;
-};
 
 // Devices of one kind.
 struct Device {
@@ -46,6 +31,7 @@ struct Device {
   double cost_per_hour = 0;          // of one, without energy
   double link_gb_per_s = 0;          // to the host; 0: moving data to it takes no time
   std::vector<ServiceCurve> curves;  // one per class
+  std::optional<CardFigures> card;   // of a card whose curves are modelled
 
   const ServiceCurve* CurveOf(WorkClass work_class) const;
 };

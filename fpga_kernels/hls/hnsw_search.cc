@@ -48,21 +48,25 @@ void SendHeader(const HnswArgs& args, uint32_t count, uint32_t query_beats, Stre
   out.write(header);
 }
 
-// Codes and labels of these nodes. The engine takes a label behind each code, so neither stream
-// fills before the other is read.
+// Codes and labels of these nodes: one pipeline, so that nodes' reads are under way together. The
+// engine takes a label behind each code, so neither stream fills before the other is read.
 void SendNodes(const HnswArgs& args, const Beat* codes, const int32_t* biases,
                const uint32_t* nodes, uint32_t count, Stream<Beat>& out,
                Stream<CodeLabel>& labels) {
-  for (uint32_t i = 0; i < count; ++i) {
-    const uint64_t at = static_cast<uint64_t>(nodes[i]) * args.beats;
-    for (uint32_t beat = 0; beat < args.beats; ++beat) {
+  const uint32_t beats = count * args.beats;
+  uint32_t at = 0;    // of nodes
+  uint32_t beat = 0;  // of its code
+  for (uint32_t i = 0; i < beats; ++i) {
 #pragma HLS pipeline II = 1
-      out.write(codes[at + beat]);
-    }
+    const uint32_t node = nodes[at];
+    out.write(codes[static_cast<uint64_t>(node) * args.beats + beat]);
+    if (++beat < args.beats) continue;
     CodeLabel label;
-    label.id = nodes[i];
-    label.bias = biases[nodes[i]];
+    label.id = node;
+    label.bias = biases[node];
     labels.write(label);
+    beat = 0;
+    ++at;
   }
 }
 

@@ -10,6 +10,9 @@
 namespace baton {
 namespace fpga {
 
+// Loops over a whole vector take kVectorLanes of its numbers in a cycle: what their `unroll factor`
+// says, and the memories' partitions in vector_unit.cc allow.
+
 // Activations are int16 that share a power of two: q[i] * 2^-shift.
 constexpr int kActivationBits = 15;
 
@@ -24,12 +27,14 @@ inline int PackActivations(const int32_t* values, uint32_t count, int fraction,
   uint64_t largest = 0;
   for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1
+#pragma HLS unroll factor = 8
     const uint64_t magnitude = Magnitude(values[i]);
     if (magnitude > largest) largest = magnitude;
   }
   const int shift = BitLength(largest) - kActivationBits;
   for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1
+#pragma HLS unroll factor = 8
     activations[i] = ActivationOf(values[i], shift);
   }
   return fraction - shift;
@@ -43,6 +48,7 @@ inline int RmsNorm(const int32_t* x, const int32_t* weights, uint32_t count, uin
   uint64_t largest_product = 0;
   for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1
+#pragma HLS unroll factor = 8
     const uint64_t magnitude = Magnitude(x[i]);
     const uint64_t product = Magnitude(static_cast<int64_t>(x[i]) * weights[i]);
     if (magnitude > largest) largest = magnitude;
@@ -52,6 +58,7 @@ inline int RmsNorm(const int32_t* x, const int32_t* weights, uint32_t count, uin
   uint64_t sum = 0;
   for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1
+#pragma HLS unroll factor = 8
     const int64_t value = ShiftRound(x[i], down);
     sum += static_cast<uint64_t>(value * value);
   }
@@ -83,6 +90,7 @@ inline int RmsNorm(const int32_t* x, const int32_t* weights, uint32_t count, uin
   const int shift = BitLength(static_cast<uint64_t>(largest_scaled)) - kActivationBits;
   for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1
+#pragma HLS unroll factor = 8
     const int64_t product = ShiftRound(static_cast<int64_t>(x[i]) * weights[i], product_down);
     activations[i] = ActivationOf(product * static_cast<int64_t>(inverse), shift);
   }

@@ -151,6 +151,7 @@ void Attend(const DecodeCommand& command, const int32_t* vectors, VectorMemory& 
 void Embed(const DecodeCommand& command, const int32_t* embeddings, VectorMemory& memory) {
   for (uint32_t i = 0; i < command.rows; ++i) {
 #pragma HLS pipeline II = 1
+#pragma HLS unroll factor = 8
     memory.residual[i] = embeddings[command.embedding_at + i];
   }
 }
@@ -158,6 +159,7 @@ void Embed(const DecodeCommand& command, const int32_t* embeddings, VectorMemory
 void Gate(uint32_t count, VectorMemory& memory) {
   for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS pipeline II = 1
+#pragma HLS unroll factor = 8
     memory.scratch[i] = SwiGlu(memory.scratch[i], memory.scratch[count + i]);
   }
   memory.activation_shift =
@@ -169,8 +171,8 @@ void Gate(uint32_t count, VectorMemory& memory) {
 extern "C" void vector_unit(const int32_t* vectors, const int32_t* embeddings,
                             Stream<DecodeCommand>& commands, Stream<Beat>& x, Stream<int64_t>& sums,
                             Stream<Beat>& heads, Stream<Beat>& partials, Stream<int32_t>& logits) {
-#pragma HLS interface m_axi port = vectors bundle = vectors
-#pragma HLS interface m_axi port = embeddings bundle = vectors
+#pragma HLS interface m_axi port = vectors bundle = vectors max_widen_bitwidth = 256
+#pragma HLS interface m_axi port = embeddings bundle = vectors max_widen_bitwidth = 256
 #pragma HLS interface axis port = commands
 #pragma HLS interface axis port = x
 #pragma HLS interface axis port = sums
@@ -179,6 +181,10 @@ extern "C" void vector_unit(const int32_t* vectors, const int32_t* embeddings,
 #pragma HLS interface axis port = logits
   VectorMemory memory;
   memory.activation_shift = 0;
+#pragma HLS array_partition variable = memory.residual cyclic factor = 8
+#pragma HLS array_partition variable = memory.scratch cyclic factor = 8
+#pragma HLS array_partition variable = memory.attended cyclic factor = 8
+#pragma HLS array_partition variable = memory.activations cyclic factor = 32
 #pragma HLS bind_storage variable = memory.residual type = ram_2p impl = uram
 #pragma HLS bind_storage variable = memory.scratch type = ram_2p impl = uram
   for (;;) {

@@ -7,6 +7,7 @@
 #include "engine/plan/break_even.h"
 #include "engine/plan/plan_file.h"
 #include "server/batonctl/commands.h"
+#include "server/batonctl/plan_devices.h"
 #include "server/batonctl/table.h"
 #include "server/batonctl/text.h"
 
@@ -214,11 +215,14 @@ int RunPlan(Session& session, const PlanOptions& options) {
     json["currency"] = fleet->currency;
     json["binds"] = {{"what", binding.what}, {"load", binding.load}};
     json["break_even"] = BreakEvenJson(*workload, *fleet, *even);
+    json.update(PlanDevicesJson(*workload, *fleet));
     out << json.dump(2) << "\n";
     return kExitOk;
   }
   PrintPlan(out, *workload, *fleet, *planned, binding);
   PrintBreakEven(out, *fleet, *even);
+  out << "\n";
+  PrintPlanDevices(out, *workload, *fleet);
   return kExitOk;
 }
 

@@ -15,6 +15,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
 sys.path.insert(0, os.path.join(ROOT, "deploy", "demo", "train"))
 
@@ -22,35 +23,12 @@ import baton_client  # noqa: E402
 import generate  # noqa: E402
 import lexicon  # noqa: E402
 import scoring  # noqa: E402
+from bench_report import Report  # noqa: E402
 
 COLLECTION = "demo"
 RECALL_AT = (1, 3, 5)
 HELD_OUT_PASSAGES = 3
 CALL_SECONDS_MAX = 120
-
-
-class Report:
-    """Figures by dotted name: a table as they come, and the JSON that every benchmark writes."""
-
-    def __init__(self):
-        self.figures = {}
-
-    def add(self, name, value, unit):
-        self.figures[name] = value
-        print(f"{name:40} {value:12.3f} {unit}", flush=True)
-
-    def write(self, args):
-        if not args.json:
-            return
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(": ", 1)[1].strip() for line in file
-                     if line.startswith("model name")]
-        report = {"figures": self.figures, "commit": args.commit, "seed": args.seed,
-                  "machine": {"processor": names[0] if names else platform.machine(),
-                              "cores": os.cpu_count()}}
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=2)
-            file.write("\n")
 
 
 def share(hits, of):

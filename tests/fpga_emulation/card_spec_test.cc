@@ -4,8 +4,10 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
+#include "engine/plan/card_model.h"
 #include "fpga_emulation/kernel_table.h"
 #include "fpga_emulation/link_config.h"
 #include "tests/support/fpga_cards.h"
@@ -34,6 +36,37 @@ TEST_CASE("the cards have their banks, units and joins") {
   const CardSpec emulated = ReadCard("emulated");
   CHECK(emulated.banks.size() == 32);
   CHECK(emulated.joins.size() == u55c.joins.size());
+}
+
+TEST_CASE("what a plan models a card by is what its spec says") {
+  for (const char* const name : {"u55c", "u250"}) {
+    INFO(name);
+    const CardSpec spec = ReadCard(name);
+    const plan::FpgaCard* const card = plan::FindFpgaCard(name);
+    REQUIRE(card != nullptr);
+    CHECK(card->clock_mhz == spec.clock_mhz);
+    CHECK(static_cast<int>(card->gemv_banks) == CountOf(spec, "gemv_bank"));
+    CHECK(static_cast<int>(card->kv_units) == CountOf(spec, "kv_attention"));
+    CHECK(static_cast<int>(card->search_units) == CountOf(spec, "hnsw_search"));
+    for (const CardBank& bank : spec.banks) {
+      CHECK(static_cast<int64_t>(bank.bytes) == card->bank_bytes);
+    }
+    const auto banks_of = [&](const std::string& kernel) {
+      std::set<int> banks;
+      for (const CardUnit& unit : spec.units) {
+        if (KernelTable()[unit.kernel].name == kernel)
+          banks.insert(unit.banks.begin(), unit.banks.end());
+      }
+      banks.erase(-1);
+      return banks;
+    };
+    const std::set<int> kv = banks_of("kv_attention");
+    const std::set<int> weights = banks_of("gemv_bank");
+    const bool shared =
+        std::any_of(kv.begin(), kv.end(), [&](int b) { return weights.contains(b); });
+    CHECK(card->separate_kv == !shared);
+    for (const int bank : banks_of("hnsw_search")) CHECK(kv.contains(bank));
+  }
 }
 
 // The last of a chain has nothing behind it; all else that a kernel reads or writes is joined.

@@ -50,6 +50,7 @@ NARROW_ARROWS = [
     (r"engine/exec/", r"engine/vector/(\w+_view|view_\w+|graph_rows)\.h$"),
     (r"engine/exec/gpu/", r"cuda_kernels/"),
     (r"engine/exec/fpga/", r"fpga_kernels/\w+_args\.h$"),
+    (r"engine/plan/", r"fpga_kernels/card_cycles\.h$"),
     (r"engine/exec/fpga/|server/", r"fpga_emulation/environment\.h$"),
 ]
 # Libraries that stay behind one door: include prefix -> where it may be included.

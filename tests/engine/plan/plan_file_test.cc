@@ -87,6 +87,71 @@ devices:
   CHECK(gpu.CurveOf(WorkClass::kDecode) == nullptr);
 }
 
+constexpr char kCardHead[] =
+    "devices:\n  - {name: f, platform: fpga, evidence: modelled, idle_w: 1, max_w: 2, ";
+constexpr char kCardModel[] =
+    "model: {layers: 2, dim: 64, ffn_dim: 128, heads: 4, kv_heads: 2, head_dim: 16, "
+    "vocabulary: 100}";
+
+std::string WithCard(const std::string& rest) { return kCardHead + rest + "}\n"; }
+
+TEST_CASE("a card instead of curves") {
+  const auto fleet = ParseFleet(
+      WithCard(std::string("card: {name: u55c, clock_mhz: 200, run_us: 10, positions: 99, "
+                           "sequences: 3, ") +
+               kCardModel + ", collection: {vectors: 1000, dimension: 96, degree: 16, ef: 40}}"),
+      "d.yaml");
+  REQUIRE_OK(fleet.status());
+  const Device& device = fleet->devices.at(0);
+  REQUIRE(device.card);
+  CHECK(device.card->clock_mhz == 200);
+  CHECK(device.card->decode->run_ms == 0.01);
+  CHECK(device.CurveOf(WorkClass::kDecode)->items_max() == 3);
+  CHECK(device.CurveOf(WorkClass::kSearchSingle) != nullptr);
+  CHECK(device.CurveOf(WorkClass::kPrefill) == nullptr);
+  // A walk follows at most ef nodes of 16 links each.
+  CHECK_THAT(
+      device.card->assumptions,
+      Catch::VectorContains(std::string("a walk scores 640 codes, those of a step read together")));
+}
+
+TEST_CASE("a wrong card is refused by field and line") {
+  const std::pair<std::string, std::string> cases[] = {
+      {"card: {name: u56c}",
+       "d.yaml:2: devices[0].card.name must be one of: u55c, u250, but is u56c"},
+      {"card: {name: u55c}", "devices[0].card: model or collection is missing"},
+      {"card: {model: {}}", "devices[0].card.model.layers is missing"},
+      {std::string("card: {") + kCardModel + "}", "devices[0].card.name is missing"},
+      {std::string("card: {name: u55c, clock_mhz: 300, ") + kCardModel + "}",
+       "devices[0].card.clock_mhz must be at most 225, but is 300"},
+      {std::string("lanes: 2, card: {name: u55c, ") + kCardModel + "}",
+       "devices[0].lanes must be 1 where there is a card, but is 2"},
+      {std::string("curves: [{class: decode, points: [{items: 1, ms: 1}]}], card: {name: u55c, ") +
+           kCardModel + "}",
+       "devices[0].curves: decode is modelled of the card already"},
+      {"card: {name: u55c, model: {layers: 2, dim: 64, ffn_dim: 128, heads: 4, kv_heads: 3, "
+       "head_dim: 16, vocabulary: 100}}",
+       "devices[0].card.model.heads must be a multiple of kv_heads, 3, but is 4"},
+      {"card: {name: u55c, collection: {vectors: 5, dimension: 8, ef: 1000}}",
+       "devices[0].card.collection.ef must be an integer, 1 to 256, but is 1000"},
+      {"card: 5", "devices[0].card must be a map"}};
+  for (const auto& [rest, part] : cases) {
+    CAPTURE(rest);
+    const absl::Status status = ParseFleet(WithCard(rest), "d.yaml").status();
+    CHECK(status.code() == absl::StatusCode::kInvalidArgument);
+    CHECK_THAT(std::string(status.message()), Catch::Contains(part));
+  }
+  const std::string card = std::string("card: {name: u55c, ") + kCardModel + "}}\n";
+  for (const auto& [head, part] :
+       {std::pair<std::string, std::string>{"{name: f, platform: gpu, evidence: modelled",
+                                            "platform must be fpga where there is a card"},
+        {"{name: f, platform: fpga, evidence: measured", "evidence must be modelled"}}) {
+    const absl::Status status =
+        ParseFleet("devices:\n  - " + head + ", idle_w: 1, max_w: 2, " + card, "d.yaml").status();
+    CHECK_THAT(std::string(status.message()), Catch::Contains(part));
+  }
+}
+
 struct Wrong {
   const char* yaml;
   const char* part;  // of the message

@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/fpga_kernels/model_card.h"
+#include "tests/support/figure.h"
 
 namespace baton::fpga {
 namespace {
@@ -37,6 +38,8 @@ Agreement Decode(const DecoderShape& shape, int64_t banks, int tokens, int block
     const auto best = std::max_element(want.begin(), want.end()) - want.begin();
     if (best == result.token) ++agreement.same_top;
   }
+  PrintFigure("decode.top1_agreement", static_cast<double>(agreement.same_top) / tokens);
+  PrintFigure("decode.logit_cosine", agreement.cosine_min);
   WARN("top-1 " << agreement.same_top << " of " << tokens << ", least logit cosine "
                 << agreement.cosine_min);
   return agreement;

@@ -3,6 +3,7 @@
 #include "Vdistance_engine_32.h"
 #include "Vdistance_engine_64.h"
 #include "tests/fpga_kernels/rtl/distance_case.h"
+#include "tests/support/figure.h"
 
 namespace baton::fpga {
 namespace {
@@ -67,6 +68,7 @@ void CheckQueries(int lanes, uint64_t seed) {
     }
   }
   WARN(lanes << " lanes: " << exact << " of " << queries << " queries exact");
+  PrintFigure("rtl.exact_share", static_cast<double>(exact) / queries);
   CHECK(queries >= 200);
   CHECK(exact == queries);
 }
@@ -89,6 +91,7 @@ TEST_CASE("a code takes as many cycles as it has beats") {
   ListSource labels(c.labels, 0, 1);
   const RtlRun run = RunRtl(model, in, &labels, {.wanted = 10, .cycles_max = 100'000});
   CHECK(run.out == c.want);
+  PrintFigure("rtl.cycles_per_vector", static_cast<double>(run.cycles) / 1000);
   CHECK(static_cast<double>(run.cycles) / 1000 == Approx(12).epsilon(0.02));
 }
 

@@ -3,6 +3,7 @@
 #include "Vgemv_lane.h"
 #include "tests/fpga_kernels/naive_gemv.h"
 #include "tests/fpga_kernels/rtl/rtl_bench.h"
+#include "tests/support/figure.h"
 
 namespace baton::fpga {
 namespace {
@@ -63,6 +64,7 @@ TEST_CASE("a lane gives what a naive product gives, bit by bit") {
     }
   }
   WARN(exact << " of " << products << " products exact");
+  PrintFigure("rtl.exact_share", static_cast<double>(exact) / products);
   CHECK(products >= 200);
   CHECK(exact == products);
 }

@@ -51,15 +51,16 @@ class ListSource : public ItemSource {
 
 // A head that is there at once, then beats as a memory bank gives them: bursts after a latency,
 // some after a gap, none during a refresh, as many requested ahead as the mover's queue has room
-// for.
+// for. The head comes after `idle` cycles, in which the mover already fetches.
 class BankSource : public ItemSource {
  public:
   static constexpr int64_t kGapCycles = 8;
 
   BankSource(std::vector<Item> head, std::vector<Item> beats, const BankTiming& timing,
-             uint64_t seed)
+             uint64_t seed, int64_t idle = 0)
       : head_(head.begin(), head.end()),
         beats_(std::move(beats)),
+        idle_(idle),
         timing_(timing),
         random_(seed),
         gap_(timing.burst_gap_cycles / kGapCycles) {
@@ -67,11 +68,12 @@ class BankSource : public ItemSource {
         0, static_cast<int64_t>(timing.refresh_period_cycles) - 1)(random_);
     Request();
   }
-  bool Offers() override { return !head_.empty() || !queue_.empty(); }
+  bool Offers() override { return head_.empty() ? !queue_.empty() : idle_ == 0; }
   const Item& Front() const override { return head_.empty() ? queue_.front() : head_.front(); }
   void Pop() override { (head_.empty() ? queue_ : head_).pop_front(); }
   void Tick() override {
     ++now_;
+    if (idle_ > 0) --idle_;
     const bool refreshes = now_ % static_cast<int64_t>(timing_.refresh_period_cycles) <
                            static_cast<int64_t>(timing_.refresh_cycles);
     if (!refreshes && !bursts_.empty() && bursts_.front().ready <= now_) {
@@ -107,6 +109,7 @@ class BankSource : public ItemSource {
 
   std::deque<Item> head_;
   const std::vector<Item> beats_;
+  int64_t idle_;
   const BankTiming timing_;
   std::mt19937_64 random_;
   std::bernoulli_distribution gap_;

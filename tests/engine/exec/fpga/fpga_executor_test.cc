@@ -5,43 +5,15 @@
 #include <iostream>
 #include <set>
 
-#include "engine/exec/cpu/kernels/kv_convert.h"
-#include "engine/exec/plugin_forward.h"
-#include "engine/transfer/kv_conversion.h"
 #include "tests/engine/engine/engine_fixture.h"
 #include "tests/engine/exec/fpga/agreement.h"
-#include "tests/engine/exec/fpga/fpga_harness.h"
+#include "tests/engine/exec/fpga/golden_tokens.h"
+#include "tests/engine/exec/fpga/handed_over.h"
 #include "tests/support/eventually.h"
+#include "tests/support/figure.h"
 #include "tests/support/shared_data.h"
 
 namespace baton {
-namespace {
-
-// Of another engine's: prompt | what it generated.
-std::vector<TokenId> GoldenTokens(const std::filesystem::path& model, size_t* prompt_tokens) {
-  std::ifstream ids((model.parent_path() / "golden" / model.stem()).string() + ".p0.ids");
-  std::vector<TokenId> tokens;
-  for (std::string word; ids >> word;) {
-    if (word == "|") {
-      *prompt_tokens = tokens.size();
-    } else {
-      tokens.push_back(std::stoi(word));
-    }
-  }
-  return tokens;
-}
-
-std::vector<float> LogitsOf(PluginForward& forward, const KvLayout& layout,
-                            const ForwardItem& item) {
-  std::vector<float> logits;
-  REQUIRE_OK(forward.Run(
-      layout, {&item, 1},
-      [&](size_t, std::span<const float> values) { logits.assign(values.begin(), values.end()); },
-      [](size_t, TokenId, uint64_t) { FAIL("a token instead of logits"); }));
-  return logits;
-}
-
-}  // namespace
 
 TEST_CASE("the emulated card describes itself and takes models and KV blocks into use") {
   const PluginExecutor fpga = MakeFpga(EmulatedFpga());
@@ -108,49 +80,14 @@ TEST_CASE("a prompt that the CPU prefills decodes on the card as on the F32 CPU 
   tokens.resize(std::min(tokens.size(), prompt_tokens + 40));
   const auto device = TryOpenFpga(EmulatedFpga());
   REQUIRE_OK(device);
-  auto forward = PluginForward::Load(*device, *model);
-  REQUIRE_OK(forward);
-
-  ThreadTeam team(2);
-  DecoderForward cpu(*model, KernelsFor(SupportedSimdLevels().back()), team, 256);
-  const KvLayout exact = LayoutOf((*model)->shape(), 16);
-  SequenceBlocks sequence(exact, std::ssize(tokens));
-  LogitsAfter(cpu, exact, sequence, std::span(tokens).first(prompt_tokens), 0);
-  const KvLayout layout = LayoutOf((*model)->shape(), 16, KvType::kInt8);
-  SequenceBlocks converted(layout, std::ssize(tokens));
-  const std::vector<const void*> exact_blocks(sequence.blocks.begin(), sequence.blocks.end());
-  const std::vector<void*> int8_blocks(converted.blocks.begin(), converted.blocks.end());
-  KvConversionRun run({.source = exact,
-                       .destination = layout,
-                       .tokens = static_cast<int64_t>(prompt_tokens),
-                       .layer_begin = 0,
-                       .layer_end = layout.layers},
-                      exact_blocks, int8_blocks, KvConverterFor(SupportedSimdLevels().back()));
-  while (run.Step()) {
-  }
-
-  DeviceBlocks blocks(**device, layout, 64);
-  const std::vector<std::byte*> others = blocks.Take(100);
-  const std::vector<std::byte*> own = blocks.Take(std::ssize(tokens));
-  const std::vector<const void*> sources(converted.blocks.begin(), converted.blocks.end());
-  const std::vector<void*> destinations(own.begin(), own.end());
-  PluginPath there(*device, PluginPath::Direction::kToDevice);
-  REQUIRE_OK(CopyBlocks(there, sources, destinations, layout.block_bytes()));
-  // And back again, what was written.
-  SequenceBlocks back(layout, std::ssize(tokens));
-  PluginPath home(*device, PluginPath::Direction::kFromDevice);
-  REQUIRE_OK(CopyBlocks(home, {own.begin(), own.end()}, {back.blocks.begin(), back.blocks.end()},
-                        layout.block_bytes()));
-  CHECK(back.memory == converted.memory);
-
   fpga::Agreement agreement;
-  for (size_t i = prompt_tokens; i < tokens.size(); ++i) {
-    const ForwardItem item = {
-        .tokens = {&tokens[i], 1}, .position = static_cast<int32_t>(i), .blocks = own, .logits = 1};
-    agreement.Add(LogitsOf(**forward, layout, item),
-                  LogitsAfter(cpu, exact, sequence, {&tokens[i], 1}, static_cast<int32_t>(i), 1));
-  }
+  DecodeHandedOver(*device, *model, prompt_tokens, tokens,
+                   [&](int32_t, std::span<const float> got, std::span<const float> want) {
+                     agreement.Add(got, want);
+                   });
   std::cout << name << " through XRT: " << agreement << "\n";
+  PrintFigure("decode.top1_agreement", agreement.top_share());
+  PrintFigure("decode.logit_cosine", agreement.cosine());
   CHECK(agreement.top_share() >= 0.95);
   CHECK(agreement.cosine() >= 0.999);
 }

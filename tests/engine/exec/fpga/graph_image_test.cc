@@ -10,6 +10,7 @@
 #include "engine/vector/sealed_graph.h"
 #include "fpga_kernels/hls/hnsw_search.h"
 #include "tests/engine/exec/fpga/strict_walk.h"
+#include "tests/support/figure.h"
 #include "tests/support/status_matchers.h"
 
 namespace baton::fpga {
@@ -149,6 +150,7 @@ int SameOrder(const Case& c) {
     }
     if (got == want) ++same;
   }
+  PrintFigure("hnsw.same_order_share", static_cast<double>(same) / kQueries);
   return same;
 }
 

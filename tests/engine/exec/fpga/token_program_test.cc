@@ -7,8 +7,10 @@
 #include "engine/exec/cpu/kernels/kv_convert.h"
 #include "engine/transfer/kv_conversion.h"
 #include "tests/engine/exec/fpga/agreement.h"
+#include "tests/engine/exec/fpga/golden_tokens.h"
 #include "tests/engine/exec/fpga/image_card.h"
 #include "tests/engine/exec/model_cases.h"
+#include "tests/support/figure.h"
 #include "tests/support/shared_data.h"
 
 namespace baton::fpga {
@@ -51,20 +53,6 @@ Agreement Decode(const std::shared_ptr<const LanguageModel>& model, size_t promp
   return agreement;
 }
 
-// Of another engine's: prompt | what it generated.
-std::vector<TokenId> GoldenTokens(const std::filesystem::path& model, size_t* prompt_tokens) {
-  std::ifstream ids((model.parent_path() / "golden" / model.stem()).string() + ".p0.ids");
-  std::vector<TokenId> tokens;
-  for (std::string word; ids >> word;) {
-    if (word == "|") {
-      *prompt_tokens = tokens.size();
-    } else {
-      tokens.push_back(std::stoi(word));
-    }
-  }
-  return tokens;
-}
-
 }  // namespace
 
 TEST_CASE("trained models on the card's C model agree with the F32 CPU executor") {
@@ -81,6 +69,8 @@ TEST_CASE("trained models on the card's C model agree with the F32 CPU executor"
   tokens.resize(std::min(tokens.size(), prompt_tokens + 60));
   const Agreement agreement = Decode(*model, prompt_tokens, tokens, 8);
   std::cout << name << ": " << agreement << "\n";
+  PrintFigure("decode.top1_agreement", agreement.top_share());
+  PrintFigure("decode.logit_cosine", agreement.cosine());
   CHECK(agreement.top_share() >= 0.95);
   CHECK(agreement.cosine() >= 0.999);
   CHECK(agreement.cosine_least >= 0.99);
