@@ -108,7 +108,8 @@ struct baton_device_options {
   const char* device_image; /* path of its xclbin, valid during the call */
   uint64_t bank_bytes_max;  /* of each bank of its memory that is used; 0: all */
   int32_t run_timeout_ms;   /* a run that takes longer has failed, and the card is reset */
-  uint32_t reserved;        /* 0 */
+  /* Of a GPU: steps of decodes of a model that are kept as CUDA graphs; 0: none. */
+  int32_t decode_graphs_max;
 };
 
 struct baton_device_sample {

@@ -13,6 +13,7 @@ struct GpuOptions {
   int64_t devices = 0;
   std::string activations = "bf16";
   int64_t llm_queue_batches = 16;
+  int64_t decode_graphs = 64;
   int64_t search_memory_mb = 8192;
   int64_t search_threads = 2;
   int64_t search_queue_batches = 256;
@@ -32,6 +33,11 @@ struct GpuOptions {
       "tensor cores; f32 as exactly as on the CPU, in twice the memory and many times as long");
     v("llm_queue_batches", llm_queue_batches, Range{1, 4096},
       "language model batches waiting or running at most");
+    v("decode_graphs", decode_graphs, Range{0, 1024},
+      "steps of decodes kept as CUDA graphs, of each model: one for each number of sequences and "
+      "of positions, both rounded up, that was launched lately; 0: every step is launched kernel "
+      "by "
+      "kernel");
     v("search_memory_mb", search_memory_mb, Range{0, 1 << 24},
       "device memory that vectors may take, MiB, as searches ask for them: what was not searched "
       "for the longest makes room; larger collections are searched elsewhere; 0: the GPU does not "

@@ -204,7 +204,7 @@ TEST_CASE(
     cuda_host::SetDeviceMemory(60 << 20);
     f.AddRandomModel({.context_tokens = 4096});
   } else {
-    f.AddRandomModel({.head_dim = 24, .biases = true});
+    f.AddRandomModel({.head_dim = 20});
   }
   f.Start();
   const auto sink = f.Submit(GpuAndCpu::Request());
@@ -220,9 +220,10 @@ TEST_CASE(
   const auto id = f.engine->Submit(pinned, only);
   const absl::Status refused = id.ok() ? only->Wait().status : id.status();
   CHECK_THAT(std::string(refused.message()),
-             Catch::Contains(why == "model too large"  ? "model random needs "
-                             : why == "no room for KV" ? "a model's KV blocks needs "
-                                                       : "a bias behind attention"));
+             Catch::Contains(why == "model too large" ? "model random needs "
+                             : why == "no room for KV"
+                                 ? "a model's KV blocks needs "
+                                 : "heads of 20 dimensions, must be a multiple of 8"));
 }
 
 }  // namespace baton
