@@ -457,6 +457,12 @@ struct baton_executor_plugin {
    * (BATON_COPY_TO_DEVICE) or the host. Null: it is visible. */
   int32_t (*host_sync)(struct baton_open_device* device, void* memory, uint64_t bytes,
                        int32_t direction, struct baton_error* error);
+
+  /* Null, or steps of decodes that go quicker once two such ones have run: in number `index`, the
+   * most useful first, so many sequences, of which the longest has so many positions. Returns 1, or
+   * 0 where there are no more. Of a model with nothing running. */
+  int32_t (*warm_up_step)(struct baton_open_device* device, struct baton_loaded_model* model,
+                          uint32_t index, int32_t* sequences, int32_t* positions);
 };
 
 /* The one exported symbol. */

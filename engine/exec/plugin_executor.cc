@@ -137,6 +137,7 @@ PluginExecutor MakeOne(const PluginKind& kind, const PluginExecutorOptions& opti
                                   .index = number,
                                   .f32_activations = options.f32_activations,
                                   .step_tokens_max = options.step_tokens_max,
+                                  .warm_up = options.warm_up,
                                   .decode_graphs_max = options.decode_graphs_max,
                                   .space = {.kind = options.memory, .device = number},
                                   .kv_type = options.kv_type,

@@ -23,6 +23,7 @@ struct PluginExecutorOptions {
   bool f32_activations = false;     // what a device computes in; else bf16
   int64_t llm_queue_batches = 16;   // waiting or running
   int32_t step_tokens_max = 512;    // of a language-model batch
+  bool warm_up = false;             // models, before they are ready
   int32_t decode_graphs_max = 0;    // steps of a model's decodes kept as CUDA graphs
   int64_t search_memory_bytes = 0;  // of the device's, for vectors; 0: it does not search
   int32_t search_threads = 2;

@@ -14,6 +14,7 @@ struct GpuOptions {
   std::string activations = "bf16";
   int64_t llm_queue_batches = 16;
   int64_t decode_graphs = 64;
+  bool warm_up = true;
   int64_t search_memory_mb = 8192;
   int64_t search_threads = 2;
   int64_t search_queue_batches = 256;
@@ -38,6 +39,9 @@ struct GpuOptions {
       "of positions, both rounded up, that was launched lately; 0: every step is launched kernel "
       "by "
       "kernel");
+    v("warm_up", warm_up, AnyValue{},
+      "before a model is ready, run steps of the numbers of sequences and positions that decodes "
+      "will have, so that no request waits while kernels are loaded and graphs captured");
     v("search_memory_mb", search_memory_mb, Range{0, 1 << 24},
       "device memory that vectors may take, MiB, as searches ask for them: what was not searched "
       "for the longest makes room; larger collections are searched elsewhere; 0: the GPU does not "

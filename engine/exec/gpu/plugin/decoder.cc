@@ -72,6 +72,7 @@ class DecoderOf final : public Decoder {
 
   Fault Load(const baton_llm_model& model);
   Fault Run(const baton_llm_batch& batch) override;
+  bool WarmUpStep(uint32_t index, int32_t* sequences, int32_t* positions) const override;
 
  private:
   struct Layer {
@@ -314,6 +315,23 @@ Fault DecoderOf<T>::Forward(const baton_llm_batch& batch) {
   BATON_GPU_TRY(RunLayers());
   BATON_GPU_TRY(answers_.Give(batch, plan_.logit_rows(), normed_, output_, products_, stream_));
   return stream_.Wait();
+}
+
+template <typename T>
+bool DecoderOf<T>::WarmUpStep(uint32_t index, int32_t* sequences, int32_t* positions) const {
+  if (graphs_.wanted() && index >= static_cast<uint32_t>(graphs_.graphs_max())) return false;
+  const int64_t rows_max = std::min<int64_t>(Answers<T>::kRows, limits_.step_tokens_max);
+  uint32_t at = 0;
+  for (int32_t longest = 1;; ++longest) {
+    longest = std::min(StepGraphs::PositionsFor(longest), limits_.context_tokens);
+    for (int64_t rows = 1; rows <= rows_max; rows = StepGraphs::RowsFor(rows + 1), ++at) {
+      if (at < index) continue;
+      *sequences = static_cast<int32_t>(rows);
+      *positions = longest;
+      return true;
+    }
+    if (!graphs_.wanted() || longest >= limits_.context_tokens) return false;
+  }
 }
 
 template <typename T>

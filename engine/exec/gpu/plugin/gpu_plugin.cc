@@ -152,6 +152,11 @@ int32_t LlmRun(baton_open_device* device, baton_loaded_model* model, const baton
   return fault.Tell(error);
 }
 
+int32_t WarmUpStep(baton_open_device*, baton_loaded_model* model, uint32_t index,
+                   int32_t* sequences, int32_t* positions) {
+  return model->decoder->WarmUpStep(index, sequences, positions) ? 1 : 0;
+}
+
 int32_t CopyPost(baton_open_device* device, const baton_copy* copy, uint64_t* ticket,
                  baton_error* error) {
   return device->copies->queue().Post(*copy, ticket).Tell(error);
@@ -255,6 +260,7 @@ constexpr baton_executor_plugin kPlugin = {
     .flags = BATON_PLUGIN_TELLS_LAYERS,
     .host_map = HostMap,
     .host_unmap = HostUnmap,
+    .warm_up_step = WarmUpStep,
 };
 
 }  // namespace

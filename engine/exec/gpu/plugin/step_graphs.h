@@ -38,6 +38,7 @@ class StepGraphs {
   // At most so many are kept: those that were launched last. 0: none.
   void Start(int32_t graphs_max) { graphs_max_ = graphs_max; }
   bool wanted() const { return graphs_max_ > 0; }
+  int32_t graphs_max() const { return graphs_max_; }
 
   // Has `launches` done on `stream`: as they are when `key` is new, so that what is loaded at its
   // first use is there, then captured, and from then on by its graph.

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "engine/lane_warm_up.h"
 #include "tests/engine/engine/engine_fixture.h"
 #include "tests/engine/exec/gpu/gpu_harness.h"
 #include "tests/support/cuda_host/cuda_host.h"
@@ -29,9 +30,12 @@ class GpuAndCpu : public EngineFixture {
     cuda_host::SetDeviceMemory(0);
   }
 
-  void AddGpu() {
+  // graphs_max: it is warmed up for so many steps; 0: for none.
+  void AddGpu(int64_t graphs_max = 0) {
     GpuOptions gpu_options;
     gpu_options.activations = "f32";
+    gpu_options.warm_up = graphs_max > 0;
+    if (graphs_max > 0) gpu_options.decode_graphs = graphs_max;
     PluginExecutor gpu = MakeGpu(gpu_options);
     AddExecutor(std::move(gpu.executor));
     paths = std::move(gpu.paths);
@@ -224,6 +228,92 @@ TEST_CASE(
                              : why == "no room for KV"
                                  ? "a model's KV blocks needs "
                                  : "heads of 20 dimensions, must be a multiple of 8"));
+}
+
+TEST_CASE("a model is ready when its decodes are captured and the device tells of it") {
+  const int64_t alive = cuda_host::LiveGraphs();
+  GpuAndCpu f;
+  f.options.schedule.draft_tokens_max = 0;
+  f.AddGpu(/*graphs_max=*/3);
+  f.AddRandomModel();
+  f.Start();
+  CHECK(cuda_host::LiveGraphs() == alive + 3);  // of 1, 2 and 4 sequences
+  const std::vector<std::string> events = f.engine->Devices()[0].events;
+  REQUIRE(events.size() == 1);
+  // Two prompts, and each of the steps twice.
+  CHECK_THAT(events[0], Catch::StartsWith("warm: model random: 8 steps in "));
+
+  GenerateRequest pinned = GpuAndCpu::Request();
+  pinned.envelope.hints.platform = Platform::kGpu;
+  pinned.envelope.hints.fallback.reset();
+  const int64_t launches = cuda_host::GraphLaunches();
+  const auto sink = f.Submit(pinned);
+  REQUIRE_OK(sink->Wait().status);
+  CHECK(sink->ids == f.OnCpu());
+  CHECK(cuda_host::GraphLaunches() - launches == kTokens - 1);  // the prompt gives the first
+}
+
+TEST_CASE("a model whose warm-up fails is ready without and the device tells why") {
+  GpuAndCpu f;
+  f.AddGpu(/*graphs_max=*/2);
+  f.AddRandomModel();
+  cuda_host::InjectFailure({.call = "cudaGraphLaunch", .error = cudaErrorMemoryAllocation});
+  f.Start();
+  const std::vector<std::string> events = f.engine->Devices()[0].events;
+  REQUIRE(events.size() == 1);
+  CHECK_THAT(events[0], Catch::StartsWith("cold: model random: not warmed up after ") &&
+                            Catch::Contains("GPU out of memory: cudaGraphLaunch"));
+  const auto sink = f.Submit(GpuAndCpu::Request());
+  REQUIRE_OK(sink->Wait().status);
+  CHECK(sink->ids == f.OnCpu());
+}
+
+TEST_CASE("a warm-up ends when it is told to and gives its block back") {
+  GpuOptions options;
+  options.activations = "f32";
+  options.step_tokens_max = 20;
+  const PluginExecutor gpu = MakeGpu(options);
+  LlmSkill& llm = *gpu.executor->llm();
+  const auto model = RandomModel({.context_tokens = 600});
+  REQUIRE_OK(llm.LoadModel(model));
+  const auto shapes = llm.WarmUpShapes(*model);
+  CHECK(shapes == std::vector<DecodeShape>{{1, 256},
+                                           {2, 256},
+                                           {4, 256},
+                                           {8, 256},
+                                           {16, 256},
+                                           {1, 512},
+                                           {2, 512},
+                                           {4, 512},
+                                           {8, 512},
+                                           {16, 512},
+                                           {1, 600},
+                                           {2, 600},
+                                           {4, 600},
+                                           {8, 600},
+                                           {16, 600}});
+  auto pool = KvBlockPool::Create(LayoutOf(model->shape(), 16), 1, *llm.kv_memory());
+  REQUIRE_OK(pool);
+  const WarmUpJob job = {.skill = &llm,
+                         .model = model,
+                         .blocks = pool->get(),
+                         .sequences_max = 3,
+                         .chunk_tokens_max = 20};
+  int32_t of = 0;
+  const auto ended = WarmUp(job, [&](int32_t done, int32_t all) {
+    of = all;
+    return done < 5;
+  });
+  CHECK(absl::IsCancelled(ended.status()));
+  CHECK(of == 2 + 2 * 3 * 3);  // 1, 2 and 3 sequences
+  CHECK((*pool)->free_count() == 1);
+  const auto all = WarmUp(job, [](int32_t, int32_t) { return true; });
+  REQUIRE_OK(all);
+  CHECK(*all == of);
+  CHECK((*pool)->free_count() == 1);
+  // Without a block there is none.
+  REQUIRE_OK((*pool)->Allocate());
+  CHECK(absl::IsResourceExhausted(WarmUp(job, [](int32_t, int32_t) { return true; }).status()));
 }
 
 }  // namespace baton
