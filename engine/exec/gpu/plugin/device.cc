@@ -131,6 +131,11 @@ Fault Device::Check(cudaError_t error, const char* what) {
     case cudaErrorInvalidDevice:
       cudaGetLastError();
       return {BATON_INTERNAL, text};
+    case cudaErrorDevicesUnavailable:
+      cudaGetLastError();
+      return {BATON_UNAVAILABLE,
+              Text("GPU ", index_, " is busy: another process has it to itself (nvidia-smi -q -d ",
+                   "COMPUTE shows its compute mode, DEFAULT lets processes share it): ", text)};
     default:
       break;
   }

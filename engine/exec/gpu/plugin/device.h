@@ -85,8 +85,8 @@ class Device {
   // Before any use on a thread. UNAVAILABLE: the device is lost.
   Fault Enter();
   // RESOURCE_EXHAUSTED: out of memory. INTERNAL: a call that the runtime refuses, or
-  // that cannot be captured. UNAVAILABLE:
-  // anything else, which is taken for the end of the context.
+  // that cannot be captured. UNAVAILABLE: another process has the device to itself; or anything
+  // else, which is taken for the end of the context.
   Fault Check(cudaError_t error, const char* what);
 
   // RESOURCE_EXHAUSTED, with the bytes that `what` needs and those there are.

@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include <catch2/catch.hpp>
+#include <future>
 
 #include "engine/lane_warm_up.h"
 #include "tests/engine/engine/engine_fixture.h"
@@ -161,6 +162,79 @@ TEST_CASE("bulk searches are the GPU's and those that it cannot do are the CPU's
   const auto refused = search(pinned);
   CHECK_THAT(std::string(refused.status().message()),
              Catch::Contains("k and offset are 600 together, the GPU's limit is 512"));
+}
+
+TEST_CASE("single searches that come together are one launch of the GPU within their budget") {
+  constexpr int kTogether = 8;
+  constexpr int64_t kBudgetUs = 300'000;
+  GpuAndCpu f;
+  f.options.batching.search_single = {
+      .strategy = "time_or_size", .coalesce_us = kBudgetUs, .items_max = kTogether};
+  f.AddGpu();
+  f.Start();
+  REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
+    return f.engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
+                                  std::move(done));
+  }));
+  UpsertRequest upsert{.collection = "c"};
+  for (uint64_t id = 1; id <= 40; ++id) {
+    upsert.points.push_back({.id = PointId(id), .vector = {1.0f * id, 0, 0, 1}});
+  }
+  REQUIRE_OK(Call<UpsertResult>(
+      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  // What the device is asked for by so many searches at once.
+  const auto asked_by = [&](int count) {
+    std::vector<std::future<absl::StatusOr<SearchResult>>> answers;
+    const int64_t before = cuda_host::Submissions();
+    for (int i = 0; i < count; ++i) {
+      SearchRequest request{.collection = "c", .queries = {{2.0f * i + 1.1f, 0, 0, 1}}};
+      request.params.k = 2;
+      request.envelope.hints.platform = Platform::kGpu;
+      auto promise = std::make_shared<std::promise<absl::StatusOr<SearchResult>>>();
+      answers.push_back(promise->get_future());
+      REQUIRE_OK(f.engine->Submit(
+          std::move(request),
+          [promise](absl::StatusOr<SearchResult> found) { promise->set_value(std::move(found)); }));
+    }
+    for (int i = 0; i < count; ++i) {
+      const absl::StatusOr<SearchResult> result = Await(std::move(answers[i]));
+      REQUIRE_OK(result);
+      REQUIRE(result->results.size() == 1);
+      REQUIRE(result->results[0].size() == 2);
+      CHECK(result->results[0][0].id == static_cast<uint64_t>(2 * i + 1));
+      CHECK(result->timings.stages.at(0).route.platform == Platform::kGpu);
+      CHECK(result->timings.stages.at(0).items == 1);
+    }
+    return cuda_host::Submissions() - before;
+  };
+  asked_by(1);  // brings the rows
+  const TimeUs begun_us = SystemClock().NowUs();
+  const int64_t alone = asked_by(1);
+  CHECK(SystemClock().NowUs() - begun_us >= kBudgetUs);  // no company came
+  CHECK(alone > 0);
+  // A launch that is full waits for nothing.
+  CHECK(asked_by(kTogether) == alone);
+  CHECK(asked_by(2 * kTogether) == 2 * alone);
+}
+
+TEST_CASE("a GPU that runs out of memory within a request leaves it to the CPU and goes on") {
+  GpuAndCpu f;
+  f.AddGpu();
+  f.AddRandomModel();
+  f.Start();
+  // The step's inputs find no room.
+  cuda_host::InjectFailure({.call = "cudaMalloc", .error = cudaErrorMemoryAllocation});
+  const auto sink = f.Submit(GpuAndCpu::Request());
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
+  CHECK(sink->ids == f.OnCpu());
+  CHECK(outcome.result.timings.stages[0].route.platform == Platform::kCpu);
+  CHECK(f.engine->Devices()[0].sample.healthy);
+  const auto next = f.Submit(GpuAndCpu::Request());
+  const auto after = next->Wait();
+  REQUIRE_OK(after.status);
+  CHECK(after.result.timings.stages[0].route.platform == Platform::kGpu);
+  CHECK(next->ids == sink->ids);
 }
 
 TEST_CASE("a GPU that is lost leaves its work to the CPU, and says so") {
