@@ -365,6 +365,26 @@ struct baton_graph_job {
   int32_t (*stop)(void* context);
 };
 
+/* k-means by Lloyd's algorithm: each row belongs to the nearest centroid, the lowest of several;
+ * then each centroid becomes the mean of its rows, one without rows half of the one that has most.
+ */
+struct baton_kmeans_job {
+  uint32_t struct_size;
+  int32_t dimension;      /* 1 or more */
+  int64_t rows;           /* up to 2^31 - 1 */
+  const float* vectors;   /* [rows, dimension], row-major */
+  int32_t centroid_count; /* 1 or more */
+  int32_t iterations;     /* 0: the centroids stay as they are */
+  /* 1: centroids get unit length, and the largest inner product is what is nearest. */
+  int32_t spherical;
+  uint32_t reserved; /* 0 */
+  float* centroids;  /* [centroid_count, dimension]: in, and out where there are iterations */
+  uint32_t* nearest; /* [rows], filled in: by the centroids in the end; null: not wanted */
+  /* Asked before each iteration: not 0 ends the job with BATON_CANCELLED. */
+  void* stop_context;
+  int32_t (*stop)(void* context);
+};
+
 /* The plug-in's static table. */
 struct baton_executor_plugin {
   uint32_t struct_size;
@@ -463,6 +483,11 @@ struct baton_executor_plugin {
    * 0 where there are no more. Of a model with nothing running. */
   int32_t (*warm_up_step)(struct baton_open_device* device, struct baton_loaded_model* model,
                           uint32_t index, int32_t* sequences, int32_t* positions);
+
+  /* Null: it has no k-means. Else blocks, from any thread. RESOURCE_EXHAUSTED: the bytes it needs
+   * and those there are. INVALID_ARGUMENT: a value that is not finite, too. */
+  int32_t (*kmeans)(struct baton_open_device* device, const struct baton_kmeans_job* job,
+                    struct baton_error* error);
 };
 
 /* The one exported symbol. */

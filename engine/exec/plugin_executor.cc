@@ -10,6 +10,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/strings.h"
+#include "engine/exec/plugin_cluster.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/exec/plugin_graph.h"
 #include "engine/exec/plugin_llm.h"
@@ -42,6 +43,12 @@ class WorkingExecutor final : public Executor {
   WorkingExecutor(ExecutorInfo info, std::shared_ptr<PluginDevice> device,
                   const PluginExecutorOptions& options, const Clock& clock)
       : info_(std::move(info)), device_(device), llm_(device, options.llm_queue_batches, clock) {
+    if (PluginCluster::CanWork(device->table()) && options.cluster_sample_bytes > 0) {
+      cluster_.emplace(device,
+                       ClusterBatches::Options{.device = device->options().label,
+                                               .sample_bytes_max = options.cluster_sample_bytes},
+                       clock);
+    }
     if (!PluginSearch::CanWork(device->table())) return;
     if (options.search_memory_bytes > 0) {
       search_.emplace(device,
@@ -56,7 +63,8 @@ class WorkingExecutor final : public Executor {
   const ExecutorInfo& Describe() const override { return info_; }
   ExecutorSample Sample() const override {
     PluginDevice::Sample taken = device_->TakeSample();
-    const int32_t queued = llm_.queue_depth() + (search_ ? search_->queue_depth() : 0);
+    const int32_t queued = llm_.queue_depth() + (search_ ? search_->queue_depth() : 0) +
+                           (cluster_ ? cluster_->queue_depth() : 0);
     return {.healthy = taken.lost.empty(),
             .trouble = std::move(taken.lost),
             .queue_depth = queued,
@@ -70,7 +78,7 @@ class WorkingExecutor final : public Executor {
   LlmSkill* llm() override { return &llm_; }
   SearchSkill* search() override { return search_ ? &*search_ : nullptr; }
   EmbedSkill* embed() override { return nullptr; }
-  ClusterSkill* cluster() override { return nullptr; }
+  ClusterSkill* cluster() override { return cluster_ ? &*cluster_ : nullptr; }
   GraphSkill* graph() override { return graph_ ? &*graph_ : nullptr; }
 
  private:
@@ -79,6 +87,7 @@ class WorkingExecutor final : public Executor {
   PluginLlm llm_;
   std::optional<PluginSearch> search_;
   std::optional<PluginGraph> graph_;
+  std::optional<PluginCluster> cluster_;
 };
 
 template <size_t N>

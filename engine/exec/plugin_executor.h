@@ -29,6 +29,7 @@ struct PluginExecutorOptions {
   int32_t search_threads = 2;
   int64_t search_queue_batches = 256;  // waiting
   bool builds_graphs = false;
+  int64_t cluster_sample_bytes = 0;    // that k-means trains with; 0: it does not cluster
   bool takes_emulated = true;          // else a device that turns out to be emulated is not used
   std::optional<KvType> kv_type = {};  // what a device takes of keys and values; none: any
   // Of FPGAs.

@@ -19,6 +19,7 @@ struct GpuOptions {
   int64_t search_threads = 2;
   int64_t search_queue_batches = 256;
   bool build_graphs = true;
+  int64_t cluster_sample_mb = 256;
   int64_t step_tokens_max = 512;  // sizes the workspace; not a key: schedule.step_tokens_max
 
   template <class Visitor>
@@ -52,6 +53,9 @@ struct GpuOptions {
       "search batches waiting at most");
     v("build_graphs", build_graphs, AnyValue{},
       "link the graphs of segments on the GPU; where it cannot, and with false, the CPU does");
+    v("cluster_sample_mb", cluster_sample_mb, Range{0, 1 << 20},
+      "what k-means may train with at most, MiB, on the host and on the GPU; 0: the GPU does not "
+      "cluster");
   }
 };
 

@@ -14,6 +14,7 @@
 #include "engine/exec/gpu/plugin/fault.h"
 #include "engine/exec/gpu/plugin/gemm.h"
 #include "engine/exec/gpu/plugin/graph_job.h"
+#include "engine/exec/gpu/plugin/kmeans_job.h"
 #include "engine/exec/gpu/plugin/vector_rows.h"
 #include "engine/exec/gpu/plugin/vector_work.h"
 
@@ -224,6 +225,12 @@ int32_t GraphLinks(baton_open_device* device, const baton_graph_job* job, baton_
   return fault.Tell(error);
 }
 
+int32_t Kmeans(baton_open_device* device, const baton_kmeans_job* job, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = baton::gpu::RunKmeans(*device->device, *job);
+  return fault.Tell(error);
+}
+
 int32_t HostMap(baton_open_device* device, void* memory, uint64_t bytes, baton_error* error) {
   Fault fault = device->device->Enter();
   if (!fault.failed()) fault = device->device->MapHost(memory, static_cast<int64_t>(bytes));
@@ -261,6 +268,7 @@ constexpr baton_executor_plugin kPlugin = {
     .host_map = HostMap,
     .host_unmap = HostUnmap,
     .warm_up_step = WarmUpStep,
+    .kmeans = Kmeans,
 };
 
 }  // namespace
