@@ -217,6 +217,50 @@ TEST_CASE("single searches that come together are one launch of the GPU within t
   CHECK(asked_by(2 * kTogether) == 2 * alone);
 }
 
+TEST_CASE("a collection is clustered where the request wants it and the clusters are as good") {
+  GpuAndCpu f;
+  f.AddGpu();
+  f.Start();
+  REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
+    return f.engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
+                                  std::move(done));
+  }));
+  UpsertRequest upsert{.collection = "c"};
+  for (uint64_t id = 1; id <= 60; ++id) {  // three heaps, far from one another
+    const auto heap = static_cast<float>(id % 3);
+    upsert.points.push_back(
+        {.id = PointId(id), .vector = {100 * heap, 0.01f * static_cast<float>(id), 0, 1}});
+  }
+  REQUIRE_OK(Call<UpsertResult>(
+      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  const auto cluster = [&](Platform platform) {
+    // With more clusters than heaps each heap has at least one, wherever they begin.
+    ClusterRequest request{.collection = "c",
+                           .params = {.k = 24, .iterations = 10, .with_assignment = true}};
+    request.envelope.hints.platform = platform;
+    return Call<ClusterResult>(
+        [&](auto done) { return f.engine->Submit(std::move(request), std::move(done)); });
+  };
+  for (const Platform platform : {Platform::kGpu, Platform::kCpu}) {
+    const auto found = cluster(platform);
+    REQUIRE_OK(found);
+    CHECK(found->timings.stages.at(0).route.platform == platform);
+    CHECK(found->points == 60);
+    CHECK(found->clusters.size() == 24);
+    REQUIRE(found->cluster_of.size() == 60);
+    CHECK(found->mean_score < 1);  // no cluster is of two heaps
+  }
+  // Without room the CPU clusters.
+  ClusterRequest request{.collection = "c", .params = {.k = 3}};
+  request.envelope.hints.platform = Platform::kGpu;
+  request.envelope.hints.fallback = Fallback::kCpu;
+  cuda_host::InjectFailure({.call = "cudaMalloc", .error = cudaErrorMemoryAllocation});
+  const auto elsewhere = Call<ClusterResult>(
+      [&](auto done) { return f.engine->Submit(std::move(request), std::move(done)); });
+  REQUIRE_OK(elsewhere);
+  CHECK(elsewhere->timings.stages.at(0).route.platform == Platform::kCpu);
+}
+
 TEST_CASE("a GPU that runs out of memory within a request leaves it to the CPU and goes on") {
   GpuAndCpu f;
   f.AddGpu();
