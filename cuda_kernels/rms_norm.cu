@@ -23,6 +23,9 @@ __global__ void __launch_bounds__(1024) RmsNormKernel(RmsNormArgs<T> args) {
   if (args.branch != nullptr) {
     NormRow<kVector, kParts> branch;
     branch.Load(args.branch + offset, args.dim);
+    if (args.branch_bias != nullptr) {
+      branch.Apply(args.branch_bias, args.dim, [](float v, float b) { return v + b; });
+    }
     if (args.branch_weight != nullptr) {
       const float sum = BlockSum(branch.Sum(square), branch_sums);
       const float scale = rsqrtf(sum * inverse_dim + args.epsilon);
@@ -49,6 +52,7 @@ cudaError_t RmsNorm(const RmsNormArgs<T>& args, cudaStream_t stream) {
   if (args.rows == 0 || args.dim == 0) return cudaSuccess;
   if (args.dim > kNormDimMax) return cudaErrorInvalidValue;
   const bool aligned = RowsAligned(args.x, args.dim, 16) && RowsAligned(args.weight, 0, 16) &&
+                       RowsAligned(args.branch_bias, 0, 16) &&
                        RowsAligned(args.branch_weight, 0, 16) &&
                        RowsAligned(args.branch, args.dim, 4 * static_cast<int64_t>(sizeof(T))) &&
                        RowsAligned(args.y, args.dim, 4 * static_cast<int64_t>(sizeof(T)));

@@ -7,13 +7,15 @@
 namespace baton::cuda {
 
 // Adds a branch to the residual stream and normalises it for the next:
-//   x += branch_weight == null ? branch : branch / rms(branch) * branch_weight
+//   b = branch + branch_bias
+//   x += branch_weight == null ? b : b / rms(b) * branch_weight
 //   y = x / rms(x) * weight,  with rms(v) = sqrt(mean(v^2) + epsilon)
 // T: float or __nv_bfloat16. Null branch: none; null y: x is all that is wanted. y may not alias.
 template <typename T>
 struct RmsNormArgs {
   float* x;                    // [rows, dim], row-major, read and written
   const T* branch;             // [rows, dim], row-major, or null
+  const float* branch_bias;    // [dim], or null
   const float* branch_weight;  // [dim], or null
   const float* weight;         // [dim]
   T* y;                        // [rows, dim], row-major, or null

@@ -136,6 +136,12 @@ __global__ void __launch_bounds__(kThreads) SampleKernel(SampleArgs args) {
   const SampleParams params = args.params[slot];
   const float* const logits = args.logits + row * args.stride;
   const int64_t count = args.vocabulary;
+  // Logits that are NaN may leave no token to draw.
+  const auto choose = [&](int32_t token) {
+    args.tokens[slot] = token;
+    if (args.chosen == nullptr) return;
+    args.chosen[slot] = token >= 0 && token < count ? logits[token] : CUDART_NAN_F;
+  };
 
   uint64_t best_key = 0;
   uint64_t candidates = 0;
@@ -147,7 +153,7 @@ __global__ void __launch_bounds__(kThreads) SampleKernel(SampleArgs args) {
   best_key = BlockMax(best_key, best_parts);
   candidates = BlockSum(candidates, count_parts);
   if (params.temperature == 0 || candidates == 0) {
-    if (threadIdx.x == 0) args.tokens[slot] = static_cast<int32_t>(IdOf(best_key));
+    if (threadIdx.x == 0) choose(static_cast<int32_t>(IdOf(best_key)));
     return;
   }
   const float best = logits[IdOf(best_key)];
@@ -195,7 +201,7 @@ __global__ void __launch_bounds__(kThreads) SampleKernel(SampleArgs args) {
   const uint64_t key = Select(selection, count, target, entry);
   if (threadIdx.x == 0) {
     const uint64_t of_id = by_share ? ~key : by_rank ? key : key >> 32;
-    args.tokens[slot] = static_cast<int32_t>(IdOf(of_id));
+    choose(static_cast<int32_t>(IdOf(of_id)));
     args.states[slot] = state;
   }
 }

@@ -22,6 +22,7 @@ struct SampleArgs {
   uint64_t* states;            // [slots], of splitmix64; one step to each token that is drawn
   const int32_t* slots;        // [rows], each slot at most once; below 0: the row pads the batch
   int32_t* tokens;             // [slots]
+  float* chosen;               // [slots], or null: the tokens' logits; NaN where there is no token
   int64_t rows;
   int64_t vocabulary;  // 1 to 2^24 - 1
   int64_t stride;      // elements

@@ -364,9 +364,18 @@ void ExecutorBoard::Tell(int index) {
     metrics_.Counter(MetricId::kDeviceEvents, {PlatformName(index), info.device, event.kind})
         .Increment();
     Log().warn("executor {} {}: {}: {}", PlatformName(index), info.device, event.kind, event.text);
-    if (state.recent.size() >= kRecentEventsMax) state.recent.erase(state.recent.begin());
-    state.recent.push_back(std::move(event));
+    Remember(state, std::move(event));
   }
+}
+
+void ExecutorBoard::Remember(State& state, HealthEvent event) {
+  if (state.recent.size() >= kRecentEventsMax) state.recent.erase(state.recent.begin());
+  state.recent.push_back(std::move(event));
+}
+
+void ExecutorBoard::Note(int executor, std::string_view kind, std::string text) {
+  const std::lock_guard lock(mutex_);
+  Remember(states_[static_cast<size_t>(executor)], {.kind = kind, .text = std::move(text)});
 }
 
 void ExecutorBoard::Look(int index, TimeUs now_us) {

@@ -80,6 +80,8 @@ class ExecutorBoard {
   // Which devices Watch() has found to complete nothing for a while, since this was last asked:
   // what waits for them had better go elsewhere.
   std::vector<int> TakeSuspected();
+  // What of a device its report is to tell beside its health: one line.
+  void Note(int executor, std::string_view kind, std::string text);
   // When Watch() wants to be called; kNoDeadline: not soon.
   TimeUs NextWatchUs() const;
 
@@ -133,6 +135,7 @@ class ExecutorBoard {
   void Observe(const Begun& begun, TimeUs run_us, TimeUs now_us);
   void Look(int index, TimeUs now_us);
   void Tell(int index);
+  static void Remember(State& state, HealthEvent event);
   const char* PlatformName(int index) const;
 
   const EngineOptions options_;

@@ -8,6 +8,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/lane_warm_up.h"
 
 namespace baton {
 namespace {
@@ -53,6 +54,43 @@ absl::Status LoadInto(LlmSkill& skill, const std::shared_ptr<const LanguageModel
           .status();
   if (!room.ok()) skill.UnloadModel(*model);
   return room;  // the memory is given back at once
+}
+
+// Before the model is ready. What of it fails is told and not the end: the model runs without.
+absl::Status WarmUpAll(const std::shared_ptr<const LanguageModel>& model,
+                       const std::vector<Executor*>& able, LaneKv& kv,
+                       const ScheduleOptions& schedule, const LlmLane::Env& env) {
+  for (size_t i = 0; i < able.size(); ++i) {
+    if (able[i] == nullptr || able[i]->llm() == nullptr) continue;
+    const std::string& device = able[i]->Describe().device;
+    const int executor = static_cast<int>(i);
+    const TimeUs begun_us = env.clock->NowUs();
+    const absl::StatusOr<int32_t> steps =
+        WarmUp({.skill = able[i]->llm(),
+                .model = model,
+                .blocks = &kv.blocks(kv.PoolOf(executor)),
+                .first_slot = env.first_slot,
+                .sequences_max = static_cast<int32_t>(schedule.sequences_running_max),
+                .chunk_tokens_max = ChunkTokensMax(schedule)},
+               [&](int32_t done, int32_t all) {
+                 return env.progress == nullptr ||
+                        env.progress(StrCat("warming up ", device, ", step ", done, " of ", all));
+               });
+    if (absl::IsCancelled(steps.status())) return steps.status();
+    if (steps.ok() && *steps == 0) continue;
+    const int64_t ms = (env.clock->NowUs() - begun_us) / 1000;
+    std::string told = StrCat("model ", model->name(), ": ");
+    if (steps.ok()) {
+      absl::StrAppend(&told, *steps, " steps in ", ms, " ms");
+      Log().info("executor {}: warm: {}", device, told);
+    } else {
+      absl::StrAppend(&told, "not warmed up after ", ms,
+                      " ms: ", std::string(steps.status().message()));
+      Log().warn("executor {}: {}", device, told);
+    }
+    env.board->Note(executor, steps.ok() ? "warm" : "cold", std::move(told));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -109,6 +147,7 @@ absl::StatusOr<std::unique_ptr<LlmLane>> LlmLane::Create(std::shared_ptr<const L
   ASSIGN_OR_RETURN(std::unique_ptr<LaneKv> pools, LaneKv::Create(shapes, able));
   RETURN_IF_ERROR(
       pools->AddOffload(model->name(), kv, {.transfer = env.transfer, .metrics = env.metrics}));
+  RETURN_IF_ERROR(WarmUpAll(model, able, *pools, schedule, env));
   return std::unique_ptr<LlmLane>(new LlmLane(std::move(model), schedule, kv, std::move(pools),
                                               std::move(unable), std::move(env)));
 }

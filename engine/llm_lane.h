@@ -120,6 +120,8 @@ class LlmLane {
     ExecutorBoard* board = nullptr;
     std::function<void(int)> fenced = {};  // an executor was, with batches of this lane
     int32_t first_slot = 0;  // slots from here on are this lane's; executors serve several lanes
+    // While it is created: what goes on, in a line; false: it is to end.
+    std::function<bool(std::string)> progress = {};
   };
 
   // Blocks while executors take the model; on any thread. RESOURCE_EXHAUSTED: not even one sequence

@@ -80,6 +80,10 @@ absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(
   RETURN_IF_ERROR(models_.Reserve(model->name(), bytes));
   LoadedModel loaded;
   loaded.language = std::move(model);
+  const auto tell = [this, name = loaded.language->name()](std::string what) {
+    models_.SetDetail(name, std::move(what));
+    return !stopping_.load();
+  };
   auto lane = LlmLane::Create(loaded.language, options_.schedule, options_.kv,
                               {.clock = &clock_,
                                .metrics = &metrics_,
@@ -88,7 +92,8 @@ absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(
                                .mailbox = &mailbox_,
                                .board = &board_,
                                .fenced = [this](int executor) { OnLlmFenced(executor); },
-                               .first_slot = first_slot});
+                               .first_slot = first_slot,
+                               .progress = tell});
   if (!lane.ok()) {
     Release(std::move(loaded));
     return lane.status();

@@ -97,9 +97,16 @@ struct LlmBatchResult {
   BatchTimes times;
 };
 
-// Prefill and decode. Models come and go from a thread of the engine's beside all else; the rest is
-// called from its loop thread only and never blocks. Batches of one executor run in the order of
-// their submission, and those that succeed are done in it.
+// A step of decodes: so many sequences, of which the longest has so many positions.
+struct DecodeShape {
+  int32_t sequences = 0;
+  int32_t positions = 0;
+  bool operator==(const DecodeShape&) const = default;
+};
+
+// Prefill and decode. Models come and go from a thread of the engine's beside all else, and so does
+// what warms them up; the rest is called from its loop thread only and never blocks. Batches of one
+// executor run in the order of their submission, and those that succeed are done in it.
 class LlmSkill {
  public:
   virtual ~LlmSkill() = default;
@@ -120,6 +127,9 @@ class LlmSkill {
   virtual bool TellsPromptsApart(const LanguageModel& model) const = 0;
   // Whether it tells LlmBatch::layers_done.
   virtual bool TellsLayers() const = 0;
+  // Steps of the model that go quicker once two such ones have run, the most useful first; none: it
+  // has nothing to warm up. For these it takes slots and batches from the thread that loads models.
+  virtual std::vector<DecodeShape> WarmUpShapes(const LanguageModel& model) const = 0;
   // Where this executor keeps its KV blocks.
   virtual MemorySpace kv_space() const = 0;
   // Where they come from; null: they are in this machine's memory, and the engine takes it.

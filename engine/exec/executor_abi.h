@@ -108,8 +108,9 @@ struct baton_device_options {
   const char* device_image; /* path of its xclbin, valid during the call */
   uint64_t bank_bytes_max;  /* of each bank of its memory that is used; 0: all */
   int32_t run_timeout_ms;   /* a run that takes longer has failed, and the card is reset */
-  uint32_t reserved;        /* 0 */
-  uint64_t walk_bytes_max;  /* of its memory, for graphs that are walked, copies included */
+  /* Of a GPU: steps of decodes of a model that are kept as CUDA graphs; 0: none. */
+  int32_t decode_graphs_max;
+  uint64_t walk_bytes_max; /* of its memory, for graphs that are walked, copies included */
 };
 
 /* Whether the daemon that opens a device knows a field of its options that was not in the first
@@ -431,6 +432,26 @@ static inline const struct baton_walk_part* baton_walk_part_at(const struct bato
   return (const struct baton_walk_part*)(parts + (uint64_t)index * walk->part_struct_size);
 }
 
+/* k-means by Lloyd's algorithm: each row belongs to the nearest centroid, the lowest of several;
+ * then each centroid becomes the mean of its rows, one without rows half of the one that has most.
+ */
+struct baton_kmeans_job {
+  uint32_t struct_size;
+  int32_t dimension;      /* 1 or more */
+  int64_t rows;           /* up to 2^31 - 1 */
+  const float* vectors;   /* [rows, dimension], row-major */
+  int32_t centroid_count; /* 1 or more */
+  int32_t iterations;     /* 0: the centroids stay as they are */
+  /* 1: centroids get unit length, and the largest inner product is what is nearest. */
+  int32_t spherical;
+  uint32_t reserved; /* 0 */
+  float* centroids;  /* [centroid_count, dimension]: in, and out where there are iterations */
+  uint32_t* nearest; /* [rows], filled in: by the centroids in the end; null: not wanted */
+  /* Asked before each iteration: not 0 ends the job with BATON_CANCELLED. */
+  void* stop_context;
+  int32_t (*stop)(void* context);
+};
+
 /* The plug-in's static table. */
 struct baton_executor_plugin {
   uint32_t struct_size;
@@ -546,6 +567,17 @@ struct baton_executor_plugin {
    * freed and created anew. */
   int32_t (*walk)(struct baton_open_device* device, const struct baton_walk* walk,
                   struct baton_error* error);
+
+  /* Null, or steps of decodes that go quicker once two such ones have run: in number `index`, the
+   * most useful first, so many sequences, of which the longest has so many positions. Returns 1, or
+   * 0 where there are no more. Of a model with nothing running. */
+  int32_t (*warm_up_step)(struct baton_open_device* device, struct baton_loaded_model* model,
+                          uint32_t index, int32_t* sequences, int32_t* positions);
+
+  /* Null: it has no k-means. Else blocks, from any thread. RESOURCE_EXHAUSTED: the bytes it needs
+   * and those there are. INVALID_ARGUMENT: a value that is not finite, too. */
+  int32_t (*kmeans)(struct baton_open_device* device, const struct baton_kmeans_job* job,
+                    struct baton_error* error);
 };
 
 /* The one exported symbol. */

@@ -71,7 +71,7 @@ absl::StatusOr<std::shared_ptr<PluginDevice>> PluginDevice::Open(const LoadedPlu
       .device_image = options.image.c_str(),
       .bank_bytes_max = static_cast<uint64_t>(options.bank_bytes_max),
       .run_timeout_ms = options.run_timeout_ms,
-      .reserved = 0,
+      .decode_graphs_max = options.decode_graphs_max,
       .walk_bytes_max = static_cast<uint64_t>(options.walk_bytes_max)};
   baton_error error = {.struct_size = sizeof(error), .message = {}};
   RETURN_IF_ERROR(

@@ -27,6 +27,8 @@ class PluginDevice final : public KvMemorySource,
     int32_t index = 0;              // of the plug-in's devices
     bool f32_activations = false;   // else bf16
     int32_t step_tokens_max = 512;  // of a language-model batch
+    bool warm_up = false;           // models, where the plug-in says what to do for it
+    int32_t decode_graphs_max = 0;  // steps of decodes kept as CUDA graphs, of a GPU
     MemorySpace space;              // of its memory
     std::optional<KvType> kv_type;  // what it takes of keys and values; none: any
     // Of an FPGA, as baton_device_options has them.

@@ -10,6 +10,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/strings.h"
+#include "engine/exec/plugin_cluster.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/exec/plugin_graph.h"
 #include "engine/exec/plugin_llm.h"
@@ -49,6 +50,12 @@ class WorkingExecutor final : public Executor {
                                                      .queue_batches = options.search_queue_batches},
                            clock);
     }
+    if (PluginCluster::CanWork(device->table()) && options.cluster_sample_bytes > 0) {
+      cluster_.emplace(device,
+                       ClusterBatches::Options{.device = device->options().label,
+                                               .sample_bytes_max = options.cluster_sample_bytes},
+                       clock);
+    }
     if (!PluginSearch::CanWork(device->table())) return;
     if (options.search_memory_bytes > 0) {
       search_.emplace(device,
@@ -64,7 +71,8 @@ class WorkingExecutor final : public Executor {
   ExecutorSample Sample() const override {
     PluginDevice::Sample taken = device_->TakeSample();
     const int32_t queued = llm_.queue_depth() + (search_ ? search_->queue_depth() : 0) +
-                           (walk_search_ ? walk_search_->queue_depth() : 0);
+                           (walk_search_ ? walk_search_->queue_depth() : 0) +
+                           (cluster_ ? cluster_->queue_depth() : 0);
     return {.healthy = taken.lost.empty(),
             .trouble = std::move(taken.lost),
             .queue_depth = queued,
@@ -81,7 +89,7 @@ class WorkingExecutor final : public Executor {
     return walk_search_ ? &*walk_search_ : nullptr;
   }
   EmbedSkill* embed() override { return nullptr; }
-  ClusterSkill* cluster() override { return nullptr; }
+  ClusterSkill* cluster() override { return cluster_ ? &*cluster_ : nullptr; }
   GraphSkill* graph() override { return graph_ ? &*graph_ : nullptr; }
 
  private:
@@ -91,6 +99,7 @@ class WorkingExecutor final : public Executor {
   std::optional<PluginSearch> search_;  // by rows, or else by walks
   std::optional<PluginWalkSearch> walk_search_;
   std::optional<PluginGraph> graph_;
+  std::optional<PluginCluster> cluster_;
 };
 
 template <size_t N>
@@ -149,6 +158,8 @@ PluginExecutor MakeOne(const PluginKind& kind, const PluginExecutorOptions& opti
                                   .index = number,
                                   .f32_activations = options.f32_activations,
                                   .step_tokens_max = options.step_tokens_max,
+                                  .warm_up = options.warm_up,
+                                  .decode_graphs_max = options.decode_graphs_max,
                                   .space = {.kind = options.memory, .device = number},
                                   .kv_type = options.kv_type,
                                   .image = options.image,

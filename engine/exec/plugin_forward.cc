@@ -1,6 +1,7 @@
 #include "engine/exec/plugin_forward.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "engine/base/status_macros.h"
@@ -44,6 +45,24 @@ absl::StatusOr<std::unique_ptr<PluginForward>> PluginForward::Load(
   std::unique_ptr<PluginForward> forward(new PluginForward(device, std::move(model)));
   forward->loaded_ = {loaded, Unload{std::move(device)}};
   return forward;
+}
+
+std::vector<DecodeShape> PluginForward::WarmUpShapes() const {
+  constexpr size_t kWarmsUp =
+      offsetof(baton_executor_plugin, warm_up_step) + sizeof(baton_executor_plugin::warm_up_step);
+  constexpr uint32_t kShapesMax = 4096;  // whatever a plug-in says
+  const baton_executor_plugin& table = device_->table();
+  std::vector<DecodeShape> shapes;
+  if (table.struct_size < kWarmsUp || table.warm_up_step == nullptr) return shapes;
+  DecodeShape shape;
+  for (uint32_t index = 0; index < kShapesMax; ++index) {
+    if (table.warm_up_step(device_->handle(), loaded_.get(), index, &shape.sequences,
+                           &shape.positions) == 0) {
+      break;
+    }
+    shapes.push_back(shape);
+  }
+  return shapes;
 }
 
 absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/ids.h"
+#include "engine/exec/executor.h"
 #include "engine/exec/forward_item.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/kv/kv_layout.h"
@@ -23,6 +24,9 @@ class PluginForward {
   // Blocks. UNIMPLEMENTED: the device cannot run such a model. RESOURCE_EXHAUSTED: it has no room.
   static absl::StatusOr<std::unique_ptr<PluginForward>> Load(
       std::shared_ptr<PluginDevice> device, std::shared_ptr<const LanguageModel> model);
+
+  // As LlmSkill's.
+  std::vector<DecodeShape> WarmUpShapes() const;
 
   // Of the item: the logits, [vocabulary] f32, valid during the call; or in their place, where the
   // item allows it, the token chosen and the random state behind it.

@@ -40,17 +40,23 @@ bool PluginLlm::TellsPromptsApart(const LanguageModel& model) const {
   });
 }
 
+PluginForward* PluginLlm::Find(const LanguageModel& model) const {
+  const std::lock_guard lock(models_mutex_);
+  const auto found = models_.find(&model);
+  return found == models_.end() ? nullptr : found->second.get();
+}
+
+std::vector<DecodeShape> PluginLlm::WarmUpShapes(const LanguageModel& model) const {
+  const PluginForward* const forward = device_->options().warm_up ? Find(model) : nullptr;
+  return forward == nullptr ? std::vector<DecodeShape>() : forward->WarmUpShapes();
+}
+
 absl::Status PluginLlm::Forward(const LanguageModel& model, const KvLayout& layout,
                                 std::span<const ForwardItem> items, LlmBatches::Answers& answers) {
-  PluginForward* forward = nullptr;
-  {
-    const std::lock_guard lock(models_mutex_);
-    const auto found = models_.find(&model);
-    if (found == models_.end()) {
-      return absl::InternalError(StrCat("a batch for a model that was not loaded into the ",
-                                        device_->options().label, " executor"));
-    }
-    forward = found->second.get();
+  PluginForward* const forward = Find(model);
+  if (forward == nullptr) {
+    return absl::InternalError(StrCat("a batch for a model that was not loaded into the ",
+                                      device_->options().label, " executor"));
   }
   const auto on_layers = [&](int32_t layers) { answers.OnLayers(layers); };
   return forward->Run(

@@ -6,6 +6,7 @@
 #include <span>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "engine/base/clock.h"
 #include "engine/exec/executor.h"
@@ -35,17 +36,20 @@ class PluginLlm final : public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel& model) const override;
   bool TellsLayers() const override { return device_->TellsLayers(); }
+  std::vector<DecodeShape> WarmUpShapes(const LanguageModel& model) const override;
   MemorySpace kv_space() const override { return device_->options().space; }
   KvMemorySource* kv_memory() override { return device_.get(); }
 
   int32_t queue_depth() const { return batches_.queue_depth(); }
 
  private:
+  // Null: it was not loaded.
+  PluginForward* Find(const LanguageModel& model) const;
   absl::Status Forward(const LanguageModel& model, const KvLayout& layout,
                        std::span<const ForwardItem> items, LlmBatches::Answers& answers);
 
   const std::shared_ptr<PluginDevice> device_;
-  std::mutex models_mutex_;
+  mutable std::mutex models_mutex_;
   std::unordered_map<const LanguageModel*, std::unique_ptr<PluginForward>> models_;
 
   LlmBatches batches_;  // last: its thread uses everything above

@@ -8,16 +8,12 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/distance.h"
-#include "engine/vector/faiss_training.h"
 #include "engine/vector/growing_buffer.h"
 #include "engine/vector/segment.h"
 #include "engine/vector/vector_checks.h"
 
 namespace baton {
 namespace {
-
-// Points that are read, assigned and counted together.
-constexpr int64_t kChunkPoints = 1024;
 
 // Takes a chunk of points: [ids], [ids, dimension], which it may change.
 using TakeChunk =
@@ -34,16 +30,22 @@ class PointSource {
                             TakeChunk take) const = 0;
 };
 
+// Points that are read, assigned and counted together.
+struct ChunkOf {
+  int64_t dimension;
+  int64_t points;
+};
+
 // Collects points until there are enough to be taken.
 class Chunk {
  public:
-  Chunk(int64_t dimension, TakeChunk take) : take_(take) {
-    vectors_.reserve(static_cast<size_t>(kChunkPoints * dimension));
+  Chunk(const ChunkOf& of, TakeChunk take) : points_(of.points), take_(take) {
+    vectors_.reserve(static_cast<size_t>(of.points * of.dimension));
   }
   absl::Status Add(PointId id, std::span<const float> vector) {
     ids_.push_back(id);
     vectors_.insert(vectors_.end(), vector.begin(), vector.end());
-    return std::ssize(ids_) < kChunkPoints ? absl::OkStatus() : Flush();
+    return std::ssize(ids_) < points_ ? absl::OkStatus() : Flush();
   }
   absl::Status Flush() {
     if (ids_.empty()) return absl::OkStatus();
@@ -54,6 +56,7 @@ class Chunk {
   }
 
  private:
+  const int64_t points_;
   const TakeChunk take_;
   std::vector<PointId> ids_;
   std::vector<float> vectors_;
@@ -61,13 +64,13 @@ class Chunk {
 
 class ViewSource final : public PointSource {
  public:
-  explicit ViewSource(const CollectionView& view) : view_(view) {}
+  ViewSource(const CollectionView& view, int64_t chunk) : view_(view), chunk_(chunk) {}
   int64_t points() const override { return view_.points(); }
   int64_t dimension() const override { return view_.spec().dimension; }
 
   absl::Status Read(absl::FunctionRef<bool(int64_t)> wanted, TakeChunk take) const override {
     const auto width = static_cast<size_t>(dimension());
-    Chunk chunk(dimension(), take);
+    Chunk chunk({.dimension = dimension(), .points = chunk_}, take);
     std::vector<float> decoded(width);
     int64_t number = 0;
     const auto read = [&](const RowBlock& block, const Segment* segment) -> absl::Status {
@@ -98,15 +101,17 @@ class ViewSource final : public PointSource {
 
  private:
   const CollectionView& view_;
+  const int64_t chunk_;
 };
 
 class VectorSource final : public PointSource {
  public:
-  explicit VectorSource(std::span<const std::vector<float>> vectors) : vectors_(vectors) {}
+  VectorSource(std::span<const std::vector<float>> vectors, int64_t chunk)
+      : vectors_(vectors), chunk_(chunk) {}
   int64_t points() const override { return std::ssize(vectors_); }
   int64_t dimension() const override { return vectors_.empty() ? 0 : std::ssize(vectors_.front()); }
   absl::Status Read(absl::FunctionRef<bool(int64_t)> wanted, TakeChunk take) const override {
-    Chunk chunk(dimension(), take);
+    Chunk chunk({.dimension = dimension(), .points = chunk_}, take);
     for (int64_t i = 0; i < points(); ++i) {
       if (wanted(i)) RETURN_IF_ERROR(chunk.Add(static_cast<PointId>(i), vectors_[i]));
     }
@@ -115,10 +120,12 @@ class VectorSource final : public PointSource {
 
  private:
   const std::span<const std::vector<float>> vectors_;
+  const int64_t chunk_;
 };
 
 absl::StatusOr<ClusterResult> Run(const PointSource& source, const ClusterParams& params,
-                                  int64_t sample_bytes_max, SearchPoll poll) {
+                                  int64_t sample_bytes_max, SearchPoll poll,
+                                  const CentroidMath& math) {
   const int64_t points = source.points();
   const int64_t dimension = source.dimension();
   const int64_t k = params.k;
@@ -165,7 +172,7 @@ absl::StatusOr<ClusterResult> Run(const PointSource& source, const ClusterParams
   const auto ended = [&](const absl::Status& status) {
     return absl::IsCancelled(status) && !polled.ok() ? polled : status;
   };
-  auto centroids = TrainCentroids(
+  auto centroids = math.Train(
       {.vectors = sample.data(), .rows = sampled, .dimension = static_cast<int32_t>(dimension)},
       {.k = params.k, .iterations = params.iterations, .seed = params.seed, .spherical = spherical},
       stop);
@@ -180,16 +187,15 @@ absl::StatusOr<ClusterResult> Run(const PointSource& source, const ClusterParams
   }
   const DistanceFn distance = DistanceFor(spherical ? Metric::kDot : Metric::kL2);
   double distances = 0;
-  std::vector<uint32_t> nearest(static_cast<size_t>(kChunkPoints));
+  std::vector<uint32_t> nearest(static_cast<size_t>(math.rows_together()));
   const auto all = [](int64_t) { return true; };
   RETURN_IF_ERROR(source.Read(
       all, [&](const std::vector<PointId>& ids, std::vector<float>& vectors) -> absl::Status {
         prepare(vectors);
-        const absl::Status status =
-            AssignToCentroids({.vectors = vectors.data(),
-                               .rows = std::ssize(ids),
-                               .dimension = static_cast<int32_t>(dimension)},
-                              *centroids, spherical, stop, nearest.data());
+        const absl::Status status = math.Assign({.vectors = vectors.data(),
+                                                 .rows = std::ssize(ids),
+                                                 .dimension = static_cast<int32_t>(dimension)},
+                                                *centroids, spherical, stop, nearest.data());
         if (!status.ok()) return ended(status);
         for (size_t i = 0; i < ids.size(); ++i) {
           Cluster& cluster = result.clusters[nearest[i]];
@@ -212,14 +218,15 @@ absl::StatusOr<ClusterResult> Run(const PointSource& source, const ClusterParams
 }  // namespace
 
 absl::StatusOr<ClusterResult> ClusterView(const CollectionView& view, const ClusterParams& params,
-                                          int64_t sample_bytes_max, SearchPoll poll) {
-  return Run(ViewSource(view), params, sample_bytes_max, poll);
+                                          int64_t sample_bytes_max, SearchPoll poll,
+                                          const CentroidMath& math) {
+  return Run(ViewSource(view, math.rows_together()), params, sample_bytes_max, poll, math);
 }
 
 absl::StatusOr<ClusterResult> ClusterVectors(std::span<const std::vector<float>> vectors,
                                              const ClusterParams& params, int64_t sample_bytes_max,
-                                             SearchPoll poll) {
-  return Run(VectorSource(vectors), params, sample_bytes_max, poll);
+                                             SearchPoll poll, const CentroidMath& math) {
+  return Run(VectorSource(vectors, math.rows_together()), params, sample_bytes_max, poll, math);
 }
 
 }  // namespace baton

@@ -15,6 +15,7 @@ struct Shape {
   bool branch_weight;
   bool y;
   size_t skew;
+  bool branch_bias = false;
 };
 
 void NaiveNorm(const float* x, const std::vector<float>& weight, float* y) {
@@ -32,10 +33,12 @@ std::string RunRmsNorm(const Shape& s) {
   const std::vector<T> branch = RandomElements<T>(count, 3);
   const std::vector<float> weight = RandomFloats(static_cast<size_t>(s.dim), 4);
   const std::vector<float> branch_weight = RandomFloats(static_cast<size_t>(s.dim), 5);
+  const std::vector<float> branch_bias = RandomFloats(static_cast<size_t>(s.dim), 6);
   const DeviceArray<float> device_x(x, s.skew);
   const DeviceArray<T> device_branch(branch, s.skew);
   const DeviceArray<float> device_weight(weight, s.skew);
   const DeviceArray<float> device_branch_weight(branch_weight, s.skew);
+  const DeviceArray<float> device_branch_bias(branch_bias, s.skew);
   const DeviceArray<T> y(count, s.skew);
 
   std::vector<float> want(count);
@@ -43,7 +46,9 @@ std::string RunRmsNorm(const Shape& s) {
     float* const x_row = x.data() + row * s.dim;
     if (s.branch) {
       std::vector<float> added(static_cast<size_t>(s.dim));
-      for (int64_t i = 0; i < s.dim; ++i) added[i] = ToFloat(branch[row * s.dim + i]);
+      for (int64_t i = 0; i < s.dim; ++i) {
+        added[i] = ToFloat(branch[row * s.dim + i]) + (s.branch_bias ? branch_bias[i] : 0);
+      }
       if (s.branch_weight) NaiveNorm(added.data(), branch_weight, added.data());
       for (int64_t i = 0; i < s.dim; ++i) x_row[i] += added[i];
     }
@@ -52,6 +57,7 @@ std::string RunRmsNorm(const Shape& s) {
   const std::string failure =
       Failure(RmsNorm<T>({.x = device_x.data(),
                           .branch = s.branch ? device_branch.data() : nullptr,
+                          .branch_bias = s.branch_bias ? device_branch_bias.data() : nullptr,
                           .branch_weight = s.branch_weight ? device_branch_weight.data() : nullptr,
                           .weight = device_weight.data(),
                           .y = s.y ? y.data() : nullptr,
@@ -87,6 +93,8 @@ TEST_CASE("the residual stream takes a branch and is normalised") {
   with("no y", {2, 288, true, false, false, 0});
   with("a branch that is normalised", {2, 288, true, true, true, 0});
   with("a ragged branch that is normalised", {2, 77, true, true, true, 1});
+  with("a branch with a bias", {2, 288, true, false, true, 0, true});
+  with("a ragged branch with a bias that is normalised", {2, 77, true, true, true, 1, true});
   with("the largest dim", {1, kNormDimMax, true, true, true, 0});
   CheckKernel(cases, Barriers::kAll);
 }

@@ -45,13 +45,17 @@ std::string RunSample(const SampleParams& params, int64_t vocabulary, int64_t ro
   const DeviceArray<int32_t> device_slots(slots);
   std::vector<int32_t> want(slot_count, -7);
   const DeviceArray<int32_t> tokens(want);
+  std::vector<float> want_chosen(slot_count, -9);
+  const DeviceArray<float> chosen(want_chosen);
   for (int step = 0; step < kSteps; ++step) {
     std::vector<float> logits;
     for (int64_t row = 0; row < rows; ++row) {
       const std::vector<float> its = Row(vocabulary, static_cast<uint64_t>(30 + step * rows + row));
       logits.insert(logits.end(), its.begin(), its.end());
       logits.push_back(1e9f);  // behind the row
-      if (slots[row] >= 0) want[slots[row]] = samplers[row].Sample(its);
+      if (slots[row] < 0) continue;
+      want[slots[row]] = samplers[row].Sample(its);
+      want_chosen[slots[row]] = its[static_cast<size_t>(want[slots[row]])];
     }
     const DeviceArray<float> device_logits(logits);
     const std::string failure = Failure(Sample({.logits = device_logits.data(),
@@ -59,12 +63,16 @@ std::string RunSample(const SampleParams& params, int64_t vocabulary, int64_t ro
                                                 .states = device_states.data(),
                                                 .slots = device_slots.data(),
                                                 .tokens = tokens.data(),
+                                                .chosen = chosen.data(),
                                                 .rows = rows,
                                                 .vocabulary = vocabulary,
                                                 .stride = stride},
                                                nullptr));
     if (!failure.empty()) return failure;
-    const std::string difference = DifferenceExact("tokens", tokens.Read(), want);
+    std::string difference = DifferenceExact("tokens", tokens.Read(), want);
+    if (difference.empty()) {
+      difference = DifferenceExact("chosen", chosen.Read(), want_chosen);
+    }
     if (!difference.empty()) return "step " + std::to_string(step) + ": " + difference;
   }
   return "";
@@ -92,6 +100,29 @@ TEST_CASE("tokens are the ones that the engine's sampler draws") {
   cases.push_back({"one token", [=] { return RunSample(of_all, 1, 3); }});
   cases.push_back({"no rows", [] { return RunSample({.temperature = 1, .top_p = 1}, 9, 0); }});
   CheckKernel(cases, Barriers::kAll);
+}
+
+TEST_CASE("logits that are not numbers have no token or one that is none") {
+  for (const float temperature : {0.0f, 1.0f}) {
+    CAPTURE(temperature);
+    const DeviceArray<float> logits(std::vector<float>(70, NAN));
+    const DeviceArray<SampleParams> params(std::vector<SampleParams>{{temperature, 0, 1, 0}});
+    const DeviceArray<uint64_t> states(std::vector<uint64_t>{5});
+    const DeviceArray<int32_t> slots(std::vector<int32_t>{0});
+    const DeviceArray<int32_t> tokens(std::vector<int32_t>{9});
+    const DeviceArray<float> chosen(std::vector<float>{1});
+    REQUIRE(Sample({.logits = logits.data(),
+                    .params = params.data(),
+                    .states = states.data(),
+                    .slots = slots.data(),
+                    .tokens = tokens.data(),
+                    .chosen = chosen.data(),
+                    .rows = 1,
+                    .vocabulary = 70,
+                    .stride = 70},
+                   nullptr) == cudaSuccess);
+    CHECK(std::isnan(chosen.Read()[0]));
+  }
 }
 
 TEST_CASE("a row without any candidate is its first token") {

@@ -54,6 +54,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel&) const override { return false; }
   bool TellsLayers() const override { return options_.tells_layers; }
+  std::vector<DecodeShape> WarmUpShapes(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return options_.kv_space; }
   KvMemorySource* kv_memory() override { return nullptr; }
 

@@ -10,7 +10,7 @@
 #include "engine/base/simd_level.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
-#include "engine/exec/cpu/cpu_cluster.h"
+#include "engine/exec/cluster_batches.h"
 #include "engine/exec/cpu/cpu_embed.h"
 #include "engine/exec/cpu/cpu_llm.h"
 #include "engine/exec/cpu/cpu_search.h"
@@ -47,6 +47,20 @@ int64_t ResidentBytes() {
   statm >> total_pages >> resident_pages;
   return statm ? resident_pages * PageBytes() : 0;
 }
+
+// k-means by FAISS.
+class CpuCluster final : public ClusterSkill {
+ public:
+  CpuCluster(const ClusterBatches::Options& options, const Clock& clock)
+      : batches_(options, clock, HostCentroidMath()) {}
+  void Execute(ClusterBatch batch, absl::AnyInvocable<void(ClusterBatchResult)> done) override {
+    batches_.Execute(std::move(batch), std::move(done));
+  }
+  int32_t queue_depth() const { return batches_.queue_depth(); }
+
+ private:
+  ClusterBatches batches_;
+};
 
 class CpuExecutor final : public Executor {
  public:

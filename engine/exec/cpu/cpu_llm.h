@@ -41,6 +41,7 @@ class CpuLlm final : public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel& model) const override;
   bool TellsLayers() const override { return true; }
+  std::vector<DecodeShape> WarmUpShapes(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return {.kind = MemorySpace::Kind::kHost}; }
   KvMemorySource* kv_memory() override { return nullptr; }
 

@@ -13,10 +13,13 @@ struct GpuOptions {
   int64_t devices = 0;
   std::string activations = "bf16";
   int64_t llm_queue_batches = 16;
+  int64_t decode_graphs = 64;
+  bool warm_up = true;
   int64_t search_memory_mb = 8192;
   int64_t search_threads = 2;
   int64_t search_queue_batches = 256;
   bool build_graphs = true;
+  int64_t cluster_sample_mb = 256;
   int64_t step_tokens_max = 512;  // sizes the workspace; not a key: schedule.step_tokens_max
 
   template <class Visitor>
@@ -32,6 +35,14 @@ struct GpuOptions {
       "tensor cores; f32 as exactly as on the CPU, in twice the memory and many times as long");
     v("llm_queue_batches", llm_queue_batches, Range{1, 4096},
       "language model batches waiting or running at most");
+    v("decode_graphs", decode_graphs, Range{0, 1024},
+      "steps of decodes kept as CUDA graphs, of each model: one for each number of sequences and "
+      "of positions, both rounded up, that was launched lately; 0: every step is launched kernel "
+      "by "
+      "kernel");
+    v("warm_up", warm_up, AnyValue{},
+      "before a model is ready, run steps of the numbers of sequences and positions that decodes "
+      "will have, so that no request waits while kernels are loaded and graphs captured");
     v("search_memory_mb", search_memory_mb, Range{0, 1 << 24},
       "device memory that vectors may take, MiB, as searches ask for them: what was not searched "
       "for the longest makes room; larger collections are searched elsewhere; 0: the GPU does not "
@@ -42,6 +53,9 @@ struct GpuOptions {
       "search batches waiting at most");
     v("build_graphs", build_graphs, AnyValue{},
       "link the graphs of segments on the GPU; where it cannot, and with false, the CPU does");
+    v("cluster_sample_mb", cluster_sample_mb, Range{0, 1 << 20},
+      "what k-means may train with at most, MiB, on the host and on the GPU; 0: the GPU does not "
+      "cluster");
   }
 };
 

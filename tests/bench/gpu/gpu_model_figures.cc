@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engine/exec/executor_abi.h"
+#include "engine/exec/gpu/gpu_options.h"
 #include "tests/bench/bench_tools.h"
 #include "tests/bench/gpu/bench_kernels.h"
 #include "tests/bench/gpu/gpu_bench.h"
@@ -152,10 +153,12 @@ class Session {
   }
   Error Open(const Bench& bench, const HostModel& model, int32_t step_tokens_max, int64_t blocks) {
     baton_error error = {.struct_size = sizeof(error), .message = {}};
-    const baton_device_options options = {.struct_size = sizeof(options),
-                                          .index = 0,
-                                          .activations = BATON_ACTIVATIONS_BF16,
-                                          .step_tokens_max = step_tokens_max};
+    const baton_device_options options = {
+        .struct_size = sizeof(options),
+        .index = 0,
+        .activations = BATON_ACTIVATIONS_BF16,
+        .step_tokens_max = step_tokens_max,
+        .decode_graphs_max = static_cast<int32_t>(GpuOptions().decode_graphs)};
     GPU_BENCH_TRY(ErrorOf(plugin_.open(bench.host, &options, &device_, &error), error));
     model_ = &model;
     GPU_BENCH_TRY(ErrorOf(plugin_.model_load(device_, &model.model(), &loaded_, &error), error));

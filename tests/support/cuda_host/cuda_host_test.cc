@@ -7,9 +7,12 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <numeric>
 #include <random>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "cuda_kernels/arch/copy_async.h"
@@ -427,6 +430,95 @@ TEST_CASE("calls of the runtime fail as they are told to") {
   CHECK(cudaDeviceSynchronize() == cudaSuccess);
   CHECK(cudaFree(first) == cudaSuccess);
   CHECK(cudaFree(second) == cudaSuccess);
+}
+
+struct Added {
+  const int* step;  // read when the kernel runs
+  int by;           // as it was when the launch was captured
+  int* to;
+};
+__global__ void Add(Added args) {
+  if (threadIdx.x == 0) *args.to += *args.step * args.by;
+}
+cudaError_t LaunchAdd(const Added& args, cudaStream_t stream) {
+  return Launch(&Add, {1, 32}, stream, args);
+}
+
+TEST_CASE("a captured launch keeps its arguments and reads memory as it is when it is launched") {
+  cudaStream_t stream = nullptr;
+  REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+  int step = 1;
+  int total = 0;
+  int copied = -1;
+  Added args = {&step, 10, &total};
+  const int64_t alive = cuda_host::LiveGraphs();
+  REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+  REQUIRE(LaunchAdd(args, stream) == cudaSuccess);
+  REQUIRE(cudaMemcpyAsync(&copied, &total, sizeof(total), cudaMemcpyDeviceToHost, stream) ==
+          cudaSuccess);
+  CHECK(total == 0);  // nothing has run
+  CHECK(copied == -1);
+  cudaGraph_t graph = nullptr;
+  REQUIRE(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+  cudaGraphExec_t exec = nullptr;
+  REQUIRE(cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess);
+  CHECK(cuda_host::LiveGraphs() == alive + 2);
+  CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+
+  const int64_t launches = cuda_host::GraphLaunches();
+  const int64_t submissions = cuda_host::Submissions();
+  CHECK(cudaGraphLaunch(exec, stream) == cudaSuccess);
+  CHECK(copied == 10);
+  args.by = 1000;  // too late
+  step = 3;
+  CHECK(cudaGraphLaunch(exec, stream) == cudaSuccess);
+  CHECK(copied == 40);
+  CHECK(cuda_host::GraphLaunches() == launches + 2);
+  CHECK(cuda_host::Submissions() == submissions + 2);
+  CHECK(cudaGraphExecDestroy(exec) == cudaSuccess);
+  CHECK(cuda_host::LiveGraphs() == alive);
+  CHECK(cudaStreamDestroy(stream) == cudaSuccess);
+}
+
+TEST_CASE("what cannot be captured ends the capture") {
+  cudaStream_t stream = nullptr;
+  REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+  int step = 1;
+  int total = 0;
+  const Added args = {&step, 1, &total};
+  cudaGraph_t graph = nullptr;
+  CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorIllegalState);
+  CHECK(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeThreadLocal) ==
+        cudaErrorStreamCaptureUnsupported);
+  void* memory = nullptr;
+  const std::pair<const char*, std::function<cudaError_t()>> calls[] = {
+      {"wait", [&] { return cudaStreamSynchronize(stream); }},
+      {"allocation", [&] { return cudaMalloc(&memory, 8); }},
+      {"copy", [&] { return cudaMemcpy(&total, &step, sizeof(step), cudaMemcpyHostToDevice); }},
+      {"device", [&] { return cudaDeviceSynchronize(); }}};
+  for (const auto& [name, call] : calls) {
+    CAPTURE(name);
+    REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) ==
+          cudaErrorIllegalState);
+    CHECK(call() == cudaErrorStreamCaptureUnsupported);
+    CHECK(LaunchAdd(args, stream) == cudaErrorStreamCaptureInvalidated);
+    CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureInvalidated);
+    CHECK(graph == nullptr);
+    CHECK(call() == cudaSuccess);
+  }
+  CHECK(cudaFree(memory) == cudaSuccess);
+
+  // Another thread's calls are its own affair; its end of the capture is not.
+  REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+  std::thread([&] {
+    CHECK(cudaMalloc(&memory, 8) == cudaSuccess);
+    CHECK(cudaFree(memory) == cudaSuccess);
+    CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureWrongThread);
+  }).join();
+  CHECK(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+  CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+  CHECK(cudaStreamDestroy(stream) == cudaSuccess);
 }
 
 TEST_CASE("the device has as much memory as it is said to have") {

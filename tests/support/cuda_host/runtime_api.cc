@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/support/cuda_host/block.h"
+#include "tests/support/cuda_host/capture.h"
 #include "tests/support/cuda_host/cuda_host.h"
 
 namespace baton::cuda_host {
@@ -28,6 +29,12 @@ std::atomic<uintptr_t> handles{0};
 std::atomic<int> device_count{1};
 std::map<const std::byte*, size_t, std::less<>> registered;  // host memory: bytes; api_mutex
 int64_t registered_copies = 0;                               // api_mutex
+
+// A call that the calling thread must not make while it captures a stream.
+cudaError_t EnterUncaptured(const char* call) {
+  if (const cudaError_t error = Enter(call); error != cudaSuccess) return error;
+  return RefuseWhileCapturing();
+}
 
 template <typename Handle>
 cudaError_t NewHandle(const char* call, Handle* handle) {
@@ -45,8 +52,7 @@ bool IsRegistered(const void* memory, size_t bytes) {
   return at + bytes <= found->first + found->second;
 }
 
-cudaError_t Copy(const char* call, void* to, const void* from, size_t bytes) {
-  if (const cudaError_t error = Enter(call); error != cudaSuccess) return error;
+cudaError_t Copy(void* to, const void* from, size_t bytes) {
   {
     const std::lock_guard lock(api_mutex);
     registered_copies += IsRegistered(from, bytes) || IsRegistered(to, bytes) ? 1 : 0;
@@ -55,8 +61,7 @@ cudaError_t Copy(const char* call, void* to, const void* from, size_t bytes) {
   return cudaSuccess;
 }
 
-cudaError_t Fill(const char* call, void* to, int value, size_t bytes) {
-  if (const cudaError_t error = Enter(call); error != cudaSuccess) return error;
+cudaError_t Fill(void* to, int value, size_t bytes) {
   if (bytes > 0) std::memset(to, value, bytes);
   return cudaSuccess;
 }
@@ -113,6 +118,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidConfiguration";
     case cudaErrorInsufficientDriver:
       return "cudaErrorInsufficientDriver";
+    case cudaErrorDevicesUnavailable:
+      return "cudaErrorDevicesUnavailable";
     case cudaErrorNoDevice:
       return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice:
@@ -127,6 +134,14 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorHostMemoryAlreadyRegistered";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
+    case cudaErrorIllegalState:
+      return "cudaErrorIllegalState";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureWrongThread:
+      return "cudaErrorStreamCaptureWrongThread";
   }
   return "unrecognized error code";
 }
@@ -143,6 +158,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid configuration argument";
     case cudaErrorInsufficientDriver:
       return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorDevicesUnavailable:
+      return "CUDA-capable device(s) is/are busy or unavailable";
     case cudaErrorNoDevice:
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
@@ -157,6 +174,14 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "part or all of the requested memory range is already mapped";
     case cudaErrorLaunchFailure:
       return "unspecified launch failure";
+    case cudaErrorIllegalState:
+      return "the operation cannot be performed in the present state";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureWrongThread:
+      return "attempt to terminate a thread-local capture sequence from another thread";
   }
   return "unrecognized error code";
 }
@@ -183,7 +208,7 @@ cudaError_t cudaSetDevice(int device) {
   return Enter("cudaSetDevice");
 }
 cudaError_t cudaGetLastError() { return Enter("cudaGetLastError"); }
-cudaError_t cudaDeviceSynchronize() { return Enter("cudaDeviceSynchronize"); }
+cudaError_t cudaDeviceSynchronize() { return EnterUncaptured("cudaDeviceSynchronize"); }
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   const int64_t bytes = device_memory_bytes;
@@ -193,7 +218,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 }
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   *pointer = nullptr;
-  if (const cudaError_t error = Enter("cudaMalloc"); error != cudaSuccess) return error;
+  if (const cudaError_t error = EnterUncaptured("cudaMalloc"); error != cudaSuccess) return error;
   if (static_cast<int64_t>(bytes) > device_memory_bytes - DeviceBytes()) {
     return cudaErrorMemoryAllocation;
   }
@@ -202,12 +227,13 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 }
 cudaError_t cudaFree(void* pointer) {  // memory is given back even where the call is to fail
   const bool intact = FreeDevice(pointer);
-  const cudaError_t error = Enter("cudaFree");
+  const cudaError_t error = EnterUncaptured("cudaFree");
   return intact ? error : cudaErrorIllegalAddress;
 }
 cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
   *pointer = nullptr;
-  if (const cudaError_t error = Enter("cudaHostAlloc"); error != cudaSuccess) return error;
+  if (const cudaError_t error = EnterUncaptured("cudaHostAlloc"); error != cudaSuccess)
+    return error;
   constexpr size_t kAlignment = 4096;
   *pointer = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   return *pointer == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
@@ -229,35 +255,45 @@ cudaError_t cudaHostUnregister(void* pointer) {
   return known ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  return Copy("cudaMemcpy", to, from, bytes);
+  if (const cudaError_t error = EnterUncaptured("cudaMemcpy"); error != cudaSuccess) return error;
+  return Copy(to, from, bytes);
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
-                            cudaStream_t) {
-  return Copy("cudaMemcpyAsync", to, from, bytes);
+                            cudaStream_t stream) {
+  return Submit("cudaMemcpyAsync", stream, [=] { return Copy(to, from, bytes); });
 }
 cudaError_t cudaMemset(void* to, int value, size_t bytes) {
-  return Fill("cudaMemset", to, value, bytes);
+  if (const cudaError_t error = EnterUncaptured("cudaMemset"); error != cudaSuccess) return error;
+  return Fill(to, value, bytes);
 }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  return Fill("cudaMemsetAsync", to, value, bytes);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  return Submit("cudaMemsetAsync", stream, [=] { return Fill(to, value, bytes); });
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return NewHandle("cudaStreamCreateWithFlags", stream);
 }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return Enter("cudaStreamDestroy"); }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return Enter("cudaStreamSynchronize"); }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  return Enter("cudaStreamWaitEvent");
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t error = Enter("cudaStreamSynchronize"); error != cudaSuccess) return error;
+  return RefuseCaptured(stream);
 }
-cudaError_t cudaLaunchHostFunc(cudaStream_t, cudaHostFn_t function, void* data) {
-  if (const cudaError_t error = Enter("cudaLaunchHostFunc"); error != cudaSuccess) return error;
-  function(data);  // all that was asked for before is done
-  return cudaSuccess;
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t, unsigned) {
+  if (const cudaError_t error = Enter("cudaStreamWaitEvent"); error != cudaSuccess) return error;
+  return RefuseCaptured(stream);
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
+  return Submit("cudaLaunchHostFunc", stream, [=] {
+    function(data);  // all that was asked for before is done
+    return cudaSuccess;
+  });
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return NewHandle("cudaEventCreateWithFlags", event);
 }
 cudaError_t cudaEventDestroy(cudaEvent_t) { return Enter("cudaEventDestroy"); }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return Enter("cudaEventRecord"); }
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t stream) {
+  if (const cudaError_t error = Enter("cudaEventRecord"); error != cudaSuccess) return error;
+  return RefuseCaptured(stream);
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return Enter("cudaEventSynchronize"); }

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
+#include <span>
 
 namespace baton::gpu {
 namespace {
@@ -64,35 +64,57 @@ Fault Answers<T>::Give(const baton_llm_batch& batch, std::span<const StepPlan::L
     }
     if (!together) input = gathered_;
     BATON_GPU_TRY(products.Multiply({input, count, dim_}, output, logits_, vocabulary_));
-    BATON_GPU_TRY(GiveSome(batch, some, stream));
+    Stage(some);
+    BATON_GPU_TRY(Finish(batch, some, /*chose=*/false, stream));
   }
   return {};
 }
 
 template <typename T>
-Fault Answers<T>::GiveSome(const baton_llm_batch& batch, std::span<const StepPlan::LogitRow> rows,
-                           const Stream& stream) {
-  auto& choices = *reinterpret_cast<Choices*>(host_choices_.data());
+bool Answers<T>::Stage(std::span<const StepPlan::LogitRow> rows) {
+  Choices& choices = staged();
+  bool all = true;
+  for (size_t i = 0; i < static_cast<size_t>(kRows); ++i) {
+    choices.slots[i] = -1;
+    if (i >= rows.size()) continue;  // pads the step
+    if (!ChoosesItself(rows[i])) {
+      all = false;
+      continue;
+    }
+    const baton_sampling& sampling = *rows[i].sampling;
+    choices.params[i] = {.temperature = sampling.temperature,
+                         .top_k = sampling.top_k,
+                         .top_p = sampling.top_p,
+                         .min_p = sampling.min_p};
+    choices.states[i] = sampling.random_state;
+    choices.slots[i] = static_cast<int32_t>(i);
+  }
+  return all;
+}
+
+template <typename T>
+Fault Answers<T>::Launch(const T* normed, int64_t rows, bool chooses, const DeviceMatrix& output,
+                         Products<T>& products, const Stream& stream) {
+  BATON_GPU_TRY(products.Multiply({normed, rows, dim_}, output, logits_, vocabulary_));
+  return chooses ? Choose(rows, stream) : Fault();
+}
+
+template <typename T>
+Fault Answers<T>::Finish(const baton_llm_batch& batch, std::span<const StepPlan::LogitRow> rows,
+                         bool chose, const Stream& stream) {
+  const Choices& choices = staged();
   auto* const logits = reinterpret_cast<float*>(host_logits_.data());
   const int64_t row_bytes = vocabulary_ * int64_t{sizeof(float)};
   bool any = false;
   for (size_t i = 0; i < rows.size(); ++i) {
-    choices.slots[i] = -1;
-    if (ChoosesItself(rows[i])) {
-      const baton_sampling& sampling = *rows[i].sampling;
-      choices.params[i] = {.temperature = sampling.temperature,
-                           .top_k = sampling.top_k,
-                           .top_p = sampling.top_p,
-                           .min_p = sampling.min_p};
-      choices.states[i] = sampling.random_state;
-      choices.slots[i] = static_cast<int32_t>(i);
+    if (choices.slots[i] >= 0) {
       any = true;
-    } else {
-      const auto at = static_cast<int64_t>(i) * vocabulary_;
-      BATON_GPU_TRY(Copy(logits + at, logits_ + at, row_bytes, cudaMemcpyDeviceToHost, stream));
+      continue;
     }
+    const auto at = static_cast<int64_t>(i) * vocabulary_;
+    BATON_GPU_TRY(Copy(logits + at, logits_ + at, row_bytes, cudaMemcpyDeviceToHost, stream));
   }
-  if (any) BATON_GPU_TRY(Choose(static_cast<int64_t>(rows.size()), stream));
+  if (any && !chose) BATON_GPU_TRY(Choose(static_cast<int64_t>(rows.size()), stream));
   BATON_GPU_TRY(stream.Wait());
 
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -117,29 +139,20 @@ Fault Answers<T>::GiveSome(const baton_llm_batch& batch, std::span<const StepPla
 // The tokens of the rows with a slot, and their logits, which tell whether anything went wrong.
 template <typename T>
 Fault Answers<T>::Choose(int64_t rows, const Stream& stream) {
-  auto& host = *reinterpret_cast<Choices*>(host_choices_.data());
+  Choices& host = staged();
   BATON_GPU_TRY(Copy(choices_, &host, sizeof(Choices), cudaMemcpyHostToDevice, stream));
   BATON_GPU_TRY(device_->Check(cuda::Sample({.logits = logits_,
                                              .params = choices_->params,
                                              .states = choices_->states,
                                              .slots = choices_->slots,
                                              .tokens = choices_->tokens,
+                                             .chosen = choices_->logits,
                                              .rows = rows,
                                              .vocabulary = vocabulary_,
                                              .stride = vocabulary_},
                                             stream.get()),
                                "Sample"));
-  BATON_GPU_TRY(Copy(&host, choices_, offsetof(Choices, logits), cudaMemcpyDeviceToHost, stream));
-  BATON_GPU_TRY(stream.Wait());
-  for (int64_t i = 0; i < rows; ++i) {
-    if (host.slots[i] < 0) continue;
-    if (host.tokens[i] < 0 || host.tokens[i] >= vocabulary_) {
-      return {BATON_INTERNAL, Text("token ", host.tokens[i], " was chosen of ", vocabulary_)};
-    }
-    BATON_GPU_TRY(Copy(&host.logits[i], logits_ + i * vocabulary_ + host.tokens[i], sizeof(float),
-                       cudaMemcpyDeviceToHost, stream));
-  }
-  return {};
+  return Copy(&host, choices_, sizeof(Choices), cudaMemcpyDeviceToHost, stream);
 }
 
 template class Answers<float>;

@@ -32,6 +32,16 @@ class Answers {
              const T* normed, const DeviceMatrix& output, Products<T>& products,
              const Stream& stream);
 
+  // The same in three parts, of at most kRows rows that are the first of the step's: what the host
+  // has to say of them, what is launched, which depends on `rows` and `chooses` alone, and what
+  // comes of it. Where tokens of all rows are chosen on the device Stage returns true; `chooses`
+  // only then.
+  bool Stage(std::span<const StepPlan::LogitRow> rows);
+  Fault Launch(const T* normed, int64_t rows, bool chooses, const DeviceMatrix& output,
+               Products<T>& products, const Stream& stream);
+  Fault Finish(const baton_llm_batch& batch, std::span<const StepPlan::LogitRow> rows, bool chose,
+               const Stream& stream);
+
  private:
   // What choosing needs, slots being rows.
   struct Choices {
@@ -39,11 +49,10 @@ class Answers {
     uint64_t states[kRows];
     int32_t slots[kRows];  // -1: the host wants the row's logits
     int32_t tokens[kRows];
-    float logits[kRows];  // of the chosen tokens; the host's alone
+    float logits[kRows];  // of the chosen tokens
   };
 
-  Fault GiveSome(const baton_llm_batch& batch, std::span<const StepPlan::LogitRow> rows,
-                 const Stream& stream);
+  Choices& staged() const { return *reinterpret_cast<Choices*>(host_choices_.data()); }
   Fault Choose(int64_t rows, const Stream& stream);
   bool ChoosesItself(const StepPlan::LogitRow& row) const;
   Fault Copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind,

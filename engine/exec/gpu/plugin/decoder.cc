@@ -7,6 +7,7 @@
 #include <cmath>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "cuda_kernels/decode_attention.h"
@@ -20,6 +21,7 @@
 #include "engine/exec/gpu/plugin/arena.h"
 #include "engine/exec/gpu/plugin/layer_progress.h"
 #include "engine/exec/gpu/plugin/products.h"
+#include "engine/exec/gpu/plugin/step_graphs.h"
 #include "engine/exec/gpu/plugin/step_plan.h"
 #include "engine/exec/gpu/plugin/weights.h"
 
@@ -50,11 +52,6 @@ Fault CheckCanRun(const baton_llm_model& model) {
   if (model.rope_dims % 2 != 0 || model.rope_dims > model.head_dim) {
     return refuse(model.rope_dims, " dimensions that rotate in heads of ", model.head_dim);
   }
-  for (int32_t layer = 0; layer < model.layer_count; ++layer) {
-    if (baton_layer_at(&model, layer)->output_bias != nullptr) {
-      return refuse("a bias behind attention");
-    }
-  }
   return {};
 }
 
@@ -70,10 +67,12 @@ int64_t QuantisedWeights(const DeviceMatrix& w) {
 template <typename T>
 class DecoderOf final : public Decoder {
  public:
-  explicit DecoderOf(Device& device) : device_(device), products_(device), progress_(device) {}
+  explicit DecoderOf(Device& device)
+      : device_(device), products_(device), progress_(device), graphs_(device) {}
 
   Fault Load(const baton_llm_model& model);
   Fault Run(const baton_llm_batch& batch) override;
+  bool WarmUpStep(uint32_t index, int32_t* sequences, int32_t* positions) const override;
 
  private:
   struct Layer {
@@ -82,6 +81,7 @@ class DecoderOf final : public Decoder {
     const float* qkv_bias = nullptr;
     const float* query_norm = nullptr;
     const float* key_norm = nullptr;
+    const float* output_bias = nullptr;
     const float* attention_post_norm = nullptr;
     const float* ffn_post_norm = nullptr;
     const float2* rotations = nullptr;
@@ -97,13 +97,24 @@ class DecoderOf final : public Decoder {
                    WeightLoader<T>& loader, Layer* layer);
   Fault PlaceRope(const baton_rope& rope, WeightLoader<T>& loader, const float2** rotations);
   Fault Forward(const baton_llm_batch& batch);
+  // A step of decodes alone, by a graph.
+  bool IsDecode(const baton_llm_batch& batch) const;
+  Fault Decode(const baton_llm_batch& batch);
+  Fault LaunchDecode(bool chooses);
+  // What is launched for a step, up to its last norm.
+  Fault RunLayers();
   Fault RunLayer(size_t index);
   Fault Attend(const Layer& layer, int32_t index);
   Fault AttendTiles(const Layer& layer, const cuda::PagedKv& kv);
   Fault AttendRows(const Layer& layer, const cuda::PagedKv& kv, int64_t first_row, int64_t rows,
                    int32_t positions_max);
   // x += the branch, and normed = what comes next.
-  Fault Norm(const T* branch, const float* branch_weight, const float* weight);
+  struct Branch {
+    const T* x = nullptr;
+    const float* bias = nullptr;
+    const float* weight = nullptr;
+  };
+  Fault Norm(const Branch& branch, const float* weight);
 
   Device& device_;
   Stream stream_;
@@ -141,6 +152,8 @@ class DecoderOf final : public Decoder {
   Answers<T> answers_;
   StepPlan plan_;
   LayerProgress progress_;
+  StepGraphs graphs_;
+  uint64_t graphs_moves_ = 0;  // of plan_, that they know
 };
 
 // ---- Loading
@@ -175,6 +188,7 @@ Fault DecoderOf<T>::Load(const baton_llm_model& model) {
   BATON_GPU_TRY(device_.Allocate(Text("model ", name_).c_str(), counts.bytes(), &memory_));
   Arena arena(memory_.data());
   BATON_GPU_TRY(Place(model, arena));
+  graphs_.Start(device_.decode_graphs_max());
   return answers_.Start(device_, limits_.vocabulary, model.logit_cap);
 }
 
@@ -237,6 +251,7 @@ Fault DecoderOf<T>::PlaceLayer(const baton_llm_model& model, const baton_llm_lay
   BATON_GPU_TRY(loader.LoadVector(from.ffn_norm, dim_, &layer->ffn_norm));
   BATON_GPU_TRY(loader.LoadVector(from.query_norm, model.head_dim, &layer->query_norm));
   BATON_GPU_TRY(loader.LoadVector(from.key_norm, model.head_dim, &layer->key_norm));
+  BATON_GPU_TRY(loader.LoadVector(from.output_bias, dim_, &layer->output_bias));
   BATON_GPU_TRY(loader.LoadVector(from.attention_post_norm, dim_, &layer->attention_post_norm));
   BATON_GPU_TRY(loader.LoadVector(from.ffn_post_norm, dim_, &layer->ffn_post_norm));
   if (from.query_bias != nullptr || from.key_bias != nullptr || from.value_bias != nullptr) {
@@ -293,9 +308,77 @@ Fault DecoderOf<T>::Run(const baton_llm_batch& batch) {
 
 template <typename T>
 Fault DecoderOf<T>::Forward(const baton_llm_batch& batch) {
-  BATON_GPU_TRY(plan_.Make(device_, limits_, batch, stream_));
   deterministic_ = (batch.flags & BATON_BATCH_DETERMINISTIC) != 0;
   products_.Begin(stream_.get(), deterministic_);
+  if (IsDecode(batch)) return Decode(batch);
+  BATON_GPU_TRY(plan_.Make(device_, limits_, batch, /*room=*/{}, stream_));
+  BATON_GPU_TRY(RunLayers());
+  BATON_GPU_TRY(answers_.Give(batch, plan_.logit_rows(), normed_, output_, products_, stream_));
+  return stream_.Wait();
+}
+
+template <typename T>
+bool DecoderOf<T>::WarmUpStep(uint32_t index, int32_t* sequences, int32_t* positions) const {
+  if (graphs_.wanted() && index >= static_cast<uint32_t>(graphs_.graphs_max())) return false;
+  const int64_t rows_max = std::min<int64_t>(Answers<T>::kRows, limits_.step_tokens_max);
+  uint32_t at = 0;
+  for (int32_t longest = 1;; ++longest) {
+    longest = std::min(StepGraphs::PositionsFor(longest), limits_.context_tokens);
+    for (int64_t rows = 1; rows <= rows_max; rows = StepGraphs::RowsFor(rows + 1), ++at) {
+      if (at < index) continue;
+      *sequences = static_cast<int32_t>(rows);
+      *positions = longest;
+      return true;
+    }
+    if (!graphs_.wanted() || longest >= limits_.context_tokens) return false;
+  }
+}
+
+template <typename T>
+bool DecoderOf<T>::IsDecode(const baton_llm_batch& batch) const {
+  // Of layers that are done nothing is told from within a graph.
+  if (!graphs_.wanted() || progress_.asked() || batch.item_count > Answers<T>::kRows) return false;
+  for (int64_t i = 0; i < batch.item_count; ++i) {
+    const baton_llm_item& item = *baton_item_at(&batch, i);
+    if (item.token_count != 1 || item.logits != 1) return false;
+  }
+  return true;
+}
+
+template <typename T>
+Fault DecoderOf<T>::Decode(const baton_llm_batch& batch) {
+  int32_t positions = 0;
+  for (int64_t i = 0; i < batch.item_count; ++i) {
+    const int32_t position = baton_item_at(&batch, i)->position;  // which Make checks
+    positions = std::max(positions, std::min(position, limits_.context_tokens - 1) + 1);
+  }
+  const StepPlan::Room room = {
+      .rows = std::min<int64_t>(StepGraphs::RowsFor(batch.item_count), limits_.step_tokens_max),
+      .positions = std::min(StepGraphs::PositionsFor(positions), limits_.context_tokens)};
+  BATON_GPU_TRY(plan_.Make(device_, limits_, batch, room, stream_));
+  if (std::exchange(graphs_moves_, plan_.moves()) != plan_.moves()) graphs_.Forget();
+  const bool chooses = answers_.Stage(plan_.logit_rows());
+  const StepGraphs::Key key = {.rows = plan_.rows(),
+                               .positions = plan_.single_positions_max(),
+                               .pool = plan_.kv().pool,
+                               .block_bytes = plan_.kv().block_bytes,
+                               .block_tokens = plan_.kv().block_tokens,
+                               .element = static_cast<int32_t>(plan_.kv().element),
+                               .deterministic = deterministic_,
+                               .chooses = chooses};
+  BATON_GPU_TRY(graphs_.Run(key, stream_, [&] { return LaunchDecode(chooses); }));
+  return answers_.Finish(batch, plan_.logit_rows(), chooses, stream_);
+}
+
+template <typename T>
+Fault DecoderOf<T>::LaunchDecode(bool chooses) {
+  BATON_GPU_TRY(RunLayers());
+  return answers_.Launch(normed_, plan_.rows(), chooses, output_, products_, stream_);
+}
+
+template <typename T>
+Fault DecoderOf<T>::RunLayers() {
+  BATON_GPU_TRY(plan_.Upload(device_, stream_));
   BATON_GPU_TRY(device_.Check(cuda::Embedding<T>({.tokens = plan_.tokens(),
                                                   .table = embedding_,
                                                   .y = x_,
@@ -309,16 +392,15 @@ Fault DecoderOf<T>::Forward(const baton_llm_batch& batch) {
     BATON_GPU_TRY(RunLayer(i));
     BATON_GPU_TRY(progress_.Follow(stream_.get(), static_cast<int32_t>(i) + 1));
   }
-  BATON_GPU_TRY(Norm(branch_, layers_.back().ffn_post_norm, output_norm_));
-  BATON_GPU_TRY(answers_.Give(batch, plan_.logit_rows(), normed_, output_, products_, stream_));
-  return stream_.Wait();
+  return Norm({.x = branch_, .weight = layers_.back().ffn_post_norm}, output_norm_);
 }
 
 template <typename T>
-Fault DecoderOf<T>::Norm(const T* branch, const float* branch_weight, const float* weight) {
+Fault DecoderOf<T>::Norm(const Branch& branch, const float* weight) {
   return device_.Check(cuda::RmsNorm<T>({.x = x_,
-                                         .branch = branch,
-                                         .branch_weight = branch_weight,
+                                         .branch = branch.x,
+                                         .branch_bias = branch.bias,
+                                         .branch_weight = branch.weight,
                                          .weight = weight,
                                          .y = normed_,
                                          .rows = plan_.rows(),
@@ -332,14 +414,15 @@ template <typename T>
 Fault DecoderOf<T>::RunLayer(size_t index) {
   const Layer& layer = layers_[index];
   const int64_t rows = plan_.rows();
-  // The branch of the layer before is added first.
-  BATON_GPU_TRY(index == 0 ? Norm(nullptr, nullptr, layer.attention_norm)
-                           : Norm(branch_, layers_[index - 1].ffn_post_norm, layer.attention_norm));
+  Branch before;  // of the layer before, which is added first
+  if (index > 0) before = {.x = branch_, .weight = layers_[index - 1].ffn_post_norm};
+  BATON_GPU_TRY(Norm(before, layer.attention_norm));
   BATON_GPU_TRY(products_.Multiply({normed_, rows, dim_}, layer.qkv, qkv_, qkv_dim_));
   BATON_GPU_TRY(Attend(layer, static_cast<int32_t>(index)));
   BATON_GPU_TRY(products_.Multiply({attended_, rows, query_dim_}, layer.output, branch_, dim_));
 
-  BATON_GPU_TRY(Norm(branch_, layer.attention_post_norm, layer.ffn_norm));
+  BATON_GPU_TRY(Norm({.x = branch_, .bias = layer.output_bias, .weight = layer.attention_post_norm},
+                     layer.ffn_norm));
   BATON_GPU_TRY(products_.Multiply({normed_, rows, dim_}, layer.gate_up, gate_up_, 2 * ffn_dim_));
   BATON_GPU_TRY(device_.Check(cuda::Gate<T>({.gate = gate_up_,
                                              .up = gate_up_ + ffn_dim_,

@@ -23,6 +23,10 @@ class Decoder {
   // time; blocks. INVALID_ARGUMENT: the step does not fit the model; nothing was written then.
   // RESOURCE_EXHAUSTED: of this step.
   virtual Fault Run(const baton_llm_batch& batch) = 0;
+
+  // As baton_executor_plugin::warm_up_step: those that become graphs, shortest sequences first, and
+  // without graphs the numbers of sequences whose products cuBLAS looks for a way to compute.
+  virtual bool WarmUpStep(uint32_t index, int32_t* sequences, int32_t* positions) const = 0;
 };
 
 }  // namespace baton::gpu

@@ -58,6 +58,7 @@ Device::Device(const baton_host& host, const baton_device_options& options)
     : host_(host),
       index_(static_cast<int>(options.index)),
       step_tokens_max_(options.step_tokens_max),
+      decode_graphs_max_(options.decode_graphs_max),
       activations_(static_cast<baton_activations>(options.activations)) {}
 
 Device::~Device() {  // what they give back asks the rest of this
@@ -130,8 +131,17 @@ Fault Device::Check(cudaError_t error, const char* what) {
     case cudaErrorInvalidDevice:
       cudaGetLastError();
       return {BATON_INTERNAL, text};
+    case cudaErrorDevicesUnavailable:
+      cudaGetLastError();
+      return {BATON_UNAVAILABLE,
+              Text("GPU ", index_, " is busy: another process has it to itself (nvidia-smi -q -d ",
+                   "COMPUTE shows its compute mode, DEFAULT lets processes share it): ", text)};
     default:
       break;
+  }
+  if (error >= cudaErrorStreamCaptureUnsupported && error <= cudaErrorStreamCaptureWrongThread) {
+    cudaGetLastError();  // the end of a capture alone
+    return {BATON_INTERNAL, text};
   }
   {
     const std::lock_guard lock(mutex_);

@@ -84,8 +84,9 @@ class Device {
 
   // Before any use on a thread. UNAVAILABLE: the device is lost.
   Fault Enter();
-  // RESOURCE_EXHAUSTED: out of memory. INTERNAL: a call that the runtime refuses. UNAVAILABLE:
-  // anything else, which is taken for the end of the context.
+  // RESOURCE_EXHAUSTED: out of memory. INTERNAL: a call that the runtime refuses, or
+  // that cannot be captured. UNAVAILABLE: another process has the device to itself; or anything
+  // else, which is taken for the end of the context.
   Fault Check(cudaError_t error, const char* what);
 
   // RESOURCE_EXHAUSTED, with the bytes that `what` needs and those there are.
@@ -117,6 +118,7 @@ class Device {
   Gemm& gemm() { return *gemm_; }
   int multiprocessors() const { return multiprocessors_; }
   int32_t step_tokens_max() const { return step_tokens_max_; }
+  int32_t decode_graphs_max() const { return decode_graphs_max_; }
   baton_activations activations() const { return activations_; }
 
  private:
@@ -127,6 +129,7 @@ class Device {
   const baton_host host_;
   const int index_;
   const int32_t step_tokens_max_;
+  const int32_t decode_graphs_max_;
   const baton_activations activations_;
   int multiprocessors_ = 0;
   uint64_t memory_bytes_total_ = 0;

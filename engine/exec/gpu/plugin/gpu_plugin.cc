@@ -14,6 +14,7 @@
 #include "engine/exec/gpu/plugin/fault.h"
 #include "engine/exec/gpu/plugin/gemm.h"
 #include "engine/exec/gpu/plugin/graph_job.h"
+#include "engine/exec/gpu/plugin/kmeans_job.h"
 #include "engine/exec/gpu/plugin/vector_rows.h"
 #include "engine/exec/gpu/plugin/vector_work.h"
 
@@ -152,6 +153,11 @@ int32_t LlmRun(baton_open_device* device, baton_loaded_model* model, const baton
   return fault.Tell(error);
 }
 
+int32_t WarmUpStep(baton_open_device*, baton_loaded_model* model, uint32_t index,
+                   int32_t* sequences, int32_t* positions) {
+  return model->decoder->WarmUpStep(index, sequences, positions) ? 1 : 0;
+}
+
 int32_t CopyPost(baton_open_device* device, const baton_copy* copy, uint64_t* ticket,
                  baton_error* error) {
   return device->copies->queue().Post(*copy, ticket).Tell(error);
@@ -219,6 +225,12 @@ int32_t GraphLinks(baton_open_device* device, const baton_graph_job* job, baton_
   return fault.Tell(error);
 }
 
+int32_t Kmeans(baton_open_device* device, const baton_kmeans_job* job, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = baton::gpu::RunKmeans(*device->device, *job);
+  return fault.Tell(error);
+}
+
 int32_t HostMap(baton_open_device* device, void* memory, uint64_t bytes, baton_error* error) {
   Fault fault = device->device->Enter();
   if (!fault.failed()) fault = device->device->MapHost(memory, static_cast<int64_t>(bytes));
@@ -255,6 +267,8 @@ constexpr baton_executor_plugin kPlugin = {
     .flags = BATON_PLUGIN_TELLS_LAYERS,
     .host_map = HostMap,
     .host_unmap = HostUnmap,
+    .warm_up_step = WarmUpStep,
+    .kmeans = Kmeans,
 };
 
 }  // namespace

@@ -21,6 +21,8 @@ class LayerProgress {
   Fault Begin(const baton_llm_batch& batch, size_t layers);
   // `layers` of them are asked for on `stream`: tells of it when they are done.
   Fault Follow(cudaStream_t stream, int32_t layers);
+  // Whether somebody asks, of the batch at hand.
+  bool asked() const { return on_layers_ != nullptr; }
   // Until all has been told, however the batch went: what Begin was given is used no more.
   Fault End();
 

@@ -82,8 +82,10 @@ Fault StepPlan::FindPool(const Device& device, const baton_llm_batch& batch) {
 }
 
 Fault StepPlan::Make(Device& device, const StepLimits& limits, const baton_llm_batch& batch,
-                     const Stream& stream) {
+                     const Room& room, const Stream& stream) {
   BATON_GPU_TRY(Check(limits, batch));
+  const int64_t own_rows = rows_;
+  rows_ = std::max(rows_, room.rows);
   const baton_kv_layout& layout = batch.layout;
   kv_ = {.kv_heads = layout.kv_heads,
          .head_dim = layout.head_dim,
@@ -95,8 +97,8 @@ Fault StepPlan::Make(Device& device, const StepLimits& limits, const baton_llm_b
   runs_.clear();
   logit_rows_.clear();
   tile_list_.clear();
-  table_stride_ = 0;
-  single_positions_max_ = 0;
+  table_stride_ = cuda::CeilDiv(int64_t{room.positions}, int64_t{layout.block_tokens});
+  single_positions_max_ = room.positions;
   for (int64_t i = 0; i < batch.item_count; ++i) {
     table_stride_ = std::max(table_stride_, Blocks(*baton_item_at(&batch, i), layout.block_tokens));
   }
@@ -112,12 +114,13 @@ Fault StepPlan::Make(Device& device, const StepLimits& limits, const baton_llm_b
   sequences_ = piece(rows_);
   lengths_ = piece(rows_);
   tiles_ = piece(rows_ * kTileInts);
-  table_ = piece(batch.item_count * table_stride_);
-  const int64_t bytes = end * static_cast<int64_t>(sizeof(int32_t));
-  if (staging_.bytes() < bytes || device_memory_.bytes() < bytes) {
+  table_ = piece((batch.item_count + rows_ - own_rows) * table_stride_);
+  bytes_ = end * static_cast<int64_t>(sizeof(int32_t));
+  if (staging_.bytes() < bytes_ || device_memory_.bytes() < bytes_) {
     BATON_GPU_TRY(stream.Wait());  // what may still read them
-    BATON_GPU_TRY(device.AllocatePinned("the inputs of a step", bytes, &staging_));
-    BATON_GPU_TRY(device.Allocate("the inputs of a step", bytes, &device_memory_));
+    ++moves_;
+    BATON_GPU_TRY(device.AllocatePinned("the inputs of a step", bytes_, &staging_));
+    BATON_GPU_TRY(device.Allocate("the inputs of a step", bytes_, &device_memory_));
   }
 
   int64_t row = 0;
@@ -131,6 +134,7 @@ Fault StepPlan::Make(Device& device, const StepLimits& limits, const baton_llm_b
       row += item.token_count;
     }
   }
+  Pad(row);
   std::sort(logit_rows_.begin(), logit_rows_.end(), [](const LogitRow& a, const LogitRow& b) {
     return a.item != b.item ? a.item < b.item : a.row < b.row;
   });
@@ -144,10 +148,24 @@ Fault StepPlan::Make(Device& device, const StepLimits& limits, const baton_llm_b
   }
   kv_.block_table = At(table_);
   kv_.table_stride = table_stride_;
+  return {};
+}
+
+Fault StepPlan::Upload(Device& device, const Stream& stream) const {
   return device.Check(
-      cudaMemcpyAsync(device_memory_.data(), staging_.data(), static_cast<size_t>(bytes),
+      cudaMemcpyAsync(device_memory_.data(), staging_.data(), static_cast<size_t>(bytes_),
                       cudaMemcpyHostToDevice, stream.get()),
       "cudaMemcpyAsync");
+}
+
+// As kernels know rows that pad: see PlaceQkvArgs, DecodeAttentionArgs.
+void StepPlan::Pad(int64_t first_row) {
+  for (int64_t row = first_row; row < rows_; ++row) {
+    Staged(tokens_)[row] = -1;
+    Staged(positions_)[row] = -1;
+    Staged(sequences_)[row] = 0;
+    Staged(lengths_)[row] = 0;
+  }
 }
 
 void StepPlan::AddItem(const baton_llm_batch& batch, int64_t index, int64_t table_row,

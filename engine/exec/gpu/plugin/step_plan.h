@@ -42,9 +42,21 @@ class StepPlan {
     const baton_sampling* sampling;
   };
 
+  // What a step is laid out for, where that is more than it has. Rows behind its own pad it: their
+  // tokens, positions and lengths are those of nobody, and nothing comes of them. Of a step whose
+  // items all have one token.
+  struct Room {
+    int64_t rows = 0;
+    int32_t positions = 0;
+  };
+
   // INVALID_ARGUMENT: the batch breaks a limit, which is named.
   Fault Make(Device& device, const StepLimits& limits, const baton_llm_batch& batch,
-             const Stream& stream);
+             const Room& room, const Stream& stream);
+  // Brings it to the device. What is copied, and where to, depends on the layout alone.
+  Fault Upload(Device& device, const Stream& stream) const;
+  // How often what is on the device has moved to another place.
+  uint64_t moves() const { return moves_; }
 
   int64_t rows() const { return rows_; }
   // On the device.
@@ -63,11 +75,13 @@ class StepPlan {
   int64_t single_table_row() const { return static_cast<int64_t>(runs_.size()); }
   int32_t single_positions_max() const { return single_positions_max_; }
   const std::vector<LogitRow>& logit_rows() const { return logit_rows_; }  // by item
+  const cuda::PagedKv& kv() const { return kv_; }                          // without a layer
   // One layer of the step's keys and values.
   cuda::PagedKv Kv(int32_t layer) const;
 
  private:
   Fault Check(const StepLimits& limits, const baton_llm_batch& batch);
+  void Pad(int64_t first_row);
   Fault FindPool(const Device& device, const baton_llm_batch& batch);
   void AddItem(const baton_llm_batch& batch, int64_t item, int64_t table_row, int64_t first_row);
   const int32_t* At(int64_t offset) const {
@@ -88,6 +102,8 @@ class StepPlan {
   int64_t tiles_ = 0;
   int64_t table_ = 0;
 
+  uint64_t moves_ = 0;
+  int64_t bytes_ = 0;
   int64_t rows_ = 0;
   int64_t single_row_ = 0;
   int32_t single_positions_max_ = 0;

@@ -2,7 +2,9 @@
 #include <cuda_runtime_api.h>
 
 #include <catch2/catch.hpp>
+#include <future>
 
+#include "engine/lane_warm_up.h"
 #include "tests/engine/engine/engine_fixture.h"
 #include "tests/engine/exec/gpu/gpu_harness.h"
 #include "tests/support/cuda_host/cuda_host.h"
@@ -29,9 +31,12 @@ class GpuAndCpu : public EngineFixture {
     cuda_host::SetDeviceMemory(0);
   }
 
-  void AddGpu() {
+  // graphs_max: it is warmed up for so many steps; 0: for none.
+  void AddGpu(int64_t graphs_max = 0) {
     GpuOptions gpu_options;
     gpu_options.activations = "f32";
+    gpu_options.warm_up = graphs_max > 0;
+    if (graphs_max > 0) gpu_options.decode_graphs = graphs_max;
     PluginExecutor gpu = MakeGpu(gpu_options);
     AddExecutor(std::move(gpu.executor));
     paths = std::move(gpu.paths);
@@ -159,6 +164,123 @@ TEST_CASE("bulk searches are the GPU's and those that it cannot do are the CPU's
              Catch::Contains("k and offset are 600 together, the GPU's limit is 512"));
 }
 
+TEST_CASE("single searches that come together are one launch of the GPU within their budget") {
+  constexpr int kTogether = 8;
+  constexpr int64_t kBudgetUs = 300'000;
+  GpuAndCpu f;
+  f.options.batching.search_single = {
+      .strategy = "time_or_size", .coalesce_us = kBudgetUs, .items_max = kTogether};
+  f.AddGpu();
+  f.Start();
+  REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
+    return f.engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
+                                  std::move(done));
+  }));
+  UpsertRequest upsert{.collection = "c"};
+  for (uint64_t id = 1; id <= 40; ++id) {
+    upsert.points.push_back({.id = PointId(id), .vector = {1.0f * id, 0, 0, 1}});
+  }
+  REQUIRE_OK(Call<UpsertResult>(
+      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  // What the device is asked for by so many searches at once.
+  const auto asked_by = [&](int count) {
+    std::vector<std::future<absl::StatusOr<SearchResult>>> answers;
+    const int64_t before = cuda_host::Submissions();
+    for (int i = 0; i < count; ++i) {
+      SearchRequest request{.collection = "c", .queries = {{2.0f * i + 1.1f, 0, 0, 1}}};
+      request.params.k = 2;
+      request.envelope.hints.platform = Platform::kGpu;
+      auto promise = std::make_shared<std::promise<absl::StatusOr<SearchResult>>>();
+      answers.push_back(promise->get_future());
+      REQUIRE_OK(f.engine->Submit(
+          std::move(request),
+          [promise](absl::StatusOr<SearchResult> found) { promise->set_value(std::move(found)); }));
+    }
+    for (int i = 0; i < count; ++i) {
+      const absl::StatusOr<SearchResult> result = Await(std::move(answers[i]));
+      REQUIRE_OK(result);
+      REQUIRE(result->results.size() == 1);
+      REQUIRE(result->results[0].size() == 2);
+      CHECK(result->results[0][0].id == static_cast<uint64_t>(2 * i + 1));
+      CHECK(result->timings.stages.at(0).route.platform == Platform::kGpu);
+      CHECK(result->timings.stages.at(0).items == 1);
+    }
+    return cuda_host::Submissions() - before;
+  };
+  asked_by(1);  // brings the rows
+  const TimeUs begun_us = SystemClock().NowUs();
+  const int64_t alone = asked_by(1);
+  CHECK(SystemClock().NowUs() - begun_us >= kBudgetUs);  // no company came
+  CHECK(alone > 0);
+  // A launch that is full waits for nothing.
+  CHECK(asked_by(kTogether) == alone);
+  CHECK(asked_by(2 * kTogether) == 2 * alone);
+}
+
+TEST_CASE("a collection is clustered where the request wants it and the clusters are as good") {
+  GpuAndCpu f;
+  f.AddGpu();
+  f.Start();
+  REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
+    return f.engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
+                                  std::move(done));
+  }));
+  UpsertRequest upsert{.collection = "c"};
+  for (uint64_t id = 1; id <= 60; ++id) {  // three heaps, far from one another
+    const auto heap = static_cast<float>(id % 3);
+    upsert.points.push_back(
+        {.id = PointId(id), .vector = {100 * heap, 0.01f * static_cast<float>(id), 0, 1}});
+  }
+  REQUIRE_OK(Call<UpsertResult>(
+      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  const auto cluster = [&](Platform platform) {
+    // With more clusters than heaps each heap has at least one, wherever they begin.
+    ClusterRequest request{.collection = "c",
+                           .params = {.k = 24, .iterations = 10, .with_assignment = true}};
+    request.envelope.hints.platform = platform;
+    return Call<ClusterResult>(
+        [&](auto done) { return f.engine->Submit(std::move(request), std::move(done)); });
+  };
+  for (const Platform platform : {Platform::kGpu, Platform::kCpu}) {
+    const auto found = cluster(platform);
+    REQUIRE_OK(found);
+    CHECK(found->timings.stages.at(0).route.platform == platform);
+    CHECK(found->points == 60);
+    CHECK(found->clusters.size() == 24);
+    REQUIRE(found->cluster_of.size() == 60);
+    CHECK(found->mean_score < 1);  // no cluster is of two heaps
+  }
+  // Without room the CPU clusters.
+  ClusterRequest request{.collection = "c", .params = {.k = 3}};
+  request.envelope.hints.platform = Platform::kGpu;
+  request.envelope.hints.fallback = Fallback::kCpu;
+  cuda_host::InjectFailure({.call = "cudaMalloc", .error = cudaErrorMemoryAllocation});
+  const auto elsewhere = Call<ClusterResult>(
+      [&](auto done) { return f.engine->Submit(std::move(request), std::move(done)); });
+  REQUIRE_OK(elsewhere);
+  CHECK(elsewhere->timings.stages.at(0).route.platform == Platform::kCpu);
+}
+
+TEST_CASE("a GPU that runs out of memory within a request leaves it to the CPU and goes on") {
+  GpuAndCpu f;
+  f.AddGpu();
+  f.AddRandomModel();
+  f.Start();
+  // The step's inputs find no room.
+  cuda_host::InjectFailure({.call = "cudaMalloc", .error = cudaErrorMemoryAllocation});
+  const auto sink = f.Submit(GpuAndCpu::Request());
+  const auto outcome = sink->Wait();
+  REQUIRE_OK(outcome.status);
+  CHECK(sink->ids == f.OnCpu());
+  CHECK(outcome.result.timings.stages[0].route.platform == Platform::kCpu);
+  CHECK(f.engine->Devices()[0].sample.healthy);
+  const auto next = f.Submit(GpuAndCpu::Request());
+  const auto after = next->Wait();
+  REQUIRE_OK(after.status);
+  CHECK(after.result.timings.stages[0].route.platform == Platform::kGpu);
+  CHECK(next->ids == sink->ids);
+}
+
 TEST_CASE("a GPU that is lost leaves its work to the CPU, and says so") {
   GpuAndCpu f;
   f.AddGpu();
@@ -204,7 +326,7 @@ TEST_CASE(
     cuda_host::SetDeviceMemory(60 << 20);
     f.AddRandomModel({.context_tokens = 4096});
   } else {
-    f.AddRandomModel({.head_dim = 24, .biases = true});
+    f.AddRandomModel({.head_dim = 20});
   }
   f.Start();
   const auto sink = f.Submit(GpuAndCpu::Request());
@@ -220,9 +342,96 @@ TEST_CASE(
   const auto id = f.engine->Submit(pinned, only);
   const absl::Status refused = id.ok() ? only->Wait().status : id.status();
   CHECK_THAT(std::string(refused.message()),
-             Catch::Contains(why == "model too large"  ? "model random needs "
-                             : why == "no room for KV" ? "a model's KV blocks needs "
-                                                       : "a bias behind attention"));
+             Catch::Contains(why == "model too large" ? "model random needs "
+                             : why == "no room for KV"
+                                 ? "a model's KV blocks needs "
+                                 : "heads of 20 dimensions, must be a multiple of 8"));
+}
+
+TEST_CASE("a model is ready when its decodes are captured and the device tells of it") {
+  const int64_t alive = cuda_host::LiveGraphs();
+  GpuAndCpu f;
+  f.options.schedule.draft_tokens_max = 0;
+  f.AddGpu(/*graphs_max=*/3);
+  f.AddRandomModel();
+  f.Start();
+  CHECK(cuda_host::LiveGraphs() == alive + 3);  // of 1, 2 and 4 sequences
+  const std::vector<std::string> events = f.engine->Devices()[0].events;
+  REQUIRE(events.size() == 1);
+  // Two prompts, and each of the steps twice.
+  CHECK_THAT(events[0], Catch::StartsWith("warm: model random: 8 steps in "));
+
+  GenerateRequest pinned = GpuAndCpu::Request();
+  pinned.envelope.hints.platform = Platform::kGpu;
+  pinned.envelope.hints.fallback.reset();
+  const int64_t launches = cuda_host::GraphLaunches();
+  const auto sink = f.Submit(pinned);
+  REQUIRE_OK(sink->Wait().status);
+  CHECK(sink->ids == f.OnCpu());
+  CHECK(cuda_host::GraphLaunches() - launches == kTokens - 1);  // the prompt gives the first
+}
+
+TEST_CASE("a model whose warm-up fails is ready without and the device tells why") {
+  GpuAndCpu f;
+  f.AddGpu(/*graphs_max=*/2);
+  f.AddRandomModel();
+  cuda_host::InjectFailure({.call = "cudaGraphLaunch", .error = cudaErrorMemoryAllocation});
+  f.Start();
+  const std::vector<std::string> events = f.engine->Devices()[0].events;
+  REQUIRE(events.size() == 1);
+  CHECK_THAT(events[0], Catch::StartsWith("cold: model random: not warmed up after ") &&
+                            Catch::Contains("GPU out of memory: cudaGraphLaunch"));
+  const auto sink = f.Submit(GpuAndCpu::Request());
+  REQUIRE_OK(sink->Wait().status);
+  CHECK(sink->ids == f.OnCpu());
+}
+
+TEST_CASE("a warm-up ends when it is told to and gives its block back") {
+  GpuOptions options;
+  options.activations = "f32";
+  options.step_tokens_max = 20;
+  const PluginExecutor gpu = MakeGpu(options);
+  LlmSkill& llm = *gpu.executor->llm();
+  const auto model = RandomModel({.context_tokens = 600});
+  REQUIRE_OK(llm.LoadModel(model));
+  const auto shapes = llm.WarmUpShapes(*model);
+  CHECK(shapes == std::vector<DecodeShape>{{1, 256},
+                                           {2, 256},
+                                           {4, 256},
+                                           {8, 256},
+                                           {16, 256},
+                                           {1, 512},
+                                           {2, 512},
+                                           {4, 512},
+                                           {8, 512},
+                                           {16, 512},
+                                           {1, 600},
+                                           {2, 600},
+                                           {4, 600},
+                                           {8, 600},
+                                           {16, 600}});
+  auto pool = KvBlockPool::Create(LayoutOf(model->shape(), 16), 1, *llm.kv_memory());
+  REQUIRE_OK(pool);
+  const WarmUpJob job = {.skill = &llm,
+                         .model = model,
+                         .blocks = pool->get(),
+                         .sequences_max = 3,
+                         .chunk_tokens_max = 20};
+  int32_t of = 0;
+  const auto ended = WarmUp(job, [&](int32_t done, int32_t all) {
+    of = all;
+    return done < 5;
+  });
+  CHECK(absl::IsCancelled(ended.status()));
+  CHECK(of == 2 + 2 * 3 * 3);  // 1, 2 and 3 sequences
+  CHECK((*pool)->free_count() == 1);
+  const auto all = WarmUp(job, [](int32_t, int32_t) { return true; });
+  REQUIRE_OK(all);
+  CHECK(*all == of);
+  CHECK((*pool)->free_count() == 1);
+  // Without a block there is none.
+  REQUIRE_OK((*pool)->Allocate());
+  CHECK(absl::IsResourceExhausted(WarmUp(job, [](int32_t, int32_t) { return true; }).status()));
 }
 
 }  // namespace baton

@@ -82,6 +82,41 @@ TEST_CASE("a device that cannot be taken into use says why") {
   CHECK(gpu.executor->llm() == nullptr);
 }
 
+TEST_CASE("a device that another process has to itself says so") {
+  const Runtime runtime;
+  cuda_host::InjectFailure({.call = "cudaSetDevice", .error = cudaErrorDevicesUnavailable});
+  const PluginExecutor gpu = MakeGpu();
+  CHECK(gpu.executor->Describe().present);
+  CHECK_THAT(gpu.executor->Describe().reason,
+             StartsWith("device present, but it cannot be taken into use: GPU 0 is busy: another "
+                        "process has it to itself (nvidia-smi -q -d COMPUTE"));
+  CHECK(gpu.executor->llm() == nullptr);
+}
+
+TEST_CASE("daemons that share a device each have what the others leave") {
+  const Runtime runtime;
+  const auto model = RandomModel({});
+  const auto first = OpenGpu(/*f32=*/true);
+  const int64_t before = first->TakeSample().memory_bytes_used;
+  auto of_first = PluginForward::Load(first, model);
+  REQUIRE_OK(of_first);
+  const int64_t needs = first->TakeSample().memory_bytes_used - before;
+  const auto second = OpenGpu(/*f32=*/true);
+  CHECK(second->TakeSample().memory_bytes_used >= first->TakeSample().memory_bytes_used);
+  // Less is left than another one needs.
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+  REQUIRE(cudaMemGetInfo(&free_bytes, &total_bytes) == cudaSuccess);
+  cuda_host::SetDeviceMemory(static_cast<int64_t>(total_bytes - free_bytes) + needs - 4096);
+  const absl::Status refused = PluginForward::Load(second, model).status();
+  CHECK(absl::IsResourceExhausted(refused));
+  CHECK_THAT(Message(refused),
+             StartsWith("model random needs ") && Contains(std::to_string(needs - 4096) + " of "));
+  of_first->reset();
+  REQUIRE_OK(PluginForward::Load(second, model).status());
+  CHECK(second->TakeSample().lost.empty());
+}
+
 TEST_CASE("a model that is too large is refused with what it needs and what there is") {
   const Runtime runtime;
   const auto device = OpenGpu(/*f32=*/true);

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "engine/exec/gpu/plugin/device.h"
 #include "engine/exec/gpu/plugin/gemm.h"
 
 namespace baton::gpu {
@@ -15,7 +16,19 @@ float At(const void* of, Element element, int64_t i) {
 // Plain loops, in the place of the library that only a device has.
 class HostGemm final : public Gemm {
  public:
-  Fault Multiply(const GemmArgs& args, cudaStream_t) override {
+  explicit HostGemm(Device& device) : device_(device) {}
+
+  Fault Multiply(const GemmArgs& args, cudaStream_t stream) override {
+    return device_.Check(cuda_host::Submit("cublasLtMatmul", stream,
+                                           [args] {
+                                             Run(args);
+                                             return cudaSuccess;
+                                           }),
+                         "cublasLtMatmul");
+  }
+
+ private:
+  static void Run(const GemmArgs& args) {
     for (int64_t row = 0; row < args.m; ++row) {
       for (int64_t column = 0; column < args.n; ++column) {
         const float sum = args.in == Element::kF32
@@ -30,10 +43,7 @@ class HostGemm final : public Gemm {
         }
       }
     }
-    return {};
   }
-
- private:
   // In eight sums, so that the compiler takes several products at once.
   static float Dot(const float* x, const float* w, int64_t k) {
     float sums[8] = {};
@@ -54,14 +64,16 @@ class HostGemm final : public Gemm {
     }
     return sum;
   }
+
+  Device& device_;
 };
 
 }  // namespace
 
 bool Emulated() { return true; }
 
-Fault OpenGemm(Device&, std::unique_ptr<Gemm>* gemm) {
-  *gemm = std::make_unique<HostGemm>();
+Fault OpenGemm(Device& device, std::unique_ptr<Gemm>* gemm) {
+  *gemm = std::make_unique<HostGemm>(device);
   return {};
 }
 

@@ -22,6 +22,24 @@
 #define __launch_bounds__(...)
 #define __grid_constant__
 
+namespace baton::cuda_host {
+
+inline cudaError_t ErrorOf(LaunchResult result) {
+  switch (result) {
+    case LaunchResult::kDone:
+      return cudaSuccess;
+    case LaunchResult::kInvalidConfiguration:
+      return cudaErrorInvalidConfiguration;
+    case LaunchResult::kInvalidValue:
+      return cudaErrorInvalidValue;
+    case LaunchResult::kFailed:
+      break;
+  }
+  return cudaErrorLaunchFailure;
+}
+
+}  // namespace baton::cuda_host
+
 // ---- the host's side
 // -----------------------------------------------------------------------------
 
@@ -50,39 +68,31 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs = 0;
 };
 
-// Runs at once; a stream has nothing to wait for.
+// Runs at once, or is kept with these arguments: see Submit.
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
-  if (const cudaError_t error = baton::cuda_host::Enter("cudaLaunchKernelEx"); error != 0) {
-    return error;
-  }
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> arguments;
-  } call = {kernel, {std::forward<Arguments>(arguments)...}};
-  const auto result = baton::cuda_host::Launch(
-      {.grid = {config->gridDim.x, config->gridDim.y, config->gridDim.z},
-       .block = {config->blockDim.x, config->blockDim.y, config->blockDim.z},
-       .shared_bytes = config->dynamicSmemBytes,
-       .argument_bytes = sizeof(std::tuple<Parameters...>),
-       .kernel = reinterpret_cast<const void*>(kernel)},
-      [](void* of) {
-        auto* const its = static_cast<Call*>(of);
-        std::apply(its->kernel, its->arguments);
-      },
-      &call);
-  switch (result) {
-    case baton::cuda_host::LaunchResult::kDone:
-      return cudaSuccess;
-    case baton::cuda_host::LaunchResult::kInvalidConfiguration:
-      return cudaErrorInvalidConfiguration;
-    case baton::cuda_host::LaunchResult::kInvalidValue:
-      return cudaErrorInvalidValue;
-    case baton::cuda_host::LaunchResult::kFailed:
-      break;
-  }
-  return cudaErrorLaunchFailure;
+  };
+  const Call asked = {kernel, {std::forward<Arguments>(arguments)...}};
+  const baton::cuda_host::LaunchShape shape = {
+      .grid = {config->gridDim.x, config->gridDim.y, config->gridDim.z},
+      .block = {config->blockDim.x, config->blockDim.y, config->blockDim.z},
+      .shared_bytes = config->dynamicSmemBytes,
+      .argument_bytes = sizeof(std::tuple<Parameters...>),
+      .kernel = reinterpret_cast<const void*>(kernel)};
+  return baton::cuda_host::Submit("cudaLaunchKernelEx", config->stream, [asked, shape] {
+    Call call = asked;
+    return baton::cuda_host::ErrorOf(baton::cuda_host::Launch(
+        shape,
+        [](void* of) {
+          auto* const its = static_cast<Call*>(of);
+          std::apply(its->kernel, its->arguments);
+        },
+        &call));
+  });
 }
 
 // ---- the device's side

@@ -1,4 +1,4 @@
-#include "engine/exec/cpu/cpu_cluster.h"
+#include "engine/exec/cluster_batches.h"
 
 #include <atomic>
 #include <future>
@@ -26,7 +26,7 @@ ClusterBatch Batch(int vectors, int iterations = 10) {
   return batch;
 }
 
-std::future<ClusterBatchResult> Submit(CpuCluster& cluster, ClusterBatch batch) {
+std::future<ClusterBatchResult> Submit(ClusterBatches& cluster, ClusterBatch batch) {
   auto promise = std::make_shared<std::promise<ClusterBatchResult>>();
   std::future<ClusterBatchResult> future = promise->get_future();
   cluster.Execute(std::move(batch),
@@ -35,7 +35,7 @@ std::future<ClusterBatchResult> Submit(CpuCluster& cluster, ClusterBatch batch) 
 }
 
 TEST_CASE("vectors are clustered") {
-  CpuCluster cluster({}, SystemClock());
+  ClusterBatches cluster({}, SystemClock(), HostCentroidMath());
   const ClusterBatchResult result = Submit(cluster, Batch(500)).get();
   REQUIRE_OK(result.status);
   CHECK(result.clusters.clusters.size() == 20);
@@ -45,13 +45,13 @@ TEST_CASE("vectors are clustered") {
 }
 
 TEST_CASE("what is too much for the sample's memory is refused by name") {
-  CpuCluster cluster({.sample_bytes_max = 100}, SystemClock());
+  ClusterBatches cluster({.sample_bytes_max = 100}, SystemClock(), HostCentroidMath());
   REQUIRE_STATUS(Submit(cluster, Batch(500)).get().status, absl::StatusCode::kResourceExhausted,
                  "100 bytes");
 }
 
 TEST_CASE("a long batch ends when it is cancelled, and a full queue refuses") {
-  CpuCluster cluster({.queue_batches = 1}, SystemClock());
+  ClusterBatches cluster({.queue_batches = 1}, SystemClock(), HostCentroidMath());
   ClusterBatch endless = Batch(5000, 1'000'000);
   const auto cancelled = std::make_shared<std::atomic<bool>>(false);
   endless.cancelled = cancelled;
@@ -70,7 +70,8 @@ TEST_CASE("a long batch ends when it is cancelled, and a full queue refuses") {
 
 TEST_CASE("a batch past its deadline, and one that runs when the executor ends") {
   FakeClock clock;
-  auto cluster = std::make_unique<CpuCluster>(CpuClusterOptions{}, clock);
+  auto cluster =
+      std::make_unique<ClusterBatches>(ClusterBatches::Options{}, clock, HostCentroidMath());
   ClusterBatch late = Batch(100);
   late.deadline_us = clock.NowUs();
   REQUIRE_STATUS(Submit(*cluster, std::move(late)).get().status,

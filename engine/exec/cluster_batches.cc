@@ -1,4 +1,4 @@
-#include "engine/exec/cpu/cpu_cluster.h"
+#include "engine/exec/cluster_batches.h"
 
 #include <sys/resource.h>
 
@@ -6,54 +6,57 @@
 #include <utility>
 
 #include "engine/base/strings.h"
-#include "engine/vector/view_clusters.h"
 
 namespace baton {
 namespace {
 
 // As a segment builder's: searches and token generation come first.
-constexpr int kNice = 5;
+constexpr int kClusterNice = 5;
 
 }  // namespace
 
-CpuCluster::CpuCluster(const CpuClusterOptions& options, const Clock& clock)
-    : sample_bytes_max_(options.sample_bytes_max),
+ClusterBatches::ClusterBatches(const Options& options, const Clock& clock, const CentroidMath& math)
+    : device_(options.device),
+      sample_bytes_max_(options.sample_bytes_max),
+      math_(math),
       clock_(clock),
       jobs_(static_cast<size_t>(options.queue_batches)),
       thread_([this] { ThreadMain(); }) {}
 
-CpuCluster::~CpuCluster() {
+ClusterBatches::~ClusterBatches() {
   stopping_ = true;
   jobs_.Close();
   thread_.join();
 }
 
-void CpuCluster::Execute(ClusterBatch batch, absl::AnyInvocable<void(ClusterBatchResult)> done) {
+void ClusterBatches::Execute(ClusterBatch batch,
+                             absl::AnyInvocable<void(ClusterBatchResult)> done) {
   Job job = {.batch = std::move(batch), .done = std::move(done), .queued_us = clock_.NowUs()};
   ++batches_;
   if (jobs_.TryPush(std::move(job))) return;
   --batches_;  // a refused push leaves the job untouched
   ClusterBatchResult refused;
   refused.status = absl::ResourceExhaustedError(
-      StrCat("the CPU's k-means queue is full: ", jobs_.capacity(), " requests"));
+      StrCat("the ", device_, "'s k-means queue is full: ", jobs_.capacity(), " requests"));
   job.done(std::move(refused));
 }
 
-void CpuCluster::ThreadMain() {
-  setpriority(PRIO_PROCESS, 0, kNice);  // on Linux: of this thread
+void ClusterBatches::ThreadMain() {
+  setpriority(PRIO_PROCESS, 0, kClusterNice);  // on Linux: of this thread
   while (std::optional<Job> job = jobs_.Pop()) RunJob(*std::move(job));
 }
 
-void CpuCluster::RunJob(Job job) {
+void ClusterBatches::RunJob(Job job) {
   ClusterBatchResult result;
   const TimeUs start_us = clock_.NowUs();
   const ClusterBatch& batch = job.batch;
   result.status = MayGoOn(batch);
   if (result.status.ok()) {
     const auto poll = [this, &batch] { return MayGoOn(batch); };
-    auto clusters = batch.view != nullptr
-                        ? ClusterView(*batch.view, batch.params, sample_bytes_max_, poll)
-                        : ClusterVectors(batch.vectors, batch.params, sample_bytes_max_, poll);
+    auto clusters =
+        batch.view != nullptr
+            ? ClusterView(*batch.view, batch.params, sample_bytes_max_, poll, math_)
+            : ClusterVectors(batch.vectors, batch.params, sample_bytes_max_, poll, math_);
     if (clusters.ok()) {
       result.clusters = *std::move(clusters);
     } else {
@@ -66,8 +69,8 @@ void CpuCluster::RunJob(Job job) {
   job.done(std::move(result));
 }
 
-absl::Status CpuCluster::MayGoOn(const ClusterBatch& batch) const {
-  if (stopping_) return absl::CancelledError("the CPU executor is shutting down");
+absl::Status ClusterBatches::MayGoOn(const ClusterBatch& batch) const {
+  if (stopping_) return absl::CancelledError(StrCat("the ", device_, " executor is shutting down"));
   if (*batch.cancelled) return absl::CancelledError("the request has ended");
   if (clock_.NowUs() >= batch.deadline_us) {
     return absl::DeadlineExceededError("k-means did not end before its deadline");
