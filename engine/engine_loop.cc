@@ -49,6 +49,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
                  }),
       models_(ModelsBytesMax(options.memory), metrics_),
       in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
+      index_lane_(1, static_cast<size_t>(options.queues.write_queue_max)),
       write_lane_(*parts_.store, clock_, *parts_.metrics,
                   static_cast<size_t>(options.queues.write_queue_max)),
       host_lane_(static_cast<int>(options.queues.host_threads),

@@ -252,6 +252,9 @@ class Engine::Loop {
   absl::Status MayGoOn(const char* what, const CollectionView& view, TimeUs deadline_us) const;
   void Change(const RequestPtr& active, absl::AnyInvocable<absl::Status()> change,
               absl::AnyInvocable<void()> then);
+  // The same of payload indexes: begins in its place among writes, which go on beside it.
+  using IndexChange = absl::AnyInvocable<absl::Status(VectorStore::IndexPoll poll)>;
+  void ChangeIndexes(const RequestPtr& active, IndexChange change, absl::AnyInvocable<void()> then);
   // Generates by all `jobs`, by the same executors; again by others where those fail before the
   // first token was handed out, and the fallback allows it. `then` is called as each ends, with its
   // request's stages until then.
@@ -352,6 +355,7 @@ class Engine::Loop {
   prometheus::Gauge& in_flight_gauge_;
 
   // Last, so that they end first: what they still run may post to the mailbox.
+  HostLane index_lane_;  // one thread: changes of payload indexes, which the write lane brings
   WriteLane write_lane_;
   HostLane host_lane_;
   std::optional<HostLane> loader_;  // one thread: models come and go one after another

@@ -479,11 +479,11 @@ void Engine::Loop::EnsureCollection(const std::shared_ptr<IngestFlow>& flow) {
     const auto embedder = EmbedderOf(active, *collection);
     if (!embedder.ok()) return Fail(active, embedder.status());
     if (options_.rag.retrieval != "dense" && !HasIndex(*collection, kPassageTextField)) {
-      return Change(
+      return ChangeIndexes(
           active,
-          [this, name = collection->spec.name] {
+          [this, name = collection->spec.name](VectorStore::IndexPoll poll) {
             const absl::Status status = parts_.store->CreatePayloadIndex(
-                name, {.field = kPassageTextField, .kind = PayloadIndexKind::kText});
+                name, {.field = kPassageTextField, .kind = PayloadIndexKind::kText}, poll);
             return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
           },
           [this, flow] { EnsureCollection(flow); });
@@ -557,6 +557,30 @@ void Engine::Loop::Change(const RequestPtr& active, absl::AnyInvocable<absl::Sta
   if (!queued) RefuseFull(active, "write", options_.queues.write_queue_max);
 }
 
+void Engine::Loop::ChangeIndexes(const RequestPtr& active, IndexChange change,
+                                 absl::AnyInvocable<void()> then) {
+  const auto answer = [this, active](absl::Status status, absl::AnyInvocable<void()> go_on) {
+    mailbox_.Post([this, active, status = std::move(status), go_on = std::move(go_on)]() mutable {
+      if (active->ended) return;
+      if (!status.ok()) return Fail(active, std::move(status));
+      go_on();
+    });
+  };
+  const bool queued = write_lane_.TryChange([this, answer, change = std::move(change),
+                                             then = std::move(then)]() mutable {
+    HostLane::Job job = [this, answer, change = std::move(change),
+                         then = std::move(then)]() mutable {
+      const absl::Status status = change([this] {
+        return stopping_ ? absl::UnavailableError("the daemon is shutting down") : absl::OkStatus();
+      });
+      answer(status, std::move(then));
+    };
+    if (index_lane_.TryRun(std::move(job))) return;
+    answer(absl::ResourceExhaustedError("too many payload indexes wait to be made"), [] {});
+  });
+  if (!queued) RefuseFull(active, "write", options_.queues.write_queue_max);
+}
+
 void Engine::Loop::Create(const RequestPtr& active, CollectionSpec spec,
                           Done<CollectionInfo> done) {
   const std::string name = spec.name;
@@ -589,10 +613,10 @@ void Engine::Loop::UpdateAliases(const RequestPtr& active, std::vector<AliasActi
 
 void Engine::Loop::CreateIndex(const RequestPtr& active, std::string collection, PayloadIndex index,
                                Done<CollectionInfo> done) {
-  Change(
+  ChangeIndexes(
       active,
-      [this, collection, index = std::move(index)] {
-        return parts_.store->CreatePayloadIndex(collection, index);
+      [this, collection, index = std::move(index)](VectorStore::IndexPoll poll) {
+        return parts_.store->CreatePayloadIndex(collection, index, poll);
       },
       [this, active, collection, done = std::move(done)]() mutable {
         if (Finish(active)) done(parts_.store->Describe(collection));
@@ -601,10 +625,10 @@ void Engine::Loop::CreateIndex(const RequestPtr& active, std::string collection,
 
 void Engine::Loop::DropIndex(const RequestPtr& active, std::string collection, std::string field,
                              Done<CollectionInfo> done) {
-  Change(
+  ChangeIndexes(
       active,
-      [this, collection, field = std::move(field)] {
-        return parts_.store->DropPayloadIndex(collection, field);
+      [this, collection, field = std::move(field)](VectorStore::IndexPoll poll) {
+        return parts_.store->DropPayloadIndex(collection, field, poll);
       },
       [this, active, collection, done = std::move(done)]() mutable {
         if (Finish(active)) done(parts_.store->Describe(collection));

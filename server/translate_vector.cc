@@ -432,6 +432,12 @@ void ToProto(const CollectionInfo& info, v1::CollectionInfo& proto) {
     added.set_field(index.field);
     added.set_kind(ToProto(index.kind));
   }
+  for (const ComingIndex& coming : info.coming_indexes) {
+    v1::ComingPayloadIndex& added = *proto.add_coming_payload_indexes();
+    added.mutable_index()->set_field(coming.index.field);
+    added.mutable_index()->set_kind(ToProto(coming.index.kind));
+    added.set_points_done(coming.points_done);
+  }
 }
 
 void ToProto(const UpsertResult& result, v1::UpsertResponse& proto) {

@@ -69,6 +69,12 @@ struct NamedVectorInfo {
   int32_t segments = 0;
 };
 
+// A payload index that is being made of the points there are.
+struct ComingIndex {
+  PayloadIndex index;
+  int64_t points_done = 0;
+};
+
 struct CollectionInfo {
   CollectionSpec spec;
   int64_t points = 0;
@@ -76,6 +82,7 @@ struct CollectionInfo {
   int32_t segments = 0;
   std::string embedder;                            // empty: points came by Upsert alone
   std::vector<PayloadIndex> payload_indexes = {};  // by field
+  std::vector<ComingIndex> coming_indexes = {};    // at most one
   std::vector<std::string> aliases = {};           // in their order
   std::vector<NamedVectorInfo> vectors = {};       // as in spec.vectors
 };

@@ -59,6 +59,14 @@ CollectionInfo Collection::Info() const {
                       .segments = static_cast<int32_t>(view->segments().size()),
                       .embedder = stored_.embedder};
   if (view->indexes() != nullptr) info.payload_indexes = *view->indexes();
+  if (const auto& change = view->change(); change != nullptr) {
+    for (size_t field = 0; field < change->from.size(); ++field) {
+      if (change->from[field] != IndexChange::kNew) continue;
+      info.coming_indexes.push_back(
+          {.index = (*change->indexes)[field],
+           .points_done = std::min(made_rows_.load(std::memory_order_relaxed), view->points())});
+    }
+  }
   for (const CollectionView::SegmentPart& part : view->segments()) {
     info.points_unindexed -= part.live;
   }
@@ -389,9 +397,10 @@ ManifestChange Collection::PrepareFinish(const SealJob& job,
 }
 
 bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment) {
-  std::shared_ptr<PayloadSidecar> sidecar = IndexJob(job, segment.get());
+  MadeSidecars sidecars = IndexJob(job, segment.get());
   const std::lock_guard lock(mutex_);
   const ActiveJob active = EndJobLocked(job);
+  if (finishing_job_ == job.number) finishing_job_ = 0;
   if (dropped_) return false;
   rest_us_ = 0;
   std::erase_if(segments_, [&job](const SegmentState& state) {
@@ -402,7 +411,7 @@ bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment)
     return std::any_of(job.buffers.begin(), job.buffers.end(),
                        [&buffer](const auto& part) { return part.buffer == buffer; });
   });
-  InstallSidecarLocked(job, segment.get(), std::move(sidecar));
+  InstallSidecarLocked(job, segment.get(), std::move(sidecars));
   if (segment != nullptr) {
     for (const auto& [id, sequence] : active.died) segment->Delete(id, sequence);
     int64_t live = 0;
@@ -430,6 +439,7 @@ void Collection::RestLocked(TimeUs now_us) {
 void Collection::AbandonJob(const SealJob& job, TimeUs now_us) {
   const std::lock_guard lock(mutex_);
   EndJobLocked(job);
+  if (finishing_job_ == job.number) finishing_job_ = 0;
   for (SegmentState& state : segments_) {
     if (std::find(job.segments.begin(), job.segments.end(), state.segment) != job.segments.end()) {
       state.in_job = false;
@@ -504,12 +514,15 @@ void Collection::AppendLocked(PointId id, WriteSequence sequence, const float* v
 }
 
 void Collection::PublishLocked(WriteSequence sequence) {
+  if (dropped_) return;  // nobody finds it any more, and its gauges are gone
   sequence_ = sequence;
   std::vector<CollectionView::BufferPart> buffers;
   for (const auto& buffer : buffers_) {
     if (buffer->live() == 0) continue;
-    buffers.push_back(
-        {.buffer = buffer, .rows = buffer->rows(), .payloads = SidecarLocked(buffer.get())});
+    buffers.push_back({.buffer = buffer,
+                       .rows = buffer->rows(),
+                       .payloads = SidecarLocked(buffer.get()),
+                       .coming = ComingLocked(buffer.get())});
   }
   std::vector<CollectionView::SegmentPart> segments;
   int64_t unindexed = points_;
@@ -517,13 +530,14 @@ void Collection::PublishLocked(WriteSequence sequence) {
     if (state.live > 0) {
       segments.push_back({.segment = state.segment,
                           .live = state.live,
-                          .payloads = SidecarLocked(state.segment.get())});
+                          .payloads = SidecarLocked(state.segment.get()),
+                          .coming = ComingLocked(state.segment.get())});
     }
     unindexed -= state.live;
   }
   segments_gauge_->Set(static_cast<double>(segments.size()));
   auto view = std::make_shared<const CollectionView>(spec(), sequence, points_, std::move(buffers),
-                                                     std::move(segments), indexes_);
+                                                     std::move(segments), indexes_, change_);
   points_gauge_->Set(static_cast<double>(points_));
   unindexed_gauge_->Set(static_cast<double>(unindexed));
   unindexed_.store(unindexed, std::memory_order_relaxed);

@@ -18,6 +18,7 @@
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
 #include "engine/vector/growing_buffer.h"
+#include "engine/vector/index_change.h"
 #include "engine/vector/payload_sidecar.h"
 #include "engine/vector/point_db.h"
 #include "engine/vector/segment.h"
@@ -99,6 +100,10 @@ class Collection {
   absl::Status RecoverIndexes(std::shared_ptr<const PayloadIndexes> indexes,
                               absl::flat_hash_map<uint64_t, RecoveredSidecar> stored,
                               std::vector<PointId> patched, PayloadReader read);
+  // The same where there are no files: all from `source`, which hands out the payload of every
+  // live point. `indexes` null: none.
+  using PayloadSource = absl::FunctionRef<absl::Status(PayloadVisitor visit)>;
+  absl::Status Reindex(std::shared_ptr<const PayloadIndexes> indexes, PayloadSource source);
   // The rows of a segment; 0: there is no such.
   int64_t RowsOf(uint64_t segment) const;
   // Publishes the first view.
@@ -115,11 +120,22 @@ class Collection {
   // and has each id once. Fills the counts of their results. True where there is something
   // to seal or merge now.
   bool Apply(std::span<const PlacedWrite> writes);
-  // The payload indexes from now on; null: none. Fills them from `source`, which hands out the
-  // stored payload of every live point, and publishes a view that has them. Blocks writing, not
-  // searching.
-  using PayloadSource = absl::FunctionRef<absl::Status(PayloadVisitor visit)>;
-  absl::Status Reindex(std::shared_ptr<const PayloadIndexes> indexes, PayloadSource source);
+  // ---- Other payload indexes (collection_indexes.cc). One change at a time; all but
+  // MakeIndexes under the store's commit lock
+
+  // The change begins: views tell of it, and writes from now on are in both indexes. False where a
+  // job is being finished: try again. `change` has all writes so far.
+  bool BeginIndexes(std::shared_ptr<const IndexChange> change);
+  // Makes the coming sidecars of all parts there are, one after the other; neither writing nor
+  // searching waits. `poll` is asked every few hundred rows whether to go on.
+  using IndexPoll = absl::FunctionRef<absl::Status()>;
+  absl::Status MakeIndexes(IndexPoll poll);
+  // The coming indexes are those of all views from now on. False where a part lacks them yet, or a
+  // job is being finished: make them, and try again.
+  bool FinishIndexes();
+  // As if the change had never begun.
+  void AbandonIndexes();
+
   // No job is taken or finished from now on. Views stay valid.
   void Drop();
 
@@ -133,6 +149,9 @@ class Collection {
   // at a time, until it is finished or abandoned.
   ManifestChange PrepareFinish(const SealJob& job, const std::shared_ptr<Segment>& segment,
                                uint32_t file_sum);
+  // Before PrepareFinish: makes the coming payload indexes of the job's parts, if some are being
+  // made. Until the job is finished or abandoned no change of them begins or ends.
+  absl::Status BeginFinish(const SealJob& job, IndexPoll poll);
   // Swaps the job's parts for `segment`, built from their live rows; null where they had none.
   // False where the collection was dropped meanwhile.
   bool FinishJob(const SealJob& job, std::shared_ptr<Segment> segment);
@@ -210,16 +229,35 @@ class Collection {
   void FoldLocked(const void* part, WriteSequence sequence);
   // The sidecar of a job's new segment, as of now; patches of its rows are kept from here on, until
   // InstallSidecarLocked. Takes the lock for a moment. Null without payload indexes.
-  struct JobSidecars {
-    std::shared_ptr<const PayloadIndexes> indexes;
-    WriteSequence sequence = 0;
-    std::vector<std::shared_ptr<const PayloadSidecar>> sidecars;  // buffers, then segments
+  struct MadeSidecars {
+    std::shared_ptr<PayloadSidecar> sidecar;
+    std::shared_ptr<PayloadSidecar> coming;  // the same of a change
   };
-  JobSidecars SidecarsOfLocked(const SealJob& job) const;
-  std::shared_ptr<PayloadSidecar> IndexJob(const SealJob& job, const Segment* segment);
-  // Puts it in the place of the job's parts.
-  void InstallSidecarLocked(const SealJob& job, const Segment* segment,
-                            std::shared_ptr<PayloadSidecar> sidecar);
+  MadeSidecars IndexJob(const SealJob& job, const Segment* segment);
+  // Puts them in the place of the job's parts.
+  void InstallSidecarLocked(const SealJob& job, const Segment* segment, MadeSidecars made);
+
+  // A part's sidecar of a change.
+  struct Coming {
+    std::shared_ptr<PayloadSidecar> sidecar;
+    bool is_made = false;  // it has all rows
+  };
+  std::shared_ptr<const PayloadSidecar> ComingLocked(const void* part) const;
+  // A part of which some rows are in the snapshot of a change alone.
+  struct Unmade {
+    std::shared_ptr<const IndexChange> change;
+    std::shared_ptr<const PayloadSidecar> sidecar;  // null without payload indexes so far
+    std::shared_ptr<const PayloadSidecar> coming;
+    std::shared_ptr<const Segment> segment;  // one of the two
+    std::shared_ptr<const GrowingBuffer> buffer;
+    int64_t rows = 0;
+
+    const void* part() const;
+  };
+  // One of those of `job`, or null: of all.
+  std::optional<Unmade> FindUnmadeLocked(const SealJob* job) const;
+  absl::Status MakeIndexesOf(const SealJob* job, IndexPoll poll);
+  void InstallMade(const Unmade& unmade, std::shared_ptr<PayloadSidecar> made, int64_t records);
 
   const StoredCollection stored_;
   std::vector<std::shared_ptr<Collection>> vectors_;  // the named ones
@@ -249,9 +287,14 @@ class Collection {
     PointId id = 0;
     WriteSequence sequence = 0;
     IndexedRow values;
+    IndexedRow coming;
   };
   bool log_patches_ = false;
   std::vector<LoggedPatch> patched_;
+  std::shared_ptr<const IndexChange> change_;        // null: none; then there is nothing coming
+  absl::flat_hash_map<const void*, Coming> coming_;  // by part
+  uint64_t finishing_job_ = 0;                       // from BeginFinish on; 0: none
+  std::atomic<int64_t> made_rows_ = 0;  // of the change, for those who ask how far it is
   // Live points of each partition, where there is a partition key.
   absl::flat_hash_map<std::string, int64_t> partitions_;
   prometheus::Gauge* points_gauge_ = nullptr;

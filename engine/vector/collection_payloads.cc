@@ -13,7 +13,7 @@ namespace {
 // Records that a part has beside its rows before columns are made of them: a filtered search looks
 // at each of a segment, and folding them costs a look at every row.
 int64_t RecordsMax(const PayloadSidecar& sidecar) {
-  return 1024 + (sidecar.columns().empty() ? 4 * sidecar.rows() : sidecar.rows() / 32);
+  return 1024 + (sidecar.has_columns() ? sidecar.rows() / 32 : 4 * sidecar.rows());
 }
 
 // The node of each row, where the segment has a graph.
@@ -24,13 +24,13 @@ std::vector<uint32_t> RowNodesOf(const Segment& segment) {
 
 // The columns of `rows` rows, the fields of each from `values_of(row, field)`.
 template <class ValuesOf>
-std::vector<FieldColumn> MakeColumns(const PayloadIndexes& indexes, int64_t rows,
-                                     ValuesOf values_of) {
-  std::vector<FieldColumn> columns;
+PayloadSidecar::Columns MakeColumns(const PayloadIndexes& indexes, int64_t rows,
+                                    ValuesOf values_of) {
+  PayloadSidecar::Columns columns;
   for (size_t field = 0; field < indexes.size(); ++field) {
     FieldColumn::Builder builder(indexes[field].kind, rows);
     for (int64_t row = 0; row < rows; ++row) builder.Add(row, values_of(row, field));
-    columns.push_back(std::move(builder).Finish());
+    columns.push_back(std::make_shared<const FieldColumn>(std::move(builder).Finish()));
   }
   return columns;
 }
@@ -68,7 +68,7 @@ std::shared_ptr<PayloadSidecar> MakeSidecar(
       add(merged->data().ids[row], merged->data().sequences[row], sidecar, row);
     }
   }
-  std::vector<FieldColumn> columns =
+  PayloadSidecar::Columns columns =
       MakeColumns(*indexes, segment.rows(), [&](int64_t row, size_t field) -> FieldValues {
         const Source& source = sources[row];
         if (source.sidecar == nullptr) {
@@ -124,21 +124,40 @@ void Collection::TakeFromPartitionLocked(const Place& place) {
 
 void Collection::IndexRowLocked(const GrowingBuffer& buffer, int64_t row, WriteSequence sequence,
                                 const Payload& payload) {
-  if (indexes_ == nullptr) return;
-  std::shared_ptr<PayloadSidecar>& sidecar = sidecars_[&buffer];
-  if (sidecar == nullptr) {
-    sidecar = std::make_shared<PayloadSidecar>(indexes_, options_.seal_points);
-  }
-  sidecar->records().Add(row, sequence, TakeValues(*indexes_, payload));
+  const auto add = [&](std::shared_ptr<PayloadSidecar>& sidecar,
+                       const std::shared_ptr<const PayloadIndexes>& indexes) {
+    if (sidecar == nullptr) {
+      sidecar = std::make_shared<PayloadSidecar>(indexes, options_.seal_points);
+    }
+    sidecar->records().Add(row, sequence, TakeValues(*indexes, payload));
+  };
+  if (indexes_ != nullptr) add(sidecars_[&buffer], indexes_);
+  if (change_ == nullptr) return;
+  // A buffer that came with the change has no rows from before.
+  const auto [coming, is_new] =
+      coming_.try_emplace(&buffer, Coming{.sidecar = {}, .is_made = true});
+  add(coming->second.sidecar, change_->indexes);
 }
 
 bool Collection::PatchLocked(PointId id, WriteSequence sequence, const Payload& payload) {
   const std::optional<Place> place = FindLocked(id);
   if (!place.has_value()) return false;
-  if (indexes_ == nullptr) return true;
+  LoggedPatch logged{.id = id, .sequence = sequence, .values = {}, .coming = {}};
+  if (change_ != nullptr) {
+    IndexedRow values = TakeValues(*change_->indexes, payload);
+    if (log_patches_) logged.coming = values;
+    coming_.at(place->part).sidecar->records().Add(place->row, sequence, std::move(values));
+  }
+  if (indexes_ == nullptr) {
+    if (log_patches_) patched_.push_back(std::move(logged));
+    return true;
+  }
   PayloadSidecar& sidecar = *sidecars_.at(place->part);
   IndexedRow values = TakeValues(*indexes_, payload);
-  if (log_patches_) patched_.push_back({.id = id, .sequence = sequence, .values = values});
+  if (log_patches_) {
+    logged.values = values;
+    patched_.push_back(std::move(logged));
+  }
   sidecar.records().Add(place->row, sequence, std::move(values));
   if (sidecar.records().count() > RecordsMax(sidecar)) FoldLocked(place->part, sequence - 1);
   return true;
@@ -149,7 +168,7 @@ void Collection::FoldLocked(const void* part, WriteSequence sequence) {
   const auto values_of = [&old](int64_t row, size_t field) {
     return old->ValuesOf(row, field, kNeverDeleted);
   };
-  if (!old->columns().empty()) {
+  if (old->has_columns()) {
     const auto nodes = old->row_nodes();
     sidecars_[part] = std::make_shared<PayloadSidecar>(
         indexes_, old->rows(), sequence, MakeColumns(*indexes_, old->rows(), values_of),
@@ -164,45 +183,61 @@ void Collection::FoldLocked(const void* part, WriteSequence sequence) {
   sidecars_[part] = std::move(folded);
 }
 
-Collection::JobSidecars Collection::SidecarsOfLocked(const SealJob& job) const {
-  JobSidecars found{.indexes = indexes_, .sequence = sequence_, .sidecars = {}};
-  for (const CollectionView::BufferPart& part : job.buffers) {
-    found.sidecars.push_back(SidecarLocked(part.buffer.get()));
-  }
-  for (const auto& segment : job.segments) found.sidecars.push_back(SidecarLocked(segment.get()));
-  return found;
-}
-
-std::shared_ptr<PayloadSidecar> Collection::IndexJob(const SealJob& job, const Segment* segment) {
-  JobSidecars sources;
+Collection::MadeSidecars Collection::IndexJob(const SealJob& job, const Segment* segment) {
+  // Buffers, then segments.
+  using Sidecars = std::vector<std::shared_ptr<const PayloadSidecar>>;
+  Sidecars sidecars;
+  Sidecars coming;
+  std::shared_ptr<const PayloadIndexes> indexes;
+  std::shared_ptr<const IndexChange> change;
+  WriteSequence sequence = 0;
   {
     const std::lock_guard lock(mutex_);
-    if (segment == nullptr || indexes_ == nullptr || dropped_) return nullptr;
-    sources = SidecarsOfLocked(job);
+    if (segment == nullptr || dropped_ || (indexes_ == nullptr && change_ == nullptr)) return {};
+    indexes = indexes_;
+    change = change_;
+    sequence = sequence_;
+    const auto add = [&](const void* part) {
+      sidecars.push_back(SidecarLocked(part));
+      coming.push_back(ComingLocked(part));
+    };
+    for (const CollectionView::BufferPart& part : job.buffers) add(part.buffer.get());
+    for (const auto& merged : job.segments) add(merged.get());
     log_patches_ = true;
   }
-  return MakeSidecar(sources.indexes, sources.sequence, job, sources.sidecars, *segment);
+  MadeSidecars made;
+  if (indexes != nullptr) made.sidecar = MakeSidecar(indexes, sequence, job, sidecars, *segment);
+  if (change != nullptr) {
+    made.coming = MakeSidecar(change->indexes, sequence, job, coming, *segment);
+  }
+  return made;
 }
 
 void Collection::InstallSidecarLocked(const SealJob& job, const Segment* segment,
-                                      std::shared_ptr<PayloadSidecar> sidecar) {
-  if (segment != nullptr && indexes_ != nullptr) {
-    if (sidecar == nullptr || sidecar->indexes() != indexes_) {  // they were changed meanwhile
-      const JobSidecars sources = SidecarsOfLocked(job);
-      sidecar = MakeSidecar(indexes_, sources.sequence, job, sources.sidecars, *segment);
-    } else {
-      for (LoggedPatch& patch : patched_) {
-        const std::optional<int64_t> row = segment->Find(patch.id);
-        if (!row.has_value()) continue;
-        sidecar->records().Add(*row, patch.sequence, std::move(patch.values));
-      }
+                                      MadeSidecars made) {
+  if (change_ == nullptr) made.coming = nullptr;  // it was abandoned
+  for (LoggedPatch& patch : patched_) {
+    const std::optional<int64_t> row = segment->Find(patch.id);
+    if (!row.has_value()) continue;
+    if (made.sidecar != nullptr) {
+      made.sidecar->records().Add(*row, patch.sequence, std::move(patch.values));
     }
-    sidecars_[segment] = std::move(sidecar);
+    if (made.coming != nullptr) {
+      made.coming->records().Add(*row, patch.sequence, std::move(patch.coming));
+    }
   }
   log_patches_ = false;
   patched_ = {};
-  for (const CollectionView::BufferPart& part : job.buffers) sidecars_.erase(part.buffer.get());
-  for (const auto& merged : job.segments) sidecars_.erase(merged.get());
+  const auto erase = [this](const void* part) {
+    sidecars_.erase(part);
+    coming_.erase(part);
+  };
+  for (const CollectionView::BufferPart& part : job.buffers) erase(part.buffer.get());
+  for (const auto& merged : job.segments) erase(merged.get());
+  if (made.sidecar != nullptr) sidecars_[segment] = std::move(made.sidecar);
+  if (made.coming != nullptr) {
+    coming_[segment] = {.sidecar = std::move(made.coming), .is_made = true};
+  }
 }
 
 absl::Status Collection::Reindex(std::shared_ptr<const PayloadIndexes> indexes,
@@ -237,9 +272,9 @@ absl::Status Collection::Reindex(std::shared_ptr<const PayloadIndexes> indexes,
       return absl::OkStatus();
     }));
     for (const SegmentState& state : segments_) {
-      std::vector<FieldColumn> columns;
+      PayloadSidecar::Columns columns;
       for (FieldColumn::Builder& builder : builders[state.segment.get()]) {
-        columns.push_back(std::move(builder).Finish());
+        columns.push_back(std::make_shared<const FieldColumn>(std::move(builder).Finish()));
       }
       sidecars[state.segment.get()] =
           std::make_shared<PayloadSidecar>(indexes, state.segment->rows(), sequence_,

@@ -34,9 +34,12 @@ absl::Status Collection::RecoverIndexes(std::shared_ptr<const PayloadIndexes> in
     if (const SealedGraph* const graph = segment.index().graph()) nodes = graph->RowNodes();
     std::shared_ptr<PayloadSidecar>& sidecar = sidecars_[state.segment.get()];
     if (const auto found = stored.find(segment.number()); found != stored.end()) {
-      sidecar =
-          std::make_shared<PayloadSidecar>(indexes_, segment.rows(), found->second.sequence,
-                                           std::move(found->second.columns), std::move(nodes));
+      PayloadSidecar::Columns columns;
+      for (FieldColumn& column : found->second.columns) {
+        columns.push_back(std::make_shared<const FieldColumn>(std::move(column)));
+      }
+      sidecar = std::make_shared<PayloadSidecar>(indexes_, segment.rows(), found->second.sequence,
+                                                 std::move(columns), std::move(nodes));
       sidecar->set_stored();
       state.sidecar_file = found->second.number;
     } else {
@@ -53,16 +56,16 @@ absl::Status Collection::RecoverIndexes(std::shared_ptr<const PayloadIndexes> in
         }
         return absl::OkStatus();
       }));
-      std::vector<FieldColumn> columns;
+      PayloadSidecar::Columns columns;
       for (FieldColumn::Builder& builder : builders) {
-        columns.push_back(std::move(builder).Finish());
+        columns.push_back(std::make_shared<const FieldColumn>(std::move(builder).Finish()));
       }
       sidecar = std::make_shared<PayloadSidecar>(indexes_, segment.rows(), sequence_,
                                                  std::move(columns), std::move(nodes));
     }
     for (int64_t row = 0; is_partitioned && row < segment.rows(); ++row) {
       if (!segment.IsLive(row)) continue;
-      const FieldColumn& column = sidecar->columns()[key_field];
+      const FieldColumn& column = sidecar->column(key_field);
       const auto& names = std::get<std::vector<std::string>>(column.values());
       for (const uint32_t value : column.ValuesOf(row)) ++partitions_[names[value]];
     }
@@ -102,6 +105,8 @@ absl::Status Collection::RecoverIndexes(std::shared_ptr<const PayloadIndexes> in
 
 bool Collection::HasSidecarLocked() const {
   if (!options_.graph_files || resting_ || dropped_ || indexes_ == nullptr) return false;
+  // They are soon others; and what a change takes over of columns must not be in a file before it.
+  if (change_ != nullptr) return false;
   return std::any_of(segments_.begin(), segments_.end(), [this](const SegmentState& state) {
     return !state.in_job && !sidecars_.at(state.segment.get())->is_stored();
   });

@@ -19,6 +19,7 @@ namespace baton {
 class GrowingBuffer;
 class PayloadSidecar;
 class Segment;
+struct IndexChange;
 
 // A candidate. Distance is smaller for nearer points whatever the metric: cosine and dot hold the
 // negated similarity, L2 the squared distance. Total order: (distance, id).
@@ -64,22 +65,26 @@ class CollectionView {
     std::shared_ptr<const GrowingBuffer> buffer;
     int64_t rows = 0;                                          // those the view includes
     std::shared_ptr<const PayloadSidecar> payloads = nullptr;  // null without payload indexes
+    std::shared_ptr<const PayloadSidecar> coming = nullptr;    // those of change()
   };
   struct SegmentPart {
     std::shared_ptr<const Segment> segment;
     int64_t live = 0;  // rows of it that are live in the view
     std::shared_ptr<const PayloadSidecar> payloads = nullptr;
+    std::shared_ptr<const PayloadSidecar> coming = nullptr;
   };
 
   CollectionView(CollectionSpec spec, WriteSequence sequence, int64_t points,
                  std::vector<BufferPart> buffers, std::vector<SegmentPart> segments,
-                 std::shared_ptr<const PayloadIndexes> indexes = nullptr)
+                 std::shared_ptr<const PayloadIndexes> indexes = nullptr,
+                 std::shared_ptr<const IndexChange> change = nullptr)
       : spec_(std::move(spec)),
         sequence_(sequence),
         points_(points),
         buffers_(std::move(buffers)),
         segments_(std::move(segments)),
-        indexes_(std::move(indexes)) {}
+        indexes_(std::move(indexes)),
+        change_(std::move(change)) {}
 
   const CollectionSpec& spec() const { return spec_; }
   // The last write the view includes.
@@ -91,6 +96,10 @@ class CollectionView {
   std::span<const SegmentPart> segments() const { return segments_; }
   // Of the payloads; null: there are none.
   const std::shared_ptr<const PayloadIndexes>& indexes() const { return indexes_; }
+  // Of the payload indexes, while one is made; null: none.
+  const std::shared_ptr<const IndexChange>& change() const { return change_; }
+  // Whether a write must tell indexes of its payloads.
+  bool is_indexed() const { return indexes_ != nullptr || change_ != nullptr; }
 
  private:
   const CollectionSpec spec_;
@@ -99,6 +108,7 @@ class CollectionView {
   const std::vector<BufferPart> buffers_;
   const std::vector<SegmentPart> segments_;
   const std::shared_ptr<const PayloadIndexes> indexes_;
+  const std::shared_ptr<const IndexChange> change_;
 };
 
 // Checks a query against the collection (length, every value finite and not too large, not zero

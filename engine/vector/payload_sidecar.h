@@ -22,9 +22,9 @@ class PayloadSidecar {
   // Of a segment.
   //   columns: one per index, with all patches up to `sequence`, perhaps more;
   //   row_nodes: [rows], as SealedGraph::RowNodes
+  using Columns = std::vector<std::shared_ptr<const FieldColumn>>;
   PayloadSidecar(std::shared_ptr<const PayloadIndexes> indexes, int64_t rows,
-                 WriteSequence sequence, std::vector<FieldColumn> columns,
-                 std::vector<uint32_t> row_nodes)
+                 WriteSequence sequence, Columns columns, std::vector<uint32_t> row_nodes)
       : indexes_(std::move(indexes)),
         rows_(rows),
         sequence_(sequence),
@@ -38,8 +38,10 @@ class PayloadSidecar {
   // Whether its columns are in a file. The collection's, under its mutex.
   bool is_stored() const { return is_stored_; }
   void set_stored() { is_stored_ = true; }
-  // Empty: a growing buffer's.
-  std::span<const FieldColumn> columns() const { return columns_; }
+  // False: a growing buffer's.
+  bool has_columns() const { return !columns_.empty(); }
+  const FieldColumn& column(size_t field) const { return *columns_[field]; }
+  const Columns& columns() const { return columns_; }
   std::span<const uint32_t> row_nodes() const { return row_nodes_; }
   const RowRecords& records() const { return records_; }
   // The writer's.
@@ -50,7 +52,7 @@ class PayloadSidecar {
     const IndexedRow* const record = records_.Find(row, sequence);
     if (record != nullptr) return (*record)[field];
     if (columns_.empty()) return {.count = 0, .values = EmptyValues((*indexes_)[field].kind)};
-    return columns_[field].Get(row);
+    return columns_[field]->Get(row);
   }
 
  private:
@@ -58,7 +60,7 @@ class PayloadSidecar {
   const int64_t rows_;
   const WriteSequence sequence_ = 0;
   bool is_stored_ = false;
-  const std::vector<FieldColumn> columns_;
+  const Columns columns_;
   const std::vector<uint32_t> row_nodes_;
   RowRecords records_;
 };

@@ -102,6 +102,7 @@ PointDb::~PointDb() {
     sync_thread_.join();
   }
   if (db_ == nullptr) return;
+  if (door_ != nullptr) door_->Close();
   if (const absl::Status status = failed_ ? absl::OkStatus() : Sync(); !status.ok()) {
     Log().warn("vector store: while closing: {}", status.ToString());
   }
@@ -193,6 +194,7 @@ absl::Status PointDb::OpenDatabase(const std::string& damaged_directory) {
   }
   RETURN_IF_ERROR(ToStatus(rocksdb::DB::Open(db_options, directory_, &raw), what));
   db_.reset(raw);
+  door_ = std::make_shared<SnapshotDoor>(raw);
   return LeaveOldLogs();
 }
 

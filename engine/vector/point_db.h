@@ -18,6 +18,7 @@
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
 #include "engine/vector/file_layer.h"
+#include "engine/vector/payload_snapshot.h"
 #include "engine/vector/vector_options.h"
 
 namespace rocksdb {
@@ -184,6 +185,10 @@ class PointDb {
                             PayloadVisitor visit) const;
   // By ascending id.
   absl::Status ForEachPayload(uint32_t collection_id, PayloadVisitor visit) const;
+  // The payloads as they are now.
+  std::shared_ptr<const PayloadSnapshot> TakePayloads(uint32_t collection_id) const {
+    return std::make_shared<PayloadSnapshot>(door_, collection_id);
+  }
   // Empty where the collection has none.
   absl::StatusOr<PayloadIndexes> Indexes(uint32_t collection_id) const;
   // Nothing where there is no such point.
@@ -273,6 +278,7 @@ class PointDb {
   struct Listener;
   const std::shared_ptr<Listener> listener_;
   std::unique_ptr<rocksdb::DB> db_;
+  std::shared_ptr<SnapshotDoor> door_;  // to db_
   WriteSequence last_sequence_ = 0;
   uint32_t next_collection_id_ = 1;
   uint32_t format_ = 2;  // that is stored: the least that tells of all there is

@@ -42,6 +42,14 @@ class RowRecords {
       if (Find(record.row, sequence) == &record.values) visit(record.row, record.values);
     }
   }
+  // Records [first, end) in the order they came.
+  template <class Visit>
+  void ForEach(int64_t first, int64_t end, Visit visit) const {
+    for (int64_t i = first; i < end; ++i) {
+      const Record& record = At(static_cast<uint32_t>(i + 1));
+      visit(record.row, record.sequence, record.values);
+    }
+  }
 
  private:
   struct Record {

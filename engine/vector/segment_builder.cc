@@ -233,7 +233,7 @@ bool SegmentBuilder::SealOne(Collection& collection) {
                                                       : absl::StatusOr<bool>(file_sum.status());
   if (!finished.ok()) {
     const absl::Status& status = finished.status();
-    if (!absl::IsNotFound(status)) {
+    if (!absl::IsNotFound(status) && !absl::IsCancelled(status)) {
       Log().warn(
           "collection {}: cannot store a segment, what it would hold is searched exactly: {}",
           FullName(collection.spec()), status.ToString());
@@ -269,6 +269,8 @@ absl::StatusOr<bool> SegmentBuilder::Finish(Collection& collection, const SealJo
                                             const std::shared_ptr<Segment>& segment,
                                             uint32_t file_sum) {
   const std::lock_guard lock(finish_mutex_);
+  RETURN_IF_ERROR(collection.BeginFinish(
+      job, [this] { return stopping_ ? absl::CancelledError("closing") : absl::OkStatus(); }));
   const std::vector<uint64_t> sidecars = collection.SidecarsOf(job.segments);
   if (!directory_.empty()) {
     // The file and its name are on the disk: now the manifest may name it.

@@ -87,7 +87,7 @@ absl::StatusOr<uint32_t> WriteSidecarFile(FileLayer& files, const std::string& d
     const PayloadIndex& index = (*sidecar.indexes())[i];
     AppendNumber(bytes, static_cast<uint8_t>(index.kind));
     AppendText(bytes, index.field);
-    sidecar.columns()[i].AppendTo(bytes);
+    sidecar.column(i).AppendTo(bytes);
   }
   const uint32_t sum = ChecksumOf(bytes);
   AppendNumber(bytes, sum);

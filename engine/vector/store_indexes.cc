@@ -1,6 +1,8 @@
 // What a VectorStore does about payload indexes: creates, drops and recovers them.
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -90,53 +92,126 @@ absl::Status VectorStore::RecoverIndexesOf(Collection& part, uint32_t payloads_i
       });
 }
 
-absl::Status VectorStore::CreatePayloadIndex(const std::string& name, const PayloadIndex& index) {
-  RETURN_IF_ERROR(CheckPayloadIndex(index));
-  const std::lock_guard commit_lock(commit_mutex_);
-  const std::shared_ptr<Collection> collection = Find(name);
-  if (collection == nullptr) return UnknownCollection(name);
-  PayloadIndexes indexes = collection->Info().payload_indexes;
-  const auto place =
-      std::lower_bound(indexes.begin(), indexes.end(), index.field,
-                       [](const PayloadIndex& a, const std::string& b) { return a.field < b; });
-  if (place != indexes.end() && place->field == index.field) {
-    return absl::AlreadyExistsError(StrCat("field \"", Escaped(index.field), "\" of collection \"",
-                                           name, "\" has a payload index of kind ",
-                                           NameOf(place->kind), " already"));
+absl::Status VectorStore::ChangeIndexes(
+    const std::string& name, absl::FunctionRef<absl::Status(PayloadIndexes& indexes)> edit,
+    IndexPoll poll) {
+  std::shared_ptr<Collection> collection;
+  std::vector<std::shared_ptr<Collection>> parts;  // it, and its named vectors
+  PayloadIndexes before;
+  const auto abandon = [&parts] {
+    for (const auto& part : parts) part->AbandonIndexes();
+  };
+  // A job that is being finished takes its time: nobody else has to wait for it.
+  const auto wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); };
+  const auto begin = [&]() -> absl::StatusOr<bool> {
+    const std::lock_guard commit_lock(commit_mutex_);
+    parts.clear();
+    collection = Find(name);
+    if (collection == nullptr) return UnknownCollection(name);
+    before = collection->Info().payload_indexes;
+    PayloadIndexes after = before;
+    RETURN_IF_ERROR(edit(after));
+    auto change = std::make_shared<IndexChange>();
+    for (const PayloadIndex& index : after) {
+      const auto found = std::find(before.begin(), before.end(), index);
+      change->from.push_back(found == before.end() ? IndexChange::kNew
+                                                   : static_cast<int32_t>(found - before.begin()));
+    }
+    change->indexes = std::make_shared<const PayloadIndexes>(after);
+    change->sequence = db_->last_sequence();
+    change->payloads = db_->TakePayloads(collection->id());
+    bool begun = collection->BeginIndexes(change);
+    if (begun) parts.push_back(collection);
+    for (const auto& vector : collection->vectors()) {
+      begun = begun && vector->BeginIndexes(change);
+      if (begun) parts.push_back(vector);
+    }
+    // Stored first: after a crash it is made at the next start.
+    const absl::Status stored = begun ? db_->SetIndexes(collection->id(), after) : absl::OkStatus();
+    if (!begun || !stored.ok()) abandon();
+    RETURN_IF_ERROR(stored);
+    return begun;
+  };
+  while (true) {
+    ASSIGN_OR_RETURN(const bool begun, begin());
+    if (begun) break;
+    RETURN_IF_ERROR(poll());
+    wait();
   }
-  if (std::ssize(indexes) >= options_.payload_indexes_max) {
-    return absl::ResourceExhaustedError(StrCat("collection \"", name, "\" has ", indexes.size(),
-                                               " payload indexes, vector.payload_indexes_max is ",
-                                               options_.payload_indexes_max));
+  // An alias may come to stand for another.
+  const std::string own_name = collection->spec().name;
+  while (true) {
+    absl::Status status;
+    for (const auto& part : parts) status.Update(part->MakeIndexes(poll));
+    if (!status.ok()) {
+      const std::lock_guard commit_lock(commit_mutex_);
+      abandon();
+      // What `poll` ended is made at the next start; what cannot be made is not to be tried then.
+      if (poll().ok() && Find(own_name) == collection) {
+        if (const absl::Status undone = db_->SetIndexes(collection->id(), before); !undone.ok()) {
+          Log().error(
+              "collection {}: its payload indexes stay as they were until the next start: {}", name,
+              undone.ToString());
+        }
+      }
+      return status;
+    }
+    {
+      const std::lock_guard commit_lock(commit_mutex_);
+      if (Find(own_name) != collection) return UnknownCollection(name);
+      std::erase_if(parts, [](const auto& part) { return part->FinishIndexes(); });
+    }
+    if (parts.empty()) break;
+    wait();
   }
-  indexes.insert(place, index);
-  // Stored first: after a crash it is filled at the next start.
-  RETURN_IF_ERROR(db_->SetIndexes(collection->id(), indexes));
-  const absl::Status status = Reindex(*collection, std::move(indexes));
   builder_->Wake();
-  return status;
+  return absl::OkStatus();
 }
 
-absl::Status VectorStore::DropPayloadIndex(const std::string& name, const std::string& field) {
-  const std::lock_guard commit_lock(commit_mutex_);
-  const std::shared_ptr<Collection> collection = Find(name);
-  if (collection == nullptr) return UnknownCollection(name);
-  PayloadIndexes indexes = collection->Info().payload_indexes;
-  if (!field.empty() && field == collection->spec().partition_key) {
-    return absl::FailedPreconditionError(StrCat("field \"", Escaped(field),
-                                                "\" is the partition key of collection \"", name,
-                                                "\": its index cannot be dropped"));
-  }
-  const size_t dropped =
-      std::erase_if(indexes, [&field](const PayloadIndex& index) { return index.field == field; });
-  if (dropped == 0) {
-    return absl::NotFoundError(
-        StrCat("field \"", Escaped(field), "\" of collection \"", name, "\" has no payload index"));
-  }
-  RETURN_IF_ERROR(db_->SetIndexes(collection->id(), indexes));
-  const absl::Status status = Reindex(*collection, std::move(indexes));
-  builder_->Wake();
-  return status;
+absl::Status VectorStore::CreatePayloadIndex(const std::string& name, const PayloadIndex& index,
+                                             IndexPoll poll) {
+  RETURN_IF_ERROR(CheckPayloadIndex(index));
+  const std::lock_guard index_lock(index_mutex_);
+  return ChangeIndexes(
+      name,
+      [&](PayloadIndexes& indexes) -> absl::Status {
+        const auto place = std::lower_bound(
+            indexes.begin(), indexes.end(), index.field,
+            [](const PayloadIndex& a, const std::string& b) { return a.field < b; });
+        if (place != indexes.end() && place->field == index.field) {
+          return absl::AlreadyExistsError(
+              StrCat("field \"", Escaped(index.field), "\" of collection \"", name,
+                     "\" has a payload index of kind ", NameOf(place->kind), " already"));
+        }
+        if (std::ssize(indexes) >= options_.payload_indexes_max) {
+          return absl::ResourceExhaustedError(StrCat(
+              "collection \"", name, "\" has ", indexes.size(),
+              " payload indexes, vector.payload_indexes_max is ", options_.payload_indexes_max));
+        }
+        indexes.insert(place, index);
+        return absl::OkStatus();
+      },
+      poll);
+}
+
+absl::Status VectorStore::DropPayloadIndex(const std::string& name, const std::string& field,
+                                           IndexPoll poll) {
+  const std::lock_guard index_lock(index_mutex_);
+  return ChangeIndexes(
+      name,
+      [&](PayloadIndexes& indexes) -> absl::Status {
+        if (!field.empty() && field == Find(name)->spec().partition_key) {
+          return absl::FailedPreconditionError(StrCat("field \"", Escaped(field),
+                                                      "\" is the partition key of collection \"",
+                                                      name, "\": its index cannot be dropped"));
+        }
+        const size_t dropped = std::erase_if(
+            indexes, [&field](const PayloadIndex& index) { return index.field == field; });
+        if (dropped > 0) return absl::OkStatus();
+        return absl::NotFoundError(StrCat("field \"", Escaped(field), "\" of collection \"", name,
+                                          "\" has no payload index"));
+      },
+      poll);
 }
 
 }  // namespace baton

@@ -95,7 +95,7 @@ Write TakeNamed(const CollectionView& vector, Write& write) {
       continue;
     }
     named.upserts.push_back({.id = point.id, .vector = std::move(found->values), .payload = {}});
-    if (vector.indexes() != nullptr) named.upserts.back().payload = point.payload;
+    if (vector.is_indexed()) named.upserts.back().payload = point.payload;
   }
   return named;
 }
@@ -326,7 +326,7 @@ void VectorStore::PlaceNamed(const Collection& collection, Write& write,
                             .format = FormatOf(vector->spec()),
                             .write = &group.named.emplace_back(std::move(named)),
                             .result = &group.named_results.emplace_back(),
-                            .is_indexed = vector->View()->indexes() != nullptr,
+                            .is_indexed = vector->View()->is_indexed(),
                             .is_named = true,
                             .patched = patched});
     group.parts[vector->id()] = {.part = vector, .is_named = true};
@@ -366,7 +366,7 @@ std::vector<WriteResult> VectorStore::CommitGroup(std::span<Write> writes) {
                             .format = FormatOf(collection->spec()),
                             .write = &writes[i],
                             .result = &results[i],
-                            .is_indexed = collection->View()->indexes() != nullptr,
+                            .is_indexed = collection->View()->is_indexed(),
                             .patched = std::move(patched)});
     const uint32_t id = collection->id();
     group.parts[id] = {.part = std::move(collection)};

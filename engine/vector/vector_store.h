@@ -98,11 +98,19 @@ class VectorStore {
   // switched. Other names as they are.
   std::string ResolveName(const std::string& name) const;
 
-  // Filters need an index of each field they ask about. Fills it from the points that are stored:
-  // blocks writing (about a second per million points), not searching. ALREADY_EXISTS, NOT_FOUND:
-  // the field has one, or has none; RESOURCE_EXHAUSTED: vector.payload_indexes_max.
-  absl::Status CreatePayloadIndex(const std::string& collection, const PayloadIndex& index);
-  absl::Status DropPayloadIndex(const std::string& collection, const std::string& field);
+  // Filters need an index of each field they ask about. Makes it of the points that are stored,
+  // while these are written and searched, and returns when all are in it; until then Describe tells
+  // how many are, and filters on the field read the stored payloads of the others. One index is
+  // made or dropped at a time. `poll` is asked again and again: what it returns, unless OK, ends
+  // the call, and the index is made at the next start. ALREADY_EXISTS, NOT_FOUND: the field has
+  // one, or has none; RESOURCE_EXHAUSTED: vector.payload_indexes_max.
+  using IndexPoll = absl::FunctionRef<absl::Status()>;
+  absl::Status CreatePayloadIndex(
+      const std::string& collection, const PayloadIndex& index,
+      IndexPoll poll = [] { return absl::OkStatus(); });
+  absl::Status DropPayloadIndex(
+      const std::string& collection, const std::string& field,
+      IndexPoll poll = [] { return absl::OkStatus(); });
 
   std::vector<CollectionInfo> List() const;  // by name
   absl::StatusOr<CollectionInfo> Describe(const std::string& name) const;
@@ -188,6 +196,10 @@ class VectorStore {
   absl::Status RecoverPart(const StoredCollection& record, Collection& part,
                            absl::flat_hash_set<std::string>& used);
   absl::Status CheckWrite(const Write& write, const CollectionSpec& spec) const;
+  // Stores a collection's indexes and makes them in memory, beside writing. index_mutex_ is held.
+  absl::Status ChangeIndexes(const std::string& name,
+                             absl::FunctionRef<absl::Status(PayloadIndexes& indexes)> edit,
+                             IndexPoll poll);
   absl::Status Reindex(Collection& collection, PayloadIndexes indexes) const;
   // The same from files where there are some; adds their names to `used`.
   absl::Status RecoverIndexes(Collection& collection, PayloadIndexes indexes,
@@ -221,6 +233,7 @@ class VectorStore {
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<PointDb> db_;
 
+  std::mutex index_mutex_;   // one change of payload indexes at a time; taken before commit_mutex_
   std::mutex commit_mutex_;  // one commit, creation or drop at a time; taken before mutex_
   int64_t points_ = 0;       // of all collections; guarded by commit_mutex_
 

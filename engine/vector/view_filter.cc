@@ -7,6 +7,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/growing_buffer.h"
+#include "engine/vector/index_change.h"
 #include "engine/vector/payload_sidecar.h"
 #include "engine/vector/segment.h"
 
@@ -34,26 +35,52 @@ absl::StatusOr<ViewFilter> ViewFilter::Make(const CollectionView& view, const Fi
       } else {
         // A node's path takes a look at those before it: only where it is to be told.
         const auto at = [&] { return filter.PathOf(static_cast<int32_t>(i)); };
-        const auto found = std::find_if(
-            indexes.begin(), indexes.end(),
-            [&condition](const PayloadIndex& index) { return index.field == condition.field; });
-        if (found == indexes.end()) {
-          return absl::FailedPreconditionError(StrCat(at(), ": field \"", Escaped(condition.field),
-                                                      "\" of collection \"", view.spec().name,
-                                                      "\" has no payload index: create one first"));
+        const auto is_asked = [&condition](const PayloadIndex& index) {
+          return index.field == condition.field;
+        };
+        const PayloadIndexes* in = &indexes;
+        auto found = std::find_if(in->begin(), in->end(), is_asked);
+        if (found == in->end() && view.change() != nullptr) {
+          in = view.change()->indexes.get();
+          found = std::find_if(in->begin(), in->end(), is_asked);
+          node.is_coming = true;
+        }
+        if (found == in->end()) {
+          return NoPayloadIndex(view, at(), condition.field);
         }
         absl::StatusOr<FieldTest> test = MakeFieldTest(condition, found->kind);
         if (!test.ok()) {
           return absl::InvalidArgumentError(StrCat(at(), ": ", test.status().message()));
         }
         node.kind = Node::Kind::kField;
-        node.field = static_cast<size_t>(found - indexes.begin());
+        node.field = static_cast<size_t>(found - in->begin());
+        if (node.is_coming && made.failure_ == nullptr) {
+          made.failure_ = std::make_shared<Failure>();
+        }
         node.test = *std::move(test);
       }
     }
     made.nodes_.push_back(std::move(node));
   }
   return made;
+}
+
+absl::Status NoPayloadIndex(const CollectionView& view, std::string_view what,
+                            const std::string& field) {
+  const std::string where = StrCat(what, ": field \"", Escaped(field), "\" of collection \"",
+                                   view.spec().name, "\" has no payload index");
+  const bool is_coming =
+      view.change() != nullptr &&
+      std::any_of(view.change()->indexes->begin(), view.change()->indexes->end(),
+                  [&field](const PayloadIndex& index) { return index.field == field; });
+  if (is_coming) return absl::UnavailableError(StrCat(where, " yet: it is being made"));
+  return absl::FailedPreconditionError(StrCat(where, ": create one first"));
+}
+
+absl::Status ViewFilter::status() const {
+  if (failure_ == nullptr) return absl::OkStatus();
+  const std::lock_guard lock(failure_->mutex);
+  return failure_->status;
 }
 
 absl::Status CheckFilter(const CollectionView& view, const Filter& filter) {
@@ -64,7 +91,10 @@ PartFilter::PartFilter(const ViewFilter& filter, const CollectionView& view,
                        const CollectionView::BufferPart& part)
     : nodes_(filter.nodes()),
       sequence_(view.sequence()),
+      failure_(filter.failure_.get()),
+      change_(failure_ == nullptr ? nullptr : view.change().get()),
       sidecar_(part.payloads.get()),
+      coming_(part.coming.get()),
       buffer_(part.buffer.get()),
       rows_(part.rows) {
   Plan();
@@ -74,7 +104,10 @@ PartFilter::PartFilter(const ViewFilter& filter, const CollectionView& view,
                        const CollectionView::SegmentPart& part)
     : nodes_(filter.nodes()),
       sequence_(view.sequence()),
+      failure_(filter.failure_.get()),
+      change_(failure_ == nullptr ? nullptr : view.change().get()),
       sidecar_(part.payloads.get()),
+      coming_(part.coming.get()),
       segment_(part.segment.get()),
       rows_(part.segment->rows()) {
   Plan();
@@ -110,8 +143,16 @@ void PartFilter::Plan() {
     } else if (node.kind == NodeKind::kIds) {
       share = std::min(1.0, static_cast<double>(node.ids.size()) / rows);
       if (segment_ != nullptr) drivers_[i] = std::ssize(node.ids);
-    } else if (sidecar_ != nullptr && !sidecar_->columns().empty()) {
-      const ColumnTest& test = tests_[i].emplace(node.test, sidecar_->columns()[node.field]);
+    } else if (node.is_coming) {
+      // No driver: not all rows are in the index, or only a moment longer.
+      if (coming_->has_columns()) {
+        const ColumnTest& test = tests_[i].emplace(node.test, coming_->column(node.field));
+        share = std::clamp(static_cast<double>(test.Estimate()) / rows, 0.0, 1.0);
+      } else {
+        reads_payloads_ = true;
+      }
+    } else if (sidecar_ != nullptr && sidecar_->has_columns()) {
+      const ColumnTest& test = tests_[i].emplace(node.test, sidecar_->column(node.field));
       share = std::clamp(static_cast<double>(test.Estimate()) / rows, 0.0, 1.0);
       if (test.has_postings()) drivers_[i] = test.Estimate();
     }
@@ -147,8 +188,26 @@ bool PartFilter::Matches(size_t node, int64_t row, const IndexedRow* record) con
   if (asked.kind == NodeKind::kIds) {
     return std::binary_search(asked.ids.begin(), asked.ids.end(), IdOf(row));
   }
+  if (asked.is_coming) return MatchesComing(asked, row);
   if (record != nullptr) return asked.test.Matches((*record)[asked.field]);
   return tests_[node].has_value() && tests_[node]->Matches(row);
+}
+
+bool PartFilter::MatchesComing(const ViewFilter::Node& node, int64_t row) const {
+  const IndexedRow* const record = coming_->records().Find(row, sequence_);
+  if (record != nullptr) return node.test.Matches((*record)[node.field]);
+  if (coming_->has_columns()) return tests_[&node - nodes_.data()]->Matches(row);
+  bool matches = false;
+  const PointId id = IdOf(row);
+  const absl::Status status =
+      change_->payloads->Read(std::span(&id, 1), [&](PointId, const Payload& payload) {
+        matches = node.test.Matches(TakeValues((*change_->indexes)[node.field], payload));
+      });
+  if (!status.ok()) {
+    const std::lock_guard lock(failure_->mutex);
+    failure_->status.Update(status);
+  }
+  return matches;
 }
 
 bool PartFilter::Accepts(int64_t row) const {

@@ -1,7 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -14,7 +18,8 @@
 
 namespace baton {
 
-// A filter in terms of a view's payload indexes.
+// A filter in terms of a view's payload indexes. A field whose index is being made is answered by
+// that as far as it is, and by the stored payloads beyond: the same, slower.
 class ViewFilter {
  public:
   struct Node {
@@ -22,6 +27,7 @@ class ViewFilter {
     Filter::Clause clause = Filter::Clause::kMust;
     enum class Kind : uint8_t { kGroup, kField, kIds } kind = Kind::kGroup;
     size_t field = 0;               // kField: which index
+    bool is_coming = false;         // kField: of CollectionView::change
     FieldTest test = {};            // kField
     std::vector<PointId> ids = {};  // kIds: ascending
   };
@@ -31,13 +37,25 @@ class ViewFilter {
   static absl::StatusOr<ViewFilter> Make(const CollectionView& view, const Filter& filter);
 
   const std::vector<Node>& nodes() const { return nodes_; }  // parents before children
+  // Not OK where payloads could not be read: what was found meanwhile is not to be told.
+  absl::Status status() const;
 
  private:
+  friend class PartFilter;
+  struct Failure {
+    std::mutex mutex;
+    absl::Status status;  // the first
+  };
   std::vector<Node> nodes_;
+  std::shared_ptr<Failure> failure_;  // null where payloads are not read
 };
 
 // The same, to see that it can be made.
 absl::Status CheckFilter(const CollectionView& view, const Filter& filter);
+
+// That `what` asks a field by an index that there is not, or, UNAVAILABLE, not yet.
+absl::Status NoPayloadIndex(const CollectionView& view, std::string_view what,
+                            const std::string& field);
 
 // A filter over the rows of one part of a view. Says nothing about which of them are live. One
 // thread; the filter and the view outlive it.
@@ -66,8 +84,12 @@ class PartFilter {
 
   void Plan();
   bool Matches(size_t node, int64_t row, const IndexedRow* record) const;
+  // The value of a row in an index that is being made.
+  bool MatchesComing(const ViewFilter::Node& node, int64_t row) const;
   // Rows whose conditions take about a millisecond.
-  int64_t PollRows() const { return (int64_t{1} << 17) / std::ssize(nodes_) + 1; }
+  int64_t PollRows() const {
+    return reads_payloads_ ? 256 : (int64_t{1} << 17) / std::ssize(nodes_) + 1;
+  }
   PointId IdOf(int64_t row) const;
   // Calls back with spans of rows, among which are all that match but have no record.
   template <class Visit>
@@ -75,11 +97,15 @@ class PartFilter {
 
   const std::vector<ViewFilter::Node>& nodes_;
   const WriteSequence sequence_;
+  ViewFilter::Failure* const failure_;           // null: there is no index that is being made
+  const IndexChange* const change_;              // null: the same
   const PayloadSidecar* const sidecar_;          // null without payload indexes
+  const PayloadSidecar* const coming_;           // of change_
   const GrowingBuffer* const buffer_ = nullptr;  // one of the two
   const Segment* const segment_ = nullptr;
   const int64_t rows_;
   bool has_records_ = false;
+  bool reads_payloads_ = false;                   // of rows that no index has yet
   std::vector<std::optional<ColumnTest>> tests_;  // [nodes]; nothing in a buffer
   std::vector<int64_t> drivers_;                  // [nodes]: candidates at most
   std::vector<int32_t> driver_children_;          // [nodes]: a group's; kAllShould: those

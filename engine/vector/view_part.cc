@@ -88,6 +88,7 @@ absl::StatusOr<ViewPart::LiveRows> ViewPart::FindMatching(
       --found.count;
     }
   }
+  RETURN_IF_ERROR(filter.status());
   return found;
 }
 

@@ -86,7 +86,7 @@ absl::Status ForEachMatch(const CollectionView& view, const Filter* filter, Visi
       return go_on = visit(part.payloads.get(), row, id);
     });
   }
-  return absl::OkStatus();
+  return made.has_value() ? made->status() : absl::OkStatus();
 }
 
 // The number of a field's index, which must be of one of the kinds.
@@ -105,9 +105,7 @@ absl::StatusOr<size_t> IndexOf(const CollectionView& view, const char* what,
         StrCat(what, ": the payload index of field \"", Escaped(field), "\" is of kind ",
                NameOf(kind), ", needed is keyword or integer", booleans ? " or boolean" : ""));
   }
-  return absl::FailedPreconditionError(StrCat(what, ": field \"", Escaped(field),
-                                              "\" of collection \"", view.spec().name,
-                                              "\" has no payload index: create one first"));
+  return NoPayloadIndex(view, what, field);
 }
 
 FilterValue ToFilterValue(const std::string& text, PayloadIndexKind) { return text; }
@@ -233,6 +231,7 @@ absl::StatusOr<IdPage> ScrollView(const CollectionView& view, const Filter* filt
       return ++found < wanted;
     });
   }
+  if (made.has_value()) RETURN_IF_ERROR(made->status());
   const auto end = ids.begin() + std::min(wanted, std::ssize(ids));
   std::partial_sort(ids.begin(), end, ids.end());
   ids.erase(end, ids.end());
@@ -254,7 +253,7 @@ absl::StatusOr<std::vector<FacetHit>> FacetView(const CollectionView& view,
   const PayloadSidecar* counted = nullptr;
   std::vector<int64_t> by_number;
   const auto finish = [&] {
-    if (counted != nullptr) counter.Add(counted->columns()[index], by_number);
+    if (counted != nullptr) counter.Add(counted->column(index), by_number);
     counted = nullptr;
   };
   RETURN_IF_ERROR(
@@ -262,8 +261,8 @@ absl::StatusOr<std::vector<FacetHit>> FacetView(const CollectionView& view,
         const IndexedRow* const record = sidecar->records().Find(row, view.sequence());
         if (record != nullptr) {
           counter.Add((*record)[index]);
-        } else if (!sidecar->columns().empty()) {
-          const FieldColumn& column = sidecar->columns()[index];
+        } else if (sidecar->has_columns()) {
+          const FieldColumn& column = sidecar->column(index);
           if (counted != sidecar) {
             finish();
             counted = sidecar;

@@ -552,6 +552,7 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
     }
     CutNeighbors(view, params, found);
   }
+  if (made != nullptr) RETURN_IF_ERROR(made->status());
   if (unsearched_points == nullptr) return absl::OkStatus();
   *unsearched_points = 0;
   for (const CollectionView::SegmentPart& part : view.segments()) {

@@ -61,8 +61,7 @@ absl::StatusOr<size_t> FieldOf(const CollectionView& view, const std::string& fi
     return absl::FailedPreconditionError(
         StrCat(where, " has no payload index of kind text: create one first"));
   }
-  return absl::FailedPreconditionError(StrCat("text.field: field \"", Escaped(field), "\" of ",
-                                              where, " has no payload index: create one first"));
+  return NoPayloadIndex(view, "text.field", field);
 }
 
 // The query's distinct words, sorted.
@@ -215,7 +214,7 @@ class TextSearch {
   }
 
   absl::Status CountColumn(const CollectionView::SegmentPart& part) {
-    const FieldColumn& column = part.payloads->columns()[field_];
+    const FieldColumn& column = part.payloads->column(field_);
     const bool all = part.live == part.segment->rows() && part.payloads->records().count() == 0;
     if (all) {
       documents_ += column.rows_with_values();
@@ -294,7 +293,7 @@ class TextSearch {
   }
 
   absl::Status ScoreColumn(const CollectionView::SegmentPart& part) {
-    const FieldColumn& column = part.payloads->columns()[field_];
+    const FieldColumn& column = part.payloads->column(field_);
     std::vector<Cursor> cursors = Cursors(column);
     if (cursors.empty()) return absl::OkStatus();
     std::optional<PartFilter> filter;
@@ -441,6 +440,7 @@ absl::Status SearchViewText(const CollectionView& view, const TextQuery& query,
   TextSearch search(view, query, field, std::move(words), params.k + params.offset,
                     filter.has_value() ? &*filter : nullptr, poll);
   RETURN_IF_ERROR(search.Run());
+  if (filter.has_value()) RETURN_IF_ERROR(filter->status());
   *neighbors = search.Take();
   if (params.score_threshold.has_value()) {
     std::erase_if(*neighbors, [&params](const Neighbor& neighbor) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/batonctl/commands.h"
@@ -27,6 +29,13 @@ std::string IndexesText(const v1::CollectionInfo& info) {
   for (const v1::PayloadIndex& index : info.payload_indexes()) {
     absl::StrAppend(&text, text.empty() ? "" : ", ", index.field(), ":",
                     EnumWord(v1::PayloadIndexKind_Name(index.kind()), "PAYLOAD_INDEX_KIND_"));
+  }
+  for (const v1::ComingPayloadIndex& coming : info.coming_payload_indexes()) {
+    const int64_t percent = 100 * coming.points_done() / std::max<int64_t>(info.points(), 1);
+    absl::StrAppend(
+        &text, text.empty() ? "" : ", ", coming.index().field(), ":",
+        EnumWord(v1::PayloadIndexKind_Name(coming.index().kind()), "PAYLOAD_INDEX_KIND_"), " (",
+        percent, " %)");
   }
   return text.empty() ? "-" : text;
 }

@@ -5,6 +5,7 @@
 //
 //   search.p99_ratio        p99 while writing / p99 of quiet
 //   deleted_half.*          a collection half of which is deleted, vacuum off, beside itself before
+//   index.*                 a payload index of points that are there, made beside writes
 
 #include <algorithm>
 #include <atomic>
@@ -271,6 +272,58 @@ void BenchDeletedHalf(const BenchArgs& args, const VectorSet& set, BenchReport& 
   report.Add("deleted_half.latency_ratio", deleted.us / before.us, "times before");
 }
 
+// ---- A late payload index
+// ------------------------------------------------------------------------------
+
+void BenchIndex(const VectorSet& set, BenchReport& report) {
+  const TempDir dir;
+  Metrics metrics;
+  VectorOptions options;
+  options.data_dir = dir.File("data");
+  const auto store = OrDie(VectorStore::Open(options, metrics));
+  OrDie(store->CreateCollection(
+      {.name = "c", .dimension = static_cast<int32_t>(set.dimension), .metric = set.metric}, ""));
+  const auto upsert = [&](int64_t first, int64_t end) {
+    std::vector<Write> writes(1);
+    writes[0].collection = "c";
+    for (int64_t i = first; i < end; ++i) {
+      Point& point = writes[0].upserts.emplace_back();
+      point.id = static_cast<PointId>(i);
+      point.vector.assign(set.row(i), set.row(i) + set.dimension);
+      point.payload = {{"n", i % 1000}, {"tag", "tag " + std::to_string(i % 100)}};
+    }
+    OrDie(store->Commit(std::move(writes)).at(0).status);
+  };
+  for (int64_t first = 0; first < set.rows(); first += 1000) {
+    upsert(first, std::min(first + 1000, set.rows()));
+  }
+  store->WaitUntilIdle();
+  std::atomic<bool> stop = false;
+  double longest_us = 0;
+  int64_t commits = 0;
+  std::thread writer([&] {
+    std::mt19937_64 random(1);
+    while (!stop) {
+      const auto first = static_cast<int64_t>(random() % static_cast<uint64_t>(set.rows() - 15));
+      const auto begin = SteadyClock::now();
+      upsert(first, first + 15);
+      longest_us = std::max(longest_us, SecondsSince(begin) * 1e6);
+      ++commits;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  });
+  const auto begin = SteadyClock::now();
+  OrDie(store->CreatePayloadIndex("c", {.field = "n", .kind = PayloadIndexKind::kInteger}));
+  const double seconds = SecondsSince(begin);
+  stop = true;
+  writer.join();
+  report.Add("index.points_per_s", static_cast<double>(set.rows()) / seconds,
+             "points a second that came into an index");
+  report.Add("index.make_ms", seconds * 1e3, "ms that it took");
+  report.Add("index.commit_max_ms", longest_us / 1e3, "ms, the longest of the commits beside it");
+  report.Add("index.commits", static_cast<double>(commits), "commits beside it");
+}
+
 int Main(int argc, char** argv) {
   std::string seconds = "30";
   std::string rows = "200000";
@@ -289,6 +342,7 @@ int Main(int argc, char** argv) {
   }
   const VectorSet set = GenerateVectorSet(wanted, kK);
   if (only.empty() || only == "deleted") BenchDeletedHalf(args, set, report);
+  if (only.empty() || only == "index") BenchIndex(set, report);
   if (only.empty() || only == "mixed") {
     BenchMixed(args, set, args.tiny ? 0.3 : std::stod(seconds), report);
   }

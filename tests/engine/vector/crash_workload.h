@@ -65,8 +65,7 @@ class CrashWorkload {
       status = store.DropCollection(name);
     } else if (!acknowledged_.indexed.contains(name) && random_() % 4 == 0) {
       next.indexed.insert(name);
-      status =
-          store.CreatePayloadIndex(name, {.field = "mark", .kind = PayloadIndexKind::kInteger});
+      status = CreateIndex(store, name, next);
     } else {
       std::vector<Write> writes(1 + random_() % 2);
       for (Write& write : writes) Fill(name, next.model[name], next.marks[name], write);
@@ -115,6 +114,33 @@ class CrashWorkload {
   }
 
  private:
+  // Some writes come while it is made: it is stored before them.
+  absl::Status CreateIndex(VectorStore& store, const std::string& name, State& next) {
+    size_t writes = random_() % 4;
+    absl::Status written;
+    const auto write = [&]() -> absl::Status {
+      const auto view = store.View(name);
+      const bool has_begun = view.ok() && (*view)->change() != nullptr;
+      if (writes == 0 || !written.ok() || !has_begun) return absl::OkStatus();
+      --writes;
+      Acknowledge(next);
+      std::vector<Write> some(1);
+      Fill(name, next.model[name], next.marks[name], some[0]);
+      written = store.Commit(std::move(some)).at(0).status;
+      if (written.ok()) Acknowledge(next);
+      return absl::OkStatus();
+    };
+    const PayloadIndex index = {.field = "mark", .kind = PayloadIndexKind::kInteger};
+    absl::Status status = store.CreatePayloadIndex(name, index, write);
+    return status.ok() ? written : status;
+  }
+
+  void Acknowledge(const State& state) {
+    acknowledged_ = state;
+    if (!any_since_) history_.clear();
+    history_.push_back(state);
+  }
+
   int64_t RandomMark() { return static_cast<int64_t>(random_() % kMarkEnd); }
 
   void Fill(const std::string& name, Twin& twin, std::map<PointId, int64_t>& marks, Write& write) {
