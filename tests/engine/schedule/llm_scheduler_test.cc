@@ -122,18 +122,23 @@ TEST_CASE("chunks beside decodes are cut to the time that steps take, small prom
   REQUIRE(plan.batches.at(0).items.size() == 2);
   CHECK(plan.batches[0].items[1].sequence == SequenceId(2));
   CHECK(plan.batches[0].items[1].tokens == 34);
-  // Of what there is room for the oldest keeps an eighth.
+  // Of what there is room for the oldest keeps half.
   plan = scheduler.Step(
       {.arrived = {Arrival(3, 60, 5)}, .completed = {done(plan.batches[0], 6600)}}, 0);
   REQUIRE(plan.batches.at(0).items.size() == 3);
   CHECK(plan.batches[0].items[1].sequence == SequenceId(3));
-  CHECK(plan.batches[0].items[1].tokens == 32);
+  CHECK(plan.batches[0].items[1].tokens == 18);
   CHECK(plan.batches[0].items[2].sequence == SequenceId(2));
-  CHECK(plan.batches[0].items[2].tokens == 4);
+  CHECK(plan.batches[0].items[2].tokens == 18);
+  for (int i = 0; i < 2; ++i) {
+    plan = scheduler.Step({.completed = {done(plan.batches[0], 6800)}}, 0);
+    CHECK(plan.batches.at(0).items.at(1).tokens == 18);
+    CHECK(plan.batches[0].items.at(2).tokens == 18);
+  }
   // What the small one leaves is the other's.
   plan = scheduler.Step({.completed = {done(plan.batches[0], 6800)}}, 0);
-  CHECK(plan.batches.at(0).items.at(1).tokens == 28);
-  CHECK(plan.batches[0].items.at(2).tokens == 8);
+  CHECK(plan.batches.at(0).items.at(1).tokens == 6);
+  CHECK(plan.batches[0].items.at(2).tokens == 30);
 }
 
 TEST_CASE("under more prompts than can be computed all places decode, as after a quiet time") {
