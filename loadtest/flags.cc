@@ -14,7 +14,8 @@ constexpr int kExitUsage = 2;
 // file's value.
 struct RunFlags {
   std::string target, scenario, arrivals, collection, model, questions, prompts, vectors, trace;
-  std::string api, json, html, commit, token;
+  std::string api, json, html, commit;
+  ConnectionOptions connection;
   double rate = 0, duration = 0, warmup = 0;
   uint64_t seed = 1;
   int32_t dimension = 0, k = 0, max_tokens = 0, in_flight_max = 0, channels = 0, users = 0;
@@ -72,7 +73,13 @@ void AddRunFlags(CLI::App& app, RunFlags& flags) {
                  "Requests under way at once; one too many is dropped and counted; default 1024")
       ->check(CLI::Range(1, 100'000));
   app.add_option("--channels", flags.channels, "Connections; default 4")->check(CLI::Range(1, 256));
-  app.add_option("--bearer-token", flags.token, "File whose first line is sent as the token");
+  app.add_flag("--tls", flags.connection.tls, "Use TLS; the other --tls flags imply it");
+  app.add_option("--tls-ca", flags.connection.tls_ca,
+                 "PEM file of authorities that the server's certificate must come from; default: "
+                 "the system's");
+  app.add_option("--tls-cert", flags.connection.tls_cert, "PEM file of a client certificate");
+  app.add_option("--tls-key", flags.connection.tls_key, "PEM file of its key");
+  app.add_option("--token-file", flags.connection.token_file, "File that holds a bearer token");
   app.add_option("--json", flags.json, "Also write the report to this file");
   app.add_option("--html", flags.html, "Also write it as a page with plots");
   app.add_option("--commit", flags.commit, "What was measured, recorded in the report");
@@ -140,7 +147,11 @@ Scenario ScenarioOf(const CLI::App& app, const RunFlags& flags) {
   if (given("--slo-e2e-ms")) scenario.slo.e2e_ms = flags.e2e_ms;
   if (given("--max-in-flight")) scenario.in_flight_max = flags.in_flight_max;
   if (given("--channels")) scenario.channels = flags.channels;
-  if (given("--bearer-token")) scenario.bearer_token_path = flags.token;
+  if (given("--tls")) scenario.connection.tls = flags.connection.tls;
+  if (given("--tls-ca")) scenario.connection.tls_ca = flags.connection.tls_ca;
+  if (given("--tls-cert")) scenario.connection.tls_cert = flags.connection.tls_cert;
+  if (given("--tls-key")) scenario.connection.tls_key = flags.connection.tls_key;
+  if (given("--token-file")) scenario.connection.token_file = flags.connection.token_file;
   for (RequestMix& mix : scenario.load) ApplyToMix(app, flags, mix);
   scenario.json_path = flags.json;
   scenario.html_path = flags.html;

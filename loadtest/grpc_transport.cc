@@ -95,12 +95,18 @@ class PendingCall {
 
 class GrpcTransport final : public Transport {
  public:
-  GrpcTransport(const Scenario& scenario, std::unique_ptr<GrpcCodec> codec, std::string token)
+  GrpcTransport(const Scenario& scenario, std::unique_ptr<GrpcCodec> codec,
+                ClientCredentials credentials)
       : target_(scenario.target),
         channel_count_(scenario.channels),
         connect_ms_(scenario.connect_ms),
         codec_(std::move(codec)),
-        token_(std::move(token)),
+        token_(std::move(credentials.token)),
+        credentials_(credentials.tls ? grpc::SslCredentials(
+                                           {.pem_root_certs = std::move(credentials.ca),
+                                            .pem_private_key = std::move(credentials.key),
+                                            .pem_cert_chain = std::move(credentials.certificate)})
+                                     : grpc::InsecureChannelCredentials()),
         receiver_([this] { Receive(); }) {}
 
   ~GrpcTransport() override {
@@ -116,11 +122,14 @@ class GrpcTransport final : public Transport {
     arguments.SetMaxReceiveMessageSize(-1);
     const auto until = std::chrono::system_clock::now() + milliseconds(connect_ms_);
     for (int32_t i = 0; i < channel_count_; ++i) {
-      auto channel =
-          grpc::CreateCustomChannel(target_, grpc::InsecureChannelCredentials(), arguments);
+      auto channel = grpc::CreateCustomChannel(target_, credentials_, arguments);
       if (!channel->WaitForConnected(until)) {
+        // Why, a channel tells those who use it alone.
+        grpc::ClientContext context;
+        context.set_deadline(std::chrono::system_clock::now() + milliseconds(connect_ms_));
         return absl::UnavailableError(
-            StrCat("nothing answers at ", target_, " within ", connect_ms_, " ms"));
+            StrCat("nothing answers at ", target_, " within ", connect_ms_, " ms: ",
+                   codec_->Dimension(channel, context, {.collection = "none"}).status().message()));
       }
       channels_.push_back(channel);
       stubs_.push_back(std::make_unique<grpc::GenericStub>(channel));
@@ -195,6 +204,7 @@ class GrpcTransport final : public Transport {
   const int64_t connect_ms_;
   const std::unique_ptr<GrpcCodec> codec_;
   const std::string token_;
+  const std::shared_ptr<grpc::ChannelCredentials> credentials_;
   std::shared_ptr<const Sinks> sinks_;  // the sender's
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
@@ -283,8 +293,9 @@ void PendingCall::FinishIfDone() {
 }  // namespace
 
 std::unique_ptr<Transport> MakeGrpcTransport(const Scenario& scenario,
-                                             std::unique_ptr<GrpcCodec> codec, std::string token) {
-  return std::make_unique<GrpcTransport>(scenario, std::move(codec), std::move(token));
+                                             std::unique_ptr<GrpcCodec> codec,
+                                             ClientCredentials credentials) {
+  return std::make_unique<GrpcTransport>(scenario, std::move(codec), std::move(credentials));
 }
 
 }  // namespace baton::load

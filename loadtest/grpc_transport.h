@@ -42,6 +42,7 @@ std::unique_ptr<GrpcCodec> MakeQdrantCodec();
 // One thread takes all answers off one completion queue; bodies go out as they were encoded,
 // without a copy.
 std::unique_ptr<Transport> MakeGrpcTransport(const Scenario& scenario,
-                                             std::unique_ptr<GrpcCodec> codec, std::string token);
+                                             std::unique_ptr<GrpcCodec> codec,
+                                             ClientCredentials credentials);
 
 }  // namespace baton::load

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -59,10 +60,12 @@ size_t OnBytes(char* bytes, size_t size, size_t count, void* user) {
 
 class HttpTransport final : public Transport {
  public:
-  HttpTransport(const Scenario& scenario, std::string token)
+  HttpTransport(const Scenario& scenario, ClientCredentials credentials)
       : target_(scenario.target),
-        base_(scenario.target.find("://") == std::string::npos ? "http://" + scenario.target
-                                                               : scenario.target),
+        base_(scenario.target.find("://") != std::string::npos
+                  ? scenario.target
+                  : (credentials.tls ? "https://" : "http://") + scenario.target),
+        credentials_(std::move(credentials)),
         connect_ms_(scenario.connect_ms) {
     InitCurl();
     multi_ = curl_multi_init();
@@ -70,8 +73,9 @@ class HttpTransport final : public Transport {
     headers_ = curl_slist_append(headers_, "Content-Type: application/json");
     headers_ = curl_slist_append(headers_, "Accept: text/event-stream");
     headers_ = curl_slist_append(headers_, "Expect:");  // no round trip before a large body
-    if (!token.empty()) {
-      headers_ = curl_slist_append(headers_, ("Authorization: Bearer " + token).c_str());
+    if (!credentials_.token.empty()) {
+      headers_ =
+          curl_slist_append(headers_, ("Authorization: Bearer " + credentials_.token).c_str());
     }
     driver_ = std::thread([this] { Drive(); });
   }
@@ -87,7 +91,10 @@ class HttpTransport final : public Transport {
 
   absl::Status Connect() override {
     CURL* handle = curl_easy_init();
+    std::array<char, CURL_ERROR_SIZE> reason = {};
+    curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, reason.data());
     curl_easy_setopt(handle, CURLOPT_URL, base_.c_str());
+    SetTls(handle);
     curl_easy_setopt(handle, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(handle, CURLOPT_PROXY, "");
@@ -96,7 +103,8 @@ class HttpTransport final : public Transport {
     curl_easy_cleanup(handle);
     if (code == CURLE_OK) return absl::OkStatus();
     return absl::UnavailableError(
-        StrCat("nothing answers at ", target_, ": ", curl_easy_strerror(code)));
+        StrCat("nothing answers at ", target_, ": ",
+               reason[0] != '\0' ? reason.data() : curl_easy_strerror(code)));
   }
 
   absl::StatusOr<int32_t> Dimension(const RequestMix&) override {
@@ -197,6 +205,20 @@ class HttpTransport final : public Transport {
     }
   }
 
+  // What is not given is as curl has it: the system's authorities, no certificate.
+  void SetTls(CURL* handle) const {
+    const auto set = [handle](CURLoption option, const std::string& pem) {
+      if (pem.empty()) return;
+      curl_blob blob = {.data = const_cast<char*>(pem.data()),  // curl reads it only
+                        .len = pem.size(),
+                        .flags = CURL_BLOB_NOCOPY};
+      curl_easy_setopt(handle, option, &blob);
+    };
+    set(CURLOPT_CAINFO_BLOB, credentials_.ca);
+    set(CURLOPT_SSLCERT_BLOB, credentials_.certificate);
+    set(CURLOPT_SSLKEY_BLOB, credentials_.key);
+  }
+
   void Begin(Transfer* transfer) {
     CURL* handle = nullptr;
     if (idle_.empty()) {
@@ -214,6 +236,7 @@ class HttpTransport final : public Transport {
     const int64_t left_ms = (call.deadline_ns - call.record.sent_ns) / 1'000'000;
     const char* path = call.mix->kind == Kind::kChat ? "/v1/chat/completions" : "/v1/completions";
     curl_easy_setopt(handle, CURLOPT_URL, (base_ + path).c_str());
+    SetTls(handle);
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers_);
     curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE,
                      static_cast<curl_off_t>(call.body->size()));
@@ -275,6 +298,7 @@ class HttpTransport final : public Transport {
 
   const std::string target_;
   const std::string base_;
+  const ClientCredentials credentials_;
   const int64_t connect_ms_;
   std::shared_ptr<const Sinks> sinks_;  // the sender's
   CURLM* multi_ = nullptr;
@@ -319,8 +343,9 @@ std::string CodeOfHttp(long status) {
   }
 }
 
-std::unique_ptr<Transport> MakeHttpTransport(const Scenario& scenario, std::string token) {
-  return std::make_unique<HttpTransport>(scenario, std::move(token));
+std::unique_ptr<Transport> MakeHttpTransport(const Scenario& scenario,
+                                             ClientCredentials credentials) {
+  return std::make_unique<HttpTransport>(scenario, std::move(credentials));
 }
 
 }  // namespace baton::load

@@ -9,7 +9,8 @@ namespace baton::load {
 
 // An OpenAI-compatible server: generate is POST /v1/completions, chat POST /v1/chat/completions,
 // both streamed, with usage. One thread drives all transfers.
-std::unique_ptr<Transport> MakeHttpTransport(const Scenario& scenario, std::string token);
+std::unique_ptr<Transport> MakeHttpTransport(const Scenario& scenario,
+                                             ClientCredentials credentials);
 
 // A gRPC code's name for an HTTP status, so that errors of both compare.
 std::string CodeOfHttp(long status);

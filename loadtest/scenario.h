@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/client_credentials.h"
+
 namespace baton::load {
 
 // What a request is.
@@ -137,11 +139,11 @@ struct Scenario {
   std::optional<SweepOptions> sweep;
   std::string trace_path;  // kTrace, of the first of `load`
 
-  int32_t in_flight_max = 1024;   // above it a request is dropped, and counted as such
-  int32_t channels = 4;           // connections
-  int64_t connect_ms = 5'000;     // how long to wait for the first connection
-  int64_t away_ms = 5'000;        // a server that answers only UNAVAILABLE for so long is dead
-  std::string bearer_token_path;  // a file; its first line is sent as authorization
+  int32_t in_flight_max = 1024;  // above it a request is dropped, and counted as such
+  int32_t channels = 4;          // connections
+  int64_t connect_ms = 5'000;    // how long to wait for the first connection
+  int64_t away_ms = 5'000;       // a server that answers only UNAVAILABLE for so long is dead
+  ConnectionOptions connection;  // TLS, and a file with a bearer token
 
   // Not of the load, but of its report.
   std::string json_path;

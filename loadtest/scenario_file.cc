@@ -229,7 +229,15 @@ absl::Status ReadRoot(const YamlReader& reader, const YAML::Node& root, const st
        reader.Integer("channels", scenario.channels, {1, 256}),
        reader.Integer("connect_ms", scenario.connect_ms, kMilliseconds),
        reader.Integer("away_ms", scenario.away_ms, kMilliseconds),
-       Path(reader, "bearer_token", scenario.bearer_token_path, folder)}));
+       Map("tls",
+           [&](const YAML::Node& node, const std::string& path) {
+             scenario.connection.tls = true;
+             return reader.ReadMap(node, path,
+                                   {Path(reader, "ca", scenario.connection.tls_ca, folder),
+                                    Path(reader, "cert", scenario.connection.tls_cert, folder),
+                                    Path(reader, "key", scenario.connection.tls_key, folder)});
+           }),
+       Path(reader, "token_file", scenario.connection.token_file, folder)}));
   scenario.seed = static_cast<uint64_t>(seed);
   return absl::OkStatus();
 }

@@ -119,7 +119,7 @@ std::string EscapeXml(const std::string& text) {
 }
 
 std::vector<double> RoundTicks(double low, double high, int count) {
-  if (!(high > low)) high = low + std::max(1e-9, std::abs(low) * 0.1);
+  if (!(high > low)) high = low + (low == 0 ? 1 : std::max(1e-9, std::abs(low) * 0.1));
   const double raw = (high - low) / std::max(count, 1);
   const double power = std::pow(10, std::floor(std::log10(raw)));
   double step = power;
@@ -176,10 +176,13 @@ std::string LinePlot(const PlotOptions& options, const std::vector<PlotSeries>& 
     labels.push_back(series[i].label);
     std::string points;
     std::string dots;
-    for (const auto& [x, y] : series[i].points) {
+    const auto& all = series[i].points;
+    const bool alone = std::count_if(all.begin(), all.end(),
+                                     [&](const auto& point) { return drawn(point.first); }) == 1;
+    for (const auto& [x, y] : all) {
       if (!drawn(x)) continue;
       points += absl::StrFormat("%.1f,%.1f ", x_axis.At(x), y_axis.At(y));
-      if (options.markers) {
+      if (options.markers || alone) {  // a line of one point has no ink
         dots += absl::StrFormat("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n",
                                 x_axis.At(x), y_axis.At(y), ColourOf(i));
       }

@@ -55,7 +55,7 @@ class Transport {
   virtual int64_t BusiestThreadCpuNs() const = 0;
 };
 
-// By scenario.api. INVALID_ARGUMENT: the bearer token cannot be read.
+// By scenario.api. INVALID_ARGUMENT: a file of scenario.connection cannot be read.
 absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const Scenario& scenario);
 
 }  // namespace baton::load

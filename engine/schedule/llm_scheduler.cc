@@ -456,9 +456,11 @@ void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) 
   const SequenceId highest = prefilling.front();
   int64_t kept = 0;  // for the highest
   if (!batch.items.empty()) {
-    const int64_t bounded = steps_[batch.executor].PromptTokens(options_.decode_stall_percent_max);
+    const int64_t decodes = options_.step_tokens_max - room;
+    const int64_t bounded = steps_[batch.executor].PromptTokens(
+        options_.decode_stall_percent_max, decodes, decodes + std::ssize(prefilling));
     if (bounded < room) {
-      kept = std::max<int64_t>(1, bounded / 8);
+      kept = std::max<int64_t>(1, bounded / 2);
       room = bounded - kept;
       std::sort(prefilling.begin(), prefilling.end(),
                 [this](SequenceId a, SequenceId b) { return PrefillsBefore(a, b); });

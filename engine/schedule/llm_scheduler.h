@@ -151,7 +151,8 @@ struct Plan {
 // Prompt chunks beside decodes are cut so that the step takes no longer than the options allow, by
 // what the executor's steps took before. Among prompts of one priority the one with the least left
 // goes first then: a short one must not wait for a long one, which is not done in this step anyhow;
-// but 1/8 of the room is for the highest in rank, so that it gets on.
+// but half of the room is for the highest in rank: under more prompts than can be computed the long
+// ones would otherwise wait for all of the short ones.
 //
 // Sequences rank by priority, then arrival. Waiting ones are admitted by rank when the blocks that
 // all admitted ones are expected to need can be had (LengthForecast; under worst_case all of

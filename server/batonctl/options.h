@@ -11,6 +11,7 @@
 #include "baton/v1/inference.pb.h"
 #include "baton/v1/rag.pb.h"
 #include "baton/v1/vector.pb.h"
+#include "engine/base/client_credentials.h"
 
 // What the command line says, one struct per subcommand.
 namespace baton::ctl {
@@ -247,14 +248,6 @@ struct DeleteSnapshotOptions {
 };
 struct VerifySnapshotOptions {
   std::string name;  // empty: the store itself
-};
-
-struct ConnectionOptions {
-  bool tls = false;
-  std::string tls_ca;  // PEM files; empty: the system's authorities
-  std::string tls_cert;
-  std::string tls_key;
-  std::string token_file;
 };
 
 struct Options {

@@ -44,7 +44,9 @@ def check_plots(text):
         for kind in kinds:
             check(f"run{run}-{kind}" in names, f"no plot run{run}-{kind}")
     for plot in plots:
-        drawn = plot.findall(SVG + "polyline") + plot.findall(f"{SVG}rect[@class='bar']")
+        drawn = [line for line in plot.findall(SVG + "polyline")
+                 if " " in line.get("points").strip()]  # of two points at least
+        drawn += plot.findall(SVG + "circle") + plot.findall(f"{SVG}rect[@class='bar']")
         check(drawn, f"nothing is drawn in {plot.get('id')}")
         _, _, width, height = map(float, plot.get("viewBox").split())
         for line in plot.findall(SVG + "polyline"):
@@ -80,7 +82,8 @@ def main():
     print(f"{check_plots(text)} plots, each well-formed and drawn")
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        print("SKIPPED the half in a browser: none of " + ", ".join(BROWSERS) + " is installed")
+        print("SKIPPED the half in a browser: none of " + ", ".join(BROWSERS) +
+              " is installed (apt-get install chromium)")
         return
     check_in_browser(browser, page)
     print(f"{browser} shows the same")

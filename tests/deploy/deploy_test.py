@@ -124,19 +124,46 @@ class ManifestTest(unittest.TestCase):
     def setUp(self):
         need(yaml, "PyYAML (python3-yaml)")
 
+    def starts(self, config, tokens_path):
+        """A daemon starts with it beyond the loopback, where its data and tokens are elsewhere."""
+        with tempfile.TemporaryDirectory() as folder:
+            tokens = os.path.join(folder, "tokens")
+            with open(tokens, "w", encoding="utf-8") as file:
+                file.write(f"web sha256:{'0' * 64} read\n")
+            path = os.path.join(folder, "batond.yaml")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(config.replace(tokens_path, tokens))
+            ports = os.path.join(folder, "ports")
+            with tempfile.TemporaryFile("w+") as log, subprocess.Popen(
+                    [ARGS.batond, "--config", path, "--data-dir", os.path.join(folder, "data"),
+                     "--grpc-address", "0.0.0.0:0", "--http-address", "0.0.0.0:0", "--port-file",
+                     ports], stdout=log, stderr=log) as daemon:
+                end = time.monotonic() + SECONDS_MAX
+                while (not os.path.exists(ports) and daemon.poll() is None and
+                       time.monotonic() < end):
+                    time.sleep(0.05)
+                started = os.path.exists(ports)
+                daemon.terminate()
+                daemon.wait(SECONDS_MAX)
+                log.seek(0)
+                self.assertTrue(started, log.read())
+
     def test_kubernetes(self):
         manifests = yaml.safe_load_all(read("kubernetes", "baton.yaml"))
         parts = {part["kind"]: part for part in manifests}
         pod = parts["StatefulSet"]["spec"]["template"]["spec"]
         container = pod["containers"][0]
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-            config = parts["ConfigMap"]["data"]["batond.yaml"]
-            file.write(config)
-            file.flush()
-            subprocess.run([ARGS.batond, "--config", file.name, "--print-config"], check=True,
-                           stdout=subprocess.DEVNULL, timeout=SECONDS_MAX)
+        config = parts["ConfigMap"]["data"]["batond.yaml"]
         server = yaml.safe_load(config)["server"]
+        self.starts(config, server["access"]["tokens"])
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        volumes = {volume["name"] for volume in pod["volumes"] +
+                   [claim["metadata"] for claim in parts["StatefulSet"]["spec"]
+                    ["volumeClaimTemplates"]]}
+        self.assertEqual(set(mounts), volumes)
+        self.assertEqual(os.path.dirname(server["access"]["tokens"]), mounts["access"])
+        self.assertTrue(yaml.safe_load(config)["vector"]["data_dir"].startswith(mounts["data"]))
         self.assertEqual(server["grpc_address"], f"0.0.0.0:{ports['grpc']}")
         self.assertEqual(server["http_address"], f"0.0.0.0:{ports['http']}")
         self.assertGreater(pod["terminationGracePeriodSeconds"], server["drain_seconds_max"])

@@ -48,7 +48,7 @@ TEST_CASE("A streamed chat over HTTP is timed as one over gRPC is") {
                                const ScriptedHttpServer::Write& write) { StreamThree(write); });
   const TemporaryFile token("sesame\n");
   Scenario scenario = ChatLoad(server.target());
-  scenario.bearer_token_path = token.path();
+  scenario.connection.token_file = token.path();
   const LoadOutcome outcome = RunScenario(scenario);
   REQUIRE_OK(outcome.status);
   const auto& f = outcome.figures;
@@ -138,8 +138,12 @@ TEST_CASE("An HTTP target that is not there is UNAVAILABLE") {
   REQUIRE_STATUS(RunScenario(ChatLoad("127.0.0.1:1")).status, absl::StatusCode::kUnavailable,
                  "nothing answers at 127.0.0.1:1");
   Scenario scenario = ChatLoad("127.0.0.1:1");
-  scenario.bearer_token_path = "/nonexistent";
-  REQUIRE_STATUS(RunScenario(scenario).status, absl::StatusCode::kInvalidArgument, "bearer token");
+  scenario.connection.token_file = "/nonexistent";
+  REQUIRE_STATUS(RunScenario(scenario).status, absl::StatusCode::kInvalidArgument,
+                 "--token-file: cannot read /nonexistent: No such file");
+  scenario.connection = {.tls_cert = "/nonexistent"};
+  REQUIRE_STATUS(RunScenario(scenario).status, absl::StatusCode::kInvalidArgument,
+                 "--tls-cert and --tls-key go together");
 }
 
 }  // namespace

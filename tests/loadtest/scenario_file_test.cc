@@ -40,7 +40,8 @@ probe: {kind: search, collection: demo, rate: 2}
 slo: {ttft_ms: 300, tpot_ms: 50, itl_ms: 100, e2e_ms: 3000, share: 0.95}
 in_flight_max: 64
 channels: 2
-bearer_token: token.txt
+token_file: token.txt
+tls: {ca: ca.pem, cert: /etc/client.pem, key: client.key}
 )";
 
 TEST_CASE("Every key of a scenario is read") {
@@ -66,7 +67,11 @@ TEST_CASE("Every key of a scenario is read") {
   REQUIRE(scenario->probe);
   CHECK(scenario->probe_rate_per_s == 2);
   CHECK(scenario->slo.share == 0.95);
-  CHECK(scenario->bearer_token_path == "/home/token.txt");
+  CHECK(scenario->connection.token_file == "/home/token.txt");
+  CHECK(scenario->connection.UsesTls());
+  CHECK(scenario->connection.tls_ca == "/home/ca.pem");
+  CHECK(scenario->connection.tls_cert == "/etc/client.pem");
+  CHECK(scenario->connection.tls_key == "/home/client.key");
 }
 
 TEST_CASE("A sweep and a trace are read") {

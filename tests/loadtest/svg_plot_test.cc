@@ -68,6 +68,15 @@ TEST_CASE("Plots of little or nothing are well-formed, too") {
   CHECK(IsWellFormed(BarPlot(log, {"a", "b"}, {{.label = "x", .parts = {1, 2}}}), elements));
 }
 
+TEST_CASE("A single point is a dot, on an axis of plain numbers") {
+  const PlotOptions options = {.id = "one", .title = "t", .x_label = "x", .y_label = "y"};
+  const std::string one = LinePlot(options, {{.label = "l", .points = {{0, 3}}}});
+  CHECK(one.find("<circle") != std::string::npos);
+  CHECK(one.find("e-") == std::string::npos);
+  const std::string two = LinePlot(options, {{.label = "l", .points = {{0, 3}, {1, 4}}}});
+  CHECK(two.find("<circle") == std::string::npos);
+}
+
 TEST_CASE("Ticks are round, cover the range and are about as many as asked for") {
   for (const auto& [low, high] : std::vector<std::pair<double, double>>{
            {0, 1}, {0, 97}, {0.013, 0.021}, {-5, 12}, {3, 3}, {0, 1e12}, {0, 1e-12}}) {
