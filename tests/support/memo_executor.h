@@ -41,6 +41,7 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
     return computes_->llm()->TellsPromptsApart(model);
   }
   bool TellsLayers() const override { return false; }
+  std::vector<DecodeShape> WarmUpShapes(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return computes_->llm()->kv_space(); }
   KvMemorySource* kv_memory() override { return computes_->llm()->kv_memory(); }
 

@@ -104,7 +104,7 @@ class SmallDisk {
     if (mounted_) umount2(dir_.path().c_str(), MNT_DETACH);
   }
   bool mounted() const { return mounted_; }
-  const std::string& path() const { return dir_.path(); }
+  std::string path() const { return dir_.path(); }
 
  private:
   TempDir dir_;
