@@ -118,7 +118,7 @@ class CardModel {
     const fpga::TokenCycles cycles = fpga::CyclesOfToken(
         model, {.gemv_banks = card_.gemv_banks, .kv_units = card_.kv_units, .bank = bank_},
         use_.positions);
-    CardFigures::Decode& decode = figures_.decode.emplace();
+    CardDecode& decode = figures_.decode.emplace();
     decode.weight_bytes = weights * card_.gemv_banks;
     decode.kv_bytes = kv_bytes;
     decode.weights_ms = Ms(cycles.weights);
@@ -149,7 +149,7 @@ class CardModel {
     }
     fpga::GraphSize part = graph;
     part.vectors = (graph.vectors + parts - 1) / parts;
-    CardFigures::Search& search = figures_.search.emplace();
+    CardSearch& search = figures_.search.emplace();
     search.bytes = graph.bytes();
     search.parts = parts;
     search.at_once = units / parts;

@@ -39,33 +39,37 @@ struct CardUse {
   std::optional<fpga::GraphSize> collection;
 };
 
+// A token of a model on a card.
+struct CardDecode {
+  int64_t weight_bytes = 0;  // that a token reads, with scales
+  int64_t kv_bytes = 0;      // of a position
+  double weights_ms = 0;
+  double vectors_ms = 0;
+  double attention_ms = 0;
+  double run_ms = 0;
+  double token_ms() const { return weights_ms + vectors_ms + attention_ms + run_ms; }
+  double tokens_per_second() const { return 1000 / token_ms(); }
+  double memory_tokens_per_second = 0;  // were reading weights all there is to do
+};
+
+// A query of a collection on it.
+struct CardSearch {
+  int64_t bytes = 0;
+  int64_t parts = 1;    // banks that the collection is spread over
+  int64_t at_once = 1;  // queries
+  double query_ms = 0;
+};
+
 // What the model of a card comes to. Times are of one card that does nothing else.
 struct CardFigures {
-  struct Decode {
-    int64_t weight_bytes = 0;  // that a token reads, with scales
-    int64_t kv_bytes = 0;      // of a position
-    double weights_ms = 0;
-    double vectors_ms = 0;
-    double attention_ms = 0;
-    double run_ms = 0;
-    double token_ms() const { return weights_ms + vectors_ms + attention_ms + run_ms; }
-    double tokens_per_second() const { return 1000 / token_ms(); }
-    double memory_tokens_per_second = 0;  // were reading weights all there is to do
-  };
-  struct Search {
-    int64_t bytes = 0;
-    int64_t parts = 1;    // banks that the collection is spread over
-    int64_t at_once = 1;  // queries
-    double query_ms = 0;
-  };
   std::string card;
   double clock_mhz = 0;
   int64_t ports = 0;      // that read weights
   double efficiency = 0;  // share of a port's cycles that bring a beat
   double gb_per_s = 0;    // of all ports, with it
   double peak_gb_per_s = 0;
-  std::optional<Decode> decode;
-  std::optional<Search> search;
+  std::optional<CardDecode> decode;
+  std::optional<CardSearch> search;
   std::vector<std::string> too_large;  // what the card has no room for, with the bytes
   std::vector<std::string> assumptions;
 };

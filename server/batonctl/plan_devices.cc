@@ -85,7 +85,7 @@ void PrintCard(std::ostream& out, const plan::Device& device) {
       "\n%s, modelled: a %s at %g MHz, %d ports, %.1f of %g GB/s (efficiency %.3f)\n", device.name,
       card.card, card.clock_mhz, card.ports, card.gb_per_s, card.peak_gb_per_s, card.efficiency);
   if (card.decode) {
-    const plan::CardFigures::Decode& decode = *card.decode;
+    const plan::CardDecode& decode = *card.decode;
     out << absl::StreamFormat(
         "  decode: %.4g tok/s modelled, of %.4g were reading %.4g GB of weights a token all of it\n"
         "    a token: weights %.3g ms, vectors %.3g, attention %.3g, the host's run %.3g; "
@@ -95,7 +95,7 @@ void PrintCard(std::ostream& out, const plan::Device& device) {
         decode.attention_ms, decode.run_ms, static_cast<double>(decode.kv_bytes) / 1e6);
   }
   if (card.search) {
-    const plan::CardFigures::Search& search = *card.search;
+    const plan::CardSearch& search = *card.search;
     out << absl::StreamFormat(
         "  search: %.3g ms a query modelled, %d at once; %.4g GB in %d %s\n", search.query_ms,
         search.at_once, static_cast<double>(search.bytes) / 1e9, search.parts,
@@ -147,7 +147,7 @@ nlohmann::ordered_json PlanDevicesJson(const plan::Workload& workload, const pla
         {"ports", card.ports},       {"efficiency", card.efficiency},
         {"gb_per_s", card.gb_per_s}, {"peak_gb_per_s", card.peak_gb_per_s}};
     if (card.decode) {
-      const plan::CardFigures::Decode& decode = *card.decode;
+      const plan::CardDecode& decode = *card.decode;
       of["decode"] = {{"tokens_per_second", decode.tokens_per_second()},
                       {"memory_tokens_per_second", decode.memory_tokens_per_second},
                       {"weight_bytes_per_token", decode.weight_bytes},

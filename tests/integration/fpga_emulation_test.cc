@@ -83,11 +83,12 @@ TEST_CASE("one Ask is searched on the FPGA and prefilled on the GPU and decoded 
     return;
   }
   const TempFile model(RandomModelBytes({.context_tokens = 2048}));
-  Daemon daemon({"--executors.gpu.plugin=" + gpu, "--executors.gpu.build_graphs=false", "--fpga",
-                 "emulate", "--require", "gpu", "--model", "random=" + model.path(),
-                 "--route.platforms.search_single=fpga,cpu", "--route.platforms.prefill=gpu,cpu",
-                 "--route.platforms.decode=fpga,cpu", "--cost_model.route=false",
-                 "--kv.memory_mb=16", "--vector.seal_points=2400", "--rag.context_passages_max=1"});
+  Daemon daemon({"--executors.gpu.plugin=" + gpu, "--executors.gpu.build_graphs=false",
+                 "--executors.gpu.warm_up=false", "--fpga", "emulate", "--require", "gpu",
+                 "--model", "random=" + model.path(), "--route.platforms.search_single=fpga,cpu",
+                 "--route.platforms.prefill=gpu,cpu", "--route.platforms.decode=fpga,cpu",
+                 "--cost_model.route=false", "--kv.memory_mb=16", "--vector.seal_points=2400",
+                 "--rag.context_passages_max=1"});
   const Client client(daemon);
   constexpr int kTowers = 2400;
   for (int first = 0; first < kTowers; first += 800) {

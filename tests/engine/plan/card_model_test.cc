@@ -80,7 +80,7 @@ TEST_CASE("a token takes longer than its weights, and longer the more positions 
     CardUse use = UseOf(card, k1B);
     const CardFigures figures = ModelCard(use);
     REQUIRE(figures.decode);
-    const CardFigures::Decode& decode = *figures.decode;
+    const CardDecode& decode = *figures.decode;
     // Some of the weights come while the vector unit works.
     CHECK(decode.weights_ms > 950 / decode.memory_tokens_per_second);
     CHECK(decode.weights_ms < 1100 / decode.memory_tokens_per_second);
