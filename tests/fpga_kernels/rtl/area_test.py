@@ -33,8 +33,9 @@ FREE = {"BUFG", "CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "GND", "VCC"}
 
 
 # yosys 0.23 makes shift registers of flip-flops and loses their clock enable: without -nosrl
-# fpga_netlist_* fails as soon as a stream waits.
-SYNTHESIS = "synth_xilinx -family xcup -nosrl -flatten -noiopad -noclkbuf -top"
+# fpga_netlist_* fails as soon as a stream waits. Modules stay, so that what is there 64 times is
+# synthesised once.
+SYNTHESIS = "synth_xilinx -family xcup -nosrl -noiopad -noclkbuf -top"
 
 
 def synthesise(module, sources):

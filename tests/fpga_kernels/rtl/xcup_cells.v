@@ -1,6 +1,22 @@
 // UltraScale+ cells that yosys' simulation library has no behaviour of, as far as its netlists of
 // fpga_kernels/rtl use them (UG579, UG573): a multiplier without registers, and a block RAM with a
-// port to read and one to write, 36 bits each. What a netlist would use beyond that stops it.
+// port to read and one to write, 36 bits each. What a netlist would use beyond that stops it. And
+// one that it has as a word that depends on itself, which verilator computes until nothing changes:
+// four bits of a carry chain.
+
+module CARRY4 (
+    output [3:0] CO, O,
+    input        CI, CYINIT,
+    input  [3:0] DI, S
+);
+  wire carry = CI | CYINIT;
+  wire carry_0 = S[0] ? carry : DI[0];
+  wire carry_1 = S[1] ? carry_0 : DI[1];
+  wire carry_2 = S[2] ? carry_1 : DI[2];
+  wire carry_3 = S[3] ? carry_2 : DI[3];
+  assign CO = {carry_3, carry_2, carry_1, carry_0};
+  assign O = S ^ {carry_2, carry_1, carry_0, carry};
+endmodule
 
 module DSP48E2 #(
     parameter integer ACASCREG = 1, ADREG = 1, ALUMODEREG = 1, AREG = 1, BCASCREG = 1, BREG = 1,

@@ -1,20 +1,25 @@
-#include <catch2/catch.hpp>
+#pragma once
 
-#include "Vdistance_engine_32.h"
-#include "Vdistance_engine_64.h"
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstdint>
+#include <random>
+#include <vector>
+
 #include "tests/fpga_kernels/rtl/distance_case.h"
 #include "tests/support/figure.h"
 
 namespace baton::fpga {
-namespace {
 
 // Queries one behind the other in one stream, and all that they give in another.
-struct Workload {
+struct DistanceWorkload {
   std::vector<Item> in;
   std::vector<Item> labels;
   std::vector<uint64_t> want;
 };
 
+// Of a verilated engine of so many lanes, or of its netlist: at least 200 queries, with ties,
+// extremes and waits, beside a sort of all scores.
 template <class Model>
 void CheckQueries(int lanes, uint64_t seed) {
   std::mt19937_64 random(seed);
@@ -40,7 +45,7 @@ void CheckQueries(int lanes, uint64_t seed) {
       }
       cases.emplace_back(shape, random);
     }
-    Workload work;
+    DistanceWorkload work;
     for (const DistanceCase& c : cases) {
       work.in.insert(work.in.end(), c.head.begin(), c.head.end());
       work.in.insert(work.in.end(), c.codes.begin(), c.codes.end());
@@ -73,27 +78,4 @@ void CheckQueries(int lanes, uint64_t seed) {
   CHECK(exact == queries);
 }
 
-TEST_CASE("32 lanes give what a sort of all scores gives") {
-  CheckQueries<Vdistance_engine_32>(32, 1);
-}
-
-TEST_CASE("64 lanes give what a sort of all scores gives") {
-  CheckQueries<Vdistance_engine_64>(64, 2);
-}
-
-TEST_CASE("a code takes as many cycles as it has beats") {
-  std::mt19937_64 random(3);
-  const DistanceCase c({.lanes = 64, .count = 1000, .beats = 12, .kept = 10}, random);
-  std::vector<Item> beats = c.head;
-  beats.insert(beats.end(), c.codes.begin(), c.codes.end());
-  Vdistance_engine_64 model;
-  ListSource in(beats, 0, 1);
-  ListSource labels(c.labels, 0, 1);
-  const RtlRun run = RunRtl(model, in, &labels, {.wanted = 10, .cycles_max = 100'000});
-  CHECK(run.out == c.want);
-  PrintFigure("rtl.cycles_per_vector", static_cast<double>(run.cycles) / 1000);
-  CHECK(static_cast<double>(run.cycles) / 1000 == Approx(12).epsilon(0.02));
-}
-
-}  // namespace
 }  // namespace baton::fpga
