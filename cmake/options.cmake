@@ -4,6 +4,7 @@ option(BATON_BUILD_SERVER "Build the daemon, batonctl and baton-load (needs gRPC
 option(BATON_BUILD_TESTS "Build the tests" ON)
 option(BATON_BUILD_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
 set(BATON_FUZZ_SECONDS 5 CACHE STRING "How long ctest runs each fuzzer")
+option(BATON_UNITY "Compile some files of a room as one: all in half the time, one in more" OFF)
 option(BATON_WERROR "Treat warnings as errors" ON)
 option(BATON_REQUIRE_CUDA "Fail to configure without nvcc" OFF)
 option(BATON_REQUIRE_XRT "Fail to configure without XRT" OFF)
@@ -34,6 +35,9 @@ endif()
 
 add_library(baton_flags INTERFACE)
 target_include_directories(baton_flags INTERFACE ${CMAKE_SOURCE_DIR})
+if(BATON_SANITIZE)
+  target_compile_definitions(baton_flags INTERFACE BATON_SANITIZED)
+endif()
 target_compile_options(baton_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-Wimplicit-fallthrough>
   # designated initialisers leave the rest at their defaults, on purpose

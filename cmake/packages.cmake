@@ -42,6 +42,7 @@ if(BATON_BUILD_SERVER)
   find_package(Boost 1.74 REQUIRED)  # headers only: Asio and Beast, for HTTP
   find_package(CURL REQUIRED)  # baton-load against OpenAI-compatible servers
   pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)  # target PkgConfig::SYSTEMD
+  pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 endif()
 
 # Optional: the tests. Debian's own python3, for that is the one python3-grpcio installs into.

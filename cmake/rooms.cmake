@@ -2,8 +2,8 @@
 
 # baton_library(NAME SRCS a.cc b.cc DEPS baton_base absl::status ... [CONTROL] [UNITY]). CONTROL: it
 # decides and hands on, others compute; a sanitizer build does not optimise it and compiles it in
-# half the time. UNITY: a sanitizer build compiles eight files as one, which takes half the time
-# again; those with options of their own stay alone.
+# half the time. UNITY: eight files are compiled as one, which takes half the time again; those with
+# options of their own stay alone.
 function(baton_library name)
   cmake_parse_arguments(ARG "CONTROL;UNITY" "" "SRCS;DEPS" ${ARGN})
   add_library(${name} STATIC ${ARG_SRCS})
@@ -11,8 +11,10 @@ function(baton_library name)
   if(ARG_CONTROL AND BATON_SANITIZE)
     target_compile_options(${name} PRIVATE -O0)
   endif()
-  if(ARG_UNITY AND BATON_SANITIZE)
+  if(ARG_UNITY AND BATON_UNITY)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    # Of files compiled as one, each of which is a main file.
+    target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
   endif()
 endfunction()
 

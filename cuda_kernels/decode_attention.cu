@@ -2,6 +2,7 @@
 
 #include <math_constants.h>
 
+#include "cuda_kernels/arch/grid_order.h"
 #include "cuda_kernels/arch/math.h"
 #include "cuda_kernels/launch.h"
 #include "cuda_kernels/paged_kv.h"
@@ -57,6 +58,7 @@ __device__ __forceinline__ float2* Sums(const DecodeAttentionArgs& args) {
 template <typename Element, int kLanes, int kGroup, typename Of>
 __global__ void __launch_bounds__(Of::kWarps* kWarpThreads)
     DecodeAttentionKernel(DecodeAttentionArgs args) {
+  AwaitEarlierKernels();
   constexpr int kWarps = Of::kWarps;
   constexpr int kUnroll = Of::kUnroll;
   constexpr int kPositions = kWarpThreads / kLanes;  // side by side in a warp
@@ -234,6 +236,7 @@ __global__ void __launch_bounds__(Of::kWarps* kWarpThreads)
 
 // Reads sequences * heads * splits * head_dim * 4 bytes; one block to a head of a sequence.
 __global__ void __launch_bounds__(kCombineThreads) CombineKernel(DecodeAttentionArgs args) {
+  AwaitEarlierKernels();
   const int64_t head = blockIdx.x;
   const int head_dim = args.kv.head_dim;
   const float2* const sums = Sums(args) + head * args.splits;
@@ -254,7 +257,7 @@ __global__ void __launch_bounds__(kCombineThreads) CombineKernel(DecodeAttention
 }
 
 template <typename Element, int kLanes, int kGroup, typename Of = UsualTile>
-cudaError_t LaunchGroup(const DecodeAttentionArgs& args, cudaStream_t stream) {
+cudaError_t LaunchGroup(const DecodeAttentionArgs& args, const LaunchStream& stream) {
   constexpr int kWarps = Of::kWarps;
   const int64_t groups = args.kv.kv_heads * CeilDiv(args.heads / args.kv.kv_heads, kGroup);
   if (groups > kGridYMax || args.sequences > kGridYMax) return cudaErrorInvalidValue;
@@ -268,7 +271,7 @@ cudaError_t LaunchGroup(const DecodeAttentionArgs& args, cudaStream_t stream) {
 }
 
 template <typename Element, int kLanes>
-cudaError_t LaunchLanes(const DecodeAttentionArgs& args, cudaStream_t stream) {
+cudaError_t LaunchLanes(const DecodeAttentionArgs& args, const LaunchStream& stream) {
   // f32 is for comparison with other engines: one kernel, which reads keys once to each head.
   if constexpr (sizeof(Element) == 4) {
     return LaunchGroup<Element, kLanes, 1>(args, stream);
@@ -281,13 +284,13 @@ cudaError_t LaunchLanes(const DecodeAttentionArgs& args, cudaStream_t stream) {
 }
 
 template <typename Element>
-cudaError_t LaunchElement(const DecodeAttentionArgs& args, cudaStream_t stream) {
+cudaError_t LaunchElement(const DecodeAttentionArgs& args, const LaunchStream& stream) {
   if (args.kv.head_dim <= 64) return LaunchLanes<Element, 8>(args, stream);
   if (args.kv.head_dim <= 128) return LaunchLanes<Element, 16>(args, stream);
   return LaunchLanes<Element, 32>(args, stream);
 }
 
-cudaError_t LaunchAll(const DecodeAttentionArgs& args, cudaStream_t stream) {
+cudaError_t LaunchAll(const DecodeAttentionArgs& args, const LaunchStream& stream) {
   switch (args.kv.element) {
     case KvElement::kF32:
       return LaunchElement<float>(args, stream);
@@ -301,7 +304,8 @@ cudaError_t LaunchAll(const DecodeAttentionArgs& args, cudaStream_t stream) {
   return cudaErrorInvalidValue;
 }
 
-cudaError_t LaunchVariant(const DecodeAttentionArgs& args, int32_t variant, cudaStream_t stream) {
+cudaError_t LaunchVariant(const DecodeAttentionArgs& args, int32_t variant,
+                          const LaunchStream& stream) {
   switch (variant) {
     case 0:
       return LaunchGroup<__nv_bfloat16, 16, 4>(args, stream);
@@ -316,7 +320,7 @@ cudaError_t LaunchVariant(const DecodeAttentionArgs& args, int32_t variant, cuda
   }
 }
 
-cudaError_t Combine(const DecodeAttentionArgs& args, cudaStream_t stream) {
+cudaError_t Combine(const DecodeAttentionArgs& args, const LaunchStream& stream) {
   if (args.splits == 1) return cudaSuccess;
   return Launch(&CombineKernel,
                 {dim3(static_cast<unsigned>(args.sequences * args.heads)), kCombineThreads}, stream,
@@ -352,7 +356,7 @@ bool CanRun(const DecodeAttentionArgs& args) {
          args.q_stride % 8 == 0 && RowsAligned(args.workspace, 0, 16);
 }
 
-cudaError_t DecodeAttention(const DecodeAttentionArgs& args, cudaStream_t stream) {
+cudaError_t DecodeAttention(const DecodeAttentionArgs& args, const LaunchStream& stream) {
   if (args.sequences == 0) return cudaSuccess;
   if (!CanRun(args)) return cudaErrorInvalidValue;
   const cudaError_t status = LaunchAll(args, stream);
@@ -360,7 +364,7 @@ cudaError_t DecodeAttention(const DecodeAttentionArgs& args, cudaStream_t stream
 }
 
 cudaError_t DecodeAttentionVariant(const DecodeAttentionArgs& args, int32_t variant,
-                                   cudaStream_t stream) {
+                                   const LaunchStream& stream) {
   if (args.sequences == 0) return cudaSuccess;
   const bool can_run = CanRun(args) && args.kv.element == KvElement::kBF16 &&
                        args.kv.head_dim > 64 && args.kv.head_dim <= 128 &&

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cuda_kernels/kv_blocks.h"
+#include "cuda_kernels/launch.h"
 
 namespace baton::cuda {
 
@@ -50,7 +51,7 @@ int64_t DecodeAttentionWorkspaceBytes(const DecodeWorkspaceShape& shape);
 
 // Head dimensions up to 256 that are multiples of 8.
 bool CanRun(const DecodeAttentionArgs& args);
-cudaError_t DecodeAttention(const DecodeAttentionArgs& args, cudaStream_t stream);
+cudaError_t DecodeAttention(const DecodeAttentionArgs& args, const LaunchStream& stream);
 
 // The same by other tiles, to time them side by side: warps of a block, and vectors that a lane has
 // under way. The first is what DecodeAttention takes. bf16 keys and values, head dimensions from 72
@@ -58,6 +59,6 @@ cudaError_t DecodeAttention(const DecodeAttentionArgs& args, cudaStream_t stream
 inline constexpr const char* kDecodeVariants[] = {"4 warps, 4 vectors", "4 warps, 2 vectors",
                                                   "4 warps, 8 vectors", "8 warps, 4 vectors"};
 cudaError_t DecodeAttentionVariant(const DecodeAttentionArgs& args, int32_t variant,
-                                   cudaStream_t stream);
+                                   const LaunchStream& stream);
 
 }  // namespace baton::cuda

@@ -1,5 +1,6 @@
 #include "cuda_kernels/float_gemv.h"
 
+#include "cuda_kernels/arch/grid_order.h"
 #include "cuda_kernels/arch/math.h"
 #include "cuda_kernels/launch.h"
 #include "cuda_kernels/reduce.h"
@@ -33,6 +34,7 @@ __device__ __forceinline__ void LoadWeights(const W* from, float (&w)[kVector]) 
 template <typename W, typename T, typename Y, int kVector, int kTokens, int kRows>
 __global__ void __launch_bounds__(kWarps* kWarpThreads)
     FloatGemvKernel(FloatGemvArgs<W, T, Y> args) {
+  AwaitEarlierKernels();
   const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
   const int64_t warp = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarpThreads;
   const int64_t first_row = warp * kRows;
@@ -73,7 +75,7 @@ __global__ void __launch_bounds__(kWarps* kWarpThreads)
 }
 
 template <typename W, typename T, typename Y, int kVector, int kTokens, int kRows>
-cudaError_t LaunchRows(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream) {
+cudaError_t LaunchRows(const FloatGemvArgs<W, T, Y>& args, const LaunchStream& stream) {
   const int64_t blocks = CeilDiv(args.rows, kWarps * kRows);
   return Launch(&FloatGemvKernel<W, T, Y, kVector, kTokens, kRows>,
                 {dim3(static_cast<unsigned>(blocks)), kWarps * kWarpThreads}, stream, args);
@@ -81,7 +83,7 @@ cudaError_t LaunchRows(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream) 
 
 // x is read as often as a warp has fewer rows: more rows for more tokens.
 template <typename W, typename T, typename Y, int kVector>
-cudaError_t LaunchTokens(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream) {
+cudaError_t LaunchTokens(const FloatGemvArgs<W, T, Y>& args, const LaunchStream& stream) {
   if (args.tokens == 1) return LaunchRows<W, T, Y, kVector, 1, 2>(args, stream);
   if (args.tokens == 2) return LaunchRows<W, T, Y, kVector, 2, 2>(args, stream);
   if (args.tokens <= 4) return LaunchRows<W, T, Y, kVector, 4, 4>(args, stream);
@@ -92,7 +94,7 @@ cudaError_t LaunchTokens(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream
 }  // namespace
 
 template <typename W, typename T, typename Y>
-cudaError_t FloatGemv(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream) {
+cudaError_t FloatGemv(const FloatGemvArgs<W, T, Y>& args, const LaunchStream& stream) {
   if (args.tokens > kFloatGemvTokensMax) return cudaErrorInvalidValue;
   if (args.tokens == 0 || args.rows == 0) return cudaSuccess;
   constexpr int kVector = 16 / static_cast<int>(sizeof(W));
@@ -105,13 +107,14 @@ cudaError_t FloatGemv(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream) {
                  : LaunchTokens<W, T, Y, 1>(args, stream);
 }
 
-template cudaError_t FloatGemv(const FloatGemvArgs<float, float>&, cudaStream_t);
-template cudaError_t FloatGemv(const FloatGemvArgs<float, __nv_bfloat16>&, cudaStream_t);
-template cudaError_t FloatGemv(const FloatGemvArgs<__half, float>&, cudaStream_t);
-template cudaError_t FloatGemv(const FloatGemvArgs<__half, __nv_bfloat16>&, cudaStream_t);
-template cudaError_t FloatGemv(const FloatGemvArgs<__nv_bfloat16, float>&, cudaStream_t);
-template cudaError_t FloatGemv(const FloatGemvArgs<__nv_bfloat16, __nv_bfloat16>&, cudaStream_t);
+template cudaError_t FloatGemv(const FloatGemvArgs<float, float>&, const LaunchStream&);
+template cudaError_t FloatGemv(const FloatGemvArgs<float, __nv_bfloat16>&, const LaunchStream&);
+template cudaError_t FloatGemv(const FloatGemvArgs<__half, float>&, const LaunchStream&);
+template cudaError_t FloatGemv(const FloatGemvArgs<__half, __nv_bfloat16>&, const LaunchStream&);
+template cudaError_t FloatGemv(const FloatGemvArgs<__nv_bfloat16, float>&, const LaunchStream&);
+template cudaError_t FloatGemv(const FloatGemvArgs<__nv_bfloat16, __nv_bfloat16>&,
+                               const LaunchStream&);
 template cudaError_t FloatGemv(const FloatGemvArgs<__nv_bfloat16, __nv_bfloat16, float>&,
-                               cudaStream_t);
+                               const LaunchStream&);
 
 }  // namespace baton::cuda

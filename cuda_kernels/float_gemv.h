@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "cuda_kernels/launch.h"
+
 namespace baton::cuda {
 
 // y = x * weights^T for a few rows of x: what decoding with unquantised weights is. Sums are f32,
@@ -25,6 +27,6 @@ inline constexpr int64_t kFloatGemvTokensMax = 16;  // beyond, a GEMM is quicker
 
 // Whole vectors where pointers, strides and cols are multiples of 16 bytes; else by elements.
 template <typename W, typename T, typename Y = T>
-cudaError_t FloatGemv(const FloatGemvArgs<W, T, Y>& args, cudaStream_t stream);
+cudaError_t FloatGemv(const FloatGemvArgs<W, T, Y>& args, const LaunchStream& stream);
 
 }  // namespace baton::cuda

@@ -1,5 +1,6 @@
 #include "cuda_kernels/gate.h"
 
+#include "cuda_kernels/arch/grid_order.h"
 #include "cuda_kernels/launch.h"
 #include "cuda_kernels/vector_io.h"
 
@@ -18,6 +19,7 @@ __device__ __forceinline__ float Activate(float x, GateKind kind) {
 // Reads 2 * rows * dim * sizeof(T), writes half of that.
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kGateThreads) GateKernel(GateArgs<T> args) {
+  AwaitEarlierKernels();
   const int64_t row = blockIdx.x;
   const int64_t at = (static_cast<int64_t>(blockIdx.y) * kGateThreads + threadIdx.x) * kVector;
   if (at >= args.dim) return;
@@ -33,7 +35,7 @@ __global__ void __launch_bounds__(kGateThreads) GateKernel(GateArgs<T> args) {
 }  // namespace
 
 template <typename T>
-cudaError_t Gate(const GateArgs<T>& args, cudaStream_t stream) {
+cudaError_t Gate(const GateArgs<T>& args, const LaunchStream& stream) {
   if (args.rows == 0 || args.dim == 0) return cudaSuccess;
   constexpr int kVector = 16 / sizeof(T);
   const bool vectors = RowsAligned(args.gate, args.stride, 16) &&
@@ -47,7 +49,7 @@ cudaError_t Gate(const GateArgs<T>& args, cudaStream_t stream) {
                  : Launch(&GateKernel<T, 1>, shape, stream, args);
 }
 
-template cudaError_t Gate(const GateArgs<float>&, cudaStream_t);
-template cudaError_t Gate(const GateArgs<__nv_bfloat16>&, cudaStream_t);
+template cudaError_t Gate(const GateArgs<float>&, const LaunchStream&);
+template cudaError_t Gate(const GateArgs<__nv_bfloat16>&, const LaunchStream&);
 
 }  // namespace baton::cuda

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "cuda_kernels/launch.h"
+
 namespace baton::cuda {
 
 enum class GateKind : int32_t {
@@ -25,6 +27,6 @@ struct GateArgs {
   GateKind kind;
 };
 template <typename T>
-cudaError_t Gate(const GateArgs<T>& args, cudaStream_t stream);
+cudaError_t Gate(const GateArgs<T>& args, const LaunchStream& stream);
 
 }  // namespace baton::cuda

@@ -12,6 +12,16 @@ inline constexpr int kWarpThreads = 32;
 inline constexpr int64_t kGridYMax = 65535;        // of grid.y and grid.z
 inline constexpr int kSharedBytesMax = 227 << 10;  // of a block; compute capability 9.0
 
+// Where a launch goes.
+struct LaunchStream {
+  LaunchStream(cudaStream_t to) : stream(to) {}
+  cudaStream_t stream;
+  // The kernel may begin before the kernels in front of it on the stream have ended (programmatic
+  // dependent launch, compute capability 9.0). Of launchers that take a LaunchStream: their kernels
+  // begin with AwaitEarlierKernels (arch/grid_order.h). In front there is a kernel, not a copy.
+  bool early = false;
+};
+
 struct LaunchShape {
   dim3 grid;
   dim3 block;
@@ -25,8 +35,8 @@ constexpr size_t SharedPiece(size_t bytes) { return (bytes + 15) & ~size_t{15}; 
 
 // cudaErrorInvalidValue where shared_bytes are more than a block can have.
 template <typename... Parameters, typename... Arguments>
-cudaError_t Launch(void (*kernel)(Parameters...), const LaunchShape& shape, cudaStream_t stream,
-                   Arguments... arguments) {
+cudaError_t Launch(void (*kernel)(Parameters...), const LaunchShape& shape,
+                   const LaunchStream& stream, Arguments... arguments) {
   constexpr size_t kUnasked = 48 << 10;
   if (shape.shared_bytes > kUnasked) {
     const cudaError_t allowed = cudaFuncSetAttribute(
@@ -37,7 +47,14 @@ cudaError_t Launch(void (*kernel)(Parameters...), const LaunchShape& shape, cuda
   config.gridDim = shape.grid;
   config.blockDim = shape.block;
   config.dynamicSmemBytes = shape.shared_bytes;
-  config.stream = stream;
+  config.stream = stream.stream;
+  cudaLaunchAttribute early = {};
+  if (stream.early) {
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    config.attrs = &early;
+    config.numAttrs = 1;
+  }
   return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 

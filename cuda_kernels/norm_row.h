@@ -99,7 +99,8 @@ struct NormLaunch {
   int block_sums;
 };
 template <typename Pick, typename Args>
-cudaError_t LaunchNorm(const NormLaunch& launch, Pick pick, const Args& args, cudaStream_t stream) {
+cudaError_t LaunchNorm(const NormLaunch& launch, Pick pick, const Args& args,
+                       const LaunchStream& stream) {
   const NormPlan& plan = launch.plan;
   const size_t warps = static_cast<size_t>(plan.threads / kWarpThreads);
   const LaunchShape shape = {

@@ -1,5 +1,6 @@
 #include "cuda_kernels/place_qkv.h"
 
+#include "cuda_kernels/arch/grid_order.h"
 #include "cuda_kernels/launch.h"
 #include "cuda_kernels/paged_kv.h"
 #include "cuda_kernels/reduce.h"
@@ -67,6 +68,7 @@ __device__ __forceinline__ void StoreKv(const PagedKv& kv, const KvHead& head, i
 template <typename T, int kPairs>
 __global__ void __launch_bounds__(kHeadsPerBlock* kWarpThreads)
     PlaceQkvKernel(PlaceQkvArgs<T> args) {
+  AwaitEarlierKernels();
   const int64_t row = blockIdx.x;
   const int warp = static_cast<int>(threadIdx.x) / kWarpThreads;
   const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
@@ -134,7 +136,7 @@ __global__ void __launch_bounds__(kHeadsPerBlock* kWarpThreads)
 }  // namespace
 
 template <typename T>
-cudaError_t PlaceQkv(const PlaceQkvArgs<T>& args, cudaStream_t stream) {
+cudaError_t PlaceQkv(const PlaceQkvArgs<T>& args, const LaunchStream& stream) {
   if (args.rows == 0) return cudaSuccess;
   const int32_t head_dim = args.kv.head_dim;
   if (head_dim % 2 != 0 || args.rope_dims % 2 != 0 || args.rope_dims > head_dim) {
@@ -150,7 +152,7 @@ cudaError_t PlaceQkv(const PlaceQkvArgs<T>& args, cudaStream_t stream) {
   return cudaErrorInvalidValue;
 }
 
-template cudaError_t PlaceQkv(const PlaceQkvArgs<float>&, cudaStream_t);
-template cudaError_t PlaceQkv(const PlaceQkvArgs<__nv_bfloat16>&, cudaStream_t);
+template cudaError_t PlaceQkv(const PlaceQkvArgs<float>&, const LaunchStream&);
+template cudaError_t PlaceQkv(const PlaceQkvArgs<__nv_bfloat16>&, const LaunchStream&);
 
 }  // namespace baton::cuda

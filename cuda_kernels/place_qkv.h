@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cuda_kernels/kv_blocks.h"
+#include "cuda_kernels/launch.h"
 
 namespace baton::cuda {
 
@@ -37,6 +38,6 @@ struct PlaceQkvArgs {
 };
 // Even head dimensions up to 512.
 template <typename T>
-cudaError_t PlaceQkv(const PlaceQkvArgs<T>& args, cudaStream_t stream);
+cudaError_t PlaceQkv(const PlaceQkvArgs<T>& args, const LaunchStream& stream);
 
 }  // namespace baton::cuda

@@ -1,5 +1,6 @@
 #include "cuda_kernels/quant_gemv.h"
 
+#include "cuda_kernels/arch/grid_order.h"
 #include "cuda_kernels/arch/math.h"
 #include "cuda_kernels/launch.h"
 #include "cuda_kernels/reduce.h"
@@ -144,6 +145,7 @@ struct Unit<QuantFormat::kQ6K> {
 // Reads the planes once, 2 * tokens * rows * cols OP; kRows rows of weights to a warp.
 template <typename T, QuantFormat kFormat, int kTokens, typename Of>
 __global__ void __launch_bounds__(Of::kWarps* kWarpThreads) QuantGemvKernel(QuantGemvArgs<T> args) {
+  AwaitEarlierKernels();
   constexpr int kWarps = Of::kWarps;
   constexpr int kRows = Of::kRows;
   const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
@@ -183,7 +185,7 @@ __global__ void __launch_bounds__(Of::kWarps* kWarpThreads) QuantGemvKernel(Quan
 }
 
 template <typename T, QuantFormat kFormat, int kTokens, typename Of>
-cudaError_t LaunchTile(const QuantGemvArgs<T>& args, cudaStream_t stream) {
+cudaError_t LaunchTile(const QuantGemvArgs<T>& args, const LaunchStream& stream) {
   return Launch(&QuantGemvKernel<T, kFormat, kTokens, Of>,
                 {dim3(static_cast<unsigned>(CeilDiv(args.shape.rows, Of::kWarps * Of::kRows))),
                  Of::kWarps * kWarpThreads},
@@ -191,7 +193,7 @@ cudaError_t LaunchTile(const QuantGemvArgs<T>& args, cudaStream_t stream) {
 }
 
 template <typename T, QuantFormat kFormat>
-cudaError_t LaunchTokens(const QuantGemvArgs<T>& args, cudaStream_t stream) {
+cudaError_t LaunchTokens(const QuantGemvArgs<T>& args, const LaunchStream& stream) {
   if (args.tokens == 1) return LaunchTile<T, kFormat, 1, UsualTile>(args, stream);
   if (args.tokens == 2) return LaunchTile<T, kFormat, 2, UsualTile>(args, stream);
   if (args.tokens <= 4) return LaunchTile<T, kFormat, 4, UsualTile>(args, stream);
@@ -206,7 +208,7 @@ bool CanRun(const QuantGemvArgs<T>& args) {
 
 template <QuantFormat kFormat>
 cudaError_t LaunchVariant(const QuantGemvArgs<__nv_bfloat16>& args, int32_t variant,
-                          cudaStream_t stream) {
+                          const LaunchStream& stream) {
   using T = __nv_bfloat16;
   switch (variant) {
     case 0:
@@ -225,7 +227,7 @@ cudaError_t LaunchVariant(const QuantGemvArgs<__nv_bfloat16>& args, int32_t vari
 }  // namespace
 
 template <typename T>
-cudaError_t QuantGemv(const QuantGemvArgs<T>& args, cudaStream_t stream) {
+cudaError_t QuantGemv(const QuantGemvArgs<T>& args, const LaunchStream& stream) {
   if (!CanRun(args)) return cudaErrorInvalidValue;
   if (args.tokens == 0 || args.shape.rows == 0) return cudaSuccess;
   switch (args.shape.format) {
@@ -242,7 +244,7 @@ cudaError_t QuantGemv(const QuantGemvArgs<T>& args, cudaStream_t stream) {
 }
 
 cudaError_t QuantGemvVariant(const QuantGemvArgs<__nv_bfloat16>& args, int32_t variant,
-                             cudaStream_t stream) {
+                             const LaunchStream& stream) {
   if (!CanRun(args) || args.tokens != 1) return cudaErrorInvalidValue;
   if (args.shape.rows == 0) return cudaSuccess;
   switch (args.shape.format) {
@@ -258,7 +260,7 @@ cudaError_t QuantGemvVariant(const QuantGemvArgs<__nv_bfloat16>& args, int32_t v
   return cudaErrorInvalidValue;
 }
 
-template cudaError_t QuantGemv(const QuantGemvArgs<float>&, cudaStream_t);
-template cudaError_t QuantGemv(const QuantGemvArgs<__nv_bfloat16>&, cudaStream_t);
+template cudaError_t QuantGemv(const QuantGemvArgs<float>&, const LaunchStream&);
+template cudaError_t QuantGemv(const QuantGemvArgs<__nv_bfloat16>&, const LaunchStream&);
 
 }  // namespace baton::cuda

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "cuda_kernels/launch.h"
 #include "cuda_kernels/quant_planes.h"
 
 namespace baton::cuda {
@@ -25,13 +26,13 @@ struct QuantGemvArgs {
 inline constexpr int64_t kGemvTokensMax = 8;  // beyond, a GEMM is quicker
 
 template <typename T>
-cudaError_t QuantGemv(const QuantGemvArgs<T>& args, cudaStream_t stream);
+cudaError_t QuantGemv(const QuantGemvArgs<T>& args, const LaunchStream& stream);
 
 // The same by other tiles, to time them side by side: warps of a block, and rows of weights to
 // each. The first is what QuantGemv takes. One token.
 inline constexpr const char* kQuantGemvVariants[] = {"4 warps x 2 rows", "4 warps x 1 row",
                                                      "4 warps x 4 rows", "8 warps x 2 rows"};
 cudaError_t QuantGemvVariant(const QuantGemvArgs<__nv_bfloat16>& args, int32_t variant,
-                             cudaStream_t stream);
+                             const LaunchStream& stream);
 
 }  // namespace baton::cuda

@@ -1,5 +1,6 @@
 #include "cuda_kernels/quantise_rows.h"
 
+#include "cuda_kernels/arch/grid_order.h"
 #include "cuda_kernels/launch.h"
 #include "cuda_kernels/paged_kv.h"
 #include "cuda_kernels/quant_planes.h"
@@ -16,6 +17,7 @@ constexpr int kUnitLanes = kUnitWeights / kPerLane;
 // Reads rows * cols * sizeof(T), writes 1.25 bytes an element; eight of them to a lane.
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kQuantiseThreads) QuantiseKernel(QuantiseRowsArgs<T> args) {
+  AwaitEarlierKernels();
   const int64_t row = blockIdx.x;
   const int64_t at = (static_cast<int64_t>(blockIdx.y) * kQuantiseThreads + threadIdx.x) * kPerLane;
   const bool inside = at < args.cols;
@@ -60,7 +62,7 @@ __global__ void __launch_bounds__(kQuantiseThreads) QuantiseKernel(QuantiseRowsA
 }  // namespace
 
 template <typename T>
-cudaError_t QuantiseRows(const QuantiseRowsArgs<T>& args, cudaStream_t stream) {
+cudaError_t QuantiseRows(const QuantiseRowsArgs<T>& args, const LaunchStream& stream) {
   if (args.cols % kUnitWeights != 0 || !RowsAligned(args.quants, args.cols, 16)) {
     return cudaErrorInvalidValue;
   }
@@ -74,7 +76,7 @@ cudaError_t QuantiseRows(const QuantiseRowsArgs<T>& args, cudaStream_t stream) {
              : Launch(&QuantiseKernel<T, 1>, shape, stream, args);
 }
 
-template cudaError_t QuantiseRows(const QuantiseRowsArgs<float>&, cudaStream_t);
-template cudaError_t QuantiseRows(const QuantiseRowsArgs<__nv_bfloat16>&, cudaStream_t);
+template cudaError_t QuantiseRows(const QuantiseRowsArgs<float>&, const LaunchStream&);
+template cudaError_t QuantiseRows(const QuantiseRowsArgs<__nv_bfloat16>&, const LaunchStream&);
 
 }  // namespace baton::cuda

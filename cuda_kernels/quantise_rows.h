@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "cuda_kernels/launch.h"
+
 namespace baton::cuda {
 
 // Activations as int8, 32 of them with a scale (largest magnitude / 127), for products with
@@ -18,6 +20,6 @@ struct QuantiseRowsArgs {
   int64_t stride;  // elements
 };
 template <typename T>
-cudaError_t QuantiseRows(const QuantiseRowsArgs<T>& args, cudaStream_t stream);
+cudaError_t QuantiseRows(const QuantiseRowsArgs<T>& args, const LaunchStream& stream);
 
 }  // namespace baton::cuda

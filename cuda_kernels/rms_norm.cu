@@ -1,5 +1,6 @@
 #include "cuda_kernels/rms_norm.h"
 
+#include "cuda_kernels/arch/grid_order.h"
 #include "cuda_kernels/norm_row.h"
 #include "cuda_kernels/reduce.h"
 #include "cuda_kernels/shared.h"
@@ -11,6 +12,7 @@ namespace {
 // block to a row.
 template <typename T, int kVector, int kParts>
 __global__ void __launch_bounds__(1024) RmsNormKernel(RmsNormArgs<T> args) {
+  AwaitEarlierKernels();
   SharedMemory memory;
   float* const branch_sums = memory.Shared<float>(blockDim.x / kWarpThreads);
   float* const sums = memory.Shared<float>(blockDim.x / kWarpThreads);
@@ -48,7 +50,7 @@ __global__ void __launch_bounds__(1024) RmsNormKernel(RmsNormArgs<T> args) {
 }  // namespace
 
 template <typename T>
-cudaError_t RmsNorm(const RmsNormArgs<T>& args, cudaStream_t stream) {
+cudaError_t RmsNorm(const RmsNormArgs<T>& args, const LaunchStream& stream) {
   if (args.rows == 0 || args.dim == 0) return cudaSuccess;
   if (args.dim > kNormDimMax) return cudaErrorInvalidValue;
   const bool aligned = RowsAligned(args.x, args.dim, 16) && RowsAligned(args.weight, 0, 16) &&
@@ -64,7 +66,7 @@ cudaError_t RmsNorm(const RmsNormArgs<T>& args, cudaStream_t stream) {
       args, stream);
 }
 
-template cudaError_t RmsNorm(const RmsNormArgs<float>&, cudaStream_t);
-template cudaError_t RmsNorm(const RmsNormArgs<__nv_bfloat16>&, cudaStream_t);
+template cudaError_t RmsNorm(const RmsNormArgs<float>&, const LaunchStream&);
+template cudaError_t RmsNorm(const RmsNormArgs<__nv_bfloat16>&, const LaunchStream&);
 
 }  // namespace baton::cuda

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "cuda_kernels/launch.h"
+
 namespace baton::cuda {
 
 // Adds a branch to the residual stream and normalises it for the next:
@@ -26,6 +28,6 @@ struct RmsNormArgs {
 inline constexpr int64_t kNormDimMax = 32768;
 
 template <typename T>
-cudaError_t RmsNorm(const RmsNormArgs<T>& args, cudaStream_t stream);
+cudaError_t RmsNorm(const RmsNormArgs<T>& args, const LaunchStream& stream);
 
 }  // namespace baton::cuda

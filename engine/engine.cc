@@ -17,14 +17,32 @@ namespace {
 template <class T>
 class SharedDone {
  public:
-  explicit SharedDone(Done<T> done) : done_(std::make_shared<Done<T>>(std::move(done))) {}
-  void operator()(absl::StatusOr<T> result) const { (*done_)(std::move(result)); }
-  absl::AnyInvocable<void(absl::Status)> OnFailure() const {
-    return [done = done_](absl::Status status) { (*done)(std::move(status)); };
+  // `answers`: as EngineParts::answers.
+  SharedDone(AnswerRunner* answers, Done<T> done)
+      : state_(std::make_shared<State>(answers, std::move(done))) {}
+
+  // The request has ended; on the loop.
+  void operator()(absl::StatusOr<T> result) const {
+    auto answer = [state = state_, result = std::move(result)]() mutable {
+      const RequestsInFlight::Slot until_answered = std::move(state->slot);
+      state->done(std::move(result));
+    };
+    if (state_->answers == nullptr) return answer();
+    state_->answers->Post(std::move(answer));
+  }
+  Outcome OnFailure() const {
+    return {.fail = [shared = *this](absl::Status status) { shared(std::move(status)); },
+            .holder = {state_, &state_->slot}};
   }
 
  private:
-  std::shared_ptr<Done<T>> done_;
+  struct State {
+    State(AnswerRunner* runner, Done<T> then) : answers(runner), done(std::move(then)) {}
+    AnswerRunner* answers;
+    Done<T> done;
+    RequestsInFlight::Slot slot;  // once the request has ended
+  };
+  std::shared_ptr<State> state_;
 };
 
 absl::Status ValidateParams(const SearchParams& params) {
@@ -135,7 +153,8 @@ absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_pt
   RETURN_IF_ERROR(loop_->models().FindLanguage(request.model).status());
   Envelope envelope = request.envelope;
   return loop_->Admit(
-      std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status)); },
+      std::move(envelope),
+      {.fail = [sink](absl::Status status) { sink->OnFinished(std::move(status)); }},
       [this, sink, request = std::move(request)](const RequestPtr& active) mutable {
         loop_->Generate(active, std::move(request), sink);
       },
@@ -146,6 +165,7 @@ absl::StatusOr<RequestId> Engine::Submit(AskRequest request, std::shared_ptr<Ask
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
   RETURN_IF_ERROR(ValidateStop(request.stop));
   RETURN_IF_ERROR(ValidateLogprobs(request.logprobs));
+  RETURN_IF_ERROR(ValidateCompletions(request.answers));
   if (request.question.find_first_not_of(" \t\r\n") == std::string::npos) {
     return absl::InvalidArgumentError("question is blank");
   }
@@ -158,7 +178,8 @@ absl::StatusOr<RequestId> Engine::Submit(AskRequest request, std::shared_ptr<Ask
   }
   Envelope envelope = request.envelope;
   return loop_->Admit(
-      std::move(envelope), [sink](absl::Status status) { sink->OnFinished(std::move(status), {}); },
+      std::move(envelope),
+      {.fail = [sink](absl::Status status) { sink->OnFinished(std::move(status)); }},
       [this, sink, request = std::move(request)](const RequestPtr& active) mutable {
         loop_->Ask(active, std::move(request), sink);
       },
@@ -173,7 +194,7 @@ absl::StatusOr<RequestId> Engine::Submit(EmbedRequest request, Done<EmbedResult>
     }
   }
   if (request.texts.empty()) return absl::InvalidArgumentError("texts is empty");
-  const SharedDone<EmbedResult> shared(std::move(done));
+  const SharedDone<EmbedResult> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -194,7 +215,7 @@ absl::StatusOr<RequestId> Engine::Submit(RerankRequest request, Done<RerankResul
   if (request.top_n.has_value() && *request.top_n < 1) {
     return absl::InvalidArgumentError(StrCat("top_n must be at least 1, but is ", *request.top_n));
   }
-  const SharedDone<RerankResult> shared(std::move(done));
+  const SharedDone<RerankResult> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -214,7 +235,7 @@ absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResul
   }
   RETURN_IF_ERROR(ValidateQueries(request));
   RETURN_IF_ERROR(ValidateTexts(request));
-  const SharedDone<SearchResult> shared(std::move(done));
+  const SharedDone<SearchResult> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -226,7 +247,7 @@ absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResul
 
 absl::StatusOr<RequestId> Engine::Submit(ClusterRequest request, Done<ClusterResult> done) {
   RETURN_IF_ERROR(ValidateCluster(request));
-  const SharedDone<ClusterResult> shared(std::move(done));
+  const SharedDone<ClusterResult> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -237,7 +258,7 @@ absl::StatusOr<RequestId> Engine::Submit(ClusterRequest request, Done<ClusterRes
 
 absl::StatusOr<RequestId> Engine::Submit(UpsertRequest request, Done<UpsertResult> done) {
   if (request.points.empty()) return absl::InvalidArgumentError("points is empty");
-  const SharedDone<UpsertResult> shared(std::move(done));
+  const SharedDone<UpsertResult> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -250,7 +271,7 @@ absl::StatusOr<RequestId> Engine::Submit(DeleteRequest request, Done<DeleteResul
   if (request.ids.empty() && request.filter == nullptr) {
     return absl::InvalidArgumentError("ids is empty");
   }
-  const SharedDone<DeleteResult> shared(std::move(done));
+  const SharedDone<DeleteResult> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -261,7 +282,7 @@ absl::StatusOr<RequestId> Engine::Submit(DeleteRequest request, Done<DeleteResul
 
 absl::StatusOr<RequestId> Engine::Submit(PatchPayloadRequest request,
                                          Done<PatchPayloadResult> done) {
-  const SharedDone<PatchPayloadResult> shared(std::move(done));
+  const SharedDone<PatchPayloadResult> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -274,7 +295,7 @@ absl::StatusOr<RequestId> Engine::Submit(SearchGroupsRequest request,
                                          Done<SearchGroupsResult> done) {
   RETURN_IF_ERROR(ValidateParams(request.params));
   RETURN_IF_ERROR(ValidateGroups(request));
-  const SharedDone<SearchGroupsResult> shared(std::move(done));
+  const SharedDone<SearchGroupsResult> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -287,7 +308,7 @@ absl::StatusOr<RequestId> Engine::Submit(IngestRequest request, Done<IngestResul
   Envelope envelope = request.envelope;
   ASSIGN_OR_RETURN(IngestMachine machine,
                    IngestMachine::Create(std::move(request), loop_->options().rag));
-  const SharedDone<IngestResult> shared(std::move(done));
+  const SharedDone<IngestResult> shared(loop_->parts().answers, std::move(done));
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
       [this, shared, machine = std::move(machine)](const RequestPtr& active) mutable {
@@ -302,7 +323,7 @@ absl::StatusOr<RequestId> Engine::Submit(LoadModelRequest request, Done<ModelRep
                Escaped(request.name), "\""));
   }
   RETURN_IF_ERROR(CheckModelPath(loop_->options().repository.directory, request.path));
-  const SharedDone<ModelReport> shared(std::move(done));
+  const SharedDone<ModelReport> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -317,7 +338,7 @@ absl::StatusOr<RequestId> Engine::Submit(UnloadModelRequest request, Done<ModelR
         "models cannot be loaded or unloaded while the daemon runs: repository.directory is not "
         "set");
   }
-  const SharedDone<ModelReport> shared(std::move(done));
+  const SharedDone<ModelReport> shared(loop_->parts().answers, std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -379,7 +400,7 @@ absl::StatusOr<RequestId> Engine::Submit(FacetRequest request, TimeUs deadline_u
 
 absl::StatusOr<RequestId> Engine::SubmitCreateIndex(std::string collection, PayloadIndex index,
                                                     Done<CollectionInfo> done) {
-  const SharedDone<CollectionInfo> shared(std::move(done));
+  const SharedDone<CollectionInfo> shared(loop_->parts().answers, std::move(done));
   return loop_->Admit({}, shared.OnFailure(),
                       [this, shared, collection = std::move(collection),
                        index = std::move(index)](const RequestPtr& active) mutable {
@@ -389,7 +410,7 @@ absl::StatusOr<RequestId> Engine::SubmitCreateIndex(std::string collection, Payl
 
 absl::StatusOr<RequestId> Engine::SubmitDropIndex(std::string collection, std::string field,
                                                   Done<CollectionInfo> done) {
-  const SharedDone<CollectionInfo> shared(std::move(done));
+  const SharedDone<CollectionInfo> shared(loop_->parts().answers, std::move(done));
   return loop_->Admit({}, shared.OnFailure(),
                       [this, shared, collection = std::move(collection),
                        field = std::move(field)](const RequestPtr& active) mutable {
@@ -398,7 +419,7 @@ absl::StatusOr<RequestId> Engine::SubmitDropIndex(std::string collection, std::s
 }
 
 absl::StatusOr<RequestId> Engine::SubmitCreate(CollectionSpec spec, Done<CollectionInfo> done) {
-  const SharedDone<CollectionInfo> shared(std::move(done));
+  const SharedDone<CollectionInfo> shared(loop_->parts().answers, std::move(done));
   return loop_->Admit({}, shared.OnFailure(),
                       [this, shared, spec = std::move(spec)](const RequestPtr& active) mutable {
                         loop_->Create(active, std::move(spec), shared);
@@ -406,7 +427,7 @@ absl::StatusOr<RequestId> Engine::SubmitCreate(CollectionSpec spec, Done<Collect
 }
 
 absl::StatusOr<RequestId> Engine::SubmitDrop(std::string collection, Done<bool> done) {
-  const SharedDone<bool> shared(std::move(done));
+  const SharedDone<bool> shared(loop_->parts().answers, std::move(done));
   return loop_->Admit(
       {}, shared.OnFailure(),
       [this, shared, collection = std::move(collection)](const RequestPtr& active) mutable {
@@ -415,7 +436,7 @@ absl::StatusOr<RequestId> Engine::SubmitDrop(std::string collection, Done<bool> 
 }
 
 absl::StatusOr<RequestId> Engine::SubmitAliases(std::vector<AliasAction> actions, Done<bool> done) {
-  const SharedDone<bool> shared(std::move(done));
+  const SharedDone<bool> shared(loop_->parts().answers, std::move(done));
   return loop_->Admit(
       {}, shared.OnFailure(),
       [this, shared, actions = std::move(actions)](const RequestPtr& active) mutable {
@@ -461,7 +482,7 @@ absl::StatusOr<RequestId> Engine::SubmitWithModel(
     std::string model, absl::AnyInvocable<absl::StatusOr<T>(const LanguageModel&)> work,
     Done<T> done) {
   RETURN_IF_ERROR(loop_->models().FindLanguage(model).status());
-  const SharedDone<T> shared(std::move(done));
+  const SharedDone<T> shared(loop_->parts().answers, std::move(done));
   return loop_->Admit(
       {}, shared.OnFailure(),
       [this, shared, model = std::move(model),
@@ -480,7 +501,7 @@ template <class T>
 absl::StatusOr<RequestId> Engine::SubmitHost(TimeUs deadline_us,
                                              absl::AnyInvocable<absl::StatusOr<T>()> work,
                                              Done<T> done) {
-  const SharedDone<T> shared(std::move(done));
+  const SharedDone<T> shared(loop_->parts().answers, std::move(done));
   Envelope envelope;
   envelope.deadline_us = deadline_us;
   return loop_->Admit(std::move(envelope), shared.OnFailure(),
@@ -493,7 +514,7 @@ absl::StatusOr<RequestId> Engine::SubmitHost(TimeUs deadline_us,
 
 absl::StatusOr<RequestId> Engine::SubmitCalibrate(TimeUs deadline_us,
                                                   Done<std::vector<LearnedCost>> done) {
-  const SharedDone<std::vector<LearnedCost>> shared(std::move(done));
+  const SharedDone<std::vector<LearnedCost>> shared(loop_->parts().answers, std::move(done));
   Envelope envelope;
   envelope.deadline_us = deadline_us;
   return loop_->Admit(
@@ -518,7 +539,7 @@ std::string Engine::PeerAddress() const { return loop_->peer_address(); }
 std::vector<PathReport> Engine::TransferPaths() const { return loop_->transfer().Paths(); }
 
 void Engine::BeginDrain() { loop_->BeginDrain(); }
-int64_t Engine::InFlight() const { return loop_->InFlight(); }
+int64_t Engine::InFlight() const { return loop_->requests_in_flight(); }
 absl::Status Engine::Progress() const { return loop_->Progress(); }
 std::vector<LearnedCost> Engine::Costs() const { return loop_->board().Costs(); }
 PowerMode Engine::power_mode() const { return loop_->board().power_mode(); }

@@ -7,6 +7,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "engine/answer_runner.h"
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/base/metrics.h"
@@ -33,7 +34,8 @@
 
 namespace baton {
 
-// Called exactly once with the answer, on the engine's loop thread; must not block.
+// Called exactly once with the answer, by EngineParts::answers; must not block. Until it has
+// returned the request is in flight.
 template <class T>
 using Done = absl::AnyInvocable<void(absl::StatusOr<T>)>;
 
@@ -49,6 +51,7 @@ struct EngineParts {
   std::vector<EmbedderPart> embedders;                       // the first is the default
   PlacementPlan placement = {};                              // of the executors' threads
   std::string peer_hold_at = {};                             // a rehearsal's, see PeerNodeOptions
+  AnswerRunner* answers = nullptr;  // calls every Done; null: the engine's loop does
 };
 
 // The engine: takes requests, classifies their work, routes and schedules it on executors, and
@@ -64,7 +67,8 @@ class Engine {
   // memory.models_bytes_max does not allow them all.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options,
                                                         EngineParts parts);
-  // Ends what still runs with UNAVAILABLE. All sinks have been called when this returns.
+  // Ends what still runs with UNAVAILABLE. All sinks have been called when this returns, and every
+  // Done is with EngineParts::answers.
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

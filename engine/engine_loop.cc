@@ -9,6 +9,7 @@
 #include "engine/base/simd_level.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 #include "engine/cost_model_file.h"
 #include "engine/exec/cpu/kernels/kv_convert.h"
 
@@ -22,6 +23,25 @@ constexpr TimeUs kProgressLimitUs = 5'000'000;  // without a turn for so long it
 // requests and the page cache.
 int64_t ModelsBytesMax(const MemoryOptions& options) {
   return options.models_bytes_max > 0 ? options.models_bytes_max : MemoryLimitBytes() / 5 * 4;
+}
+
+// Of each kind the first that can: segments are built a few at a time, and without hurry.
+void OfferDevices(const std::vector<std::unique_ptr<Executor>>& executors, IndexMakers& makers) {
+  bool graphs = false;
+  bool files = false;
+  for (const auto& executor : executors) {
+    if (GraphSkill* const graph = executor->graph(); graph != nullptr && !graphs) {
+      graphs = true;
+      makers.graphs.Offer(
+          [graph](const GraphRows& rows, const GraphNodes& nodes, absl::FunctionRef<bool()> stop) {
+            return graph->Link(rows, nodes, stop);
+          });
+    }
+    if (const IvfMath* const math = executor->ivf(); math != nullptr && !files) {
+      files = true;
+      makers.inverted_files.Offer(*math);
+    }
+  }
 }
 
 std::vector<Executor*> Pointers(const std::vector<std::unique_ptr<Executor>>& executors) {
@@ -48,26 +68,18 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
                    return board_.Outlook(key, first, items);
                  }),
       models_(ModelsBytesMax(options.memory), metrics_),
-      in_flight_gauge_(metrics_.Gauge(MetricId::kRequestsInFlight)),
-      index_lane_(1, static_cast<size_t>(options.queues.write_queue_max)),
+      in_flight_(std::make_shared<RequestsInFlight>(options.queues.requests_in_flight_max, clock_,
+                                                    metrics_)),
+      index_lane_("index", 1, static_cast<size_t>(options.queues.write_queue_max)),
       write_lane_(*parts_.store, clock_, *parts_.metrics,
                   static_cast<size_t>(options.queues.write_queue_max)),
-      host_lane_(static_cast<int>(options.queues.host_threads),
+      host_lane_("host", static_cast<int>(options.queues.host_threads),
                  static_cast<size_t>(options.queues.host_queue_max)),
-      loader_(std::in_place, 1, static_cast<size_t>(kModelJobsMax)) {
+      loader_(std::in_place, "models", 1, static_cast<size_t>(kModelJobsMax)) {
   transfer_.RegisterDirectPath(&host_direct_path_);
   transfer_.RegisterPath(&host_path_);
   for (const auto& path : parts_.paths) transfer_.RegisterPath(path.get());
-  // The first that can: graphs are linked one after the other anyway.
-  for (const auto& executor : parts_.executors) {
-    GraphSkill* const graph = executor->graph();
-    if (graph == nullptr) continue;
-    parts_.store->graphs().Offer(
-        [graph](const GraphRows& rows, const GraphNodes& nodes, absl::FunctionRef<bool()> stop) {
-          return graph->Link(rows, nodes, stop);
-        });
-    break;
-  }
+  OfferDevices(parts_.executors, parts_.store->makers());
 }
 
 absl::Status Engine::Loop::StartStaging() {
@@ -117,11 +129,15 @@ absl::Status Engine::Loop::LoadModels() {
 
 void Engine::Loop::StartThread() {
   last_turn_us_ = clock_.NowUs();
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    NameThread("engine");
+    Run();
+  });
 }
 
 Engine::Loop::~Loop() {
-  parts_.store->graphs().Withdraw();
+  parts_.store->makers().graphs.Withdraw();
+  parts_.store->makers().inverted_files.Withdraw();
   draining_ = true;
   if (thread_.joinable()) {
     mailbox_.Post([this] {
@@ -183,8 +199,7 @@ void Engine::Loop::SaveCosts() {
 
 // ---- Requests
 
-absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope,
-                                              absl::AnyInvocable<void(absl::Status)> fail,
+absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope, Outcome outcome,
                                               absl::AnyInvocable<void(const RequestPtr&)> begin,
                                               WaitsFor waits_for) {
   RETURN_IF_ERROR(ValidateEnvelope(envelope));
@@ -193,29 +208,17 @@ absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope,
   if (envelope.deadline_us <= now_us) {
     return absl::DeadlineExceededError("the deadline had passed when the request arrived");
   }
-  if (in_flight_.fetch_add(1) >= options_.queues.requests_in_flight_max) {
-    --in_flight_;
-    metrics_.Counter(MetricId::kQueueRefused, {"requests"}).Increment();
-    return absl::ResourceExhaustedError(
-        StrCat("queues.requests_in_flight_max: ", options_.queues.requests_in_flight_max,
-               " requests are in flight; retry in 100 ms"));
-  }
   const RequestId id(next_request_++);
-  const absl::Status entered =
-      admission_.Enter(id, waits_for, WaitUsMax(envelope, waits_for, now_us), now_us);
-  if (!entered.ok()) {
-    --in_flight_;
-    metrics_.Counter(MetricId::kQueueRefused, {"admission"}).Increment();
-    return entered;
-  }
+  ASSIGN_OR_RETURN(
+      RequestsInFlight::Slot slot,
+      in_flight_->Enter(id, waits_for, WaitUsMax(envelope, waits_for, now_us), now_us));
   auto active = std::make_shared<ActiveRequest>();
   active->id = id;
-  active->waits_for = waits_for;
   active->envelope = std::move(envelope);
   active->arrived_us = now_us;
-  active->fail = std::move(fail);
+  active->outcome = std::move(outcome);
+  active->slot = std::move(slot);
   mailbox_.Post([this, active = std::move(active), begin = std::move(begin)]() mutable {
-    in_flight_gauge_.Set(static_cast<double>(in_flight_));
     active_.emplace(active->id, active);
     if (active->envelope.deadline_us != kNoDeadline) {
       deadlines_.emplace(active->envelope.deadline_us, active->id);
@@ -267,14 +270,15 @@ void Engine::Loop::Forget(const RequestPtr& active, absl::StatusCode code) {
   active->llm_suspected = nullptr;
   if (active->stop != nullptr) *active->stop = true;
   if (active->peer_fetch != 0) peers_->Drop(std::exchange(active->peer_fetch, 0));
-  admission_.Leave(active->id, active->waits_for, code == absl::StatusCode::kOk, now_us);
   deadlines_.erase({active->envelope.deadline_us, active->id});
   active_.erase(active->id);
   for (const std::string& model : std::exchange(active->models, {})) {
     const auto uses = model_uses_.find(model);
     if (--uses->second == 0) model_uses_.erase(uses);
   }
-  in_flight_gauge_.Set(static_cast<double>(--in_flight_));
+  active->slot.set_served(code == absl::StatusCode::kOk);
+  RequestsInFlight::Slot slot = std::move(active->slot);
+  if (active->outcome.holder != nullptr) *active->outcome.holder = std::move(slot);
 }
 
 void Engine::Loop::Fail(const RequestPtr& request, absl::Status status) {
@@ -283,7 +287,7 @@ void Engine::Loop::Fail(const RequestPtr& request, absl::Status status) {
   Forget(active, status.code());
   // Its sequences, if it has any, stop computing; what they still report is ignored.
   for (const SequenceId sequence : active->sequences) active->llm_lane->Cancel(sequence);
-  std::exchange(active->fail, nullptr)(std::move(status));
+  std::exchange(active->outcome, {}).fail(std::move(status));
 }
 
 void Engine::Loop::RefuseFull(const RequestPtr& active, std::string_view queue, int64_t max) {

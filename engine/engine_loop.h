@@ -25,7 +25,7 @@
 #include "engine/peer_lane.h"
 #include "engine/rag/ask_machine.h"
 #include "engine/rag/ingest_machine.h"
-#include "engine/schedule/admission.h"
+#include "engine/requests_in_flight.h"
 #include "engine/schedule/launch_collector.h"
 #include "engine/schedule/route_choice.h"
 #include "engine/slow_log.h"
@@ -37,13 +37,21 @@
 namespace baton {
 
 // A request while the engine works on it. Owned by the loop; touched on its thread only.
+// How the end of a request reaches its client.
+struct Outcome {
+  absl::AnyInvocable<void(absl::Status)> fail;  // it ends with this error
+  // Takes the request's place when it ends, and holds it until the answer is out. Null: it is
+  // given back at once.
+  std::shared_ptr<RequestsInFlight::Slot> holder = {};
+};
+
 struct ActiveRequest {
   RequestId id;
   Envelope envelope;
   TimeUs arrived_us = 0;
   std::vector<Stage> stages;
-  // Tells the client; moved from when the request ends. Set by the flow that the request follows.
-  absl::AnyInvocable<void(absl::Status)> fail;
+  Outcome outcome;  // moved from when the request ends
+  RequestsInFlight::Slot slot;
   bool ended = false;
   LlmLane* llm_lane = nullptr;  // where its sequences run, if it has any
   std::vector<SequenceId> sequences;
@@ -53,7 +61,6 @@ struct ActiveRequest {
   std::vector<int> llm_executors = {};
   absl::AnyInvocable<void(int executor, absl::Status)> llm_fenced = {};
   absl::AnyInvocable<void(int executor)> llm_suspected = {};  // it completes nothing for a while
-  WaitsFor waits_for = WaitsFor::kNothing;
   uint64_t peer_fetch = 0;  // of its prompt's KV, by PeerLane; 0: none is under way
   // Of work that takes long and asks: set when the request ends, however it does.
   std::shared_ptr<std::atomic<bool>> stop = {};
@@ -75,12 +82,12 @@ class Engine::Loop {
   // ---- Any thread
 
   // Takes a request in, if there is room, and runs `begin` for it on the loop.
-  absl::StatusOr<RequestId> Admit(Envelope envelope, absl::AnyInvocable<void(absl::Status)> fail,
+  absl::StatusOr<RequestId> Admit(Envelope envelope, Outcome outcome,
                                   absl::AnyInvocable<void(const RequestPtr&)> begin,
                                   WaitsFor waits_for = WaitsFor::kNothing);
   void Cancel(RequestId id);
   void BeginDrain() { draining_ = true; }
-  int64_t InFlight() const { return in_flight_; }
+  int64_t requests_in_flight() const { return in_flight_->count(); }
   absl::Status Progress() const;
   const EngineOptions& options() const { return options_; }
   const EngineParts& parts() const { return parts_; }
@@ -347,12 +354,10 @@ class Engine::Loop {
   std::map<RequestId, RequestPtr> active_;
   std::set<std::pair<TimeUs, RequestId>> deadlines_;
   std::atomic<uint64_t> next_request_{1};
-  std::atomic<int64_t> in_flight_{0};
-  Admission admission_;
+  const std::shared_ptr<RequestsInFlight> in_flight_;
   std::atomic<bool> draining_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<TimeUs> last_turn_us_{0};
-  prometheus::Gauge& in_flight_gauge_;
 
   // Last, so that they end first: what they still run may post to the mailbox.
   HostLane index_lane_;  // one thread: changes of payload indexes, which the write lane brings

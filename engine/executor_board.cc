@@ -12,6 +12,7 @@
 namespace baton {
 namespace {
 
+constexpr double kStreakRate = 1.0 / 32;  // the mean of about so many batches
 constexpr TimeUs kLookUs = 100'000;
 // Looks further apart than this, with work in flight, mean that this process did not run: it was
 // stopped, or its machine was moved. The devices' threads did not either.
@@ -186,8 +187,9 @@ ExecutorChoice ExecutorBoard::Describe(int index, const Classification& work, co
   }
   WorkShape shape = wanted.shape;
   if (present_count_ > 1) shape.load = sample.load;
-  // Of the steps that decode a sequence nearly all follow another.
-  if (work.work_class != WorkClass::kDecode) shape.turn = TurnTo(state, work.work_class, shape);
+  // As such batches mostly have it: what went there last is chance, and routing by it would follow
+  // its own steps.
+  shape.streak = std::expm1(state.mean_log_streak[static_cast<size_t>(work.work_class)]);
   choice.wait_us = state.queue.WaitUs(work.work_class, now_us);
   if (wanted.held != nullptr) choice.wait_us += wanted.held->AheadUs(index, work.work_class);
   choice.predicted = costs_.Predict(index, work.work_class, shape);
@@ -242,9 +244,9 @@ RouteChoice ExecutorBoard::Choose(const Hints& hints, const Work& work) {
 
 // ---- What work teaches
 
-// 1 where the device did other work last, or the same with another model or other vectors.
-double ExecutorBoard::TurnTo(const State& state, WorkClass work_class, const WorkShape& shape) {
-  return state.last_class != work_class || state.last_scale != shape.scale ? 1 : 0;
+// 0 where the device did other work last, or the same with another model or other vectors.
+int64_t ExecutorBoard::StreakOf(const State& state, WorkClass work_class, const WorkShape& shape) {
+  return state.last_class == work_class && state.last_scale == shape.scale ? state.streak : 0;
 }
 
 uint64_t ExecutorBoard::Begin(Begun begun, absl::AnyInvocable<void()> fenced) {
@@ -252,12 +254,16 @@ uint64_t ExecutorBoard::Begin(Begun begun, absl::AnyInvocable<void()> fenced) {
   State& state = states_[static_cast<size_t>(begun.executor)];
   // A sample costs microseconds, and where there is nothing to choose between nothing is decided.
   if (present_count_ > 1) begun.shape.load = state.executor->Sample().load;
-  begun.shape.turn = TurnTo(state, begun.work_class, begun.shape);
+  const int64_t streak = StreakOf(state, begun.work_class, begun.shape);
+  begun.shape.streak = static_cast<double>(streak);
+  state.streak = streak + 1;
+  double& mean_log_streak = state.mean_log_streak[static_cast<size_t>(begun.work_class)];
+  mean_log_streak += kStreakRate * (std::log1p(begun.shape.streak) - mean_log_streak);
   state.last_class = begun.work_class;
   state.last_scale = begun.shape.scale;
   if (begun.prompts) {
     begun.prompts->load = begun.shape.load;
-    begun.prompts->turn = begun.shape.turn;
+    begun.prompts->streak = begun.shape.streak;
   }
   TimeUs expected_us = begun.open_ended ? -1 : 0;
   TimeUs median_us = 0;
@@ -401,10 +407,35 @@ void ExecutorBoard::Look(int index, TimeUs now_us) {
   tell(MetricId::kDeviceCelsius, sample.temperature_c);
   tell(MetricId::kDeviceUtilisation, sample.utilisation);
   tell(MetricId::kDeviceMemoryErrors, sample.memory_errors);
+  if (sample.graphs) TellGraphs(index, *sample.graphs);
   if (!info.present) return;
   state.load->Set(sample.load);
   state.queue_depth->Set(sample.queue_depth);
   state.memory_used->Set(static_cast<double>(sample.memory_bytes_used));
+}
+
+void ExecutorBoard::TellGraphs(int index, const GraphResidency& graphs) {
+  State& state = states_[static_cast<size_t>(index)];
+  const char* const platform = PlatformName(index);
+  const std::string& device = state.executor->Describe().device;
+  const GraphResidency& told = state.graphs_told;
+  metrics_.Gauge(MetricId::kDeviceGraphs, {platform, device})
+      .Set(static_cast<double>(graphs.graphs));
+  if (graphs.bytes) {
+    metrics_.Gauge(MetricId::kDeviceGraphBytes, {platform, device})
+        .Set(static_cast<double>(*graphs.bytes));
+  }
+  metrics_.Counter(MetricId::kDeviceGraphWalks, {platform, device})
+      .Increment(static_cast<double>(graphs.walks - told.walks));
+  const auto tell = [&](const char* event, int64_t GraphResidency::*count) {
+    metrics_.Counter(MetricId::kDeviceGraphEvents, {platform, device, event})
+        .Increment(static_cast<double>(graphs.*count - told.*count));
+  };
+  tell("loaded", &GraphResidency::loaded);
+  tell("evicted", &GraphResidency::evicted);
+  tell("dropped", &GraphResidency::dropped);
+  tell("lost", &GraphResidency::lost);
+  state.graphs_told = graphs;
 }
 
 std::vector<absl::AnyInvocable<void()>> ExecutorBoard::Watch() {

@@ -41,7 +41,7 @@ class ExecutorBoard {
   // A piece of work to be routed.
   struct Work {
     WorkKind kind = WorkKind::kSearch;
-    WorkShape shape;      // its items decide its class; its load and turn are set here
+    WorkShape shape;      // its items decide its class; its load and streak are set here
     uint32_t failed = 0;  // a bit for each executor that has failed at it
     // By executor: why it does not run the work's model; empty: it does. None: all do.
     std::span<const std::string> unable = {};
@@ -109,8 +109,12 @@ class ExecutorBoard {
     DeviceQueue queue = {};
     std::array<TimeUs, kWorkClassCount> probed_us = {};
     int in_flight = 0;
-    WorkClass last_class = WorkClass::kPrefill;  // of the batch that went to it last
-    double last_scale = 0;                       // and what of; 0: none did
+    // Of the batch that went to it last: its class, what it was of (0: none was), and how many of
+    // the like there were up to it.
+    WorkClass last_class = WorkClass::kPrefill;
+    double last_scale = 0;
+    int64_t streak = 0;
+    std::array<double, kWorkClassCount> mean_log_streak = {};  // of ln(1 + streak), each class's
     std::array<prometheus::Histogram*, kWorkClassCount> error = {};
     prometheus::Gauge* up = nullptr;
     prometheus::Gauge* capacity = nullptr;
@@ -118,6 +122,7 @@ class ExecutorBoard {
     prometheus::Gauge* load = nullptr;
     prometheus::Gauge* queue_depth = nullptr;
     prometheus::Gauge* memory_used = nullptr;
+    GraphResidency graphs_told = {};       // as metrics have it
     std::vector<HealthEvent> recent = {};  // the last few
   };
   struct Ticket {
@@ -131,9 +136,10 @@ class ExecutorBoard {
                           const Work& wanted, TimeUs now_us);
   void SetProbes(const Work& work, WorkClass work_class, TimeUs now_us,
                  std::vector<ExecutorChoice>& choices) const;
-  static double TurnTo(const State& state, WorkClass work_class, const WorkShape& shape);
+  static int64_t StreakOf(const State& state, WorkClass work_class, const WorkShape& shape);
   void Observe(const Begun& begun, TimeUs run_us, TimeUs now_us);
   void Look(int index, TimeUs now_us);
+  void TellGraphs(int index, const GraphResidency& graphs);
   void Tell(int index);
   static void Remember(State& state, HealthEvent event);
   const char* PlatformName(int index) const;

@@ -125,10 +125,10 @@ void Engine::Loop::StartGenerate(const std::shared_ptr<GenerateRun>& run) {
         run->on_prompt[i](std::move(chunk));
       };
     }
-    job.on_tokens = [this, run, number, i](TokenChunk chunk) {
+    job.on_tokens = [run, number, i](TokenChunk chunk) {
       if (number != run->number) return;
       run->delivered = true;
-      admission_.Leave(run->active->id, run->active->waits_for, /*served=*/true, clock_.NowUs());
+      run->active->slot.Served();
       run->on_tokens[i](std::move(chunk));
     };
     job.on_end = [this, run, number, again, prefill, decode](

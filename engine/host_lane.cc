@@ -1,12 +1,14 @@
 #include "engine/host_lane.h"
+#include "engine/base/thread_name.h"
 
 #include <optional>
 
 namespace baton {
 
-HostLane::HostLane(int threads, size_t queue_max) : queue_(queue_max) {
+HostLane::HostLane(const char* name, int threads, size_t queue_max) : queue_(queue_max) {
   for (int i = 0; i < threads; ++i) {
-    threads_.emplace_back([this] {
+    threads_.emplace_back([this, name, i] {
+      NameThread(name, i);
       while (std::optional<Job> job = queue_.Pop()) (*job)();
     });
   }

@@ -15,7 +15,8 @@ class HostLane {
  public:
   using Job = absl::AnyInvocable<void()>;
 
-  HostLane(int threads, size_t queue_max);
+  // `name`: of the threads; a literal.
+  HostLane(const char* name, int threads, size_t queue_max);
   // Runs what is queued, then ends.
   ~HostLane();
 

@@ -76,7 +76,8 @@ class Steps {
 
 absl::StatusOr<int32_t> WarmUp(const WarmUpJob& job,
                                absl::FunctionRef<bool(int32_t done, int32_t all)> go_on) {
-  std::vector<DecodeShape> shapes = job.skill->WarmUpShapes(*job.model);
+  WarmUpSteps wanted = job.skill->StepsToWarmUp(*job.model);
+  std::vector<DecodeShape>& shapes = wanted.decodes;
   if (shapes.empty()) return 0;
   for (DecodeShape& shape : shapes) {
     shape.sequences = std::min(shape.sequences, job.sequences_max);
@@ -93,9 +94,10 @@ absl::StatusOr<int32_t> WarmUp(const WarmUpJob& job,
     job.skill->OpenSlot(SlotId(job.first_slot + i), std::move(setup));
   }
   Steps steps(job, block);
-  // The block whole, then as many tokens as a step may have.
+  // The block whole, then as many tokens as a step may have, or gain by it.
   const int32_t block_tokens = job.blocks->layout().block_tokens;
-  const int32_t prompt_max = std::min(job.chunk_tokens_max, job.model->shape().context_tokens);
+  const int32_t prompt_max =
+      std::min({job.chunk_tokens_max, job.model->shape().context_tokens, wanted.prompt_tokens_max});
   std::vector<int32_t> prompts = {std::min(block_tokens, prompt_max)};
   if (prompt_max > prompts.front()) prompts.push_back(prompt_max);
   const auto all = static_cast<int32_t>(prompts.size() + kRuns * shapes.size());

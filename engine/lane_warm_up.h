@@ -21,8 +21,8 @@ struct WarmUpJob {
   int32_t chunk_tokens_max = 1;   // of a prompt in a step
 };
 
-// Has the executor run what it says warms it up: a whole chunk of a prompt, then each of its steps
-// of decodes twice, over one block of KV that all positions share, so that no model is too large
+// Has the executor run what it says warms it up: a chunk of a prompt, then each of its steps of
+// decodes twice, over one block of KV that all positions share, so that no model is too large
 // for it. The number of steps; 0 where it has nothing to warm up. Blocks, and lets other models'
 // batches go between the steps. `go_on` is asked before each with how many are done, of how many;
 // false: CANCELLED. An error is the executor's, DEADLINE_EXCEEDED of one that does not come back;

@@ -133,15 +133,16 @@ void Engine::Loop::ServePeer(PeerServeId serve, PeerPrefill order) {
                     .deadline_us = clock_.NowUs() + static_cast<TimeUs>(order.timeout_us),
                     .priority = order.priority,
                     .tenant = order.tenant};
-  const absl::StatusOr<RequestId> id = Admit(
-      std::move(envelope),
-      [this, serve](absl::Status status) {
-        serving_.erase(serve);
-        peers_->Answer(serve, std::move(status));
-      },
-      [this, serve, order = std::move(order)](const RequestPtr& active) mutable {
-        PrefillForPeer(active, serve, std::move(order));
-      });
+  const absl::StatusOr<RequestId> id =
+      Admit(std::move(envelope),
+            {.fail =
+                 [this, serve](absl::Status status) {
+                   serving_.erase(serve);
+                   peers_->Answer(serve, std::move(status));
+                 }},
+            [this, serve, order = std::move(order)](const RequestPtr& active) mutable {
+              PrefillForPeer(active, serve, std::move(order));
+            });
   if (!id.ok()) return peers_->Answer(serve, id.status());
   serving_.emplace(serve, *id);
 }

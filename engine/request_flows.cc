@@ -149,6 +149,19 @@ absl::StatusOr<LlmJob> MakeJob(const LanguageModel& model, std::vector<TokenId> 
   return job;
 }
 
+// `count` jobs like this one, each with a seed of its own.
+std::vector<LlmJob> Completions(LlmJob job, int32_t count) {
+  const uint64_t seed = *job.sampling.seed;
+  std::vector<LlmJob> jobs;
+  for (int32_t i = 1; i < count; ++i) {
+    LlmJob& completion = jobs.emplace_back(CopyWork(job));
+    completion.sampling.seed = SeedOf(seed, i);
+    completion.index = i;
+  }
+  jobs.insert(jobs.begin(), std::move(job));
+  return jobs;
+}
+
 // One job for each completion that a request wants.
 absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model, GrammarCache& grammars,
                                              const GenerateRequest& request) {
@@ -162,20 +175,14 @@ absl::StatusOr<std::vector<LlmJob>> MakeJobs(const LanguageModel& model, Grammar
     prompt = std::get<std::vector<TokenId>>(request.prompt);
   }
   ASSIGN_OR_RETURN(std::shared_ptr<const Grammar> grammar, grammars.Get(request.constraint));
-  ASSIGN_OR_RETURN(const LlmJob job, MakeJob(model, std::move(prompt),
-                                             {.sampling = request.sampling,
-                                              .max_tokens = request.max_tokens,
-                                              .stop = request.stop,
-                                              .ignore_eos = request.ignore_eos,
-                                              .grammar = std::move(grammar),
-                                              .logprobs = request.logprobs}));
-  std::vector<LlmJob> jobs;
-  for (int32_t i = 0; i < request.completions; ++i) {
-    LlmJob& completion = jobs.emplace_back(CopyWork(job));
-    completion.sampling.seed = SeedOf(*job.sampling.seed, i);
-    completion.index = i;
-  }
-  return jobs;
+  ASSIGN_OR_RETURN(LlmJob job, MakeJob(model, std::move(prompt),
+                                       {.sampling = request.sampling,
+                                        .max_tokens = request.max_tokens,
+                                        .stop = request.stop,
+                                        .ignore_eos = request.ignore_eos,
+                                        .grammar = std::move(grammar),
+                                        .logprobs = request.logprobs}));
+  return Completions(std::move(job), request.completions);
 }
 
 // What clients see of a score: a probability where a model gives its logit.
@@ -245,7 +252,8 @@ struct Engine::Loop::AskFlow {
   std::shared_ptr<const EmbedderPart> reranker;  // null: passages are ordered by their words
   std::shared_ptr<const LanguageModel> model;    // null: retrieval only
   std::shared_ptr<const Grammar> grammar = {};   // of the answer; null: any
-  std::string answer = {};                       // the text generated so far
+  std::vector<std::string> answers = {};         // the texts generated so far
+  size_t unfinished = 1;                         // answers; one also where nothing is generated
 };
 
 void Engine::Loop::Ask(const RequestPtr& active, AskRequest request,
@@ -358,27 +366,34 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                                           .logprobs = request.logprobs});
     if (!job.ok()) return Fail(active, job.status());
     job->quotable = std::move(generate->quotable);
-    job->on_tokens = [flow](TokenChunk chunk) {
-      if (flow->active->ended) return;
-      flow->answer += chunk.text;
-      flow->sink->OnTokens(std::move(chunk));
-    };
-    std::vector<LlmJob> jobs;
-    jobs.push_back(*std::move(job));
+    std::vector<LlmJob> jobs = Completions(*std::move(job), request.answers);
+    flow->answers.resize(jobs.size());
+    flow->unfinished = jobs.size();
+    for (LlmJob& answer : jobs) {
+      answer.on_tokens = [flow](TokenChunk chunk) {
+        if (flow->active->ended) return;
+        flow->answers[static_cast<size_t>(chunk.index)] += chunk.text;
+        flow->sink->OnTokens(std::move(chunk));
+      };
+    }
     return RunGenerate(active, *LaneOf(*flow->model), std::move(jobs),
                        [this, flow](GenerateResult result) {
+                         const std::string& text = flow->answers[static_cast<size_t>(result.index)];
                          flow->active->stages = std::exchange(result.timings, {}).stages;
-                         AskStep(flow, flow->machine.OnGenerated(std::move(result), flow->answer));
+                         AskStep(flow, flow->machine.OnGenerated(std::move(result), text));
                        });
   }
   auto& finish = std::get<AskMachine::Finish>(work);
   finish.result.timings = MakeTimings(*active);
+  if (--flow->unfinished > 0) return flow->sink->OnAnswer(std::move(finish.result));
   metrics_.Counter(MetricId::kAsks, {Label(finish.result.mode)}).Increment();
   for (const Stage& stage : active->stages) {
     metrics_.Histogram(MetricId::kAskStageSeconds, {stage.name})
         .Observe(Seconds(stage.queue_us + stage.run_us));
   }
-  if (Finish(active)) flow->sink->OnFinished(absl::OkStatus(), std::move(finish.result));
+  if (!Finish(active)) return;
+  flow->sink->OnAnswer(std::move(finish.result));
+  flow->sink->OnFinished(absl::OkStatus());
 }
 
 void Engine::Loop::AskRerank(const std::shared_ptr<AskFlow>& flow, std::vector<ScoredPoint> found) {

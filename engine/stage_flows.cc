@@ -21,19 +21,27 @@ absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorSt
                                                                   const TextHits& hits) {
   const SearchParams& params = request.params;
   const auto& neighbors = hits.neighbors;
-  std::map<PointId, Point> stored;
+  struct Stored {
+    Point point;
+    int uses = 0;  // still to come: the last one takes it
+    bool found = false;
+  };
+  std::map<PointId, Stored> stored;
   const bool fetch = params.with_payload || params.with_vectors;
   if (fetch) {
     std::vector<PointId> ids;
     for (const auto& list : neighbors) {
       for (const Neighbor& neighbor : list) {
-        if (stored.try_emplace(neighbor.id).second) ids.push_back(neighbor.id);
+        if (stored[neighbor.id].uses++ == 0) ids.push_back(neighbor.id);
       }
     }
     ASSIGN_OR_RETURN(std::vector<Point> points,
                      store.Get(request.collection, ids, params.with_vectors, params.with_payload));
-    stored.clear();
-    for (Point& point : points) stored.emplace(point.id, std::move(point));
+    for (Point& point : points) {
+      Stored& one = stored[point.id];
+      one.point = std::move(point);
+      one.found = true;
+    }
   }
   std::vector<std::vector<ScoredPoint>> results(neighbors.size());
   for (size_t i = 0; i < neighbors.size(); ++i) {
@@ -49,10 +57,16 @@ absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorSt
       }
       if (fetch) {
         const auto it = stored.find(neighbor.id);
-        if (it == stored.end()) continue;
-        scored.payload = it->second.payload;
-        scored.vector = it->second.vector;
-        scored.named = it->second.named;
+        if (!it->second.found) continue;
+        if (--it->second.uses > 0) {
+          scored.payload = it->second.point.payload;
+          scored.vector = it->second.point.vector;
+          scored.named = it->second.point.named;
+        } else {
+          scored.payload = std::move(it->second.point.payload);
+          scored.vector = std::move(it->second.point.vector);
+          scored.named = std::move(it->second.point.named);
+        }
       }
       results[i].push_back(std::move(scored));
     }

@@ -6,7 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 #include "engine/vector/payload_codec.h"
+#include "engine/vector/view_filter.h"
 
 namespace baton {
 namespace {
@@ -35,6 +38,23 @@ double BytesOf(const Write& write) {
   for (const PayloadPatch& patch : write.patches)
     bytes += static_cast<size_t>(EncodedPayloadBytes(patch.set));
   return static_cast<double>(bytes);
+}
+
+// Whether a write should wait, and what it is told where it has waited for too long. Upserts do for
+// graphs. A filter does for a payload index that is being made: to resolve it now would take
+// reading payloads of all points from the database, and every other writer would wait for that.
+absl::Status CheckWait(const VectorStore& store, const Write& write) {
+  if (!write.upserts.empty()) return store.CheckBacklog(write.collection);
+  if (write.filter == nullptr) return absl::OkStatus();
+  const auto view = store.View(write.collection);
+  if (!view.ok() || (*view)->change() == nullptr) return absl::OkStatus();
+  const auto checked = store.CheckFilter((*view)->spec(), write.partition, write.filter);
+  if (!checked.ok()) return absl::OkStatus();  // Commit says so, as where there is no collection
+  const auto filter = ViewFilter::Make(**view, **checked);
+  if (!filter.ok() || !filter->asks_coming()) return absl::OkStatus();
+  return absl::UnavailableError(StrCat("filter asks a payload index of collection \"",
+                                       write.collection,
+                                       "\" that is being made; retry in 1000 ms"));
 }
 
 }  // namespace
@@ -73,6 +93,7 @@ void WriteLane::Answer(Item& item, Outcome outcome) {
 bool WriteLane::TryChange(Change change) { return queue_.TryPush(std::move(change)); }
 
 void WriteLane::Run() {
+  NameThread("write");
   while (true) {
     const bool closed =
         queue_.closed();  // asked first: what is pushed before closing is seen below
@@ -103,12 +124,12 @@ void WriteLane::Run() {
 }
 
 bool WriteLane::Hold(Item& item) {
-  const std::string& collection = item.write.collection;
-  if (item.write.upserts.empty()) return false;
-  const bool behind_others = std::any_of(held_.begin(), held_.end(), [&](const Item& other) {
-    return other.write.collection == collection;
-  });
-  if (!behind_others && store_.CheckBacklog(collection).ok()) return false;
+  const bool upserts = !item.write.upserts.empty();
+  const bool behind_others =
+      upserts && std::any_of(held_.begin(), held_.end(), [&](const Item& other) {
+        return other.write.collection == item.write.collection && !other.write.upserts.empty();
+      });
+  if (!behind_others && CheckWait(store_, item.write).ok()) return false;
   held_.push_back(std::move(item));
   held_count_.store(held_.size(), std::memory_order_relaxed);
   held_gauge_.Set(static_cast<double>(held_.size()));
@@ -122,15 +143,15 @@ std::vector<WriteLane::Item> WriteLane::Release(bool closing) {
   size_t points = 0;
   std::deque<Item> rest;
   for (Item& item : held_) {
-    const absl::Status backlog = store_.CheckBacklog(item.write.collection);
+    const absl::Status wait = CheckWait(store_, item.write);
     // One group at a time, since there may be no room again after it.
     const bool fits = released.empty() || points + PointsOf(item.write) <= kGroupPointsMax;
-    if (closing || (backlog.ok() && fits)) {
+    if (closing || (wait.ok() && fits)) {
       points += PointsOf(item.write);
       released.push_back(std::move(item));
-    } else if (!backlog.ok() && now_us >= std::min(item.queued_us + store_.write_wait_us(),
-                                                   item.deadline_us - kAnswerUs)) {
-      Answer(item, {.result = {.status = backlog}, .queue_us = now_us - item.queued_us});
+    } else if (!wait.ok() && now_us >= std::min(item.queued_us + store_.write_wait_us(),
+                                                item.deadline_us - kAnswerUs)) {
+      Answer(item, {.result = {.status = wait}, .queue_us = now_us - item.queued_us});
     } else {
       rest.push_back(std::move(item));
     }

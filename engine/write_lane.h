@@ -17,7 +17,8 @@ namespace baton {
 
 // The one thread that changes stored data, so that changes have one order. Writes that wait
 // together are committed together: one fsync for all of them. Upserts to a collection that is far
-// behind with building graphs are held back, in their order, while others pass.
+// behind with building graphs are held back, in their order, while others pass; so is a write whose
+// filter asks a payload index that is being made.
 class WriteLane {
  public:
   struct Outcome {
@@ -40,8 +41,9 @@ class WriteLane {
   // Commits what is queued, then ends.
   ~WriteLane();
 
-  // Never block. False when the queue is full. A write that is held back is refused with
-  // RESOURCE_EXHAUSTED shortly before its deadline.
+  // Never block. False when the queue is full. A write that is held back is refused
+  // after VectorStore::write_wait_us, or shortly before its deadline: upserts with
+  // RESOURCE_EXHAUSTED, others with UNAVAILABLE.
   bool TryWrite(Write write, TimeUs deadline_us, absl::AnyInvocable<void(Outcome)> done);
   bool TryChange(Change change);
 

@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/synchronization/mutex.h"
 #include "config/models.h"
 #include "config/reload.h"
 #include "engine/base/log.h"
@@ -82,6 +83,9 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config,
 }
 
 absl::Status App::Build() {
+  // Debian builds Abseil, whose mutexes are gRPC's, with the detector of deadlocks that is meant
+  // for debugging: every lock of any of them takes one lock of the process, and a cycle ends it.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   google::protobuf::SetLogHandler(LogFromProtobuf);
   gpr_set_log_function(LogFromGrpc);
   gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
@@ -108,9 +112,9 @@ absl::Status App::Build() {
                                           .metrics = &metrics_,
                                           .ready = [this] { return Ready(); },
                                           .tls = std::move(http_context)}));
+  writers_ = std::make_unique<WriterPool>(static_cast<int>(server.writer_threads));
   RETURN_IF_ERROR(BuildEngine());
 
-  writers_ = std::make_unique<WriterPool>(static_cast<int>(server.writer_threads));
   rpc_metrics_ = std::make_unique<RpcMetrics>(metrics_, SystemClock());
   const RpcParts parts{.engine = *engine_,
                        .clock = SystemClock(),
@@ -181,6 +185,7 @@ absl::Status App::BuildEngine() {
   }
 
   EngineParts parts{.clock = &SystemClock(), .metrics = &metrics_, .store = store_.get()};
+  parts.answers = writers_.get();
   if (!config_.embedder.path.empty()) {
     ASSIGN_OR_RETURN(const ModelOptions model, EmbedderModel(config_));
     RETURN_IF_ERROR(Annotate("embedder", LoadInto(parts, model)));
@@ -201,6 +206,7 @@ absl::Status App::BuildEngine() {
   ASSIGN_OR_RETURN(options.repository.directory,
                    AbsoluteDirectory("repository.directory", options.repository.directory));
   options.cost_model_path = StrCat(config_.vector.data_dir, "/cost_model");
+  SetPhase(absl::UnavailableError("starting: preparing the models and warming them up"));
   ASSIGN_OR_RETURN(engine_, Engine::Create(options, std::move(parts)));
   return absl::OkStatus();
 }
@@ -397,6 +403,7 @@ App::~App() {
   // is closed.
   if (openai_ != nullptr) openai_->Close();
   engine_.reset();
+  writers_.reset();  // writes the answers that the engine left with it
   if (http_ != nullptr) http_->Stop();
   if (grpc_ != nullptr) Log().info("stopped");
 }

@@ -92,8 +92,8 @@ class App {
   std::unique_ptr<HttpPort> http_;  // early: a daemon that loads for minutes is alive, not ready
   std::unique_ptr<VectorStore> store_;
   std::unique_ptr<HostWatch> host_watch_;
+  std::unique_ptr<WriterPool> writers_;  // what the engine left with it is run
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<WriterPool> writers_;
   std::unique_ptr<RpcMetrics> rpc_metrics_;
   std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<KserveService> kserve_;

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "engine/base/memory_limit.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 namespace {
@@ -82,6 +83,7 @@ HostWatch::~HostWatch() {
 }
 
 void HostWatch::Run() {
+  NameThread("host-watch");
   std::unique_lock lock(mutex_);
   do {
     lock.unlock();

@@ -26,6 +26,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 
@@ -590,7 +591,10 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Open(Options options) {
   }
   self.Accept();
   for (int i = 0; i < self.options.threads; ++i) {
-    self.threads.emplace_back([&self] { self.io->run(); });
+    self.threads.emplace_back([&self, i] {
+      NameThread("http", i);
+      self.io->run();
+    });
   }
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }

@@ -33,14 +33,13 @@ class AskStreamSink final : public AskSink {
     writer_->PushTokens(std::move(message));
   }
 
-  void OnFinished(absl::Status status, AskResult result) override {
-    if (status.ok()) {
-      v1::AskResponse message;
-      ToProto(std::move(result), *message.mutable_finished());
-      writer_->Push(std::move(message));
-    }
-    writer_->End(std::move(status));
+  void OnAnswer(AskResult result) override {
+    v1::AskResponse message;
+    ToProto(std::move(result), *message.mutable_finished());
+    writer_->Push(std::move(message));
   }
+
+  void OnFinished(absl::Status status) override { writer_->End(std::move(status)); }
 
  private:
   const std::shared_ptr<AskWriter> writer_;

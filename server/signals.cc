@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "engine/base/log.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 namespace {
@@ -56,6 +57,7 @@ SignalWatcher::Asked SignalWatcher::Wait(std::chrono::milliseconds wait) {
 }
 
 void SignalWatcher::Watch() {
+  NameThread("signals");
   while (!ending_) {
     int number = 0;
     if (sigwait(&signals_, &number) != 0 || number == kWake) continue;

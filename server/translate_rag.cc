@@ -71,6 +71,7 @@ absl::StatusOr<AskRequest> ToAsk(const v1::AskRequest& proto, Envelope envelope)
     request.retrieval = static_cast<Retrieval>(proto.retrieval() - 1);
   }
   if (proto.has_k()) request.k = proto.k();
+  if (proto.has_n()) request.answers = proto.n();
   request.vector_name = proto.vector_name();
   request.partition = ToPartition(proto);
   if (proto.has_max_tokens()) request.max_tokens = proto.max_tokens();
@@ -127,6 +128,7 @@ void ToProto(AskResult result, v1::AskFinished& proto) {
     proto.set_preemptions(generated.preemptions);
     proto.set_seed(generated.seed);
     proto.set_model(generated.model);
+    proto.set_index(generated.index);
     SetStop(generated.stop, proto);
   }
   ToProto(result.timings, *proto.mutable_timings());

@@ -86,8 +86,8 @@ absl::Status UpsertStreamCall::BeginBatch(const std::shared_ptr<CancelHandle>& c
   StartRead(&request_);
   ASSIGN_OR_RETURN(
       const RequestId id,
-      parts().engine.Submit(std::move(upsert), [this](absl::StatusOr<UpsertResult> result) {
-        parts().writers.Post([this, result = std::move(result)] { EndBatch(result); });
+      parts().engine.Submit(std::move(upsert), [this](const absl::StatusOr<UpsertResult>& result) {
+        EndBatch(result);
       }));
   cancel->SetId(id);
   return absl::OkStatus();

@@ -1,4 +1,5 @@
 #include "server/writer_pool.h"
+#include "engine/base/thread_name.h"
 
 #include <limits>
 #include <utility>
@@ -7,7 +8,8 @@ namespace baton {
 
 WriterPool::WriterPool(int threads) : jobs_(std::numeric_limits<size_t>::max()) {
   for (int i = 0; i < threads; ++i) {
-    threads_.emplace_back([this] {
+    threads_.emplace_back([this, i] {
+      NameThread("answer", i);
       while (std::optional<Job> job = jobs_.Pop()) (*job)();
     });
   }

@@ -3,25 +3,22 @@
 #include <thread>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
+#include "engine/answer_runner.h"
 #include "engine/base/bounded_queue.h"
 
 namespace baton {
 
-// The threads that build answers and hand them to gRPC, so that the engine's loop does not: a
-// gRPC write costs its caller 5 to 90 us. Thread safe.
-class WriterPool {
+// The threads that build answers and hand them to gRPC.
+class WriterPool final : public AnswerRunner {
  public:
-  using Job = absl::AnyInvocable<void()>;
-
   explicit WriterPool(int threads);
-  ~WriterPool();  // runs what is queued first
+  ~WriterPool() override;  // runs what is queued first
   WriterPool(const WriterPool&) = delete;
   WriterPool& operator=(const WriterPool&) = delete;
 
-  // Never blocks. Each RPC has at most one job here at a time, so the engine's bound on requests in
-  // flight bounds this queue too.
-  void Post(Job job);
+  // Each RPC has at most one job here at a time. What answers a request is bounded by those that
+  // may be in flight, what writes a stream by the streams that are open.
+  void Post(Job job) override;
 
  private:
   BoundedQueue<Job> jobs_;

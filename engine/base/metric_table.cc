@@ -205,6 +205,9 @@ std::vector<MetricRow> MakeTable() {
       Counter(kGraphsLinked, "baton_graphs_linked_total", "graphs", {"by"},
               "Graphs of segments by what linked them: device; cpu, where no device offers to; "
               "cpu_fallback, where one did and failed"),
+      Counter(kInvertedFilesBuilt, "baton_inverted_files_built_total", "files", {"by"},
+              "Inverted files of segments by what trained and coded them: device; cpu, where no "
+              "device offers to; cpu_fallback, where one did and failed"),
       Counter(kBuildsShortOfMemory, "baton_builds_short_of_memory_total", "builds", {},
               "Times that no graph was built, since vector.build_memory_mb had no room for it"),
       Counter(kQueueRefused, "baton_queue_refused_total", "requests", {"queue"},
@@ -251,6 +254,18 @@ std::vector<MetricRow> MakeTable() {
             "How busy its executor keeps a device: 0 idle, 1 busy"),
       Gauge(kDeviceQueue, "baton_device_queue_batches", "batches", {"platform", "device"},
             "Batches that wait and run there", kNothing, "nv_inference_pending_request_count"),
+      Gauge(kDeviceGraphs, "baton_device_graphs", "graphs", {"platform", "device"},
+            "Graphs of segments in the memory of a device that walks them", kFpga),
+      Gauge(kDeviceGraphBytes, "baton_device_graph_bytes", "bytes", {"platform", "device"},
+            "What these take of its memory, copies included", kFpga),
+      Counter(
+          kDeviceGraphEvents, "baton_device_graph_events_total", "graphs",
+          {"platform", "device", "event"},
+          "Graphs of segments that came to a device or went: loaded; evicted, for others' room; "
+          "dropped, with their segment; lost, with a reset",
+          kFpga),
+      Counter(kDeviceGraphWalks, "baton_device_graph_walks_total", "walks", {"platform", "device"},
+              "Walks of one query through the graph of one segment", kFpga),
       Counter(kEnergyJoules, "baton_energy_joules_total", "joules",
               {"work_class", "platform", "measured"},
               "Energy that work drew, measured or estimated", kNothing, "nv_energy_consumption"),
@@ -331,6 +346,8 @@ std::string_view Name(MetricNeeds needs) {
       return "device";
     case MetricNeeds::kTelemetry:
       return "telemetry";
+    case MetricNeeds::kFpga:
+      return "fpga";
     case MetricNeeds::kPeer:
       return "peer";
     case MetricNeeds::kOffload:
@@ -352,9 +369,10 @@ std::string MetricsPage() {
       "buckets 1, 2 and 5 times each power of ten, from 10 us to 120 s. *Needs* says what a "
       "daemon\n"
       "must have, or meet, before the metric has anything to say: a language `model`; a `device`\n"
-      "beside the CPU, simulated ones too; a device's own `telemetry`; a `peer`; the KV `offload`\n"
-      "tier; `tls`; an `incident`, which is something that went wrong or was changed while it "
-      "ran.\n"
+      "beside the CPU, simulated ones too; a device's own `telemetry`; an `fpga`, which walks\n"
+      "graphs; a `peer`; the KV `offload` tier; `tls`; an `incident`, which is something that "
+      "went\n"
+      "wrong or was changed while it ran.\n"
       "*Like* is what vLLM (`vllm:`) or Triton (`nv_`) call the same.\n"
       "\n"
       "| name | kind | unit | labels | meaning | needs | like |\n"

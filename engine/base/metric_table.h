@@ -73,6 +73,7 @@ enum class MetricId {
   kWritesPendingBytes,         // {}
   kSegmentsBuilt,              // {kind}
   kGraphsLinked,               // {by}
+  kInvertedFilesBuilt,         // {by}
   kBuildsShortOfMemory,        // {}
   kQueueRefused,               // {queue}
   kExecutorUp,                 // {platform, device, emulated}
@@ -91,6 +92,10 @@ enum class MetricId {
   kDeviceMemoryBytes,          // {platform, device, state}
   kDeviceLoad,                 // {platform, device}
   kDeviceQueue,                // {platform, device}
+  kDeviceGraphs,               // {platform, device}
+  kDeviceGraphBytes,           // {platform, device}
+  kDeviceGraphEvents,          // {platform, device, event}
+  kDeviceGraphWalks,           // {platform, device}
   kEnergyJoules,               // {work_class, platform, measured}
   kCostErrorRatio,             // {work_class, platform}
   kWorkRetries,                // {work_class, from}
@@ -124,6 +129,7 @@ enum class MetricNeeds : uint8_t {
   kModel,      // a language model
   kDevice,     // a device beside the CPU, or a simulated one
   kTelemetry,  // a device that tells how it is
+  kFpga,       // a device that searches by walking segments' graphs
   kPeer,       // another daemon: peer.*
   kOffload,    // kv.offload_memory_mb
   kTls,        // server.tls_*

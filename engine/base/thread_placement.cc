@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -22,7 +21,7 @@ CpuSet ThreadPlacement::cpus() const {
 
 int ThreadPlacement::ThreadsMax() const {
   if (!anywhere()) return cpus().size();
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return std::max(1, ThreadCpus().size());
 }
 
 CpuSet ThreadPlacement::CpusOf(ThreadNumber thread) const {

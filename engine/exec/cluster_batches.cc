@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 namespace {
@@ -37,11 +38,13 @@ void ClusterBatches::Execute(ClusterBatch batch,
   --batches_;  // a refused push leaves the job untouched
   ClusterBatchResult refused;
   refused.status = absl::ResourceExhaustedError(
-      StrCat("the ", device_, "'s k-means queue is full: ", jobs_.capacity(), " requests"));
+      StrCat("the ", device_, "'s k-means queue is full: ", jobs_.capacity(),
+             " requests; retry in 1000 ms"));
   job.done(std::move(refused));
 }
 
 void ClusterBatches::ThreadMain() {
+  NameThread("k-means");
   setpriority(PRIO_PROCESS, 0, kClusterNice);  // on Linux: of this thread
   while (std::optional<Job> job = jobs_.Pop()) RunJob(*std::move(job));
 }

@@ -29,6 +29,7 @@
 #include "engine/transfer/memory_space.h"
 #include "engine/vector/collection_view.h"
 #include "engine/vector/graph_rows.h"
+#include "engine/vector/ivf_math.h"
 
 namespace baton {
 
@@ -104,6 +105,12 @@ struct DecodeShape {
   bool operator==(const DecodeShape&) const = default;
 };
 
+// What warms an executor up for a model.
+struct WarmUpSteps {
+  std::vector<DecodeShape> decodes;  // go quicker once two such have run, the most useful first
+  int32_t prompt_tokens_max = 0;     // chunks of prompts that are longer gain nothing more
+};
+
 // Prefill and decode. Models come and go from a thread of the engine's beside all else, and so does
 // what warms them up; the rest is called from its loop thread only and never blocks. Batches of one
 // executor run in the order of their submission, and those that succeed are done in it.
@@ -127,9 +134,9 @@ class LlmSkill {
   virtual bool TellsPromptsApart(const LanguageModel& model) const = 0;
   // Whether it tells LlmBatch::layers_done.
   virtual bool TellsLayers() const = 0;
-  // Steps of the model that go quicker once two such ones have run, the most useful first; none: it
-  // has nothing to warm up. For these it takes slots and batches from the thread that loads models.
-  virtual std::vector<DecodeShape> WarmUpShapes(const LanguageModel& model) const = 0;
+  // Steps of the model that are to run before a client's; without decodes: none. For these it takes
+  // slots and batches from the thread that loads models.
+  virtual WarmUpSteps StepsToWarmUp(const LanguageModel& model) const = 0;
   // Where this executor keeps its KV blocks.
   virtual MemorySpace kv_space() const = 0;
   // Where they come from; null: they are in this machine's memory, and the engine takes it.
@@ -251,6 +258,19 @@ struct ExecutorInfo {
 };
 
 // How it is now.
+// Graphs of segments in a device's memory, and walks of them.
+struct GraphResidency {
+  int64_t graphs = 0;                 // there now
+  std::optional<int64_t> bytes = {};  // that they take, copies included; absent: it does not tell
+  // So far: what was brought, and what of that is gone since room was needed, no view has it any
+  // more, or the device was reset. loaded == evicted + dropped + lost + graphs.
+  int64_t loaded = 0;
+  int64_t evicted = 0;
+  int64_t dropped = 0;
+  int64_t lost = 0;
+  int64_t walks = 0;  // of one query through one graph
+};
+
 struct ExecutorSample {
   bool healthy = false;
   std::string trouble = {};  // where not healthy: why, and what to do about it, if it can tell
@@ -262,6 +282,7 @@ struct ExecutorSample {
   std::optional<double> power_w = {};         // measured, lately
   std::optional<double> utilisation = {};     // 0 to 1, by its own account, lately
   std::optional<int64_t> memory_errors = {};  // that could not be corrected, since it was powered
+  std::optional<GraphResidency> graphs = {};  // where it searches by walks
 };
 
 // Owns one device and offers skills; a null skill is one it lacks. Thread safe. Destruction waits
@@ -276,6 +297,7 @@ class Executor {
   virtual EmbedSkill* embed() = 0;
   virtual ClusterSkill* cluster() = 0;
   virtual GraphSkill* graph() = 0;
+  virtual const IvfMath* ivf() = 0;  // what inverted files are built with
 };
 
 }  // namespace baton

@@ -111,6 +111,9 @@ struct baton_device_options {
   /* Of a GPU: steps of decodes of a model that are kept as CUDA graphs; 0: none. */
   int32_t decode_graphs_max;
   uint64_t walk_bytes_max; /* of its memory, for graphs that are walked, copies included */
+  /* Of a GPU. 1: kernels of a step's graph may begin while those before them end. */
+  int32_t programmatic_launches;
+  uint32_t reserved; /* 0 */
 };
 
 /* Whether the daemon that opens a device knows a field of its options that was not in the first
@@ -131,7 +134,13 @@ struct baton_device_sample {
   double power_w;
   double utilisation;    /* 0 to 1 */
   int64_t memory_errors; /* that could not be corrected, since the driver was loaded */
+  int64_t walk_bytes;    /* of memory_bytes_used, graphs that are walked, copies included */
 };
+
+/* Whether the daemon knows a field of a sample that was not in the first release. */
+#define BATON_SAMPLE_HAS(sample, field) \
+  ((sample)->struct_size >=             \
+   offsetof(struct baton_device_sample, field) + sizeof(((struct baton_device_sample*)0)->field))
 
 /* A matrix of weights as the file holds it: rows of row_bytes each, [rows, cols]. */
 struct baton_matrix {
@@ -289,6 +298,26 @@ struct baton_copy {
   void* const* destinations;
   int64_t count;
   int64_t block_bytes;
+};
+
+/* Of a packing: the dimension of a head at most, and the bytes that one layer of the host's blocks
+ * takes which hold as many positions as the larger of both blocks, at most. */
+#define BATON_PACKED_HEAD_DIM_MAX 512
+#define BATON_PACKED_LAYER_BYTES_MAX (2 << 20)
+
+/* Positions of blocks on the device to blocks of another layout in the host's memory, converted on
+ * the device, so that what the link carries is of the host's layout. */
+struct baton_kv_packing {
+  uint32_t struct_size;
+  uint32_t reserved; /* 0 */
+  /* Which differ in type and block_tokens alone. */
+  struct baton_kv_layout source;
+  struct baton_kv_layout destination;
+  int64_t tokens; /* positions, from the first */
+  int32_t layer_begin;
+  int32_t layer_end;
+  const void* const* sources; /* [blocks of so many positions], as the destinations; where the */
+  void* const* destinations;  /* blocks begin; read by copy_packed alone */
 };
 
 /* ---- Vectors ---- */
@@ -452,6 +481,81 @@ struct baton_kmeans_job {
   int32_t (*stop)(void* context);
 };
 
+/* Product codes of 4 bits, as engine/vector/pq_code.h has them: what is left of a row when its
+ * list's centroid is taken off is cut into parts, and a part's code is the nearest of its 16
+ * centroids, the first of several. */
+struct baton_pq_job {
+  uint32_t struct_size;
+  int32_t dimension;    /* 1 or more */
+  int64_t rows;         /* up to 2^31 - 1 */
+  const float* vectors; /* [rows, dimension], row-major */
+  int64_t lists;
+  const float* centroids;   /* [lists, dimension], row-major */
+  const uint32_t* list_of;  /* [rows], below `lists` */
+  const uint32_t* place_of; /* [rows], below `places`, each place once */
+  int64_t places;           /* a multiple of 32, `rows` or more, up to 2^31 - 1 */
+  int32_t part;             /* values of a part; sub_quantizers * part is the dimension or more */
+  int32_t sub_quantizers;   /* parts, a multiple of 4 */
+  const float* book;        /* [sub_quantizers, part, 16] */
+  const float* origin;      /* [dimension]; null: there are no terms */
+  /* Filled in; zeros where no row is. */
+  uint8_t* codes; /* [places / 32, sub_quantizers / 4, 64] (engine/vector/pq_scan.h) */
+  float* terms;   /* [places]: |r|^2 + 2 (centroid - origin) r of the code's r; null: not wanted */
+  /* Asked between pieces of work, each of which is some milliseconds: not 0 ends the job with
+   * BATON_CANCELLED. */
+  void* stop_context;
+  int32_t (*stop)(void* context);
+};
+
+/* An inverted file's lists on a device: codes of rows, and whose they are. The plug-in's; never
+ * changes. */
+struct baton_ivf_lists;
+
+enum baton_ivf_codes {
+  BATON_IVF_PRODUCT_CODES = 0, /* of 4 bits, in blocks of 32 places (engine/vector/pq_scan.h) */
+  BATON_IVF_BYTES = 1          /* one byte a value (engine/vector/code_book.h) */
+};
+
+/* What one is made of, valid during the call; as engine/vector/ivf_index.h numbers places, those of
+ * a list follow one another. */
+struct baton_ivf_job {
+  uint32_t struct_size;
+  int32_t codes_of;           /* baton_ivf_codes */
+  int64_t row_bytes;          /* of codes: product codes: even; bytes: a multiple of 16 */
+  int64_t lists;              /* 1 to 2^31 - 1 */
+  int64_t places;             /* up to 2^31 - 1; of product codes a multiple of 32 */
+  int64_t rows;               /* up to 2^31 - 1 */
+  const uint32_t* list_begin; /* [lists]: first places; of product codes multiples of 32 */
+  const uint32_t* list_rows;  /* [lists] */
+  const uint32_t* place_rows; /* [places]: rows; those of no list's are not looked at */
+  const uint8_t* codes;       /* [places, row_bytes], or [places / 32, row_bytes / 2, 64] */
+  const float* terms;         /* [places], added to keys; null: zeros */
+};
+
+/* Of each query's lists the k live rows with the smallest keys, then the lower rows.
+ *   of product codes  key = (base of the list + term) + scale * (sum of the tables' entries)
+ *   of bytes          key = scale * (query . code) [+ square_factor * (code . code)] [+ term] */
+struct baton_ivf_scan {
+  uint32_t struct_size;
+  int32_t k; /* 1 to BATON_SEARCH_K_MAX */
+  struct baton_ivf_lists* lists;
+  int64_t query_count;
+  int64_t probe_count;    /* 1 to the number of lists */
+  const uint32_t* probes; /* [query_count, probe_count]: lists, each once to a query; UINT32_MAX:
+                             none */
+  const uint32_t* live;   /* [(rows + 31) / 32]: as baton_search_part has it; null: all */
+  const float* scales;    /* [query_count] */
+  /* Of product codes. */
+  const uint8_t* tables; /* [query_count, 2 * row_bytes, 16]: an entry for each part's centroid */
+  const float* bases;    /* [query_count, probe_count] */
+  /* Of bytes. */
+  const int8_t* high; /* [query_count, row_bytes]: query = 128 * high + low */
+  const int8_t* low;
+  float square_factor; /* 0: squares do not count */
+  uint32_t reserved;   /* 0 */
+  uint32_t* nearest;   /* filled in: [query_count, k]; UINT32_MAX where there are fewer */
+};
+
 /* The plug-in's static table. */
 struct baton_executor_plugin {
   uint32_t struct_size;
@@ -578,6 +682,28 @@ struct baton_executor_plugin {
    * and those there are. INVALID_ARGUMENT: a value that is not finite, too. */
   int32_t (*kmeans)(struct baton_open_device* device, const struct baton_kmeans_job* job,
                     struct baton_error* error);
+  /* Null: it makes no product codes. Else as kmeans. */
+  int32_t (*pq_encode)(struct baton_open_device* device, const struct baton_pq_job* job,
+                       struct baton_error* error);
+
+  /* All of the following or none of them; without them the device scans no inverted files. From any
+   * thread; whoever scans a file does not free it. */
+
+  /* What ivf_create takes of the device's memory; 0: it takes no such file. Does not follow the
+   * job's pointers. */
+  uint64_t (*ivf_bytes)(const struct baton_ivf_job* job);
+  /* Blocks. RESOURCE_EXHAUSTED: as model_load. */
+  int32_t (*ivf_create)(struct baton_open_device* device, const struct baton_ivf_job* job,
+                        struct baton_ivf_lists** lists, struct baton_error* error);
+  void (*ivf_free)(struct baton_open_device* device, struct baton_ivf_lists* lists);
+  /* Blocks. RESOURCE_EXHAUSTED: as search. */
+  int32_t (*ivf_scan)(struct baton_open_device* device, const struct baton_ivf_scan* scan,
+                      struct baton_error* error);
+
+  /* Null: it converts nothing. Else as copy_post; its ticket is of copy_poll and copy_cancel, too.
+   * What it writes behind the last position of a block is zero. */
+  int32_t (*copy_packed)(struct baton_open_device* device, const struct baton_kv_packing* packing,
+                         uint64_t* ticket, struct baton_error* error);
 };
 
 /* The one exported symbol. */

@@ -7,6 +7,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 #include "engine/model/logprobs.h"
 
 namespace baton {
@@ -52,6 +53,7 @@ void LlmBatches::Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)
 }
 
 void LlmBatches::ThreadMain() {
+  NameThread("llm");
   options_.placement.Bind({.index = 0, .count = options_.threads});
   while (std::optional<Command> command = commands_.Pop()) {
     if (auto* open = std::get_if<Open>(&*command)) {

@@ -8,6 +8,15 @@ namespace {
 
 constexpr size_t kWaitingMax = 1024;
 
+int64_t KvBlockBytes(const baton_kv_layout& layout) {
+  const int64_t element_bytes = layout.type == BATON_KV_F32    ? 4
+                                : layout.type == BATON_KV_INT8 ? 1
+                                                               : 2;
+  const int64_t scale_bytes = layout.type == BATON_KV_INT8 ? 4 : 0;
+  return int64_t{2} * layout.layers * layout.kv_heads * layout.block_tokens *
+         (layout.head_dim * element_bytes + scale_bytes);
+}
+
 }  // namespace
 
 CopyQueue::CopyQueue(Device device) : device_(std::move(device)), thread_([this] { Run(); }) {}
@@ -28,8 +37,7 @@ Fault CopyQueue::Post(const baton_copy& copy, uint64_t* ticket) {
     return {BATON_INVALID_ARGUMENT, Text("a copy in direction ", copy.direction, " of ", copy.count,
                                          " blocks of ", copy.block_bytes, " bytes")};
   }
-  auto posted = std::make_shared<Copy>();
-  Job& job = posted->job;
+  Job job;
   job.to_device = to_device;
   job.block_bytes = copy.block_bytes;
   for (int64_t i = 0; i < copy.count; ++i) {
@@ -40,6 +48,33 @@ Fault CopyQueue::Post(const baton_copy& copy, uint64_t* ticket) {
     job.sources.push_back(static_cast<const std::byte*>(copy.sources[i]));
     job.destinations.push_back(static_cast<std::byte*>(copy.destinations[i]));
   }
+  return Add(std::move(job), ticket);
+}
+
+Fault CopyQueue::PostPacked(const baton_kv_packing& packing, uint64_t* ticket) {
+  const auto blocks = [&](const baton_kv_layout& layout) {
+    return (packing.tokens + layout.block_tokens - 1) / layout.block_tokens;
+  };
+  Job job;
+  job.block_bytes = KvBlockBytes(packing.source);
+  for (int64_t i = 0; i < blocks(packing.source); ++i) {
+    if (const Fault fault = device_.check(packing.sources[i], job.block_bytes); fault.failed()) {
+      return {fault.code(), Text("block ", i, " of a copy ", fault.message())};
+    }
+    job.sources.push_back(static_cast<const std::byte*>(packing.sources[i]));
+  }
+  for (int64_t i = 0; i < blocks(packing.destination); ++i) {
+    job.destinations.push_back(static_cast<std::byte*>(packing.destinations[i]));
+  }
+  job.packing = packing;
+  job.packing->sources = nullptr;
+  job.packing->destinations = nullptr;
+  return Add(std::move(job), ticket);
+}
+
+Fault CopyQueue::Add(Job job, uint64_t* ticket) {
+  auto posted = std::make_shared<Copy>();
+  posted->job = std::move(job);
   {
     const std::lock_guard lock(mutex_);
     if (queue_.size() >= kWaitingMax) {

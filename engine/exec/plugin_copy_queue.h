@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -26,6 +27,8 @@ class CopyQueue {
     std::vector<const std::byte*> sources;
     std::vector<std::byte*> destinations;
     int64_t block_bytes = 0;
+    // From the device, of a device that packs; but for its pointers.
+    std::optional<baton_kv_packing> packing = std::nullopt;
   };
   struct Device {
     const char* label = "";  // "GPU", as messages name it
@@ -43,6 +46,8 @@ class CopyQueue {
   // RESOURCE_EXHAUSTED: too many wait. INVALID_ARGUMENT: a block that is not of the device's KV
   // memory, or a direction that is none.
   Fault Post(const baton_copy& copy, uint64_t* ticket);
+  // Whose layouts the device has agreed to. As Post.
+  Fault PostPacked(const baton_kv_packing& packing, uint64_t* ticket);
   Fault Poll(uint64_t ticket, bool* done, uint64_t* copy_us);
   void Cancel(uint64_t ticket);
 
@@ -54,6 +59,7 @@ class CopyQueue {
     Fault fault;
     uint64_t copy_us = 0;
   };
+  Fault Add(Job job, uint64_t* ticket);
   void Run();
   bool Cancelled(const Copy& copy);
 

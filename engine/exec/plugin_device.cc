@@ -72,7 +72,8 @@ absl::StatusOr<std::shared_ptr<PluginDevice>> PluginDevice::Open(const LoadedPlu
       .bank_bytes_max = static_cast<uint64_t>(options.bank_bytes_max),
       .run_timeout_ms = options.run_timeout_ms,
       .decode_graphs_max = options.decode_graphs_max,
-      .walk_bytes_max = static_cast<uint64_t>(options.walk_bytes_max)};
+      .walk_bytes_max = static_cast<uint64_t>(options.walk_bytes_max),
+      .programmatic_launches = options.programmatic_launches ? 1 : 0};
   baton_error error = {.struct_size = sizeof(error), .message = {}};
   RETURN_IF_ERROR(
       StatusOf(plugin.table->open(&PluginHost(), &asked, &device->handle_, &error), error));
@@ -134,13 +135,14 @@ PluginDevice::Sample PluginDevice::TakeSample() const {
   baton_device_sample sample = {};
   sample.struct_size = sizeof(sample);
   sample.temperature_c = sample.power_w = sample.utilisation = -1;
-  sample.memory_errors = -1;
+  sample.memory_errors = sample.walk_bytes = -1;
   table_.sample(handle_, &sample);
   Sample taken{.memory_bytes_used = static_cast<int64_t>(sample.memory_bytes_used), .lost = {}};
   if (sample.temperature_c >= 0) taken.temperature_c = sample.temperature_c;
   if (sample.power_w >= 0) taken.power_w = sample.power_w;
   if (sample.utilisation >= 0) taken.utilisation = sample.utilisation;
   if (sample.memory_errors >= 0) taken.memory_errors = sample.memory_errors;
+  if (sample.walk_bytes >= 0) taken.walk_bytes = sample.walk_bytes;
   if (sample.lost != 0) {
     taken.lost.assign(sample.reason, strnlen(sample.reason, sizeof(sample.reason)));
     if (taken.lost.empty()) taken.lost = "the device is lost, restart needed";

@@ -23,14 +23,15 @@ class PluginDevice final : public KvMemorySource,
                            public std::enable_shared_from_this<PluginDevice> {
  public:
   struct Options {
-    std::string label;              // "GPU", as messages name it
-    int32_t index = 0;              // of the plug-in's devices
-    bool f32_activations = false;   // else bf16
-    int32_t step_tokens_max = 512;  // of a language-model batch
-    bool warm_up = false;           // models, where the plug-in says what to do for it
-    int32_t decode_graphs_max = 0;  // steps of decodes kept as CUDA graphs, of a GPU
-    MemorySpace space;              // of its memory
-    std::optional<KvType> kv_type;  // what it takes of keys and values; none: any
+    std::string label;                   // "GPU", as messages name it
+    int32_t index = 0;                   // of the plug-in's devices
+    bool f32_activations = false;        // else bf16
+    int32_t step_tokens_max = 512;       // of a language-model batch
+    bool warm_up = false;                // models, where the plug-in says what to do for it
+    int32_t decode_graphs_max = 0;       // steps of decodes kept as CUDA graphs, of a GPU
+    bool programmatic_launches = false;  // within these
+    MemorySpace space;                   // of its memory
+    std::optional<KvType> kv_type;       // what it takes of keys and values; none: any
     // Of an FPGA, as baton_device_options has them.
     std::string image = {};
     int64_t bank_bytes_max = 0;
@@ -67,6 +68,7 @@ class PluginDevice final : public KvMemorySource,
     std::optional<double> power_w = {};
     std::optional<double> utilisation = {};
     std::optional<int64_t> memory_errors = {};
+    std::optional<int64_t> walk_bytes = {};  // of memory_bytes_used
   };
   Sample TakeSample() const;
 

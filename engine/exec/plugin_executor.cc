@@ -13,6 +13,7 @@
 #include "engine/exec/plugin_cluster.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/exec/plugin_graph.h"
+#include "engine/exec/plugin_ivf.h"
 #include "engine/exec/plugin_llm.h"
 #include "engine/exec/plugin_path.h"
 #include "engine/exec/plugin_search.h"
@@ -33,6 +34,7 @@ class DescribedExecutor final : public Executor {
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
   GraphSkill* graph() override { return nullptr; }
+  const IvfMath* ivf() override { return nullptr; }
 
  private:
   const ExecutorInfo info_;
@@ -56,6 +58,7 @@ class WorkingExecutor final : public Executor {
                                                .sample_bytes_max = options.cluster_sample_bytes},
                        clock);
     }
+    if (PluginIvf::CanWork(device->table()) && options.builds_inverted_files) ivf_.emplace(device);
     if (!PluginSearch::CanWork(device->table())) return;
     if (options.search_memory_bytes > 0) {
       search_.emplace(device,
@@ -73,6 +76,11 @@ class WorkingExecutor final : public Executor {
     const int32_t queued = llm_.queue_depth() + (search_ ? search_->queue_depth() : 0) +
                            (walk_search_ ? walk_search_->queue_depth() : 0) +
                            (cluster_ ? cluster_->queue_depth() : 0);
+    std::optional<GraphResidency> graphs;
+    if (walk_search_) {
+      graphs = walk_search_->graphs().Residency();
+      graphs->bytes = taken.walk_bytes;
+    }
     return {.healthy = taken.lost.empty(),
             .trouble = std::move(taken.lost),
             .queue_depth = queued,
@@ -81,7 +89,8 @@ class WorkingExecutor final : public Executor {
             .temperature_c = taken.temperature_c,
             .power_w = taken.power_w,
             .utilisation = taken.utilisation,
-            .memory_errors = taken.memory_errors};
+            .memory_errors = taken.memory_errors,
+            .graphs = std::move(graphs)};
   }
   LlmSkill* llm() override { return &llm_; }
   SearchSkill* search() override {
@@ -91,6 +100,7 @@ class WorkingExecutor final : public Executor {
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return cluster_ ? &*cluster_ : nullptr; }
   GraphSkill* graph() override { return graph_ ? &*graph_ : nullptr; }
+  const IvfMath* ivf() override { return ivf_ ? &*ivf_ : nullptr; }
 
  private:
   const ExecutorInfo info_;
@@ -99,6 +109,7 @@ class WorkingExecutor final : public Executor {
   std::optional<PluginSearch> search_;  // by rows, or else by walks
   std::optional<PluginWalkSearch> walk_search_;
   std::optional<PluginGraph> graph_;
+  std::optional<PluginIvf> ivf_;
   std::optional<PluginCluster> cluster_;
 };
 
@@ -160,6 +171,7 @@ PluginExecutor MakeOne(const PluginKind& kind, const PluginExecutorOptions& opti
                                   .step_tokens_max = options.step_tokens_max,
                                   .warm_up = options.warm_up,
                                   .decode_graphs_max = options.decode_graphs_max,
+                                  .programmatic_launches = options.programmatic_launches,
                                   .space = {.kind = options.memory, .device = number},
                                   .kv_type = options.kv_type,
                                   .image = options.image,

@@ -17,18 +17,20 @@ namespace baton {
 
 struct PluginExecutorOptions {
   bool enabled = true;
-  std::string path;                 // of the plug-in; empty: as LoadPlugin looks for it
-  int32_t devices_max = 1;          // so many of the plug-in's; 0: all
-  MemorySpace::Kind memory = {};    // of the device
-  bool f32_activations = false;     // what a device computes in; else bf16
-  int64_t llm_queue_batches = 16;   // waiting or running
-  int32_t step_tokens_max = 512;    // of a language-model batch
-  bool warm_up = false;             // models, before they are ready
-  int32_t decode_graphs_max = 0;    // steps of a model's decodes kept as CUDA graphs
+  std::string path;                    // of the plug-in; empty: as LoadPlugin looks for it
+  int32_t devices_max = 1;             // so many of the plug-in's; 0: all
+  MemorySpace::Kind memory = {};       // of the device
+  bool f32_activations = false;        // what a device computes in; else bf16
+  int64_t llm_queue_batches = 16;      // waiting or running
+  int32_t step_tokens_max = 512;       // of a language-model batch
+  bool warm_up = false;                // models, before they are ready
+  int32_t decode_graphs_max = 0;       // steps of a model's decodes kept as CUDA graphs
+  bool programmatic_launches = false;  // within these
   int64_t search_memory_bytes = 0;  // of the device's, for vectors or graphs; 0: it searches none
   int32_t search_threads = 2;
   int64_t search_queue_batches = 256;  // waiting
   bool builds_graphs = false;
+  bool builds_inverted_files = false;
   int64_t cluster_sample_bytes = 0;    // that k-means trains with; 0: it does not cluster
   bool takes_emulated = true;          // else a device that turns out to be emulated is not used
   std::optional<KvType> kv_type = {};  // what a device takes of keys and values; none: any

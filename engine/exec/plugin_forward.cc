@@ -6,24 +6,11 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/exec/plugin_kv.h"
 #include "engine/exec/plugin_model.h"
 
 namespace baton {
 namespace {
-
-int32_t KvTypeOf(KvType type) {
-  switch (type) {
-    case KvType::kF32:
-      return BATON_KV_F32;
-    case KvType::kF16:
-      return BATON_KV_F16;
-    case KvType::kBF16:
-      return BATON_KV_BF16;
-    case KvType::kInt8:
-      break;
-  }
-  return BATON_KV_INT8;
-}
 
 // What the plug-in's callbacks reach.
 struct Callbacks {
@@ -99,12 +86,7 @@ absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardI
       .item_struct_size = sizeof(baton_llm_item),
       .items = items_.data(),
       .item_count = std::ssize(items_),
-      .layout = {.layers = layout.layers,
-                 .kv_heads = layout.kv_heads,
-                 .head_dim = layout.head_dim,
-                 .block_tokens = layout.block_tokens,
-                 .type = KvTypeOf(layout.type),
-                 .reserved = 0},
+      .layout = AbiKvLayoutOf(layout),
       .context = &callbacks,
       .on_logits =
           [](void* context, int64_t item, const float* logits) {

@@ -1,6 +1,7 @@
 #include "engine/exec/plugin_llm.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -46,9 +47,11 @@ PluginForward* PluginLlm::Find(const LanguageModel& model) const {
   return found == models_.end() ? nullptr : found->second.get();
 }
 
-std::vector<DecodeShape> PluginLlm::WarmUpShapes(const LanguageModel& model) const {
+WarmUpSteps PluginLlm::StepsToWarmUp(const LanguageModel& model) const {
   const PluginForward* const forward = device_->options().warm_up ? Find(model) : nullptr;
-  return forward == nullptr ? std::vector<DecodeShape>() : forward->WarmUpShapes();
+  if (forward == nullptr) return {};
+  return {.decodes = forward->WarmUpShapes(),
+          .prompt_tokens_max = std::numeric_limits<int32_t>::max()};
 }
 
 absl::Status PluginLlm::Forward(const LanguageModel& model, const KvLayout& layout,

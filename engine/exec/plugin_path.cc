@@ -1,9 +1,12 @@
 #include "engine/exec/plugin_path.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/exec/plugin_kv.h"
 #include "engine/transfer/host_copy_path.h"
 
 namespace baton {
@@ -20,7 +23,42 @@ bool PluginPath::Connects(const MemorySpace& source, const MemorySpace& destinat
                                             : source == own && IsHostMemory(destination);
 }
 
+bool PluginPath::Packs(const KvConversion& conversion) const {
+  constexpr size_t kPacks =
+      offsetof(baton_executor_plugin, copy_packed) + sizeof(baton_executor_plugin::copy_packed);
+  const baton_executor_plugin& table = device_->table();
+  if (direction_ != Direction::kFromDevice || table.struct_size < kPacks ||
+      table.copy_packed == nullptr) {
+    return false;
+  }
+  const KvLayout& to = conversion.destination;
+  const int32_t together = std::max(conversion.source.block_tokens, to.block_tokens);
+  return to.head_dim <= BATON_PACKED_HEAD_DIM_MAX &&
+         to.layer_bytes() * (together / to.block_tokens) <= BATON_PACKED_LAYER_BYTES_MAX;
+}
+
+absl::StatusOr<CopyPath::Ticket> PluginPath::PostPacked(const Job& job) {
+  const KvConversion& conversion = *job.conversion;
+  RETURN_IF_ERROR(CheckConversion(
+      conversion, {.source = job.sources.size(), .destination = job.destinations.size()}));
+  const baton_kv_packing packing = {.struct_size = sizeof(packing),
+                                    .reserved = 0,
+                                    .source = AbiKvLayoutOf(conversion.source),
+                                    .destination = AbiKvLayoutOf(conversion.destination),
+                                    .tokens = conversion.tokens,
+                                    .layer_begin = conversion.layer_begin,
+                                    .layer_end = conversion.layer_end,
+                                    .sources = job.sources.data(),
+                                    .destinations = job.destinations.data()};
+  baton_error error = {.struct_size = sizeof(error), .message = {}};
+  uint64_t ticket = 0;
+  RETURN_IF_ERROR(PluginDevice::StatusOf(
+      device_->table().copy_packed(device_->handle(), &packing, &ticket, &error), error));
+  return ticket;
+}
+
 absl::StatusOr<CopyPath::Ticket> PluginPath::Post(const Job& job) {
+  if (job.conversion && Packs(*job.conversion)) return PostPacked(job);
   if (job.conversion || job.sources.size() != job.destinations.size()) {
     return absl::InvalidArgumentError(StrCat("path ", name_, ": a copy of ", job.sources.size(),
                                              " blocks to ", job.destinations.size(),

@@ -17,12 +17,15 @@ class PluginPath final : public CopyPath {
 
   const std::string& name() const override { return name_; }
   bool Connects(const MemorySpace& source, const MemorySpace& destination) const override;
+  bool Packs(const KvConversion& conversion) const override;
   absl::StatusOr<Ticket> Post(const Job& job) override;
   absl::StatusOr<bool> Poll(Ticket ticket) override;
   std::optional<TimeUs> CopyUs(Ticket ticket) const override;
   void Cancel(Ticket ticket) override;
 
  private:
+  absl::StatusOr<Ticket> PostPacked(const Job& job);
+
   const std::shared_ptr<PluginDevice> device_;
   const Direction direction_;
   const std::string name_;

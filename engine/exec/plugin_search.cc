@@ -72,9 +72,33 @@ PluginSearch::PluginSearch(std::shared_ptr<PluginDevice> device, const Options& 
                 .queue_batches = options.queue_batches},
                clock, [this](const SearchBatch& batch, SearchPoll poll, SearchBatchResult& result) {
                  return Search(batch, poll, result);
-               }) {}
+               }) {
+  if (!PluginIvfLists::CanWork(device_->table())) return;
+  ivf_lists_.emplace(
+      device_, PluginIvfLists::Room{.mutex = &device_mutex_,
+                                    .bytes_max = options.memory_bytes_max,
+                                    .bytes_of_others = [this] { return vectors_.bytes(); },
+                                    .evict_others = [this] { return vectors_.EvictOldest(); }});
+  vectors_.ShareWith({.bytes = [this] { return ivf_lists_->bytes(); },
+                      .evict = [this] { return ivf_lists_->Evict(); }});
+}
+
+bool PluginSearch::Probes(const CollectionView& view, const SearchParams& params) const {
+  if (!ivf_lists_ || params.exact) return false;
+  SearchParams all = params;
+  all.k += params.offset;
+  const int64_t candidates = ProbeCandidates(all);
+  int64_t bytes = 0;
+  const std::vector<ViewIvf> files = ViewIvf::AllOf(view);
+  for (const ViewIvf& file : files) {
+    if (!ivf_lists_->Takes(file, candidates)) return false;
+    bytes += ivf_lists_->BytesOf(file);
+  }
+  return !files.empty() && bytes <= vectors_.bytes_max();
+}
 
 std::string PluginSearch::Unable(const CollectionView& view, const SearchParams& params) const {
+  if (Probes(view, params)) return "";
   const std::string& label = device_->options().label;
   const int64_t nearest = int64_t{params.k} + params.offset;
   if (nearest > kNearestMax) {
@@ -107,6 +131,10 @@ absl::Status PluginSearch::Search(const SearchBatch& batch, SearchPoll poll,
   RETURN_IF_ERROR(CheckSearchParams(view, batch.params));
   if (const std::string why = Unable(view, batch.params); !why.empty()) {
     return absl::UnimplementedError(why);
+  }
+  if (Probes(view, batch.params)) {
+    return SearchView(view, batch.queries, batch.params, poll, &result.neighbors,
+                      &result.unsearched_points, /*walker=*/nullptr, &*ivf_lists_);
   }
   Task task(batch, poll);
   if (batch.params.filter != nullptr) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "engine/base/clock.h"
 #include "engine/exec/executor.h"
 #include "engine/exec/plugin_device.h"
+#include "engine/exec/plugin_ivf_lists.h"
 #include "engine/exec/plugin_vectors.h"
 #include "engine/exec/search_batches.h"
 #include "engine/vector/view_part.h"
@@ -20,8 +22,10 @@
 
 namespace baton {
 
-// Search on a plug-in's device, of whole views: growing buffers, graphs and inverted files alike
-// are compared row by row, so every answer is that of params.exact. The device compares rounded
+// Search on a plug-in's device, of whole views. Collections with inverted files are searched by
+// SearchView, with the scans of lists done there (PluginIvfLists): the same answers as the CPU's.
+// All else, and what is to be exact, is compared row by row, growing buffers and graphs alike, so
+// every answer is that of params.exact. The device compares rounded
 // vectors and gives more candidates than are asked for; these are scored here by DistanceFor, and
 // an answer counts once it is proven that no other row could be in it (SearchBound). Where it is
 // not, more candidates are asked for, and at last this machine's memory is scanned.
@@ -53,6 +57,8 @@ class PluginSearch final : public SearchSkill {
     int64_t again = 0;    // that wanted more candidates
     int64_t scanned = 0;  // that a scan of this machine's memory answered in the end
   };
+  // Null: the device scans no inverted files.
+  const PluginIvfLists* ivf_lists() const { return ivf_lists_ ? &*ivf_lists_ : nullptr; }
   Counts counts() const { return {.all = all_, .again = again_, .scanned = scanned_}; }
 
  private:
@@ -63,6 +69,8 @@ class PluginSearch final : public SearchSkill {
     bool fresh;
   };
 
+  // Whether the device scans the lists of all inverted files of a view, of which there are some.
+  bool Probes(const CollectionView& view, const SearchParams& params) const;
   absl::Status Search(const SearchBatch& batch, SearchPoll poll, SearchBatchResult& result);
   // Answers those of `queries`, by their place in the batch, that it can prove; leaves the others.
   absl::Status Answer(Task& task, const Round& round, std::vector<size_t>* queries);
@@ -71,7 +79,8 @@ class PluginSearch final : public SearchSkill {
 
   const std::shared_ptr<PluginDevice> device_;
   std::mutex device_mutex_;
-  PluginVectors vectors_;  // device_mutex_, but for what is const
+  PluginVectors vectors_;                    // device_mutex_, but for what is const
+  std::optional<PluginIvfLists> ivf_lists_;  // with device_mutex_
   std::atomic<int64_t> all_{0};
   std::atomic<int64_t> again_{0};
   std::atomic<int64_t> scanned_{0};

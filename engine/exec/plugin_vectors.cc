@@ -75,8 +75,8 @@ absl::StatusOr<PluginVectors::Entry*> PluginVectors::Hold(const CollectionSpec& 
               .capacity = shape.capacity,
               .rounded = {},
               .used = now_};
-  while (bytes_ + entry.bytes > bytes_max_) {
-    if (Evict()) continue;
+  while (bytes_ + others_.bytes() + entry.bytes > bytes_max_) {
+    if (Evict() || others_.evict()) continue;
     return absl::ResourceExhaustedError(
         StrCat("collection \"", spec.name, "\" needs more than the ", bytes_max_,
                " bytes that the ", device_->options().label, " has for vectors"));
@@ -94,7 +94,8 @@ absl::Status PluginVectors::Create(const baton_rows_shape& shape, Entry* entry) 
         device_->table().rows_create(device_->handle(), &shape, &rows, &error), error);
     if (created.ok()) entry->rows.reset(rows);
     // Others may have taken of the device's memory what was meant for vectors.
-    if (!absl::IsResourceExhausted(created) || !Evict()) return created;
+    if (!absl::IsResourceExhausted(created)) return created;
+    if (!Evict() && !others_.evict()) return created;
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -30,6 +31,14 @@ class PluginVectors {
   PluginVectors(std::shared_ptr<PluginDevice> device, int64_t bytes_max)
       : device_(std::move(device)), bytes_max_(bytes_max) {}
 
+  // Who else has of these bytes, and gives some back where there is no room; false: there is
+  // nothing. Called by Bring.
+  struct Others {
+    std::function<int64_t()> bytes = [] { return int64_t{0}; };
+    std::function<bool()> evict = [] { return false; };
+  };
+  void ShareWith(Others others) { others_ = std::move(others); }
+
   // A part of a view on the device.
   struct Resident {
     baton_vector_rows* rows = nullptr;
@@ -54,6 +63,11 @@ class PluginVectors {
   int64_t evictions() const { return evictions_; }  // of what was still in use, so far
   // Gives back what no view has any more.
   void DropDead();
+  // What was not asked for the longest, between two calls of Bring; false: there is nothing.
+  bool EvictOldest() {
+    ++now_;
+    return Evict();
+  }
   // Gives back a part whose rows turned out not to be what they should.
   void Forget(const ViewPart& part);
 
@@ -91,6 +105,7 @@ class PluginVectors {
 
   const std::shared_ptr<PluginDevice> device_;
   const int64_t bytes_max_;
+  Others others_;
   int64_t bytes_ = 0;
   int64_t evictions_ = 0;
   uint64_t now_ = 0;

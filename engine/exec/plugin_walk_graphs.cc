@@ -1,6 +1,9 @@
 #include "engine/exec/plugin_walk_graphs.h"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <iterator>
 #include <utility>
 
 #include "engine/base/log.h"
@@ -38,17 +41,12 @@ baton_walk_graph_job JobOf(const ViewGraph& graph) {
 // What a plug-in asks about while a graph is brought.
 struct Loading {
   const ViewGraph& graph;
-  SearchPoll poll;
-  absl::Status polled;
+  const std::atomic<bool>& stop;
 
   static void Read(void* context, int64_t first, int64_t count, float* vectors) {
     static_cast<Loading*>(context)->graph.ReadVectors(static_cast<uint32_t>(first), count, vectors);
   }
-  static int32_t Stop(void* context) {
-    Loading& self = *static_cast<Loading*>(context);
-    self.polled = self.poll();
-    return self.polled.ok() ? 0 : 1;
-  }
+  static int32_t Stop(void* context) { return static_cast<Loading*>(context)->stop ? 1 : 0; }
 };
 
 }  // namespace
@@ -93,29 +91,85 @@ std::shared_ptr<PluginWalkGraphs::Graph> PluginWalkGraphs::Find(const ViewGraph&
   return found->second.graph;
 }
 
-absl::StatusOr<std::vector<std::shared_ptr<PluginWalkGraphs::Graph>>> PluginWalkGraphs::Bring(
-    std::span<const GraphWalk> walks, SearchPoll poll) {
-  DropDead();
-  uint64_t now = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    now = ++now_;
+// The graphs of a search's walks: those that are there at once, the others as they come. They stay
+// as long as this does. `walks` outlive it.
+class PluginWalkGraphs::Bringing final : public LoadingThread::Request {
+ public:
+  Bringing(PluginWalkGraphs& graphs, std::span<const GraphWalk> walks)
+      : graphs_(graphs), walks_(walks), brought_(walks.size()) {
+    graphs_.DropDead();
+    {
+      const std::lock_guard lock(graphs_.mutex_);
+      now_ = ++graphs_.now_;
+    }
+    for (size_t i = 0; i < walks.size(); ++i) {
+      brought_[i] = graphs_.Find(walks[i].graph, now_);
+      (brought_[i] != nullptr ? came_ : missing_).push_back(i);
+    }
+    all_came_ = missing_.empty();
+    if (!all_came_) graphs_.loading_.Post(*this);
   }
-  std::vector<std::shared_ptr<Graph>> graphs;
-  for (const GraphWalk& walk : walks) graphs.push_back(Find(walk.graph, now));
-  for (size_t i = 0; i < walks.size(); ++i) {
-    if (graphs[i] != nullptr) continue;
-    const std::lock_guard loading(loading_);
-    graphs[i] = Find(walks[i].graph, now);
-    if (graphs[i] != nullptr) continue;
-    RETURN_IF_ERROR(Load(walks[i].graph, now, poll));
-    graphs[i] = Find(walks[i].graph, now);  // or null: refused
+  ~Bringing() override {
+    stop_ = true;
+    graphs_.loading_.Withdraw(*this);
   }
-  return graphs;
-}
 
-absl::Status PluginWalkGraphs::Load(const ViewGraph& graph, uint64_t now, SearchPoll poll) {
-  Loading loading{.graph = graph, .poll = poll, .polled = absl::OkStatus()};
+  // Which walks' graphs came since the last call; blocks until there is one. None: all were told.
+  absl::StatusOr<std::vector<size_t>> Next(SearchPoll poll) {
+    constexpr std::chrono::milliseconds kPollEvery{2};
+    for (;;) {
+      RETURN_IF_ERROR(poll());
+      std::unique_lock lock(mutex_);
+      const auto told = [this] { return !came_.empty() || all_came_ || !status_.ok(); };
+      if (!changed_.wait_for(lock, kPollEvery, told)) continue;
+      RETURN_IF_ERROR(status_);
+      return std::exchange(came_, {});
+    }
+  }
+  // Of a walk whose graph came. Null: refused.
+  baton_walk_graph* graph(size_t walk) const {
+    const std::lock_guard lock(mutex_);
+    return brought_[walk] == nullptr ? nullptr : brought_[walk]->get();
+  }
+
+  bool LoadNext() override {
+    const size_t walk = missing_[next_++];
+    const ViewGraph& graph = walks_[walk].graph;
+    absl::StatusOr<std::shared_ptr<Graph>> loaded = graphs_.Find(graph, now_);
+    if (*loaded == nullptr) loaded = graphs_.Load(graph, now_, stop_);
+    const bool more = loaded.ok() && next_ < missing_.size();
+    {
+      const std::lock_guard lock(mutex_);
+      status_ = loaded.status();
+      if (loaded.ok()) {
+        brought_[walk] = *std::move(loaded);
+        came_.push_back(walk);
+      }
+      all_came_ = !more;
+    }
+    changed_.notify_all();
+    return more;
+  }
+
+ private:
+  PluginWalkGraphs& graphs_;
+  const std::span<const GraphWalk> walks_;
+  uint64_t now_ = 0;
+  std::vector<size_t> missing_;
+  size_t next_ = 0;  // the loading thread's
+  std::atomic<bool> stop_ = false;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::shared_ptr<Graph>> brought_;  // mutex_: [walks]
+  std::vector<size_t> came_;                     // mutex_
+  bool all_came_ = false;                        // mutex_
+  absl::Status status_;                          // mutex_
+};
+
+absl::StatusOr<std::shared_ptr<PluginWalkGraphs::Graph>> PluginWalkGraphs::Load(
+    const ViewGraph& graph, uint64_t now, const std::atomic<bool>& stop) {
+  Loading loading{.graph = graph, .stop = stop};
   baton_walk_graph_job job = JobOf(graph);
   job.source = {.context = &loading, .read = Loading::Read};
   job.stop_context = &loading;
@@ -129,10 +183,8 @@ absl::Status PluginWalkGraphs::Load(const ViewGraph& graph, uint64_t now, Search
         device_->table().walk_graph_create(device_->handle(), &job, &made, &error), error);
     if (created.ok()) {
       entry.graph = std::make_shared<Graph>(made, FreeGraph{device_});
-      ++loads_;
       break;
     }
-    if (!loading.polled.ok()) return loading.polled;
     if (absl::IsUnimplemented(created)) {
       entry.refusal = std::string(created.message());
       Log().warn("collection \"{}\": segment {} is not walked on the {}: {}",
@@ -144,9 +196,18 @@ absl::Status PluginWalkGraphs::Load(const ViewGraph& graph, uint64_t now, Search
     // Another executor may have the room that lacks here.
     if (!Evict(now)) return absl::UnavailableError(std::string(created.message()));
   }
+  std::shared_ptr<Graph> loaded = entry.graph;
   const std::lock_guard lock(mutex_);
-  entries_.insert_or_assign(graph.owner().get(), std::move(entry));
-  return absl::OkStatus();
+  if (loaded != nullptr) {
+    ++residency_.loaded;
+    ++residency_.graphs;
+  }
+  // The key may be that of a segment that is gone since.
+  if (const auto found = entries_.find(graph.owner().get()); found != entries_.end()) {
+    Remove(found, &residency_.dropped);
+  }
+  entries_.emplace(graph.owner().get(), std::move(entry));
+  return loaded;
 }
 
 bool PluginWalkGraphs::Evict(uint64_t now) {
@@ -158,19 +219,38 @@ bool PluginWalkGraphs::Evict(uint64_t now) {
     if (oldest == entries_.end() || entry.used < oldest->second.used) oldest = it;
   }
   if (oldest == entries_.end()) return false;
-  ++evictions_;
-  entries_.erase(oldest);
+  Remove(oldest, &residency_.evicted);
   return true;
 }
 
 void PluginWalkGraphs::DropDead() {
   const std::lock_guard lock(mutex_);
-  std::erase_if(entries_, [](const auto& entry) { return entry.second.owner.expired(); });
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    const auto next = std::next(it);
+    if (it->second.owner.expired()) Remove(it, &residency_.dropped);
+    it = next;
+  }
 }
 
 void PluginWalkGraphs::Forget(std::span<const GraphWalk> walks) {
   const std::lock_guard lock(mutex_);
-  for (const GraphWalk& walk : walks) entries_.erase(walk.graph.owner().get());
+  for (const GraphWalk& walk : walks) {
+    const auto found = entries_.find(walk.graph.owner().get());
+    if (found != entries_.end()) Remove(found, &residency_.lost);
+  }
+}
+
+void PluginWalkGraphs::Remove(Entries::iterator entry, int64_t* gone) {
+  if (entry->second.graph != nullptr) {
+    --residency_.graphs;
+    ++*gone;
+  }
+  entries_.erase(entry);
+}
+
+GraphResidency PluginWalkGraphs::Residency() const {
+  const std::lock_guard lock(mutex_);
+  return residency_;
 }
 
 // Rows die and do not come back: those that live in a later view live in an earlier one, too, so
@@ -198,51 +278,55 @@ std::shared_ptr<const PluginWalkGraphs::LiveNodes> PluginWalkGraphs::LiveOf(
 absl::Status PluginWalkGraphs::WalkOn(std::span<const GraphWalk> walks,
                                       std::span<const std::vector<float>> queries, SearchPoll poll,
                                       std::vector<GraphWalked>* walked) {
-  ASSIGN_OR_RETURN(const std::vector<std::shared_ptr<Graph>> graphs, Bring(walks, poll));
   std::vector<float> values;
   for (const std::vector<float>& query : queries) {
     values.insert(values.end(), query.begin(), query.end());
   }
   walked->assign(walks.size(), {});
-  std::vector<std::shared_ptr<const LiveNodes>> live(walks.size());
-  std::vector<baton_walk_part> parts;
-  for (size_t i = 0; i < walks.size(); ++i) {
-    const GraphWalk& walk = walks[i];
-    GraphWalked& its = (*walked)[i];
-    its.walked.assign(queries.size(), 0);
-    const uint32_t* words = walk.matching.empty() ? nullptr : walk.matching.data();
-    its.stride = walk.wanted;
-    if (words == nullptr) {
-      live[i] = LiveOf(walk.graph);
-      if (live[i] != nullptr) {
-        words = live[i]->words.data();
-        its.stride = std::min(walk.ef, walk.wanted + live[i]->rows - walk.graph.live());
+  Bringing bringing(*this, walks);
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::vector<size_t> came, bringing.Next(poll));
+    if (came.empty()) return absl::OkStatus();
+    std::vector<std::shared_ptr<const LiveNodes>> live;
+    std::vector<baton_walk_part> parts;
+    for (const size_t i : came) {
+      const GraphWalk& walk = walks[i];
+      GraphWalked& its = (*walked)[i];
+      its.walked.assign(queries.size(), 0);
+      const uint32_t* words = walk.matching.empty() ? nullptr : walk.matching.data();
+      its.stride = walk.wanted;
+      if (words == nullptr) {
+        live.push_back(LiveOf(walk.graph));
+        if (live.back() != nullptr) {
+          words = live.back()->words.data();
+          its.stride = std::min(walk.ef, walk.wanted + live.back()->rows - walk.graph.live());
+        }
       }
+      its.nodes.resize(queries.size() * static_cast<size_t>(its.stride));
+      if (bringing.graph(i) == nullptr) continue;  // refused since it was taken
+      parts.push_back({.graph = bringing.graph(i),
+                       .live = words,
+                       .ef = static_cast<int32_t>(walk.ef),
+                       .wanted = static_cast<int32_t>(its.stride),
+                       .nodes = its.nodes.data(),
+                       .walked = its.walked.data()});
     }
-    its.nodes.resize(queries.size() * static_cast<size_t>(its.stride));
-    if (graphs[i] == nullptr) continue;  // refused since it was taken
-    parts.push_back({.graph = graphs[i]->get(),
-                     .live = words,
-                     .ef = static_cast<int32_t>(walk.ef),
-                     .wanted = static_cast<int32_t>(its.stride),
-                     .nodes = its.nodes.data(),
-                     .walked = its.walked.data()});
+    if (parts.empty()) continue;
+    const baton_walk walk = {.struct_size = sizeof(walk),
+                             .part_struct_size = sizeof(baton_walk_part),
+                             .parts = parts.data(),
+                             .part_count = std::ssize(parts),
+                             .queries = values.data(),
+                             .query_count = std::ssize(queries)};
+    baton_error error = {.struct_size = sizeof(error), .message = {}};
+    RETURN_IF_ERROR(
+        PluginDevice::StatusOf(device_->table().walk(device_->handle(), &walk, &error), error));
+    const std::lock_guard lock(mutex_);
+    for (const size_t i : came) {
+      const std::vector<uint8_t>& its = (*walked)[i].walked;
+      residency_.walks += std::count(its.begin(), its.end(), uint8_t{1});
+    }
   }
-  if (parts.empty()) return absl::OkStatus();
-  RETURN_IF_ERROR(poll());
-  const baton_walk walk = {.struct_size = sizeof(walk),
-                           .part_struct_size = sizeof(baton_walk_part),
-                           .parts = parts.data(),
-                           .part_count = std::ssize(parts),
-                           .queries = values.data(),
-                           .query_count = std::ssize(queries)};
-  baton_error error = {.struct_size = sizeof(error), .message = {}};
-  RETURN_IF_ERROR(
-      PluginDevice::StatusOf(device_->table().walk(device_->handle(), &walk, &error), error));
-  for (const GraphWalked& its : *walked) {
-    walks_ += std::count(its.walked.begin(), its.walked.end(), uint8_t{1});
-  }
-  return absl::OkStatus();
 }
 
 absl::Status PluginWalkGraphs::Walk(std::span<const GraphWalk> walks,

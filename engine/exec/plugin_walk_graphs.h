@@ -11,6 +11,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/exec/executor.h"
+#include "engine/exec/loading_thread.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/vector/view_search.h"
 #include "engine/vector/view_walker.h"
@@ -22,7 +24,10 @@ namespace baton {
 // no view has any more goes with the next look. Deletions and filters travel with each walk, as
 // bits of nodes.
 //
-// Thread safe: while one thread brings a graph, others walk those that are there.
+// Double buffered: one graph at a time is brought, on a thread of its own, while whatever is there
+// is walked: by the search that lacks it, and by others.
+//
+// Thread safe.
 class PluginWalkGraphs final : public ViewWalker {
  public:
   explicit PluginWalkGraphs(std::shared_ptr<PluginDevice> device) : device_(std::move(device)) {}
@@ -39,9 +44,8 @@ class PluginWalkGraphs final : public ViewWalker {
   // Why graphs of so many bytes each have no room together; empty: they have.
   std::string RoomRefusal(std::span<const uint64_t> bytes) const;
 
-  int64_t walks() const { return walks_; }  // of one query through one graph, so far
-  int64_t loads() const { return loads_; }
-  int64_t evictions() const { return evictions_; }  // of what was still in use, so far
+  // What is there and what has come and gone, but for bytes.
+  GraphResidency Residency() const;
   // Gives back what no view has any more.
   void DropDead();
 
@@ -66,11 +70,17 @@ class PluginWalkGraphs final : public ViewWalker {
     std::shared_ptr<const LiveNodes> live;
   };
 
-  // Graphs of these walks, in their order; they stay as long as they are held. Null: refused.
-  absl::StatusOr<std::vector<std::shared_ptr<Graph>>> Bring(std::span<const GraphWalk> walks,
-                                                            SearchPoll poll);
+  class Bringing;
+
+  using Entries = std::unordered_map<const void*, Entry>;  // by owner
+
+  // With mutex_ held. `gone`: of residency_, why it goes.
+  void Remove(Entries::iterator entry, int64_t* gone);
+  // Null: not there.
   std::shared_ptr<Graph> Find(const ViewGraph& graph, uint64_t now);
-  absl::Status Load(const ViewGraph& graph, uint64_t now, SearchPoll poll);
+  // On the loading thread. Null: refused. An error as soon as `stop`.
+  absl::StatusOr<std::shared_ptr<Graph>> Load(const ViewGraph& graph, uint64_t now,
+                                              const std::atomic<bool>& stop);
   // Frees what was used before `now` the longest ago and nobody walks; false: there is nothing.
   bool Evict(uint64_t now);
   void Forget(std::span<const GraphWalk> walks);
@@ -80,13 +90,11 @@ class PluginWalkGraphs final : public ViewWalker {
                       SearchPoll poll, std::vector<GraphWalked>* walked);
 
   const std::shared_ptr<PluginDevice> device_;
-  std::mutex loading_;  // one graph at a time; before mutex_
   mutable std::mutex mutex_;
-  uint64_t now_ = 0;                                // mutex_
-  std::unordered_map<const void*, Entry> entries_;  // mutex_; by owner
-  std::atomic<int64_t> walks_{0};
-  std::atomic<int64_t> loads_{0};
-  std::atomic<int64_t> evictions_{0};
+  uint64_t now_ = 0;          // mutex_
+  Entries entries_;           // mutex_
+  GraphResidency residency_;  // mutex_
+  LoadingThread loading_;     // last: it uses the rest
 };
 
 }  // namespace baton

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 
@@ -14,6 +15,7 @@ SearchBatches::SearchBatches(Options options, const Clock& clock, Search search)
       jobs_(static_cast<size_t>(options.queue_batches)) {
   for (int i = 0; i < options.threads; ++i) {
     threads_.emplace_back([this, i, count = options.threads, placement = options.placement] {
+      NameThread("search", i);
       placement.Bind({.index = i, .count = count});
       ThreadMain();
     });
@@ -32,8 +34,8 @@ void SearchBatches::Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBat
   if (jobs_.TryPush(std::move(job))) return;
   --batches_;  // a refused push leaves the job untouched
   SearchBatchResult refused;
-  refused.status = absl::ResourceExhaustedError(
-      StrCat("the ", device_, "'s search queue is full: ", jobs_.capacity(), " batches"));
+  refused.status = absl::ResourceExhaustedError(StrCat(
+      "the ", device_, "'s search queue is full: ", jobs_.capacity(), " batches; retry in 100 ms"));
   job.done(std::move(refused));
 }
 

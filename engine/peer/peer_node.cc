@@ -7,6 +7,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 namespace {
@@ -153,6 +154,7 @@ void PeerNode::Answer(PeerServeId serve, absl::StatusOr<PeerKv> kv) {
 // ---- The thread
 
 void PeerNode::Run() {
+  NameThread("peer");
   TimeUs tick_us = 0;
   while (!stopping_) {
     transport_->Turn(*this, tasks_.size() > 0 ? 0 : kTickUs);

@@ -1,6 +1,7 @@
 #include "engine/rag/ask_machine.h"
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -185,21 +186,25 @@ AskMachine::Work AskMachine::OnPrepared(Context context) {
   return Finish{.result = std::move(result)};
 }
 
-AskMachine::Work AskMachine::OnGenerated(GenerateResult generated, std::string_view answer) {
+AskMachine::Work AskMachine::OnGenerated(GenerateResult generated, std::string_view answer) const {
   const AnswerMarks marks = ReadAnswer(answer, static_cast<int32_t>(citations_.size()));
+  std::vector<Citation> cited;
   if (marks.refuses) {
-    citations_.clear();
+    // It rests on none.
   } else if (const Citation* quoted = FindVerbatim(quotes_, answer); quoted != nullptr) {
-    citations_ = {*quoted};
-  } else if (!marks.cited.empty()) {
-    std::erase_if(citations_, [&marks](const Citation& citation) {
-      return !std::binary_search(marks.cited.begin(), marks.cited.end(), citation.number);
-    });
+    cited = {*quoted};
+  } else {
+    std::copy_if(citations_.begin(), citations_.end(), std::back_inserter(cited),
+                 [&marks](const Citation& citation) {
+                   return marks.cited.empty() ||
+                          std::binary_search(marks.cited.begin(), marks.cited.end(),
+                                             citation.number);
+                 });
   }
   const std::string did = marks.refuses ? "no answer found by model " : "answered by model ";
   return Finish{.result = {.mode = AskMode::kGenerated,
                            .mode_reason = did + generated.model,
-                           .citations = std::move(citations_),
+                           .citations = std::move(cited),
                            .generated = std::move(generated),
                            .timings = {}}};
 }

@@ -77,8 +77,8 @@ class AskMachine {
   absl::StatusOr<Context> Prepare(const std::vector<ScoredPoint>& found,
                                   const std::optional<std::vector<float>>& scores = {}) const;
   Work OnPrepared(Context context);
-  // `answer`: all of the generated text.
-  Work OnGenerated(GenerateResult generated, std::string_view answer);
+  // Once for each of the request's answers. `answer`: all of its text.
+  Work OnGenerated(GenerateResult generated, std::string_view answer) const;
 
   const AskRequest& request() const { return request_; }
 

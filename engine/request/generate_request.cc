@@ -84,6 +84,10 @@ absl::Status ValidateLogprobs(std::optional<int32_t> logprobs) {
   return CheckRange("logprobs", *logprobs, {0, kLogprobsMax});
 }
 
+absl::Status ValidateCompletions(int32_t completions) {
+  return CheckRange("n", completions, {1, kCompletionsMax});
+}
+
 absl::Status ValidateGenerate(const GenerateRequest& request) {
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
   RETURN_IF_ERROR(ValidateStop(request.stop));
@@ -91,7 +95,7 @@ absl::Status ValidateGenerate(const GenerateRequest& request) {
     RETURN_IF_ERROR(ValidateChat(*chat));
   }
   RETURN_IF_ERROR(ValidateLogprobs(request.logprobs));
-  return CheckRange("n", request.completions, {1, kCompletionsMax});
+  return ValidateCompletions(request.completions);
 }
 
 std::string_view FieldOf(TextConstraint::Kind kind) {

@@ -73,6 +73,7 @@ struct GenerateRequest {
 absl::Status ValidateSampling(const SamplingParams& params);
 absl::Status ValidateStop(const StopConditions& stop);
 absl::Status ValidateLogprobs(std::optional<int32_t> logprobs);
+absl::Status ValidateCompletions(int32_t completions);
 absl::Status ValidateGenerate(const GenerateRequest& request);
 
 // kStop: the model's end-of-text, or nothing can follow under the constraint; kStopString,

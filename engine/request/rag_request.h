@@ -47,6 +47,7 @@ struct AskRequest {
   TextConstraint constraint = {};        // of the answer
   std::optional<bool> verbatim = {};     // one of the prompt's sentences; absent: the server's word
   std::optional<int32_t> logprobs = {};  // alternatives beside each token's own, 0 to 20
+  int32_t answers = 1;                   // 1 to 16, from the same passages
   bool retrieval_only = false;
   FilterPtr filter = nullptr;  // of the passages
   std::optional<Retrieval> retrieval = {};
@@ -92,7 +93,10 @@ class AskSink {
   virtual ~AskSink() = default;
   virtual void OnRetrieved(std::vector<Passage> passages) = 0;
   virtual void OnTokens(TokenChunk chunk) = 0;
-  virtual void OnFinished(absl::Status status, AskResult result) = 0;
+  // One of the answers has come to its end, generated.index; or nothing is generated.
+  virtual void OnAnswer(AskResult result) = 0;
+  // Comes exactly once and last; OK: after all answers.
+  virtual void OnFinished(absl::Status status) = 0;
 };
 
 }  // namespace baton

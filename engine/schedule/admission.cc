@@ -12,6 +12,8 @@ namespace {
 // Of the limit, that the middle of the queue has waited for where it is too long: it is not served
 // before twice its time at least, and while nothing enters the queue gets shorter.
 constexpr TimeUs kMiddleShare = 4;
+// A line so short may be of those that have left.
+constexpr size_t kLineMin = 64;
 
 const char* Name(WaitsFor what) {
   return what == WaitsFor::kSearch ? "for a search" : "for a first token";
@@ -37,9 +39,8 @@ absl::Status Admission::Enter(RequestId id, WaitsFor what, TimeUs wait_us_max, T
     const auto wait_us =
         static_cast<TimeUs>(static_cast<double>(waiting) / served * static_cast<double>(window_us));
     if (wait_us > wait_us_max) {
-      const auto middle =
-          std::next(queue.waiting.begin(), static_cast<std::ptrdiff_t>(waiting / 2));
-      if (now_us - middle->second > wait_us_max / kMiddleShare) {
+      const TimeUs middle_us = queue.line[queue.line.size() / 2].at_us;
+      if (now_us - middle_us > wait_us_max / kMiddleShare) {
         const TimeUs retry_ms = std::max<TimeUs>(1, (wait_us - wait_us_max + 999) / 1000);
         return absl::ResourceExhaustedError(
             StrCat(waiting, " requests wait ", Name(what), ", for ", wait_us / 1000,
@@ -48,7 +49,8 @@ absl::Status Admission::Enter(RequestId id, WaitsFor what, TimeUs wait_us_max, T
       }
     }
   }
-  queue.waiting.emplace(id, now_us);
+  queue.waiting.emplace(id, queue.first + std::ssize(queue.line));
+  queue.line.push_back({.id = id, .at_us = now_us});
   return absl::OkStatus();
 }
 
@@ -56,8 +58,19 @@ void Admission::Leave(RequestId id, WaitsFor what, bool served, TimeUs now_us) {
   if (what == WaitsFor::kNothing) return;
   const std::lock_guard lock(mutex_);
   Queue& queue = queues_[static_cast<size_t>(what)];
-  if (queue.waiting.erase(id) == 0 || !served) return;
-  queue.served.push_back(now_us);
+  const auto found = queue.waiting.find(id);
+  if (found == queue.waiting.end()) return;
+  queue.line[static_cast<size_t>(found->second - queue.first)].waits = false;
+  queue.waiting.erase(found);
+  for (; !queue.line.empty() && !queue.line.front().waits; ++queue.first) queue.line.pop_front();
+  // Behind one that waits for long.
+  if (queue.line.size() > kLineMin + 2 * queue.waiting.size()) {
+    std::erase_if(queue.line, [](const Entered& entered) { return !entered.waits; });
+    for (size_t i = 0; i < queue.line.size(); ++i) {
+      queue.waiting[queue.line[i].id] = queue.first + static_cast<int64_t>(i);
+    }
+  }
+  if (served) queue.served.push_back(now_us);
 }
 
 }  // namespace baton

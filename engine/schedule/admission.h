@@ -3,8 +3,8 @@
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <mutex>
+#include <unordered_map>
 
 #include "absl/status/status.h"
 #include "engine/base/clock.h"
@@ -40,10 +40,18 @@ class Admission {
   static constexpr TimeUs kWindowUs = 1'000'000;
   static constexpr TimeUs kWindowUsMin = 50'000;  // shorter ones say nothing
 
+  struct Entered {
+    RequestId id;
+    TimeUs at_us = 0;
+    bool waits = true;
+  };
   struct Queue {
-    std::map<RequestId, TimeUs> waiting;  // since when, in the order in which they came
-    std::deque<TimeUs> served;            // within the window, since it was last empty
-    TimeUs busy_since_us = 0;             // it was last empty
+    // In the order in which they came. The first one waits; so do half of them, if there are many.
+    std::deque<Entered> line;
+    int64_t first = 0;                               // the number of the first in line
+    std::unordered_map<RequestId, int64_t> waiting;  // their numbers
+    std::deque<TimeUs> served;                       // within the window, since it was last empty
+    TimeUs busy_since_us = 0;                        // it was last empty
   };
 
   std::mutex mutex_;

@@ -9,7 +9,7 @@
 namespace baton {
 namespace {
 
-constexpr std::array<double, 7> kPriorPrecision = {0.01, 1, 4, 4, 4, 4, 4};
+constexpr std::array<double, 8> kPriorPrecision = {0.01, 1, 4, 4, 4, 4, 4, 4};
 constexpr double kForget = 1 - 1.0 / 1000;  // per sample: the plane remembers about a thousand
 constexpr double kCellForget = 1.0 / 50;    // a cell about fifty
 constexpr double kVarianceForget = 1.0 / 64;
@@ -20,10 +20,14 @@ constexpr double kMeanMax = 100;
 constexpr double kPrecisionMax = 1e12;
 constexpr double kPivotMin = 1e-6;  // of any precision that came of samples
 constexpr double kClip = 3;         // standard deviations
-constexpr double kLatelyClip = 1;
-constexpr double kLatelyForget = 0.3;            // an average of about the last three
-constexpr double kLatelyToldForget = 1.0 / 256;  // what they told changes as slowly as machines do
-constexpr int64_t kWarmup = 8;                   // samples before residuals mean anything
+constexpr int64_t kWarmup = 8;      // samples before residuals mean anything
+// What one error may count in the cells and among the last ones: so they lean to the median, which
+// is what is told.
+constexpr double kMedianClip = 1;
+// Of the last errors: an average of about the last two, and that what they told changes as slowly
+// as machines do.
+constexpr double kLatelyForget = 0.5;
+constexpr double kLatelyToldForget = 1.0 / 256;
 // CUSUM: blind to shifts below half a standard deviation; a stable curve alarms about once in
 // twenty thousand samples (Siegmund's approximation), which costs it little.
 constexpr double kDriftSlack = 0.5;
@@ -51,7 +55,9 @@ CostCurve::Vector CostCurve::FeaturesOf(const WorkShape& shape) {
           log(1 + shape.context),
           log(shape.scale),
           within(shape.load, 0, 1),
-          within(shape.turn, 0, 1)};
+          std::log((1 + within(shape.streak, 0, WorkShape::kLongStreak)) /
+                   (1 + WorkShape::kLongStreak)),
+          shape.streak > 0 ? 0.0 : 1.0};
 }
 
 uint32_t CostCurve::CoarseKey(const Vector& x) {
@@ -243,8 +249,9 @@ void CostCurve::Observe(const WorkShape& shape, double run_us) {
         std::clamp(Blend(plane_variance_, residual * residual, rate), kVarianceMin, kVarianceMax);
     noise_variance_ =
         std::clamp(Blend(noise_variance_, error * error, rate), kVarianceMin, kVarianceMax);
-    const double limit = kLatelyClip * std::sqrt(noise_variance_);
-    lately_.Learn(std::clamp(error, -limit, limit));
+    const double median_limit = kMedianClip * std::sqrt(noise_variance_);
+    error = std::clamp(error, -median_limit, median_limit);
+    lately_.Learn(error);
   }
   UpdatePlane(x, residual);
 

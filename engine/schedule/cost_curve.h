@@ -19,7 +19,10 @@ struct WorkShape {
   double context = 0;  // of each: positions before it; of a search the points searched
   double scale = 1;    // of each: a model's parameters, a vector's dimension, a text's bytes
   double load = 0;     // of the executor as the batch goes to it, 0 idle to 1 busy
-  double turn = 0;     // 1: the executor's last batch was of other work, and its caches hold that
+  // Batches of the same work that the executor did just before it, one after another; more than
+  // these count as these.
+  static constexpr double kLongStreak = 15;
+  double streak = kLongStreak;
 };
 
 // How long a batch will run.
@@ -33,19 +36,21 @@ struct CostPrediction {
 //
 // In logarithms, so that the relative error counts, on four levels, each fitted to what the levels
 // before it leave over:
-//   1 a plane over ln(items), ln(batch), ln(1 + context), ln(scale), load and turn, by recursive
-//     least squares with forgetting in information form, where what is forgotten is replaced by the
-//     prior (stabilised forgetting, Milek and Kraus 1995): directions that traffic does not excite,
-//     as all but one where every batch is alike, go back to it instead of winding up;
+//   1 a plane over ln(items), ln(batch), ln(1 + context), ln(scale), load, ln(1 + streak) and
+//     whether there is a streak, since the first batch behind other work finds that work's data in
+//     the caches, and each one behind it more of its own; by recursive least squares with
+//     forgetting in information form, where what is forgotten is replaced by the prior (stabilised
+//     forgetting, Milek and Kraus 1995): directions that traffic does not excite, as all but one
+//     where every batch is alike, go back to it instead of winding up;
 //   2 the mean of each cell of half an octave of items by two octaves of context: knees;
 //   3 the mean of each cell of an eighth of an octave by half an octave, small counts exactly:
 //     steps;
 //   4 the last few batches' error, as far as such errors have told of the next one's: neighbours on
-//     the machine, clocks. None counts for more than one standard deviation of the noise.
+//     the machine, clocks.
 // A cell's mean counts n / (n + 1), so that it says nothing before it has seen something. Outliers
-// are clipped at three standard deviations of the noise. A two-sided CUSUM over the residuals
-// finds a device that became slower or faster within a few batches: the plane is moved by what they
-// lack, and everything forgets faster for a while.
+// are clipped at three standard deviations of the noise, on the last three levels at one. A
+// two-sided CUSUM over the residuals finds a device that became slower or faster within a few
+// batches: the plane is moved by what they lack, and everything forgets faster for a while.
 class CostCurve {
  public:
   void Observe(const WorkShape& shape, double run_us);
@@ -59,7 +64,7 @@ class CostCurve {
   absl::Status Restore(std::string_view line);
 
  private:
-  static constexpr int kDims = 7;
+  static constexpr int kDims = 8;
   using Vector = std::array<double, kDims>;
 
   // The mean of what a part of the plane leaves over.
@@ -100,15 +105,18 @@ class CostCurve {
   double WatchDrift(double error);
 
   // A millisecond; half of it fixed.
-  static constexpr Vector kPriorTheta = {6.9, 0.5, 0, 0, 0, 0, 0};
+  static constexpr Vector kPriorTheta = {6.9, 0.5, 0, 0, 0, 0, 0, 0};
   Vector theta_ = kPriorTheta;
   // Row major and symmetric, of squared logarithms; what it begins with is the prior: the level is
   // unknown, slopes are about 1. And its Cholesky factor, lower.
   using Matrix = std::array<double, kDims * kDims>;
-  Matrix precision_ = {0.01, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4,
-                       0,    0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4};
-  Matrix factor_ = {0.1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2,
-                    0,   0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2};
+  static constexpr Matrix Diagonal(const Vector& values) {
+    Matrix matrix = {};
+    for (int i = 0; i < kDims; ++i) matrix[i * kDims + i] = values[i];
+    return matrix;
+  }
+  Matrix precision_ = Diagonal({0.01, 1, 4, 4, 4, 4, 4, 4});
+  Matrix factor_ = Diagonal({0.1, 1, 2, 2, 2, 2, 2, 2});
   double plane_variance_ = 0.25;  // of what the plane leaves over
   double noise_variance_ = 0.25;  // of what all levels leave over
   int64_t samples_ = 0;

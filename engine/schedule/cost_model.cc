@@ -10,7 +10,7 @@
 namespace baton {
 namespace {
 
-constexpr std::string_view kHeader = "baton-cost-model 3\n";
+constexpr std::string_view kHeader = "baton-cost-model 4\n";
 constexpr std::string_view kChecksum = "checksum ";
 constexpr TimeUs kNeverUs = TimeUs{100} * 365 * 24 * 3600 * 1'000'000;
 
@@ -145,7 +145,7 @@ absl::Status CostModel::Restore(std::string_view saved) {
   std::string_view text = saved.substr(0, end);
   if (!text.starts_with(kHeader)) {
     return absl::DataLossError(StrCat("it begins with \"", Escaped(Take(text, '\n')),
-                                      "\" instead of \"baton-cost-model 3\""));
+                                      "\" instead of \"baton-cost-model 4\""));
   }
   text.remove_prefix(kHeader.size());
   std::vector<Row> rows(executors_.size());

@@ -11,6 +11,13 @@ namespace baton {
 
 namespace {
 
+// A step of so long is not planned while another one runs, where prompts' chunks are cut to a time:
+// who arrives meanwhile would wait for both, and the time to plan one in between is nothing to it.
+constexpr double kLongStepUs = 20'000;
+// So much longer than it may be a step becomes for the end of a short prompt, which would else be a
+// step more, with all that a chunk costs before its first token.
+constexpr double kEndShare = 1.15;
+
 // Whether a sequence ranks above another.
 template <class A, class B>
 bool Above(const A& a, const B& b) {
@@ -390,11 +397,13 @@ void LlmScheduler::Fill(Plan& plan) {
     executors.insert(sequence.arrival.decode_executor);
   }
   for (const int executor : executors) {
-    if (plans_in_flight_[executor] >= options_.plans_in_flight_max) continue;
+    const int32_t in_flight = plans_in_flight_[executor];
+    if (in_flight >= options_.plans_in_flight_max) continue;
+    if (in_flight > 0 && shares_[executor].long_step) continue;
     PlannedBatch batch{.executor = executor, .items = {}};
     int64_t room = options_.step_tokens_max;
     PlanDecodes(batch, room, plan);
-    PlanPrefills(batch, room, plan);
+    shares_[executor].long_step = PlanPrefills(batch, room, plan);
     if (batch.items.empty()) continue;
     ++plans_in_flight_[executor];
     plan.batches.push_back(std::move(batch));
@@ -443,7 +452,7 @@ void LlmScheduler::PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan) {
   }
 }
 
-void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) {
+bool LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) {
   std::vector<SequenceId> prefilling;
   for (const SequenceId id : order_) {
     const Running& sequence = running_.at(id);
@@ -452,24 +461,41 @@ void LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) 
       prefilling.push_back(id);
     }
   }
-  if (prefilling.empty()) return;
-  const SequenceId highest = prefilling.front();
-  int64_t kept = 0;  // for the highest
-  if (!batch.items.empty()) {
-    const int64_t decodes = options_.step_tokens_max - room;
-    const int64_t bounded = steps_[batch.executor].PromptTokens(
-        options_.decode_stall_percent_max, decodes, decodes + std::ssize(prefilling));
-    if (bounded < room) {
-      kept = std::max<int64_t>(1, bounded / 2);
-      room = bounded - kept;
-      std::sort(prefilling.begin(), prefilling.end(),
-                [this](SequenceId a, SequenceId b) { return PrefillsBefore(a, b); });
-    }
+  if (prefilling.empty()) return false;
+  const StepForecast& steps = steps_[batch.executor];
+  const int64_t decodes = options_.step_tokens_max - room;
+  int64_t bounded = batch.items.empty()
+                        ? INT64_MAX
+                        : steps.PromptTokens(options_.decode_stall_percent_max, decodes,
+                                             decodes + std::ssize(prefilling));
+  if (bounded >= room) {
+    for (const SequenceId id : prefilling) PlanPrefill(id, batch, room, plan);
+    return false;
   }
+  const SequenceId highest = prefilling.front();
+  PrefillShare& share = shares_[batch.executor];
+  if (share.highest != highest) share = {.highest = highest};
+  std::sort(prefilling.begin(), prefilling.end(),
+            [this](SequenceId a, SequenceId b) { return PrefillsBefore(a, b); });
+  // Kept for the highest: half, but for what it has had of earlier steps beyond that.
+  int64_t kept = std::max<int64_t>(1, bounded / 2 - share.ahead);
+  const Running& shortest = running_.at(prefilling.front());
+  const int64_t to_end = shortest.prefill_tokens - shortest.tokens_planned + kept;
+  if (prefilling.front() != highest && to_end > bounded && to_end <= room &&
+      steps.StepUs(decodes, to_end) <= kEndShare * steps.StepUs(decodes, bounded)) {
+    bounded = to_end;
+  }
+  room = bounded - kept;
+  int64_t to_highest = 0;
   for (const SequenceId id : prefilling) {
     if (id == highest) room += std::exchange(kept, 0);
+    const int64_t before = room;
     PlanPrefill(id, batch, room, plan);
+    if (id == highest) to_highest = before - room;
   }
+  const int64_t planned = bounded - kept - room;
+  share.ahead = std::clamp<int64_t>(share.ahead + to_highest - planned / 2, 0, bounded / 2);
+  return steps.StepUs(decodes, planned) >= kLongStepUs;
 }
 
 bool LlmScheduler::PrefillsBefore(SequenceId a, SequenceId b) const {

@@ -151,8 +151,9 @@ struct Plan {
 // Prompt chunks beside decodes are cut so that the step takes no longer than the options allow, by
 // what the executor's steps took before. Among prompts of one priority the one with the least left
 // goes first then: a short one must not wait for a long one, which is not done in this step anyhow;
-// but half of the room is for the highest in rank: under more prompts than can be computed the long
-// ones would otherwise wait for all of the short ones.
+// but half of the room is for the highest in rank, over time: under more prompts than can be
+// computed the long ones would otherwise wait for all of the short ones. While a long step of that
+// kind is in flight no other is planned.
 //
 // Sequences rank by priority, then arrival. Waiting ones are admitted by rank when the blocks that
 // all admitted ones are expected to need can be had (LengthForecast; under worst_case all of
@@ -239,6 +240,12 @@ class LlmScheduler {
 
     bool live() const { return !preempting && phase != Phase::kDraining; }
   };
+  // Of the room for prompts beside decodes, on one executor.
+  struct PrefillShare {
+    SequenceId highest = {};  // in rank, of those that prefill
+    int64_t ahead = 0;        // tokens that it has had beyond half of the room
+    bool long_step = false;   // the last plan: none is planned while it is in flight
+  };
 
   void Complete(const BatchCompletion& completion);
   void Queue(Waiting sequence);
@@ -248,7 +255,8 @@ class LlmScheduler {
   void Admit(Plan& plan);
   void Fill(Plan& plan);
   void PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan);
-  void PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan);
+  // Whether chunks were cut to a time, and the step is a long one nevertheless.
+  bool PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan);
   // By priority, then by what is left of the prompt.
   bool PrefillsBefore(SequenceId a, SequenceId b) const;
   // Plans a chunk of at most `room` tokens of a sequence that may have been preempted meanwhile.
@@ -298,6 +306,7 @@ class LlmScheduler {
   std::map<SequenceId, Running> running_;   // admitted and not released
   std::map<int, int32_t> plans_in_flight_;  // by executor
   std::map<int, StepForecast> steps_;       // by executor
+  std::map<int, PrefillShare> shares_;      // by executor
   uint64_t next_ordinal_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "engine/schedule/lookup_drafter.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace baton {
 namespace {
@@ -12,7 +13,14 @@ constexpr ptrdiff_t kHistoryMax = 32 * 1024;
 constexpr ptrdiff_t kMatchMax = 8;
 // A single token that stood in more places than this says nothing about what follows.
 constexpr int kSingleTokenPlacesMax = 2;
-constexpr int32_t kFirstLength = 4;
+// Guesses are one shorter than a power of two: with the token before them, they are what kernels
+// take at once (ActivationTile), where one more would be a pass of its own.
+constexpr uint32_t kFirstLength = 3;
+// Of at least so many tokens, or the longest up to the limit.
+constexpr int32_t LengthFor(uint32_t tokens, int32_t limit) {
+  const uint32_t longest = std::bit_floor(static_cast<uint32_t>(limit) + 1);
+  return static_cast<int32_t>(std::min(std::bit_ceil(tokens + 1), longest)) - 1;
+}
 constexpr double kFirstShare = 0.5;
 constexpr double kShareWeight = 0.1;  // of the latest guess
 // A verified guess costs a fraction of a step even where memory is the limit.
@@ -25,7 +33,7 @@ constexpr int kProbeInterval = 8;
 LookupDrafter::LookupDrafter(std::span<const TokenId> prompt,
                              std::span<const std::vector<TokenId>> texts, int32_t draft_tokens_max)
     : draft_tokens_max_(draft_tokens_max),
-      length_(std::min(kFirstLength, draft_tokens_max)),
+      length_(LengthFor(kFirstLength, draft_tokens_max)),
       right_(kFirstShare) {
   if (draft_tokens_max == 0) return;
   for (const std::vector<TokenId>& text : texts) {
@@ -46,8 +54,9 @@ void LookupDrafter::Append(std::span<const TokenId> tokens) {
     const auto right = static_cast<int32_t>(wrong - guess_.begin());
     right_ += kShareWeight * ((right > 0 ? 1.0 : 0.0) - right_);
     if (given_) {
-      length_ = wrong == guess_.end() ? std::min(2 * length_, draft_tokens_max_)
-                                      : std::min(right + 1, draft_tokens_max_);
+      // Twice as many where all were right, else one more than were.
+      const int32_t next = wrong == guess_.end() ? length_ + 1 : right + 1;
+      length_ = LengthFor(static_cast<uint32_t>(next), draft_tokens_max_);
     }
     guess_.clear();
   }

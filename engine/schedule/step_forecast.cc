@@ -7,51 +7,84 @@ namespace {
 
 constexpr double kPromptRate = 1.0 / 8;
 constexpr double kDecodeRate = 1.0 / 32;  // a line takes more of them than a mean
-// Variance of the number of decodes, of its mean's square, below which they have no slope of their
-// own.
-constexpr double kVarianceMin = 0.01;
-
-void Learn(double observed, double rate, bool first, double& known) {
-  known = first ? observed : known + (observed - known) * rate;
-}
+// Variance of the number of tokens, of its mean's square, below which they have no slope of their
+// own. Chunks that are cut to the same time all differ a little, and the time does not.
+constexpr double kDecodeVarianceMin = 0.01;
+constexpr double kPromptVarianceMin = 0.06;
+// A prompt token costs at least this share of a chunk's mean by its tokens: where chunks that are
+// cut to the same time grow, they seem to be free, and farther into a prompt each costs more than
+// when the slope was learnt.
+constexpr double kPromptShareMin = 1.0 / 4;
+// What a chunk's tokens take at least, of what it takes before the first. With the share above:
+// where that alone is too long, chunks stay as long as they are.
+constexpr double kChunkShareMin = kPromptShareMin / (1 - kPromptShareMin);
 
 }  // namespace
+
+void StepForecast::Means::Learn(double of_count, double of_us, double rate) {
+  const auto learn = [rate, first = count == 0](double observed, double& known) {
+    known = first ? observed : known + (observed - known) * rate;
+  };
+  learn(of_us, us);
+  learn(of_count * of_count, count_square);
+  learn(of_count * of_us, count_us);
+  learn(of_count, count);
+}
+
+double StepForecast::Means::Variance() const { return count_square / (count * count) - 1; }
+
+double StepForecast::Means::Slope() const {
+  return (count_us - count * us) / (count_square - count * count);
+}
 
 void StepForecast::Observe(int64_t decode_tokens, int64_t prompt_tokens, TimeUs run_us) {
   const auto us = static_cast<double>(run_us);
   if (us <= 0 || decode_tokens + prompt_tokens == 0) return;
   const auto decodes = static_cast<double>(decode_tokens);
-  const bool first = decodes_.count == 0;
   if (prompt_tokens == 0) {
-    Learn(decodes, kDecodeRate, first, decodes_.count);
-    Learn(us, kDecodeRate, first, decodes_.us);
-    Learn(decodes * decodes, kDecodeRate, first, decodes_.count_square);
-    Learn(decodes * us, kDecodeRate, first, decodes_.count_us);
-  } else if (decode_tokens == 0 || !first) {
+    decodes_.Learn(decodes, us, kDecodeRate);
+  } else if (decode_tokens == 0 || decodes_.count > 0) {
     const double beside = decode_tokens == 0 ? 0 : DecodeUs(decodes);
-    Learn(std::max(1.0, us - beside) / static_cast<double>(prompt_tokens), kPromptRate,
-          prompt_token_us_ == 0, prompt_token_us_);
+    prompts_.Learn(static_cast<double>(prompt_tokens), std::max(1.0, us - beside), kPromptRate);
+    if (prompts_.Variance() >= kPromptVarianceMin) prompt_slope_ = prompts_.Slope();
   }
 }
 
 double StepForecast::DecodeUs(double decodes) const {
-  const double square = decodes_.count * decodes_.count;
-  const double variance = decodes_.count_square - square;
   // Where they hardly differ: a decode is one token more in the step, as one of a prompt is.
-  const double slope = variance < kVarianceMin * square
-                           ? prompt_token_us_
-                           : (decodes_.count_us - decodes_.count * decodes_.us) / variance;
+  const double slope =
+      decodes_.Variance() < kDecodeVarianceMin ? PromptTokenUs() : decodes_.Slope();
   // No step takes less for more decodes, nor does each take more than its share.
   return std::max(1.0, decodes_.us + std::clamp(slope, 0.0, decodes_.us / decodes_.count) *
                                          (decodes - decodes_.count));
 }
 
+double StepForecast::PromptTokenUs() const {
+  if (prompts_.count == 0) return 0;
+  const double share = prompts_.us / prompts_.count;
+  if (prompt_slope_ == 0) return share;
+  return std::clamp(prompt_slope_, share * kPromptShareMin, share);
+}
+
+double StepForecast::PromptUs(double prompt_tokens) const {
+  return prompts_.us + PromptTokenUs() * (prompt_tokens - prompts_.count);
+}
+
 int64_t StepForecast::PromptTokens(int64_t percent, int64_t decodes, int64_t running) const {
-  if (decodes_.count == 0 || prompt_token_us_ == 0) return INT64_MAX;
+  if (decodes_.count == 0 || prompts_.count == 0) return INT64_MAX;
   const double spare_us =
       DecodeUs(static_cast<double>(running)) * static_cast<double>(percent) / 100 -
       DecodeUs(static_cast<double>(decodes));
-  return std::max(kTokensMin, static_cast<int64_t>(spare_us / prompt_token_us_));
+  const double before_us = PromptUs(0);
+  const double tokens =
+      std::max(spare_us - before_us, before_us * kChunkShareMin) / PromptTokenUs();
+  return std::max(kTokensMin, static_cast<int64_t>(tokens));
+}
+
+double StepForecast::StepUs(int64_t decodes, int64_t prompt_tokens) const {
+  if ((decodes > 0 && decodes_.count == 0) || (prompt_tokens > 0 && prompts_.count == 0)) return 0;
+  return (decodes > 0 ? DecodeUs(static_cast<double>(decodes)) : 0) +
+         (prompt_tokens > 0 ? PromptUs(static_cast<double>(prompt_tokens)) : 0);
 }
 
 }  // namespace baton

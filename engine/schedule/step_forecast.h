@@ -7,10 +7,11 @@
 namespace baton {
 
 // What an executor's steps take, learnt from those that it has completed: a line over the sequences
-// that decode in them, and what each prompt token adds. Says how many prompt tokens a step with
-// decodes has room for where the time between a sequence's tokens is to stay bounded. On a device
-// whose step hardly grows with them that is all of it; on a CPU, where each costs a share of a
-// decode, few. Not thread safe.
+// that decode in them, and one over the prompt tokens that come beside, for where weights are
+// unpacked for prompts a chunk costs much before its first token. Says how many prompt tokens a
+// step with decodes has room for where the time between a sequence's tokens is to stay bounded. On
+// a device whose step hardly grows with them that is all of it; on a CPU, where each costs a share
+// of a decode, few. Not thread safe.
 class StepForecast {
  public:
   // Each observation moves what was known by a share of the difference.
@@ -18,24 +19,38 @@ class StepForecast {
 
   // Prompt tokens beside `decodes`, so that a step takes at most `percent` of one without them in
   // which all `running` sequences decode, those of the prompts with them: were it of fewer, few
-  // decodes would keep many prompts waiting, and so remain few. At least kTokensMin, so that
-  // prompts get on; INT64_MAX where too little is known.
+  // decodes would keep many prompts waiting, and so remain few. At least kTokensMin, and as many as
+  // cost a third of what the chunk costs before its first, so that prompts get on; INT64_MAX
+  // where too little is known.
   int64_t PromptTokens(int64_t percent, int64_t decodes, int64_t running) const;
+
+  // Of a step; 0 where too little is known.
+  double StepUs(int64_t decodes, int64_t prompt_tokens) const;
 
   static constexpr int64_t kTokensMin = 8;
 
  private:
-  double DecodeUs(double decodes) const;  // of a step of so many, without prompts
+  // What is known of some steps, by how many tokens they held: means.
+  struct Means {
+    void Learn(double of_count, double of_us, double rate);
+    // Of their number, of the square of its mean.
+    double Variance() const;
+    // Time of each token more, by least squares.
+    double Slope() const;
 
-  // Means of steps of decodes alone.
-  struct Decodes {
-    double count = 0;
+    double count = 0;  // 0: not known
     double us = 0;
     double count_square = 0;
     double count_us = 0;
   };
-  Decodes decodes_;             // count 0: not known
-  double prompt_token_us_ = 0;  // of each prompt token; 0: not known
+
+  double DecodeUs(double decodes) const;        // of a step of so many, without prompts
+  double PromptTokenUs() const;                 // of each prompt token more
+  double PromptUs(double prompt_tokens) const;  // of so many, beside decodes
+
+  Means decodes_;            // steps of decodes alone
+  Means prompts_;            // prompts alone, or what they add to a step with decodes
+  double prompt_slope_ = 0;  // when their numbers last differed; 0: they never did
 };
 
 }  // namespace baton

@@ -29,7 +29,7 @@ class CopyPath {
     // conversion.
     int64_t offset_bytes = 0;
 
-    // What leaves the source.
+    // Of the source's blocks.
     int64_t bytes() const {
       return conversion ? conversion->source_bytes()
                         : block_bytes * static_cast<int64_t>(sources.size());
@@ -43,6 +43,11 @@ class CopyPath {
   virtual bool Connects(const MemorySpace& source, const MemorySpace& destination) const = 0;
   // Whether it takes jobs with a conversion.
   virtual bool Converts() const { return false; }
+  // Whether a device converts so before it sends: then jobs of such a conversion are taken, too,
+  // into host memory where what lies behind the last position of a block becomes zero.
+  virtual bool Packs(const KvConversion&) const { return false; }
+  // What of a job leaves the source by this path.
+  virtual int64_t BytesOf(const Job& job) const { return job.bytes(); }
   // Whether it takes no others.
   virtual bool OnlyConverts() const { return false; }
   // Begins the copy.

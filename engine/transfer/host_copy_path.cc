@@ -6,6 +6,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 namespace {
@@ -74,6 +75,7 @@ absl::StatusOr<CopyPath::Ticket> HostCopyPath::Post(const Job& job) {
 }
 
 void HostCopyPath::Run() {
+  NameThread("host-copy");
   while (auto next = queue_.Pop()) {
     Copy& copy = **next;
     const auto stop = [&] { return copy.cancelled || stopping_; };

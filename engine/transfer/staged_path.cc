@@ -44,6 +44,17 @@ StagedPath::StagedPath(const Ends& ends, CopyPath& converter, SharedPool& pool,
       clock_(clock),
       name_(StrCat("staged_", ToString(ends.source), "_to_", ToString(ends.destination))) {}
 
+// Where it makes less of what the source's link carries.
+bool StagedPath::PacksOnTheWay(const KvConversion& conversion) const {
+  return ends_.in != nullptr && ends_.out != nullptr &&
+         conversion.destination_bytes() < conversion.source_bytes() && ends_.in->Packs(conversion);
+}
+
+int64_t StagedPath::BytesOf(const Job& job) const {
+  return job.conversion && PacksOnTheWay(*job.conversion) ? job.conversion->destination_bytes()
+                                                          : job.bytes();
+}
+
 absl::StatusOr<StagedPath::Shape> StagedPath::ShapeOf(const Job& job) const {
   Shape shape;
   if (job.conversion) {
@@ -57,7 +68,8 @@ absl::StatusOr<StagedPath::Shape> StagedPath::ShapeOf(const Job& job) const {
     shape.destinations = CeilDiv(conversion.tokens, conversion.destination.block_tokens);
     shape.source_blocks = unit_tokens / conversion.source.block_tokens;
     shape.destination_blocks = unit_tokens / conversion.destination.block_tokens;
-    if (ends_.in != nullptr) shape.in_bytes = conversion.source.block_bytes();
+    shape.packs = PacksOnTheWay(conversion);
+    if (ends_.in != nullptr && !shape.packs) shape.in_bytes = conversion.source.block_bytes();
     if (ends_.out != nullptr) shape.out_bytes = conversion.destination.block_bytes();
   } else {
     if (job.sources.size() != job.destinations.size() || job.block_bytes < 0 || OnlyConverts()) {
@@ -130,7 +142,7 @@ absl::StatusOr<std::optional<StagedPath::Piece>> StagedPath::NextPiece(Copy& cop
 }
 
 StagedPath::Stage StagedPath::After(const Copy& copy, Stage stage) const {
-  if (stage == Stage::kIn && copy.job.conversion) return Stage::kConvert;
+  if (stage == Stage::kIn && copy.job.conversion && !copy.shape.packs) return Stage::kConvert;
   return stage != Stage::kOut && ends_.out != nullptr ? Stage::kOut : Stage::kDone;
 }
 
@@ -169,11 +181,27 @@ absl::Status StagedPath::PostStage(const Copy& copy, Piece& piece, TimeUs now_us
                      (conversion->layer_end - conversion->layer_begin) * layout.layer_bytes());
   };
 
+  // The piece's positions.
+  const auto part = [&] {
+    const int64_t unit_tokens = shape.source_blocks * conversion->source.block_tokens;
+    KvConversion of_piece = *conversion;
+    of_piece.tokens =
+        std::min(piece.units * unit_tokens, conversion->tokens - piece.first_unit * unit_tokens);
+    return of_piece;
+  };
+
   Job job;
   CopyPath* path = nullptr;
   switch (piece.stage) {
     case Stage::kIn: {
       path = ends_.in;
+      if (shape.packs) {
+        job = {.sources =
+                   Blocks<const void*, const std::byte>(copy.job.sources, first_source, sources, 0),
+               .destinations = Places<void*>(out_place, destinations, out_stride, 0),
+               .conversion = part()};
+        break;
+      }
       const auto [offset, bytes] =
           conversion ? layers_of(conversion->source) : std::pair(int64_t{0}, copy.job.block_bytes);
       job = {.sources = Blocks<const void*, const std::byte>(copy.job.sources, first_source,
@@ -189,10 +217,6 @@ absl::Status StagedPath::PostStage(const Copy& copy, Piece& piece, TimeUs now_us
         RETURN_IF_ERROR(piece.buffer.Sync(ends_.source, SyncDirection::kFromDevice,
                                           {.begin = 0, .bytes = in_bytes}));
       }
-      const int64_t unit_tokens = shape.source_blocks * conversion->source.block_tokens;
-      KvConversion part = *conversion;
-      part.tokens =
-          std::min(piece.units * unit_tokens, conversion->tokens - piece.first_unit * unit_tokens);
       if (ends_.out != nullptr) {
         std::memset(out_place, 0, static_cast<size_t>(destinations * out_stride));
       }
@@ -204,14 +228,15 @@ absl::Status StagedPath::PostStage(const Copy& copy, Piece& piece, TimeUs now_us
                                  ? Places<void*>(out_place, destinations, out_stride, 0)
                                  : Blocks<void*, std::byte>(copy.job.destinations,
                                                             first_destination, destinations, 0),
-             .conversion = part};
+             .conversion = part()};
       break;
     }
     case Stage::kOut: {
       path = ends_.out;
-      if (!conversion) {
-        RETURN_IF_ERROR(piece.buffer.Sync(ends_.source, SyncDirection::kFromDevice,
-                                          {.begin = 0, .bytes = in_bytes}));
+      if (!conversion || shape.packs) {
+        RETURN_IF_ERROR(piece.buffer.Sync(
+            ends_.source, SyncDirection::kFromDevice,
+            {.begin = 0, .bytes = shape.packs ? destinations * out_stride : in_bytes}));
       }
       RETURN_IF_ERROR(
           piece.buffer.Sync(ends_.destination, SyncDirection::kToDevice,

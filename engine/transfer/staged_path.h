@@ -18,7 +18,8 @@ namespace baton {
 // Copies from one memory space to another through host memory that both devices reach: into it by
 // the source's path, converted there where the layouts differ, out of it by the destination's path.
 // Large copies go in pieces, so that one piece leaves while the next arrives. So the type that a
-// link carries is the one of its own device.
+// link carries is the one of its own device; or the smaller one of both, where the source's path
+// packs: then what arrives leaves as it is.
 //
 // Where one side is host memory itself its blocks are used as they are, and only what is to be
 // converted goes this way. What goes to the last block behind the last position is zero.
@@ -54,6 +55,7 @@ class StagedPath final : public CopyPath {
   }
   bool Converts() const override { return true; }
   bool OnlyConverts() const override { return ends_.in == nullptr || ends_.out == nullptr; }
+  int64_t BytesOf(const Job& job) const override;
   absl::StatusOr<Ticket> Post(const Job& job) override;
   absl::StatusOr<bool> Poll(Ticket ticket) override;
   void Cancel(Ticket ticket) override { copies_.erase(ticket); }
@@ -70,6 +72,7 @@ class StagedPath final : public CopyPath {
     int64_t destination_blocks = 1;  // of a unit
     int64_t in_bytes = 0;   // of a block's place for what arrives; 0: it is used where it lies
     int64_t out_bytes = 0;  // of one for what leaves, where it is another
+    bool packs = false;     // what arrives is converted already
 
     int64_t unit_bytes() const { return source_blocks * in_bytes + destination_blocks * out_bytes; }
   };
@@ -87,6 +90,7 @@ class StagedPath final : public CopyPath {
     std::list<Piece> pieces;
   };
 
+  bool PacksOnTheWay(const KvConversion& conversion) const;
   absl::StatusOr<Shape> ShapeOf(const Job& job) const;
   // As far as it can go now. True: all is done.
   absl::StatusOr<bool> Advance(Copy& copy);

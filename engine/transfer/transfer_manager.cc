@@ -165,6 +165,13 @@ std::vector<size_t> TransferManager::PathsFor(const Handoff& handoff, int64_t by
   return found;
 }
 
+void TransferManager::Take(Handoff& handoff, size_t path) const {
+  const CopyPath& taken = *paths_[path].path;
+  handoff.path = path;
+  handoff.report.path = taken.name();
+  handoff.report.bytes = taken.BytesOf(handoff.request.job);
+}
+
 absl::StatusOr<HandoffId> TransferManager::Prepare(HandoffRequest request, TimeUs now_us) {
   if (handoffs_.size() >= handoffs_max_) {
     return absl::ResourceExhaustedError(
@@ -187,15 +194,13 @@ absl::StatusOr<HandoffId> TransferManager::Prepare(HandoffRequest request, TimeU
   if (IsCopied(wanted)) {
     BATON_CHECK(wanted.job.conversion ||
                 wanted.job.sources.size() == wanted.job.destinations.size());
-    handoff.report.bytes = wanted.job.bytes();
-    const std::vector<size_t> paths = PathsFor(handoff, handoff.report.bytes);
+    const std::vector<size_t> paths = PathsFor(handoff, wanted.job.bytes());
     if (paths.empty()) {
       return absl::UnimplementedError(StrCat("no copy path from ", ToString(wanted.source), " to ",
                                              ToString(wanted.destination),
                                              wanted.job.conversion ? " converts" : ""));
     }
-    handoff.path = paths.front();
-    handoff.report.path = paths_[*handoff.path].path->name();
+    Take(handoff, paths.front());
   }
   handoff.lease_until_us = now_us + lease_us_;
   const HandoffId id(next_id_++);
@@ -259,13 +264,14 @@ absl::Status TransferManager::PostPart(HandoffId id, Handoff& handoff, int32_t l
     if (!ticket.ok()) {
       // Nothing is on its way yet: another path may take all of it.
       std::vector<size_t> others;
-      if (handoff.state == State::kPrepared) others = PathsFor(handoff, handoff.report.bytes);
+      if (handoff.state == State::kPrepared) {
+        others = PathsFor(handoff, handoff.request.job.bytes());
+      }
       const size_t refused = *handoff.path;
       table_.ObserveFailure(refused, pair);
       for (const size_t other : others) {
         if (ticket.ok() || other == refused) continue;
-        handoff.path = other;
-        handoff.report.path = paths_[other].path->name();
+        Take(handoff, other);
         ticket = paths_[other].path->Post(job);
         if (!ticket.ok()) table_.ObserveFailure(other, pair);
       }

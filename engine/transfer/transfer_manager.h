@@ -167,6 +167,8 @@ class TransferManager {
   absl::Status SetLayouts(Handoff& handoff) const;
   // The paths that can take it, best first by the table's choice.
   std::vector<size_t> PathsFor(const Handoff& handoff, int64_t bytes);
+  // So that the handoff goes there.
+  void Take(Handoff& handoff, size_t path) const;
   // By the best path; `ahead`: also what is on its way.
   std::optional<double> Predict(const SpacePair& pair, int64_t bytes, bool ahead) const;
   static bool IsCopied(const HandoffRequest& request);

@@ -102,29 +102,18 @@ float LargestScaled(const CodeBook& book, const float* query) {
 }  // namespace
 
 void QueryEncoder::Encode(const CodeBook& book, Metric metric, const float* query) {
-  const auto stride = static_cast<size_t>(CodeStride(book.dimension));
-  values_.assign(stride, 0);
-  high_.resize(stride);
-  low_.resize(stride);
+  const int64_t stride = CodeStride(book.dimension);
+  int16_t* const values = planes_.Clear(stride);
   const float largest = LargestScaled(book, query);
-  const auto value_max = static_cast<float>(QueryValueMax(static_cast<int64_t>(stride)));
+  const auto value_max = static_cast<float>(QueryValueMax(stride));
   // Of a query that is the mean, or of rows that are all alike, every product is zero.
   const float scale = largest > kLargestMin ? value_max / largest : 0;
   for (int64_t j = 0; j < book.dimension; ++j) {
-    const float value = (query[j] - book.origin[j]) * book.step[j] * scale;
-    values_[j] = static_cast<int16_t>(static_cast<int32_t>(value + std::copysign(0.5f, value)));
+    values[j] = QueryPlanes::Whole((query[j] - book.origin[j]) * book.step[j] * scale);
   }
-  for (size_t j = 0; j < stride; ++j) {
-    const int32_t low = ((values_[j] + 64) & 127) - 64;
-    low_[j] = static_cast<int8_t>(low);
-    high_[j] = static_cast<int8_t>((values_[j] - low) / 128);
-  }
+  planes_.Split();
   const float unit = scale > 0 ? 1 / scale : 0;
   factor_ = metric == Metric::kL2 ? -2 * unit : -unit;
-}
-
-QueryCode QueryEncoder::code() const {
-  return {.values = values_.data(), .high = high_.data(), .low = low_.data()};
 }
 
 }  // namespace baton

@@ -5,6 +5,7 @@
 
 #include "engine/vector/code_products.h"
 #include "engine/vector/graph_rows.h"
+#include "engine/vector/query_planes.h"
 
 namespace baton {
 
@@ -53,14 +54,12 @@ class QueryEncoder {
   //   norm (or square_factor * sum of squares of the code) + factor * sum of products with the code
   // under kL2, and without the first term otherwise.
   void Encode(const CodeBook& book, Metric metric, const float* query);
-  QueryCode code() const;  // zero beyond the dimension
+  QueryCode code() const { return planes_.code(); }  // zero beyond the dimension
   float factor() const { return factor_; }
 
  private:
   float factor_ = 0;
-  std::vector<int16_t> values_;
-  std::vector<int8_t> high_;
-  std::vector<int8_t> low_;
+  QueryPlanes planes_;
 };
 
 }  // namespace baton

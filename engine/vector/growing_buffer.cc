@@ -18,6 +18,7 @@ GrowingBuffer::GrowingBuffer(const VectorFormat& format, int64_t capacity)
     : format_(format),
       capacity_(capacity),
       chunk_rows_(ChunkRows(format, capacity)),
+      code_stride_(format.dimension() < kScanCodeDimensionMin ? 0 : CodeStride(format.dimension())),
       chunks_((capacity + chunk_rows_ - 1) / chunk_rows_) {}
 
 void GrowingBuffer::Append(PointId id, const float* vector, WriteSequence sequence) {
@@ -26,11 +27,27 @@ void GrowingBuffer::Append(PointId id, const float* vector, WriteSequence sequen
   const int64_t i = rows_ % chunk_rows_;
   if (i == 0) {
     chunk.vectors = std::make_unique_for_overwrite<std::byte[]>(chunk_rows_ * format_.row_bytes());
+    if (code_stride_ > 0) {
+      chunk.codes = std::make_unique_for_overwrite<uint8_t[]>(chunk_rows_ * code_stride_);
+      chunk.terms = std::make_unique_for_overwrite<float[]>(4 * chunk_rows_);
+    }
     chunk.ids = std::make_unique_for_overwrite<uint64_t[]>(2 * chunk_rows_);
     chunk.sequences = std::make_unique_for_overwrite<WriteSequence[]>(chunk_rows_);
     chunk.deleted_at = std::make_unique<std::atomic<WriteSequence>[]>(chunk_rows_);
   }
-  format_.Encode(vector, &chunk.vectors[i * format_.row_bytes()]);
+  std::byte* const stored = &chunk.vectors[i * format_.row_bytes()];
+  format_.Encode(vector, stored);
+  if (code_stride_ > 0) {
+    // Of what distances take: the stored row.
+    decoded_.resize(static_cast<size_t>(format_.dimension()));
+    format_.Decode(stored, 1, decoded_.data());
+    const ScanTerms terms = EncodeScanRow(format_.metric(), decoded_.data(), format_.dimension(),
+                                          &chunk.codes[i * code_stride_]);
+    chunk.terms[i] = terms.low;
+    chunk.terms[chunk_rows_ + i] = terms.step;
+    chunk.terms[2 * chunk_rows_ + i] = terms.error;
+    chunk.terms[3 * chunk_rows_ + i] = terms.size;
+  }
   chunk.ids[i] = LowerHalf(id);
   chunk.ids[chunk_rows_ + i] = UpperHalf(id);
   chunk.sequences[i] = sequence;
@@ -61,6 +78,18 @@ RowBlock GrowingBuffer::Block(int64_t first, int64_t end) const {
           .ids = {&chunk.ids[i], &chunk.ids[chunk_rows_ + i], count},
           .deleted_at = &chunk.deleted_at[i],
           .count = count};
+}
+
+ScanCodes GrowingBuffer::Codes(int64_t first) const {
+  if (code_stride_ == 0) return {};
+  const Chunk& chunk = chunks_[first / chunk_rows_];
+  const int64_t i = first % chunk_rows_;
+  const float* const terms = &chunk.terms[i];
+  return {.codes = &chunk.codes[i * code_stride_],
+          .rows = {.low = terms,
+                   .step = terms + chunk_rows_,
+                   .error = terms + 2 * chunk_rows_,
+                   .size = terms + 3 * chunk_rows_}};
 }
 
 }  // namespace baton

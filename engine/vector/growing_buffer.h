@@ -10,8 +10,15 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "engine/vector/collection_view.h"
+#include "engine/vector/scan_code.h"
 
 namespace baton {
+
+// Codes of the rows of a RowBlock.
+struct ScanCodes {
+  const uint8_t* codes = nullptr;  // [count, CodeStride(dimension)]; null: vectors are short
+  ScanRows rows;                   // [count]
+};
 
 // Rows in the order of their writing, in chunks that never move. Append-only and of fixed capacity:
 // a full buffer is frozen and sealed into a segment. Threads: one writer at a time (the
@@ -47,6 +54,8 @@ class GrowingBuffer {
   int64_t chunk_rows() const { return chunk_rows_; }
   // The part of rows [first, end) that lies together with row `first`.
   RowBlock Block(int64_t first, int64_t end) const;
+  // Of the same rows.
+  ScanCodes Codes(int64_t first) const;
   WriteSequence SequenceOf(int64_t row) const {
     return chunks_[row / chunk_rows_].sequences[row % chunk_rows_];
   }
@@ -54,6 +63,8 @@ class GrowingBuffer {
  private:
   struct Chunk {
     std::unique_ptr<std::byte[]> vectors;                      // [chunk_rows] rows of the format
+    std::unique_ptr<uint8_t[]> codes;                          // [chunk_rows, code_stride_]
+    std::unique_ptr<float[]> terms;                            // [4, chunk_rows]: see ScanRows
     std::unique_ptr<uint64_t[]> ids;                           // [2, chunk_rows]: see PointIds
     std::unique_ptr<WriteSequence[]> sequences;                // [chunk_rows]
     std::unique_ptr<std::atomic<WriteSequence>[]> deleted_at;  // [chunk_rows]
@@ -62,7 +73,9 @@ class GrowingBuffer {
   const VectorFormat format_;
   const int64_t capacity_;
   const int64_t chunk_rows_;
-  std::vector<Chunk> chunks_;  // sized once; a chunk's arrays are made with its first row
+  const int64_t code_stride_;   // 0: rows have no codes
+  std::vector<float> decoded_;  // [dimension]: scratch of Append
+  std::vector<Chunk> chunks_;   // sized once; a chunk's arrays are made with its first row
   int64_t rows_ = 0;
   WriteSequence first_sequence_ = kNeverDeleted;
   absl::flat_hash_map<PointId, int64_t> live_rows_;

@@ -19,6 +19,10 @@ namespace {
 
 constexpr int64_t kLineBytes = 64;
 
+bool NearerList(const Candidate& a, const Candidate& b) {
+  return a.key < b.key || (a.key == b.key && a.node < b.node);
+}
+
 absl::Status Damaged(const char* what) {
   return absl::DataLossError(StrCat("index is damaged: ", what));
 }
@@ -107,19 +111,13 @@ class IvfIndex::PqListScan {
  public:
   PqListScan(const IvfIndex& index, const float* query, Scratch& scratch)
       : scratch_(scratch), book_(index.pq_book()) {
-    const bool dot = index.rows_.metric == Metric::kDot;
-    const auto* const origin = index.Array<float>(index.layout_.origin);
-    scratch.vector.assign(static_cast<size_t>(book_.shape.padded()), 0);
-    for (size_t j = 0; j < static_cast<size_t>(book_.shape.dimension); ++j) {
-      scratch.vector[j] = query[j] - (dot ? 0 : origin[j]);
-    }
-    scratch.tables.Fill(book_, scratch.vector.data(), dot ? -1.0f : -2.0f);
+    index.FillTables(query, scratch);
     scan_ = {.tables = scratch.tables.entries(),
              .groups = book_.shape.groups(),
              .scale = scratch.tables.scale(),
              .keys = scratch.keys.data()};
     blocks_ = index.Array<uint8_t>(index.layout_.codes);
-    terms_ = dot ? nullptr : index.Array<float>(index.layout_.terms);
+    terms_ = index.arrays().terms;
   }
 
   // Places [first, first + count) of a list at `distance` from the query. Calls
@@ -162,10 +160,7 @@ class IvfIndex::ByteListScan {
       : scratch_(scratch), book_(index.code_book()), stride_(CodeStride(book_.dimension)) {
     scratch.query.Encode(book_, index.rows_.metric, query);
     codes_ = index.Array<uint8_t>(index.layout_.codes);
-    const bool l2 = index.rows_.metric == Metric::kL2;
-    terms_ = l2 && book_.square_factor == 0 && index.header().squares == 0
-                 ? index.Array<float>(index.layout_.terms)
-                 : nullptr;
+    terms_ = index.arrays().terms;
   }
 
   template <class Add>
@@ -193,6 +188,35 @@ class IvfIndex::ByteListScan {
   const float* terms_ = nullptr;
 };
 
+void IvfIndex::FillTables(const float* query, Scratch& scratch) const {
+  const PqBook book = pq_book();
+  const bool dot = rows_.metric == Metric::kDot;
+  const auto* const origin = Array<float>(layout_.origin);
+  scratch.vector.assign(static_cast<size_t>(book.shape.padded()), 0);
+  for (size_t j = 0; j < static_cast<size_t>(book.shape.dimension); ++j) {
+    scratch.vector[j] = query[j] - (dot ? 0 : origin[j]);
+  }
+  scratch.tables.Fill(book, scratch.vector.data(), dot ? -1.0f : -2.0f);
+}
+
+size_t IvfIndex::OrderLists(const float* query, int32_t nprobe, Scratch& scratch) const {
+  const auto list_count = static_cast<size_t>(lists());
+  scratch.distances.resize(list_count);
+  DistanceFor(rows_.metric == Metric::kDot ? Metric::kDot : Metric::kL2)(
+      query, Array<float>(layout_.centroids), lists(), rows_.dimension, scratch.distances.data());
+  std::vector<Candidate>& order = scratch.lists;
+  order.resize(list_count);
+  for (size_t list = 0; list < list_count; ++list) {
+    order[list] = {.key = scratch.distances[list], .node = static_cast<uint32_t>(list)};
+  }
+  const int32_t wanted = nprobe > 0 ? nprobe : DefaultNprobe(lists());
+  const auto probed = static_cast<size_t>(std::min(wanted, lists()));
+  const auto behind = order.begin() + static_cast<std::ptrdiff_t>(probed);
+  if (probed < list_count) std::nth_element(order.begin(), behind, order.end(), NearerList);
+  std::sort(order.begin(), behind, NearerList);
+  return probed;
+}
+
 void IvfIndex::Search(const IvfQuery& query, LiveRow live,
                       std::vector<GraphNeighbor>* found) const {
   Scratch& scratch = Scratch::OfThread();
@@ -213,24 +237,9 @@ template <class ListScan>
 void IvfIndex::ScanLists(const IvfQuery& query, LiveRow live, ListScan& scan, Scratch& scratch,
                          std::vector<GraphNeighbor>* found) const {
   const auto list_count = static_cast<size_t>(lists());
-  scratch.distances.resize(list_count);
-  DistanceFor(rows_.metric == Metric::kDot ? Metric::kDot : Metric::kL2)(
-      query.vector, Array<float>(layout_.centroids), lists(), rows_.dimension,
-      scratch.distances.data());
+  const size_t probed = OrderLists(query.vector, query.nprobe, scratch);
   std::vector<Candidate>& order = scratch.lists;
-  order.resize(list_count);
-  for (size_t list = 0; list < list_count; ++list) {
-    order[list] = {.key = scratch.distances[list], .node = static_cast<uint32_t>(list)};
-  }
-  const auto nearer = [](const Candidate& a, const Candidate& b) {
-    return a.key < b.key || (a.key == b.key && a.node < b.node);
-  };
-  const int32_t nprobe = query.nprobe > 0 ? query.nprobe : DefaultNprobe(lists());
-  const auto probed = static_cast<size_t>(std::min(nprobe, lists()));
   const auto behind = order.begin() + static_cast<std::ptrdiff_t>(probed);
-  if (probed < list_count) std::nth_element(order.begin(), behind, order.end(), nearer);
-  std::sort(order.begin(), behind, nearer);
-
   const auto* const rows = Array<uint32_t>(layout_.rows);
   const auto* const list_rows = Array<uint32_t>(layout_.list_rows);
   const int64_t capacity =
@@ -239,7 +248,7 @@ void IvfIndex::ScanLists(const IvfQuery& query, LiveRow live, ListScan& scan, Sc
   for (size_t i = 0; i < list_count; ++i) {
     if (i == probed) {
       if (static_cast<int64_t>(reservoir.size()) >= query.wanted) break;
-      std::sort(behind, order.end(), nearer);
+      std::sort(behind, order.end(), NearerList);
     } else if (i > probed && static_cast<int64_t>(reservoir.size()) >= query.wanted) {
       break;
     }
@@ -252,20 +261,69 @@ void IvfIndex::ScanLists(const IvfQuery& query, LiveRow live, ListScan& scan, Sc
     }
   }
 
-  const std::span<const Candidate> nearest = reservoir.Finish();
+  std::vector<uint32_t>& nearest = scratch.places;
+  nearest.clear();
+  for (const Candidate& candidate : reservoir.Finish()) nearest.push_back(candidate.node);
+  Rescore(query.vector, nearest, found);
+}
+
+void IvfIndex::Rescore(const float* query, std::span<const uint32_t> rows,
+                       std::vector<GraphNeighbor>* found) const {
   const StoredDistanceFn distance = StoredDistanceFor(stored_.format);
-  found->resize(nearest.size());
-  const auto vector_of = [&](size_t i) { return stored_.At(nearest[i].node); };
+  found->resize(rows.size());
   constexpr size_t kAhead = 4;
-  for (size_t i = 0; i < nearest.size(); ++i) {
-    if (i + kAhead < nearest.size()) {
-      const auto* const at = reinterpret_cast<const char*>(vector_of(i + kAhead));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (i + kAhead < rows.size()) {
+      const auto* const at = reinterpret_cast<const char*>(stored_.At(rows[i + kAhead]));
       for (int64_t b = 0; b < stored_.format.row_bytes(); b += kLineBytes)
         __builtin_prefetch(at + b);
     }
-    (*found)[i].row = nearest[i].node;
-    distance(query.vector, vector_of(i), 1, rows_.dimension, &(*found)[i].distance);
+    (*found)[i].row = rows[i];
+    distance(query, stored_.At(rows[i]), 1, rows_.dimension, &(*found)[i].distance);
   }
+}
+
+// ---- For scans elsewhere
+
+IvfIndex::Arrays IvfIndex::arrays() const {
+  const Header& h = header();
+  Arrays arrays = {.list_begin = list_begin_,
+                   .list_rows = {Array<uint32_t>(layout_.list_rows), h.lists},
+                   .rows = {Array<uint32_t>(layout_.rows), h.places},
+                   .codes = Array<uint8_t>(layout_.codes)};
+  if (codes() == IvfCodes::kPq) {
+    arrays.groups = pq_book().shape.groups();
+    if (rows_.metric != Metric::kDot) arrays.terms = Array<float>(layout_.terms);
+  } else {
+    arrays.stride = CodeStride(rows_.dimension);
+    if (rows_.metric == Metric::kL2 && h.squares == 0) arrays.terms = Array<float>(layout_.terms);
+  }
+  return arrays;
+}
+
+void IvfIndex::Prepare(const float* query, int32_t nprobe, Probe* probe) const {
+  Scratch& scratch = Scratch::OfThread();
+  const size_t probed = OrderLists(query, nprobe, scratch);
+  probe->lists.resize(probed);
+  for (size_t i = 0; i < probed; ++i) probe->lists[i] = scratch.lists[i].node;
+  if (codes() == IvfCodes::kPq) {
+    FillTables(query, scratch);
+    const PqTables& tables = scratch.tables;
+    probe->scale = tables.scale();
+    probe->bases.resize(probed);
+    for (size_t i = 0; i < probed; ++i) probe->bases[i] = scratch.lists[i].key + tables.bias();
+    const auto entries = static_cast<size_t>(pq_book().shape.sub_quantizers) * 16;
+    probe->tables.assign(tables.entries(), tables.entries() + entries);
+    return;
+  }
+  const CodeBook book = code_book();
+  scratch.query.Encode(book, rows_.metric, query);
+  const QueryCode code = scratch.query.code();
+  const int64_t stride = CodeStride(rows_.dimension);
+  probe->scale = scratch.query.factor();
+  probe->high.assign(code.high, code.high + stride);
+  probe->low.assign(code.low, code.low + stride);
+  probe->square_factor = book.square_factor;
 }
 
 // ---- Loading

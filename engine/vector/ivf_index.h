@@ -14,6 +14,7 @@
 #include "engine/vector/candidate_pool.h"
 #include "engine/vector/code_book.h"
 #include "engine/vector/hnsw_graph.h"
+#include "engine/vector/ivf_math.h"
 #include "engine/vector/pq_code.h"
 #include "engine/vector/sealed_graph.h"
 
@@ -51,16 +52,23 @@ struct IvfQuery {
 // An inverted file: rows in lists, each around a centroid, with codes that are all a search reads
 // but for the vectors of its candidates. A fraction of a graph's memory, and some times its time.
 //
-// FAISS trains the centroids and code books; codes are made and scanned here. A list's codes are
-// compared in whole numbers, so that candidates are the same at every instruction set, and those
-// are scored from the vectors by DistanceFor. Immutable once built: searches need no lock and may
-// run concurrently.
+// FAISS, or a device, trains the centroids; FAISS the code books. Codes are made here or on a
+// device, and scanned here. A list's codes are compared in whole numbers, so that candidates are
+// the same at every instruction set, and those are scored from the vectors by DistanceFor.
+// Immutable once built: searches need no lock and may run concurrently.
 class IvfIndex {
  public:
-  // `rows` says nothing of m and ef_construction. CANCELLED once `stop` says so.
+  // `rows` says nothing of m and ef_construction. CANCELLED once `stop` says so; other errors are
+  // those of `math`.
   static absl::StatusOr<std::unique_ptr<IvfIndex>> Build(const GraphRows& rows,
                                                          const IvfParams& params,
+                                                         const IvfMath& math,
                                                          absl::FunctionRef<bool()> stop);
+  static absl::StatusOr<std::unique_ptr<IvfIndex>> Build(const GraphRows& rows,
+                                                         const IvfParams& params,
+                                                         absl::FunctionRef<bool()> stop) {
+    return Build(rows, params, HostIvfMath(), stop);
+  }
   // The reverse of bytes() for the same rows. Any bytes are safe: DATA_LOSS where they are no index
   // over `rows`.
   static absl::StatusOr<std::unique_ptr<IvfIndex>> Load(const GraphRows& rows, HugeBuffer bytes);
@@ -73,6 +81,32 @@ class IvfIndex {
 
   // About how many rows are in so many lists; 0: DefaultNprobe.
   int64_t ProbedRows(int32_t nprobe) const;
+
+  // What is scanned in Search's place elsewhere. Its arrays, valid while the index is:
+  struct Arrays {
+    std::span<const uint32_t> list_begin;  // [lists]: first places
+    std::span<const uint32_t> list_rows;   // [lists]
+    std::span<const uint32_t> rows;        // [places]
+    const uint8_t* codes = nullptr;  // [places / 32, groups, 64]; under kBytes [places, stride]
+    const float* terms = nullptr;    // [places]; null: rows have none
+    int64_t groups = 0;              // under kPq
+    int64_t stride = 0;              // under kBytes
+  };
+  Arrays arrays() const;
+  // And a query: what keys are made of, as ScanLists makes them.
+  struct Probe {
+    std::vector<uint32_t> lists;  // the nearest nprobe
+    float scale = 0;
+    std::vector<float> bases;     // [probed lists], of kPq, as the tables are
+    std::vector<uint8_t> tables;  // [4 * groups, 16]
+    std::vector<int8_t> high;     // [stride], of kBytes, as what follows
+    std::vector<int8_t> low;      // [stride]
+    float square_factor = 0;
+  };
+  void Prepare(const float* query, int32_t nprobe, Probe* probe) const;
+  // What Search does with candidates.
+  void Rescore(const float* query, std::span<const uint32_t> rows,
+               std::vector<GraphNeighbor>* found) const;
 
   // The rows of the nearest candidates among the live ones of the nearest nprobe lists, with their
   // distances, in no order; of further lists where those have too few.
@@ -132,6 +166,9 @@ class IvfIndex {
 
   IvfIndex(const GraphRows& rows, HugeBuffer buffer);
   absl::Status Check() const;
+  // Places of scratch.lists in front of which are the nearest nprobe, in order.
+  size_t OrderLists(const float* query, int32_t nprobe, Scratch& scratch) const;
+  void FillTables(const float* query, Scratch& scratch) const;
   template <class ListScan>
   void ScanLists(const IvfQuery& query, LiveRow live, ListScan& scan, Scratch& scratch,
                  std::vector<GraphNeighbor>* found) const;

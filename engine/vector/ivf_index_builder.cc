@@ -20,6 +20,9 @@ constexpr int64_t kBookRows = 16 * kTrainingRowsPerCentroid;
 constexpr int64_t kBookRowsMin = 16;
 constexpr int32_t kIterations = 10;
 
+// Rows that are assigned to their lists at a time: a device holds so much of them at once.
+constexpr int64_t kAssignBytes = 256 << 20;
+
 constexpr int64_t kAverageRowsMin = 128;
 constexpr int64_t kLineBytes = 64;
 
@@ -44,8 +47,8 @@ int32_t DefaultNprobe(int32_t lists) {
 
 class IvfIndex::Builder {
  public:
-  Builder(const GraphRows& rows, const IvfParams& params, StopTraining stop)
-      : rows_(rows), params_(params), stop_(stop), dimension_(rows.dimension) {
+  Builder(const GraphRows& rows, const IvfParams& params, const IvfMath& math, StopTraining stop)
+      : rows_(rows), params_(params), math_(math), stop_(stop), dimension_(rows.dimension) {
     const int32_t lists = params.lists > 0 ? params.lists : DefaultIvfLists(rows.rows);
     header_.magic = kMagic;
     header_.codes = static_cast<uint32_t>(params.codes);
@@ -81,7 +84,6 @@ class IvfIndex::Builder {
   absl::Status MakeLists() {
     const int64_t sampled = std::min(rows_.rows, int64_t{header_.lists} * kRowsPerList);
     TrainingRows sample{.vectors = rows_.vectors, .rows = rows_.rows, .dimension = rows_.dimension};
-    const TrainingRows all = sample;
     std::vector<float> copies;
     if (sampled < rows_.rows) {
       copies.reserve(static_cast<size_t>(sampled * dimension_));
@@ -93,9 +95,18 @@ class IvfIndex::Builder {
       sample.rows = sampled;
     }
     const KmeansParams params{.k = static_cast<int32_t>(header_.lists), .iterations = kIterations};
-    ASSIGN_OR_RETURN(centroids_, TrainCentroids(sample, params, stop_));
+    ASSIGN_OR_RETURN(centroids_, math_.centroids().Train(sample, params, stop_));
+    copies = {};
     list_of_.resize(static_cast<size_t>(rows_.rows));
-    RETURN_IF_ERROR(AssignToCentroids(all, centroids_, false, stop_, list_of_.data()));
+    const int64_t together =
+        std::max<int64_t>(1, kAssignBytes / (dimension_ * static_cast<int64_t>(sizeof(float))));
+    for (int64_t first = 0; first < rows_.rows; first += together) {
+      const TrainingRows some{.vectors = VectorOf(first),
+                              .rows = std::min(together, rows_.rows - first),
+                              .dimension = rows_.dimension};
+      RETURN_IF_ERROR(
+          math_.centroids().Assign(some, centroids_, false, stop_, list_of_.data() + first));
+    }
     list_rows_.assign(header_.lists, 0);
     for (const uint32_t list : list_of_) ++list_rows_[list];
     const int64_t block_rows = BlockRows(params_.codes);
@@ -187,34 +198,21 @@ class IvfIndex::Builder {
   }
 
   absl::Status EncodePqRows(IvfIndex& index) const {
-    const PqBook book = index.pq_book();
     const Layout& layout = index.layout_;
     std::byte* const data = index.buffer_.data();
-    const auto* const origin = index.Array<float>(layout.origin);
-    float* const terms = rows_.metric == Metric::kDot ? nullptr : Array<float>(data, layout.terms);
-    auto* const blocks = Array<uint8_t>(data, layout.codes);
-    std::vector<float> residual(static_cast<size_t>(shape_.padded()));
-    std::vector<uint8_t> codes(static_cast<size_t>(shape_.sub_quantizers));
-    for (int64_t row = 0; row < rows_.rows; ++row) {
-      if (row % kRowsPerStop == 0 && stop_()) return absl::CancelledError("building was stopped");
-      Residual(row, residual.data());
-      EncodePq(book, residual.data(), codes.data());
-      const int64_t place = place_of_[static_cast<size_t>(row)];
-      StorePqCodes(shape_, codes.data(), place % kPqBlockRows,
-                   blocks + place / kPqBlockRows * shape_.groups() * kPqLineBytes);
-      if (terms == nullptr) continue;
-      DecodePq(book, codes.data(), residual.data());
-      const float* const centroid = CentroidOf(row);
-      float term = 0;
-      for (int64_t j = 0; j < dimension_; ++j) {
-        const float value = residual[static_cast<size_t>(j)];
-        term += value * (value + 2 * (centroid[j] - origin[j]));
-      }
-      terms[place] = term;
-      // What DecodePq left behind the vector.
-      std::fill(residual.begin() + dimension_, residual.end(), 0.0f);
-    }
-    return absl::OkStatus();
+    const bool dot = rows_.metric == Metric::kDot;
+    return math_.Encode(
+        {.rows = {.vectors = rows_.vectors, .rows = rows_.rows, .dimension = rows_.dimension},
+         .lists = header_.lists,
+         .centroids = centroids_.data(),
+         .list_of = list_of_.data(),
+         .place_of = place_of_.data(),
+         .places = header_.places,
+         .book = index.pq_book(),
+         .origin = dot ? nullptr : index.Array<float>(layout.origin),
+         .codes = Array<uint8_t>(data, layout.codes),
+         .terms = dot ? nullptr : Array<float>(data, layout.terms)},
+        stop_);
   }
 
   absl::Status EncodeByteRows(IvfIndex& index) const {
@@ -239,6 +237,7 @@ class IvfIndex::Builder {
 
   const GraphRows rows_;
   const IvfParams params_;
+  const IvfMath& math_;
   const StopTraining stop_;
   const int64_t dimension_;
   Header header_;
@@ -254,8 +253,9 @@ class IvfIndex::Builder {
 
 absl::StatusOr<std::unique_ptr<IvfIndex>> IvfIndex::Build(const GraphRows& rows,
                                                           const IvfParams& params,
+                                                          const IvfMath& math,
                                                           absl::FunctionRef<bool()> stop) {
-  return Builder(rows, params, stop).Build();
+  return Builder(rows, params, math, stop).Build();
 }
 
 }  // namespace baton

@@ -12,6 +12,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 #include "engine/vector/byte_codec.h"
 #include "engine/vector/durable_file.h"
 #include "engine/vector/log_check.h"
@@ -753,6 +754,7 @@ absl::Status PointDb::Sync() {
 }
 
 void PointDb::SyncPeriodically() {
+  NameThread("sync");
   const auto interval = std::chrono::milliseconds(options_.fsync_interval_ms);
   std::unique_lock lock(sync_mutex_);
   bool healthy = true;

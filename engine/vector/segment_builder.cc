@@ -9,6 +9,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 #include "engine/vector/durable_file.h"
 #include "engine/vector/segment_file.h"
 #include "engine/vector/sidecar_file.h"
@@ -107,13 +108,13 @@ GraphSeed SeedOf(const SealJob& job, const SegmentRows& rows) {
 }  // namespace
 
 SegmentBuilder::SegmentBuilder(const VectorOptions& options, std::string directory,
-                               std::shared_ptr<FileLayer> files, PointDb& db, GraphMaker& graphs,
+                               std::shared_ptr<FileLayer> files, PointDb& db, IndexMakers& makers,
                                Metrics& metrics, const Clock& clock, Lister collections)
     : options_(options),
       directory_(std::move(directory)),
       files_(std::move(files)),
       db_(db),
-      graphs_(graphs),
+      makers_(makers),
       clock_(clock),
       collections_(std::move(collections)),
       seals_(metrics.Counter(MetricId::kSegmentsBuilt, {"seal"})),
@@ -149,6 +150,7 @@ void SegmentBuilder::WaitUntilIdle() {
 }
 
 void SegmentBuilder::Run(size_t thread) {
+  NameThread("build", static_cast<int>(thread));
   // A busy machine must not stop building altogether, as SCHED_IDLE would: what has no graph makes
   // every search slower. On Linux this is of this thread alone.
   setpriority(PRIO_PROCESS, 0, static_cast<int>(options_.build_nice));
@@ -342,7 +344,7 @@ absl::Status SegmentBuilder::BuildSegment(const Collection& collection, const Se
   }
   if (rows.count() == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(SegmentIndex index,
-                   SegmentIndex::Build(spec, GraphRowsOf(spec, rows), SeedOf(job, rows), graphs_,
+                   SegmentIndex::Build(spec, GraphRowsOf(spec, rows), SeedOf(job, rows), makers_,
                                        [this] { return stopping_.load(); }));
   *segment = std::make_shared<Segment>(job.number, format, std::move(rows), std::move(index));
   ASSIGN_OR_RETURN(const RecallCurve recall,

@@ -16,8 +16,8 @@
 #include "engine/base/metrics.h"
 #include "engine/vector/collection.h"
 #include "engine/vector/file_layer.h"
-#include "engine/vector/graph_maker.h"
 #include "engine/vector/point_db.h"
+#include "engine/vector/segment_index.h"
 #include "engine/vector/vector_options.h"
 
 namespace baton {
@@ -30,10 +30,10 @@ class SegmentBuilder {
  public:
   using Lister = std::function<std::vector<std::shared_ptr<Collection>>()>;
 
-  // Files go to `directory`; none are written where it is empty. `db`, `graphs`, `metrics` and
+  // Files go to `directory`; none are written where it is empty. `db`, `makers`, `metrics` and
   // `clock`, which says when what failed is tried again, outlive the builder.
   SegmentBuilder(const VectorOptions& options, std::string directory,
-                 std::shared_ptr<FileLayer> files, PointDb& db, GraphMaker& graphs,
+                 std::shared_ptr<FileLayer> files, PointDb& db, IndexMakers& makers,
                  Metrics& metrics, const Clock& clock, Lister collections);
   // Abandons what is being built.
   ~SegmentBuilder();
@@ -77,7 +77,7 @@ class SegmentBuilder {
   const std::string directory_;
   const std::shared_ptr<FileLayer> files_;
   PointDb& db_;
-  GraphMaker& graphs_;
+  IndexMakers& makers_;
   const Clock& clock_;
   const Lister collections_;
   std::atomic<bool> stopping_ = false;

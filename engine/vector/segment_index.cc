@@ -14,14 +14,15 @@ IvfParams ParamsOf(const CollectionSpec& spec) {
 }  // namespace
 
 absl::StatusOr<SegmentIndex> SegmentIndex::Build(const CollectionSpec& spec, const GraphRows& rows,
-                                                 const GraphSeed& seed, GraphMaker& graphs,
+                                                 const GraphSeed& seed, IndexMakers& makers,
                                                  absl::FunctionRef<bool()> stop) {
   if (spec.dimension == 0) return SegmentIndex();
   if (spec.index == IndexKind::kHnsw) {
-    ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph, graphs.Make(rows, seed, stop));
+    ASSIGN_OR_RETURN(std::unique_ptr<SealedGraph> graph, makers.graphs.Make(rows, seed, stop));
     return SegmentIndex(std::move(graph));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<IvfIndex> ivf, IvfIndex::Build(rows, ParamsOf(spec), stop));
+  ASSIGN_OR_RETURN(std::unique_ptr<IvfIndex> ivf,
+                   makers.inverted_files.Make(rows, ParamsOf(spec), stop));
   return SegmentIndex(std::move(ivf));
 }
 

@@ -13,9 +13,18 @@
 #include "engine/request/vector_request.h"
 #include "engine/vector/graph_maker.h"
 #include "engine/vector/ivf_index.h"
+#include "engine/vector/ivf_maker.h"
 #include "engine/vector/sealed_graph.h"
 
 namespace baton {
+
+// Who builds what segments are searched by; devices may be offered to both.
+struct IndexMakers {
+  // `metrics` outlives it.
+  explicit IndexMakers(Metrics& metrics) : graphs(metrics), inverted_files(metrics) {}
+  GraphMaker graphs;
+  IvfMaker inverted_files;
+};
 
 // What a segment is searched by, as its collection's spec says: a graph or an inverted file; or
 // nothing, of rows without vectors.
@@ -30,7 +39,7 @@ class SegmentIndex {
   // `rows` as GraphRowsOf(spec, ...) says. A graph begins as that of the seed, if there is one.
   // CANCELLED once `stop` says so.
   static absl::StatusOr<SegmentIndex> Build(const CollectionSpec& spec, const GraphRows& rows,
-                                            const GraphSeed& seed, GraphMaker& graphs,
+                                            const GraphSeed& seed, IndexMakers& makers,
                                             absl::FunctionRef<bool()> stop);
   // The reverse of bytes(). DATA_LOSS where they are no such index over `rows`.
   static absl::StatusOr<SegmentIndex> Load(const CollectionSpec& spec, const GraphRows& rows,

@@ -35,6 +35,10 @@ class TopK {
   // Once there are k, what comes must be before this one.
   const Neighbor* last() const { return heap_.size() == k_ && k_ > 0 ? &heap_.front() : nullptr; }
 
+  int64_t k() const { return static_cast<int64_t>(k_); }
+  // What is farther than this is not wanted.
+  float farthest() const { return last() != nullptr ? last()->distance : farthest_; }
+
   std::vector<Neighbor> Take() {
     std::sort_heap(heap_.begin(), heap_.end());
     return std::move(heap_);

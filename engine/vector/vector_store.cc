@@ -46,7 +46,7 @@ VectorStore::VectorStore(const VectorOptions& options, Metrics& metrics,
       metrics_(metrics),
       points_written_(metrics.Counter(MetricId::kPointsWritten)),
       commit_seconds_(metrics.Histogram(MetricId::kWriteCommitSeconds)),
-      graphs_(metrics) {}
+      makers_(metrics) {}
 
 VectorStore::~VectorStore() { scrubber_.reset(); }
 
@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptio
   const bool has_files = options.graph_files && store->db_->writable().ok();
   store->builder_ = std::make_unique<SegmentBuilder>(
       options, has_files ? SegmentDirectory(options.data_dir) : "", files, *store->db_,
-      store->graphs_, metrics, clock, [self = store.get()] { return self->Parts(); });
+      store->makers_, metrics, clock, [self = store.get()] { return self->Parts(); });
   store->builder_->Wake();
   store->scrubber_ = std::make_unique<Scrubber>(
       SegmentDirectory(options.data_dir), [self = store.get()] { return self->Parts(); },

@@ -19,7 +19,7 @@
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
 #include "engine/vector/file_layer.h"
-#include "engine/vector/graph_maker.h"
+#include "engine/vector/segment_index.h"
 #include "engine/vector/vector_options.h"
 
 namespace baton {
@@ -155,8 +155,8 @@ class VectorStore {
   // Reads all segment files, compares them with their checksums, and mends what is damaged. It is
   // done once after opening, too, in the background.
   void ScrubNow();
-  // Who links graphs, to be offered a device.
-  GraphMaker& graphs() { return graphs_; }
+  // Who builds the indexes of segments, to be offered devices.
+  IndexMakers& makers() { return makers_; }
   // Tells what the store takes of the disk as metrics. Looks at its directories, so it is nothing
   // to do in a request; one thread at a time.
   void TellUsage();
@@ -244,7 +244,7 @@ class VectorStore {
   mutable std::mutex snapshot_mutex_;  // taken before all others
   std::unique_ptr<Snapshots> snapshots_;
 
-  GraphMaker graphs_;
+  IndexMakers makers_;
   std::unique_ptr<Scrubber> scrubber_;       // reset first: it writes
   std::unique_ptr<SegmentBuilder> builder_;  // destroyed first: it uses the others
 };

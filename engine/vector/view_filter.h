@@ -37,6 +37,8 @@ class ViewFilter {
   static absl::StatusOr<ViewFilter> Make(const CollectionView& view, const Filter& filter);
 
   const std::vector<Node>& nodes() const { return nodes_; }  // parents before children
+  // Whether it asks an index that is being made: payloads are read for rows which that lacks.
+  bool asks_coming() const { return failure_ != nullptr; }
   // Not OK where payloads could not be read: what was found meanwhile is not to be told.
   absl::Status status() const;
 

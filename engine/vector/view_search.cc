@@ -1,6 +1,7 @@
 #include "engine/vector/view_search.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/vector/buffer_scan.h"
 #include "engine/vector/distance.h"
 #include "engine/vector/growing_buffer.h"
 #include "engine/vector/payload_sidecar.h"
@@ -25,6 +27,8 @@ namespace {
 constexpr int64_t kTileBytes = 128 << 10;
 constexpr int64_t kTileRowsMax = 512;
 constexpr size_t kQueryBlock = 32;
+// With inverted files that a device scans: some hundred queries at a time keep it busy.
+constexpr size_t kProbedBlock = 512;
 
 // At some 4 multiplications per nanosecond, about a millisecond.
 constexpr int64_t kPollMultiplications = 4 << 20;
@@ -60,11 +64,36 @@ int64_t EfAmong(int64_t wanted, int64_t k, int64_t rows, int64_t count) {
   return std::min(wanted * rows / count, wanted + 2 * between);
 }
 
+struct MatchingPlan {
+  double share = 0;  // of the rows that match and are live
+  int64_t ef = 0;
+  bool walk_pays = false;
+};
+// `filter_share`: of the rows that match, live or not.
+MatchingPlan PlanMatching(const CollectionView& view, const CollectionView::SegmentPart& part,
+                          const SearchParams& params, double filter_share) {
+  const bool is_ivf = part.segment->index().ivf() != nullptr;
+  const double rows = static_cast<double>(part.segment->rows());
+  MatchingPlan plan = {.share = filter_share * static_cast<double>(part.live) / rows,
+                       .ef = is_ivf ? std::max(params.ef, params.k) : EfOf(part, params)};
+  // Lists are worth looking at where they hold more than would be rescored anyway.
+  plan.walk_pays = !params.exact && plan.ef > 0 &&
+                   (is_ivf ? rows * plan.share > 8.0 * static_cast<double>(plan.ef)
+                           : MatchingWalkPays(view.spec(), rows, plan.share, plan.ef));
+  return plan;
+}
+
 // Of a walk elsewhere: its codes may be coarser than ours.
 int64_t WalkedNodes(int64_t wanted, int64_t ef) { return std::min(ef, 2 * wanted + 32); }
 
 // Segments that are not looked at.
 using Skipped = absl::flat_hash_set<const Segment*>;
+
+// Who does parts of a search in its place; null: nobody.
+struct Elsewhere {
+  ViewWalker* walker = nullptr;
+  ViewProber* prober = nullptr;
+};
 
 // A block of queries over one view.
 class BlockSearch {
@@ -72,14 +101,15 @@ class BlockSearch {
   // `filter`: null for all points.
   BlockSearch(const CollectionView& view, std::span<const std::vector<float>> queries,
               const SearchParams& params, const ViewFilter* filter, const Skipped& skipped,
-              SearchPoll poll, ViewWalker* walker)
+              SearchPoll poll, const Elsewhere& elsewhere)
       : view_(view),
         queries_(queries),
         params_(params),
         filter_(filter),
         skipped_(skipped),
         poll_(poll),
-        walker_(walker),
+        walker_(elsewhere.walker),
+        prober_(elsewhere.prober),
         dimension_(view.spec().dimension),
         distance_(DistanceFor(view.spec().metric)),
         stored_distance_(StoredDistanceFor(FormatOf(view.spec()))),
@@ -91,13 +121,7 @@ class BlockSearch {
     for (const CollectionView::BufferPart& part : view_.buffers()) {
       std::optional<PartFilter> filter;
       if (filter_ != nullptr) filter.emplace(*filter_, view_, part);
-      for (int64_t first = 0; first < part.rows;) {
-        const RowBlock block = part.buffer->Block(first, part.rows);
-        RETURN_IF_ERROR(Scan(block, nullptr, 0, queries_.size(), [&](int64_t row) {
-          return !filter.has_value() || filter->Accepts(first + row);
-        }));
-        first += block.count;
-      }
+      RETURN_IF_ERROR(ScanBuffer(part, filter));
     }
     for (const CollectionView::SegmentPart& part : view_.segments()) {
       if (skipped_.contains(part.segment.get())) continue;
@@ -107,6 +131,10 @@ class BlockSearch {
       }
       if (part.segment->index().ivf() != nullptr && !params_.exact) {
         const auto live = [&](int64_t row) { return part.segment->LiveAt(view_.sequence(), row); };
+        if (IsProbedThere(part)) {
+          RETURN_IF_ERROR(ProbeThere(part, {}, live));
+          continue;
+        }
         for (size_t query = 0; query < queries_.size(); ++query) {
           RETURN_IF_ERROR(Probe(part, query, live));
         }
@@ -187,6 +215,25 @@ class BlockSearch {
     return absl::OkStatus();
   }
 
+  absl::Status ScanBuffer(const CollectionView::BufferPart& part,
+                          const std::optional<PartFilter>& filter) {
+    if (BufferScan::HasCodes(view_) && !by_code_.has_value()) by_code_.emplace(view_, queries_);
+    for (int64_t first = 0; first < part.rows;) {
+      const RowBlock block = part.buffer->Block(first, part.rows);
+      const auto matches = [&](int64_t row) {
+        return !filter.has_value() || filter->Accepts(first + row);
+      };
+      if (by_code_.has_value()) {
+        by_code_->Scan(block, part.buffer->Codes(first), matches, tops_);
+        RETURN_IF_ERROR(Worked(block.count * dimension_ * std::ssize(queries_)));
+      } else {
+        RETURN_IF_ERROR(Scan(block, nullptr, 0, queries_.size(), matches));
+      }
+      first += block.count;
+    }
+    return absl::OkStatus();
+  }
+
   // ---- Walks that are made elsewhere, those of all segments together
 
   void Leave(GraphWalk walk, std::optional<PartFilter> filter) {
@@ -262,14 +309,45 @@ class BlockSearch {
                      absl::FunctionRef<bool(int64_t row)> accepts) {
     const Segment& segment = *part.segment;
     const IvfIndex& ivf = *segment.index().ivf();
-    const int64_t wanted = std::min<int64_t>(params_.k, part.live);
     const IvfQuery probe{.vector = queries_[query].data(),
                          .nprobe = params_.nprobe.value_or(0),
-                         .candidates = std::max<int64_t>(params_.ef, IvfCandidates(params_.k)),
-                         .wanted = wanted};
+                         .candidates = ProbeCandidates(params_),
+                         .wanted = std::min<int64_t>(params_.k, part.live)};
     ivf.Search(probe, accepts, &found_);
     AddFound(segment, query);
     return Worked((ivf.lists() + std::ssize(found_)) * dimension_ + ivf.ProbedRows(probe.nprobe));
+  }
+
+  bool IsProbedThere(const CollectionView::SegmentPart& part) const {
+    return prober_ != nullptr && part.live > 0 &&
+           prober_->Takes({view_, part}, ProbeCandidates(params_));
+  }
+
+  // All queries in an inverted file, by the prober. `matching`: as ListProbe has it; `accepts`
+  // takes the same rows.
+  absl::Status ProbeThere(const CollectionView::SegmentPart& part, std::vector<uint32_t> matching,
+                          absl::FunctionRef<bool(int64_t row)> accepts) {
+    const Segment& segment = *part.segment;
+    const auto candidates =
+        static_cast<size_t>(std::clamp<int64_t>(ProbeCandidates(params_), 1, segment.rows()));
+    RETURN_IF_ERROR(prober_->Probe({.file = {view_, part},
+                                    .nprobe = params_.nprobe.value_or(0),
+                                    .candidates = static_cast<int32_t>(candidates),
+                                    .matching = std::move(matching)},
+                                   queries_, poll_, &probed_));
+    const auto wanted = static_cast<size_t>(std::min<int64_t>(params_.k, part.live));
+    for (size_t query = 0; query < queries_.size(); ++query) {
+      std::span<const uint32_t> rows = std::span(probed_).subspan(query * candidates, candidates);
+      rows = rows.first(std::find(rows.begin(), rows.end(), UINT32_MAX) - rows.begin());
+      if (rows.size() < wanted) {  // further lists have more
+        RETURN_IF_ERROR(Probe(part, query, accepts));
+        continue;
+      }
+      segment.index().ivf()->Rescore(queries_[query].data(), rows, &found_);
+      AddFound(segment, query);
+      RETURN_IF_ERROR(Worked(std::ssize(rows) * dimension_));
+    }
+    return absl::OkStatus();
   }
 
   // ---- With a filter
@@ -280,17 +358,13 @@ class BlockSearch {
   absl::Status SearchMatching(const CollectionView::SegmentPart& part) {
     const Segment& segment = *part.segment;
     PartFilter filter(*filter_, view_, part);
-    const MatchingPlan plan = PlanMatching(part, filter);
-    if (walker_ != nullptr && plan.walk_pays && segment.index().graph() != nullptr) {
-      const int64_t rows = segment.rows();
-      const auto matches =
-          std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(rows) * plan.share));
-      const int64_t ef = EfAmong(plan.ef, params_.k, rows, matches);
-      if (walker_->Takes({view_, part}, ef)) {
+    if (walker_ != nullptr && segment.index().graph() != nullptr) {
+      const int64_t ef = MatchingWalkEf(view_, part, params_, filter.share());
+      if (ef > 0 && walker_->Takes({view_, part}, ef)) {
         std::vector<uint32_t> matching = segment.index().graph()->LiveNodes([&](int64_t row) {
           return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
         });
-        RETURN_IF_ERROR(Worked(rows));
+        RETURN_IF_ERROR(Worked(segment.rows()));
         Leave({.graph = {view_, part},
                .ef = ef,
                .wanted = WalkedNodes(params_.k, ef),
@@ -299,25 +373,19 @@ class BlockSearch {
         return absl::OkStatus();
       }
     }
+    if (segment.index().ivf() != nullptr && IsProbedThere(part) &&
+        PlanMatching(view_, part, params_, filter.share()).walk_pays) {
+      const auto matches = [&](int64_t row) {
+        return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
+      };
+      std::vector<uint32_t> matching(static_cast<size_t>((segment.rows() + 31) / 32));
+      for (int64_t row = 0; row < segment.rows(); ++row) {
+        if (matches(row)) matching[static_cast<size_t>(row / 32)] |= uint32_t{1} << row % 32;
+      }
+      RETURN_IF_ERROR(Worked(segment.rows()));
+      return ProbeThere(part, std::move(matching), matches);
+    }
     return SearchMatchingHere(part, filter, 0, queries_.size());
-  }
-
-  struct MatchingPlan {
-    double share = 0;  // of the rows that match and are live
-    int64_t ef = 0;
-    bool walk_pays = false;
-  };
-  MatchingPlan PlanMatching(const CollectionView::SegmentPart& part,
-                            const PartFilter& filter) const {
-    const bool is_ivf = part.segment->index().ivf() != nullptr;
-    const double rows = static_cast<double>(part.segment->rows());
-    MatchingPlan plan = {.share = filter.share() * static_cast<double>(part.live) / rows,
-                         .ef = is_ivf ? std::max(params_.ef, params_.k) : EfOf(part, params_)};
-    // Lists are worth looking at where they hold more than would be rescored anyway.
-    plan.walk_pays = !params_.exact && plan.ef > 0 &&
-                     (is_ivf ? rows * plan.share > 8.0 * static_cast<double>(plan.ef)
-                             : MatchingWalkPays(view_.spec(), rows, plan.share, plan.ef));
-    return plan;
   }
 
   absl::Status SearchMatchingHere(const CollectionView::SegmentPart& part, const PartFilter& filter,
@@ -326,7 +394,7 @@ class BlockSearch {
     const auto live = [&](int64_t row) {
       return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
     };
-    const MatchingPlan plan = PlanMatching(part, filter);
+    const MatchingPlan plan = PlanMatching(view_, part, params_, filter.share());
     std::optional<std::vector<uint32_t>> matches;
     const auto compare_all = [&](size_t begin, size_t end) -> absl::Status {
       if (filter.share() > 0.5) {
@@ -433,14 +501,17 @@ class BlockSearch {
   const Skipped& skipped_;
   const SearchPoll poll_;
   ViewWalker* const walker_;  // null: none
+  ViewProber* const prober_;  // null: none
   const int64_t dimension_;
   const DistanceFn distance_;
   const StoredDistanceFn stored_distance_;
   const int64_t tile_rows_;
-  std::vector<float> tile_;           // scratch of Scan: [tile_rows, dimension], row-major
-  std::vector<TopK> tops_;            // [queries]
-  std::vector<GraphNeighbor> found_;  // scratch of Walk
-  std::vector<GraphWalk> walks_;      // left to the walker
+  std::vector<float> tile_;            // scratch of Scan: [tile_rows, dimension], row-major
+  std::vector<TopK> tops_;             // [queries]
+  std::optional<BufferScan> by_code_;  // once a buffer is met
+  std::vector<GraphNeighbor> found_;   // scratch of Walk
+  std::vector<uint32_t> probed_;       // of the prober
+  std::vector<GraphWalk> walks_;       // left to the walker
   std::vector<std::optional<PartFilter>> walk_filters_;  // [walks]
   int64_t unpolled_ = 0;
 };
@@ -449,14 +520,16 @@ class BlockSearch {
 // added to those that are skipped, if params allows that.
 absl::Status SearchAll(const CollectionView& view, std::span<const std::vector<float>> queries,
                        const SearchParams& params, const ViewFilter* filter, Skipped& skipped,
-                       SearchPoll poll, ViewWalker* walker,
+                       SearchPoll poll, const Elsewhere& elsewhere,
                        std::vector<std::vector<Neighbor>>* neighbors) {
   neighbors->clear();
   neighbors->reserve(queries.size());
   for (size_t first = 0; first < queries.size();) {
     RETURN_IF_ERROR(poll());
-    const size_t count = std::min(kQueryBlock, queries.size() - first);
-    BlockSearch block(view, queries.subspan(first, count), params, filter, skipped, poll, walker);
+    const size_t together = elsewhere.prober != nullptr ? kProbedBlock : kQueryBlock;
+    const size_t count = std::min(together, queries.size() - first);
+    BlockSearch block(view, queries.subspan(first, count), params, filter, skipped, poll,
+                      elsewhere);
     RETURN_IF_ERROR(block.Run());
     if (const Segment* const unreadable = block.FindUnreadable(); unreadable != nullptr) {
       if (!params.allow_partial) {
@@ -491,6 +564,18 @@ int64_t WalkEf(const CollectionView& view, const CollectionView::SegmentPart& pa
   return WalkPays(view.spec(), part.segment->rows(), ef) ? ef : 0;
 }
 
+int64_t MatchingWalkEf(const CollectionView& view, const CollectionView::SegmentPart& part,
+                       const SearchParams& params, double filter_share) {
+  const MatchingPlan plan = PlanMatching(view, part, params, filter_share);
+  if (!plan.walk_pays) return 0;
+  // The CPU's walk keeps so many that match; so does one in which they are this share of all.
+  return static_cast<int64_t>(std::ceil(static_cast<double>(plan.ef) / plan.share));
+}
+
+int64_t ProbeCandidates(const SearchParams& params) {
+  return std::max<int64_t>(params.ef, IvfCandidates(params.k));
+}
+
 absl::Status CheckSearchParams(const CollectionView& view, const SearchParams& params) {
   if (params.recall_target.has_value() && view.spec().index != IndexKind::kHnsw) {
     return absl::InvalidArgumentError(
@@ -521,8 +606,9 @@ void CutNeighbors(const CollectionView& view, const SearchParams& params,
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
                         std::vector<std::vector<Neighbor>>* neighbors, int64_t* unsearched_points,
-                        ViewWalker* walker) {
+                        ViewWalker* walker, ViewProber* prober) {
   RETURN_IF_ERROR(CheckSearchParams(view, params));
+  const Elsewhere elsewhere{.walker = walker, .prober = prober};
   std::optional<ViewFilter> filter;
   if (params.filter != nullptr) {
     ASSIGN_OR_RETURN(filter, ViewFilter::Make(view, *params.filter));
@@ -536,7 +622,7 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
     all.k = std::min(k, std::max(params.ef, int32_t{64}));
   }
   Skipped skipped;
-  RETURN_IF_ERROR(SearchAll(view, queries, all, made, skipped, poll, walker, neighbors));
+  RETURN_IF_ERROR(SearchAll(view, queries, all, made, skipped, poll, elsewhere, neighbors));
   for (size_t query = 0; query < queries.size(); ++query) {
     std::vector<Neighbor>& found = (*neighbors)[query];
     SearchParams more = all;
@@ -547,7 +633,7 @@ absl::Status SearchView(const CollectionView& view, std::span<const std::vector<
       more.k = static_cast<int32_t>(std::min<int64_t>(k, int64_t{more.k} * 4));
       std::vector<std::vector<Neighbor>> one;
       RETURN_IF_ERROR(
-          SearchAll(view, queries.subspan(query, 1), more, made, skipped, poll, walker, &one));
+          SearchAll(view, queries.subspan(query, 1), more, made, skipped, poll, elsewhere, &one));
       found = std::move(one.front());
     }
     CutNeighbors(view, params, found);

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "engine/request/vector_request.h"
 #include "engine/vector/collection_view.h"
+#include "engine/vector/view_prober.h"
 #include "engine/vector/view_walker.h"
 
 namespace baton {
@@ -29,11 +30,21 @@ bool WalkPays(const CollectionSpec& spec, int64_t rows, int64_t ef);
 absl::Status SearchView(const CollectionView& view, std::span<const std::vector<float>> queries,
                         const SearchParams& params, SearchPoll poll,
                         std::vector<std::vector<Neighbor>>* neighbors,
-                        int64_t* unsearched_points = nullptr, ViewWalker* walker = nullptr);
+                        int64_t* unsearched_points = nullptr, ViewWalker* walker = nullptr,
+                        ViewProber* prober = nullptr);
 
 // Candidates that a walk of this segment keeps without a filter; 0: all its rows are compared.
 int64_t WalkEf(const CollectionView& view, const CollectionView::SegmentPart& part,
                const SearchParams& params);
+
+// The same of a walk by a ViewWalker, with a filter that this part of the segment's rows match,
+// live or not: the walk goes past rows that do not and keeps as many more. 0: all that match are
+// compared.
+int64_t MatchingWalkEf(const CollectionView& view, const CollectionView::SegmentPart& part,
+                       const SearchParams& params, double filter_share);
+
+// Candidates that a search keeps of a segment's inverted file.
+int64_t ProbeCandidates(const SearchParams& params);
 
 // ---- For those who search a view in another way, and answer as SearchView does
 

@@ -119,6 +119,12 @@ int EmulatedCard::Load(const axlf* xclbin) {
     Say(index_, "this is no xclbin");
     return -EINVAL;
   }
+  const auto* const vbnv = reinterpret_cast<const char*>(xclbin->m_header.m_platformVBNV);
+  const std::string shell(vbnv, strnlen(vbnv, sizeof(xclbin->m_header.m_platformVBNV)));
+  if (!faults_.shell.empty() && shell != faults_.shell) {
+    Say(index_, "its shell is " + faults_.shell + ", the xclbin is for " + shell);
+    return -EINVAL;
+  }
   if (loaded_ && std::memcmp(uuid_, xclbin->m_header.uuid, sizeof(uuid_)) == 0) return 0;
   for (const auto& [handle, buffer] : buffers_) {
     if (buffer->bank >= 0) {

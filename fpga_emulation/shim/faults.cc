@@ -49,6 +49,8 @@ bool ReadEmulationFaults(const std::string& rules, EmulationFaults* faults, std:
         return false;
       }
       faults->cards = static_cast<int>(number);
+    } else if (name == "shell" && !value.empty()) {
+      faults->shell = value;
     } else if (name == "bank_full" && !value.empty()) {
       faults->banks_full.push_back(value);
     } else if (name == "hang" && ReadRule(value, false, &rule)) {
@@ -59,7 +61,7 @@ bool ReadEmulationFaults(const std::string& rules, EmulationFaults* faults, std:
       faults->wrongs.push_back(rule);
     } else {
       *error = text +
-               ": must be cards=N, bank_full=TAG, hang=UNIT:RUN, error=UNIT:RUN or "
+               ": must be cards=N, shell=NAME, bank_full=TAG, hang=UNIT:RUN, error=UNIT:RUN or "
                "wrong=UNIT.ARGUMENT+BYTE:RUN";
       return false;
     }

@@ -9,6 +9,7 @@ namespace baton::fpga {
 // What goes wrong on an emulated machine. Rules, in the environment's BATON_FPGA_EMULATION, joined
 // by commas; RUN counts a unit's runs from 1, * is every run:
 //   cards=N                    as many cards, at most 16; without it one
+//   shell=NAME                 the cards have this shell and take no xclbin that is for another
 //   bank_full=TAG              nothing can be allocated in the bank: bank_full=HBM[3]
 //   hang=UNIT:RUN              the run never ends: hang=kv_attention_2:5
 //   error=UNIT:RUN             the run ends in ERT_CMD_STATE_ERROR, having done nothing
@@ -26,6 +27,7 @@ struct EmulationFaults {
     }
   };
   int cards = 1;
+  std::string shell;  // empty: that of whatever is loaded
   std::vector<std::string> banks_full;
   std::vector<Rule> hangs;
   std::vector<Rule> errors;

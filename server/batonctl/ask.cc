@@ -1,3 +1,5 @@
+#include <map>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -54,34 +56,37 @@ void PrintFinished(std::ostream& out, const v1::AskFinished& finished) {
   }
 }
 
-// Prints the events of one answer as they come.
+struct AskShown {
+  bool passages = false;
+  bool several = false;  // answers
+};
+
+// Prints a stream's events. One answer is shown as it grows; of several, each when it ends.
 class AnswerPrinter {
  public:
-  AnswerPrinter(std::ostream& out, bool show_passages) : out_(out), show_passages_(show_passages) {}
+  AnswerPrinter(std::ostream& out, const AskShown& shown) : out_(out), shown_(shown) {}
 
   void Print(v1::AskResponse& event) {
     switch (event.event_case()) {
       case v1::AskResponse::kRetrieved:
         retrieved_ = std::move(*event.mutable_retrieved());
-        if (show_passages_) {
+        if (shown_.passages) {
           PrintPassages(out_, retrieved_);
         }
         break;
-      case v1::AskResponse::kTokens:
-        text_begun_ = true;
-        out_ << Printable(event.tokens().text()) << std::flush;
-        logprobs_.MergeFrom(event.tokens().logprobs());
+      case v1::AskResponse::kTokens: {
+        Answer& answer = answers_[event.tokens().index()];
+        answer.begun = true;
+        answer.logprobs.MergeFrom(event.tokens().logprobs());
+        if (shown_.several) {
+          answer.text += event.tokens().text();
+        } else {
+          out_ << Printable(event.tokens().text()) << std::flush;
+        }
         break;
+      }
       case v1::AskResponse::kFinished:
-        PrintLogprobs(out_, logprobs_);
-        if (text_begun_) {
-          out_ << "\n\n";
-        }
-        // Without a model the passages are the answer.
-        if (event.finished().mode() == v1::AskFinished::RETRIEVAL_ONLY && !show_passages_) {
-          PrintPassages(out_, retrieved_);
-        }
-        PrintFinished(out_, event.finished());
+        Finish(event.finished());
         break;
       case v1::AskResponse::EVENT_NOT_SET:  // an event of a later version
         break;
@@ -89,11 +94,32 @@ class AnswerPrinter {
   }
 
  private:
+  struct Answer {
+    std::string text;
+    Logprobs logprobs;
+    bool begun = false;
+  };
+
+  void Finish(const v1::AskFinished& finished) {
+    const Answer& answer = answers_[finished.index()];
+    if (shown_.several && finished.mode() == v1::AskFinished::GENERATED) {
+      out_ << absl::StreamFormat("\n(%d) ", finished.index()) << Printable(answer.text);
+    }
+    PrintLogprobs(out_, answer.logprobs);
+    if (answer.begun) {
+      out_ << "\n\n";
+    }
+    // Without a model the passages are the answer.
+    if (finished.mode() == v1::AskFinished::RETRIEVAL_ONLY && !shown_.passages) {
+      PrintPassages(out_, retrieved_);
+    }
+    PrintFinished(out_, finished);
+  }
+
   std::ostream& out_;
-  const bool show_passages_;
+  const AskShown shown_;
   v1::Retrieved retrieved_;
-  Logprobs logprobs_;
-  bool text_begun_ = false;
+  std::map<int32_t, Answer> answers_;
 };
 
 }  // namespace
@@ -129,17 +155,20 @@ int RunAsk(Session& session, const AskOptions& ask) {
     return FailUsage(session.terminal, status);
   }
   if (ask.verbatim) request.set_verbatim(*ask.verbatim);
+  if (ask.answers) request.set_n(*ask.answers);
   SetTokens(ask.tokens, request);
   *request.mutable_sampling() = ask.sampling;
   *request.mutable_options() = session.options.request;
 
   const auto context = session.client.NewContext();
   const auto reader = session.client.rag().Ask(context.get(), request);
-  AnswerPrinter printer(session.terminal.out, ask.show_passages);
+  int left = ask.answers.value_or(1);
+  AnswerPrinter printer(session.terminal.out, {.passages = ask.show_passages, .several = left > 1});
   v1::AskResponse event;
-  bool finished = false;
   while (reader->Read(&event)) {
-    finished = finished || event.has_finished();
+    if (event.has_finished()) {
+      left = event.finished().mode() == v1::AskFinished::GENERATED ? left - 1 : 0;
+    }
     if (session.options.json) {
       PrintJson(session.terminal.out, event, /*one_line=*/true);
     } else {
@@ -147,7 +176,7 @@ int RunAsk(Session& session, const AskOptions& ask) {
     }
   }
   grpc::Status status = reader->Finish();
-  if (status.ok() && !finished) {
+  if (status.ok() && left > 0) {
     status = grpc::Status(grpc::StatusCode::DATA_LOSS, "the answer broke off before its end");
   }
   if (!status.ok()) {

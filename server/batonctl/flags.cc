@@ -216,6 +216,8 @@ void AddAsk(CLI::App& app, Options& options, AskOptions& ask) {
   AddOptional(*sub, "-k,--k", ask.k, "Passages to retrieve")->check(CLI::Range(1, 100));
   AddOptional(*sub, "--max-tokens", ask.max_tokens, "Longest answer, tokens")
       ->check(CLI::Range(1, INT32_MAX));
+  AddOptional(*sub, "-n,--answers", ask.answers, "Answer it so many times")
+      ->check(CLI::Range(1, 16));
   sub->add_flag("--retrieval-only", ask.retrieval_only, "Find passages, generate nothing");
   sub->add_flag("--passages", ask.show_passages, "Show the passages that were found");
   MaybeEnum(*sub, "--retrieval", "Find passages by: dense, text or hybrid", kRetrievals,

@@ -61,6 +61,7 @@ struct AskOptions {
   std::string model;
   std::optional<int32_t> k;
   std::optional<int32_t> max_tokens;
+  std::optional<int32_t> answers;
   bool retrieval_only = false;
   bool show_passages = false;
   std::string filter;  // of the passages: a v1.Filter in JSON; empty: none

@@ -1,13 +1,24 @@
 // The distance kernels on one thread beside what the machine can do: vectors are read from memory
 // once per call, so the limit is the read bandwidth measured in the same run. Products of matrices
 // are llm_kernels_bench.cc's.
+//
+// And the scan of a full growing buffer of 32,768 rows, for the 10 nearest:
+//   buffer.METRIC.dN.scan_us      as searches do it, by codes first
+//   buffer.METRIC.dN.vectors_us   comparing all vectors, which finds the same
+//   buffer.METRIC.dN.scored_rows  whose vectors the first looks at, of each query
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "engine/vector/buffer_scan.h"
 #include "engine/vector/distance.h"
+#include "engine/vector/growing_buffer.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/read_bandwidth.h"
 
@@ -38,12 +49,79 @@ void BenchScan(const BenchArgs& args, double read_gb_per_s, BenchReport& report,
   }
 }
 
+// The 10 nearest, by comparing with all rows.
+std::vector<Neighbor> ScanVectors(const GrowingBuffer& buffer, const VectorFormat& format,
+                                  const std::vector<float>& query) {
+  const StoredDistanceFn distance = StoredDistanceFor(format);
+  TopK top(10, buffer.rows());
+  std::vector<float> distances(static_cast<size_t>(buffer.chunk_rows()));
+  for (int64_t first = 0; first < buffer.rows();) {
+    const RowBlock block = buffer.Block(first, buffer.rows());
+    distance(query.data(), block.vectors.bytes, block.count, format.dimension(), distances.data());
+    for (int64_t i = 0; i < block.count; ++i) {
+      top.Add({distances[static_cast<size_t>(i)], block.ids[i]});
+    }
+    first += block.count;
+  }
+  return top.Take();
+}
+
+void BenchBuffer(const BenchArgs& args, Metric metric, const std::string& metric_name,
+                 BenchReport& report, std::mt19937_64& random) {
+  constexpr size_t kQueries = 16;
+  for (const int32_t dimension : {128, 768}) {
+    const int64_t rows = args.tiny ? 300 : 32'768;
+    const CollectionSpec spec{.name = "c", .dimension = dimension, .metric = metric};
+    const VectorFormat format = FormatOf(spec);
+    const auto buffer = std::make_shared<GrowingBuffer>(format, rows);
+    for (int64_t row = 0; row < rows; ++row) {
+      buffer->Append(static_cast<PointId>(row),
+                     RandomFloats(static_cast<size_t>(dimension), random).data(), 1);
+    }
+    const CollectionView view(spec, 1, rows, {{.buffer = buffer, .rows = rows}}, {});
+    std::vector<std::vector<float>> queries;
+    for (size_t i = 0; i < kQueries; ++i) {
+      queries.push_back(RandomFloats(static_cast<size_t>(dimension), random));
+    }
+    int64_t scored = 0;
+    const auto by_code = [&](size_t query) {
+      BufferScan scan(view, std::span(&queries[query], 1));
+      std::vector<TopK> tops(1, TopK(10, rows));
+      for (int64_t first = 0; first < rows;) {
+        const RowBlock block = buffer->Block(first, rows);
+        scan.Scan(
+            block, buffer->Codes(first), [](int64_t) { return true; }, tops);
+        first += block.count;
+      }
+      scored += scan.scored();
+      return tops[0].Take();
+    };
+    for (size_t query = 0; query < kQueries; ++query) {
+      if (by_code(query) == ScanVectors(*buffer, format, queries[query])) continue;
+      std::fprintf(stderr, "a scan by codes found other rows than comparing all\n");
+      std::exit(1);
+    }
+    const std::string name = "buffer." + metric_name + ".d" + std::to_string(dimension);
+    report.Add(name + ".scored_rows", static_cast<double>(scored) / kQueries, "rows");
+    size_t next = 0;
+    report.Add(name + ".scan_us",
+               BestSecondsPerCall(args.tiny, [&] { by_code(next++ % kQueries); }) * 1e6, "us");
+    report.Add(name + ".vectors_us",
+               BestSecondsPerCall(
+                   args.tiny, [&] { ScanVectors(*buffer, format, queries[next++ % kQueries]); }) *
+                   1e6,
+               "us");
+  }
+}
+
 int Run(const BenchArgs& args) {
   std::mt19937_64 random(args.seed);
   BenchReport report(args);
   const double read_gb_per_s = ReadBandwidth(args.tiny);
   report.Add("machine.read_gb_per_s", read_gb_per_s, "GB/s, one thread");
   BenchScan(args, read_gb_per_s, report, random);
+  BenchBuffer(args, Metric::kL2, "l2", report, random);
+  BenchBuffer(args, Metric::kDot, "dot", report, random);
   return report.Finish();
 }
 

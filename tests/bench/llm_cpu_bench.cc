@@ -3,7 +3,8 @@
 // same rounds. One thread, except where a figure says otherwise; medians over rounds, because these
 // machines are noisy. --only PART,PART: decode, threads, small, mixed, daemon, cache, reload,
 // lookup.
-// --rounds N: how often decode and prefill are measured.
+// --rounds N: how often decode and prefill are measured. --simd LEVEL: executors.cpu.simd, beside a
+// peer that was built without the same instructions.
 //
 //   decode.TYPE.*, prefill.TYPE.*, batch8.*   random weights of a 1.1 B shape (TinyLlama's)
 //   threads.*           that shape on two threads, alone and beside a thread that keeps a core busy
@@ -57,8 +58,17 @@ namespace {
 
 // ---- An engine of its own, and what runs on it
 
+struct LlmBenchArgs : BenchArgs {
+  std::string peer;
+  std::string simd = "auto";
+
+  CpuOptions Cpu(int threads = 1) const {
+    return {.llm_threads = threads, .search_threads = 1, .simd = simd};
+  }
+};
+
 struct BenchEngine {
-  BenchEngine(const std::string& model, const EngineOptions& options, int threads) {
+  BenchEngine(const std::string& model, const EngineOptions& options, const CpuOptions& cpu) {
     store = OrDie(VectorStore::Open(VectorOptions{.data_dir = dir.File("data")}, metrics));
     EngineParts parts{.clock = &SystemClock(),
                       .metrics = &metrics,
@@ -68,8 +78,7 @@ struct BenchEngine {
                       .embedders = {}};
     parts.embedders.push_back({.embedder = MakeLexicalEmbedder(1024)});
     weight_bytes = parts.models[0]->weight_bytes();
-    parts.executors.push_back(OrDie(
-        MakeCpuExecutor(CpuOptions{.llm_threads = threads, .search_threads = 1}, SystemClock())));
+    parts.executors.push_back(OrDie(MakeCpuExecutor(cpu, SystemClock())));
     engine = OrDie(Engine::Create(options, std::move(parts)));
   }
 
@@ -248,25 +257,25 @@ double StepBytes(const BenchEngine& b, const RandomModelOptions& shape) {
   return static_cast<double>(b.weight_bytes - (shape.tied_output ? 0 : table));
 }
 
-void DecodeAndPrefill(const BenchArgs& args, const std::string& peer, int rounds,
-                      BenchReport& report) {
+void DecodeAndPrefill(const LlmBenchArgs& args, int rounds, BenchReport& report) {
   const int32_t prompt = args.tiny ? 32 : 512;
   const int32_t generated = args.tiny ? 8 : 64;
   double least_speedup = 1e30;
   for (const FileType& type : kTypes) {
     const RandomModelOptions shape = Shape1B(args.tiny, type);
     const TempFile file(RandomModelBytes(shape));
-    BenchEngine b(file.path(), Plain(), 1);
+    BenchEngine b(file.path(), Plain(), args.Cpu());
     Engine& engine = *b.engine;
     std::vector<double> decode, batch8, prefill, read, peer_decode, peer_prefill;
     for (int round = 0; round < rounds; ++round) {
       const auto seed = args.seed + static_cast<uint64_t>(round);
       read.push_back(ReadBandwidth(args.tiny));
       decode.push_back(DecodeRate(engine, 1, generated, seed));
-      if (!peer.empty())
-        peer_decode.push_back(PeerRate(peer, file.path(), {.generate = generated}));
+      if (!args.peer.empty())
+        peer_decode.push_back(PeerRate(args.peer, file.path(), {.generate = generated}));
       prefill.push_back(PrefillRate(engine, prompt, seed));
-      if (!peer.empty()) peer_prefill.push_back(PeerRate(peer, file.path(), {.prompt = prompt}));
+      if (!args.peer.empty())
+        peer_prefill.push_back(PeerRate(args.peer, file.path(), {.prompt = prompt}));
       batch8.push_back(DecodeRate(engine, 8, generated / 2, seed));
     }
     const std::string of_decode = "decode." + type.name;
@@ -278,7 +287,7 @@ void DecodeAndPrefill(const BenchArgs& args, const std::string& peer, int rounds
     const double speedup = Median(batch8) / Median(decode);
     least_speedup = std::min(least_speedup, speedup);
     report.Add("batch8." + type.name + ".speedup", speedup, "times batch 1");
-    if (!peer.empty()) {
+    if (!args.peer.empty()) {
       report.Add(of_decode + ".peer_ratio", Median(decode) / Median(peer_decode), "times the peer");
       report.Add("prefill." + type.name + ".peer_ratio", Median(prefill) / Median(peer_prefill),
                  "times the peer");
@@ -310,14 +319,14 @@ class BusyCore {
 };
 
 // Decode on two threads beside one, and beside the better of the peer's ways to wait.
-void TwoThreads(const BenchArgs& args, const std::string& peer, BenchReport& report) {
+void TwoThreads(const LlmBenchArgs& args, BenchReport& report) {
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   if (cores < 2) return;
   const int32_t generated = args.tiny ? 8 : 32;
   for (const FileType& type : kTypes) {
     const TempFile file(RandomModelBytes(Shape1B(args.tiny, type)));
-    BenchEngine one(file.path(), Plain(), 1);
-    BenchEngine two(file.path(), Plain(), 2);
+    BenchEngine one(file.path(), Plain(), args.Cpu());
+    BenchEngine two(file.path(), Plain(), args.Cpu(2));
     for (const bool contended : {false, true}) {
       std::vector<double> alone, both, peer_rate;
       for (int round = 0; round < (args.tiny ? 1 : 3); ++round) {
@@ -326,17 +335,17 @@ void TwoThreads(const BenchArgs& args, const std::string& peer, BenchReport& rep
         if (contended) busy.emplace(cores - 1);
         alone.push_back(DecodeRate(*one.engine, 1, generated, seed));
         both.push_back(DecodeRate(*two.engine, 1, generated, seed));
-        if (peer.empty()) continue;
+        if (args.peer.empty()) continue;
         double best = 0;
         for (const bool parks : {false, true}) {
           const PeerRun run = {.generate = generated / 2, .threads = 2, .parks = parks};
-          best = std::max(best, PeerRate(peer, file.path(), run));
+          best = std::max(best, PeerRate(args.peer, file.path(), run));
         }
         peer_rate.push_back(best);
       }
       const std::string name = StrCat("threads.", type.name, contended ? ".contended" : ".alone");
       report.Add(name + ".speedup", Median(both) / Median(alone), "times one thread");
-      if (!peer.empty()) {
+      if (!args.peer.empty()) {
         report.Add(name + ".peer_ratio", Median(both) / Median(peer_rate),
                    "times the peer's better setting");
       }
@@ -356,25 +365,25 @@ RandomModelOptions Shape260K(TensorType type) {
           .type = type};
 }
 
-void SmallModels(const BenchArgs& args, const std::string& peer, BenchReport& report) {
+void SmallModels(const LlmBenchArgs& args, BenchReport& report) {
   const int32_t prompt = args.tiny ? 32 : 384;
   const int32_t generated = args.tiny ? 8 : 384;
   for (const TensorType type : {TensorType::kF32, TensorType::kQ8_0}) {
     const TempFile file(RandomModelBytes(Shape260K(type)));
-    BenchEngine b(file.path(), Plain(), 1);
+    BenchEngine b(file.path(), Plain(), args.Cpu());
     std::vector<double> decode, prefill, peer_decode, peer_prefill;
     for (int round = 0; round < (args.tiny ? 1 : 9); ++round) {
       const auto seed = args.seed + static_cast<uint64_t>(round);
       decode.push_back(DecodeRate(*b.engine, 1, generated, seed));
       prefill.push_back(PrefillRate(*b.engine, prompt, seed));
-      if (peer.empty()) continue;
-      peer_decode.push_back(PeerRate(peer, file.path(), {.generate = generated}));
-      peer_prefill.push_back(PeerRate(peer, file.path(), {.prompt = prompt}));
+      if (args.peer.empty()) continue;
+      peer_decode.push_back(PeerRate(args.peer, file.path(), {.generate = generated}));
+      peer_prefill.push_back(PeerRate(args.peer, file.path(), {.prompt = prompt}));
     }
     const std::string name = StrCat("small.", type == TensorType::kF32 ? "f32" : "q8_0");
     report.Add(name + ".decode.tokens_per_s", Median(decode), "tokens/s, batch 1");
     report.Add(name + ".prefill.tokens_per_s", Median(prefill), "tokens/s");
-    if (!peer.empty()) {
+    if (!args.peer.empty()) {
       report.Add(name + ".decode.peer_ratio", Median(decode) / Median(peer_decode),
                  "times the peer");
       report.Add(name + ".prefill.peer_ratio", Median(prefill) / Median(peer_prefill),
@@ -395,10 +404,10 @@ std::vector<double> Gaps(const std::vector<Stream::Chunk>& chunks, double from, 
 }
 
 // Eight streams decode; half way a long prompt arrives, and a short one while it is prefilled.
-void MixedLoad(const BenchArgs& args, BenchReport& report) {
+void MixedLoad(const LlmBenchArgs& args, BenchReport& report) {
   const RandomModelOptions shape = Shape1B(args.tiny, kTypes[1]);
   const TempFile file(RandomModelBytes(shape));
-  BenchEngine b(file.path(), Plain(), 1);
+  BenchEngine b(file.path(), Plain(), args.Cpu());
   Engine& engine = *b.engine;
   const int32_t long_prompt = args.tiny ? 256 : 8192;
   const int32_t quiet_tokens = args.tiny ? 8 : 48;
@@ -477,14 +486,14 @@ double EngineSeconds(Engine& engine, int32_t tokens, uint64_t seed) {
   return SecondsSince(begin);
 }
 
-void DaemonOverhead(const BenchArgs& args, BenchReport& report) {
+void DaemonOverhead(const LlmBenchArgs& args, BenchReport& report) {
   const TempFile file(RandomModelBytes(Shape110M(args.tiny)));
   const TempDir dir;
   Config config;
   config.server.grpc_address = "127.0.0.1:0";
   config.server.http_address = "127.0.0.1:0";
   config.models = {{.name = "bench", .path = file.path()}};
-  config.executors.cpu.llm_threads = 1;
+  config.executors.cpu = args.Cpu();
   config.vector.data_dir = dir.File("data");
   config.engine = Plain();
   const auto app = OrDie(App::Start(config));
@@ -493,7 +502,7 @@ void DaemonOverhead(const BenchArgs& args, BenchReport& report) {
   const size_t at = ports.find("grpc=") + 5;
   const std::string address = ports.substr(at, ports.find('\n', at) - at);
 
-  BenchEngine b(file.path(), Plain(), 1);
+  BenchEngine b(file.path(), Plain(), args.Cpu());
   const int32_t tokens = args.tiny ? 8 : 128;
   std::vector<double> ratios;
   for (int round = 0; round < (args.tiny ? 1 : 7); ++round) {
@@ -504,12 +513,12 @@ void DaemonOverhead(const BenchArgs& args, BenchReport& report) {
   report.Add("daemon.overhead_share", Median(ratios) - 1, "of the engine's time, eight streams");
 }
 
-void PrefixCacheCost(const BenchArgs& args, BenchReport& report) {
+void PrefixCacheCost(const LlmBenchArgs& args, BenchReport& report) {
   const TempFile file(RandomModelBytes(Shape110M(args.tiny)));
   EngineOptions cached = Plain();
   cached.kv.prefix_cache = true;
-  BenchEngine with(file.path(), cached, 1);
-  BenchEngine without(file.path(), Plain(), 1);
+  BenchEngine with(file.path(), cached, args.Cpu());
+  BenchEngine without(file.path(), Plain(), args.Cpu());
   const auto seconds = [&](BenchEngine& b, uint64_t seed) {
     const auto begin = SteadyClock::now();
     Start(*b.engine, RandomPrompt(args.tiny ? 100 : 500, seed), args.tiny ? 8 : 64)->Wait();
@@ -526,7 +535,7 @@ void PrefixCacheCost(const BenchArgs& args, BenchReport& report) {
 
 // ---- The offload tier
 
-void Reloads(const BenchArgs& args, BenchReport& report) {
+void Reloads(const LlmBenchArgs& args, BenchReport& report) {
   const RandomModelOptions shape = Shape110M(args.tiny);
   const TempFile file(RandomModelBytes(shape));
   EngineOptions options = Plain();
@@ -535,8 +544,8 @@ void Reloads(const BenchArgs& args, BenchReport& report) {
   EngineOptions offload = options;
   offload.kv.offload_memory_mb = args.tiny ? 4 : 256;
   offload.kv.offload_reload = "always";
-  BenchEngine with(file.path(), offload, 1);
-  BenchEngine without(file.path(), options, 1);
+  BenchEngine with(file.path(), offload, args.Cpu());
+  BenchEngine without(file.path(), options, args.Cpu());
   const int32_t prompt = args.tiny ? 400 : 500;
   const int64_t token_bytes = with.engine->ListModels().front().kv_token_bytes;
   const int64_t others = (options.kv.memory_mb << 20) / (token_bytes * prompt) + 1;
@@ -575,10 +584,8 @@ class Answer final : public AskSink {
  public:
   void OnRetrieved(std::vector<Passage>) override {}
   void OnTokens(TokenChunk chunk) override { text += chunk.text; }
-  void OnFinished(absl::Status status, AskResult result) override {
-    OrDie(status);
-    end.set_value(std::move(result));
-  }
+  void OnAnswer(AskResult result) override { end.set_value(std::move(result)); }
+  void OnFinished(absl::Status status) override { OrDie(status); }
   std::string text;
   std::promise<AskResult> end;
 };
@@ -586,6 +593,7 @@ class Answer final : public AskSink {
 struct Answers {
   std::vector<std::string> texts;
   int64_t tokens = 0;
+  int64_t steps = 0;
   double decode_s = 0;
 };
 
@@ -601,6 +609,7 @@ Answers AskAll(Engine& engine, const std::vector<std::string>& questions) {
     answers.texts.push_back(sink->text);
     if (result.mode != AskMode::kGenerated) continue;
     answers.tokens += result.generated.generated_tokens - 1;
+    answers.steps += result.generated.decode_steps;
     for (const Stage& stage : result.timings.stages) {
       if (stage.name == "decode") answers.decode_s += static_cast<double>(stage.run_us) * 1e-6;
     }
@@ -608,7 +617,7 @@ Answers AskAll(Engine& engine, const std::vector<std::string>& questions) {
   return answers;
 }
 
-void Lookup(const BenchArgs& args, BenchReport& report) {
+void Lookup(const LlmBenchArgs& args, BenchReport& report) {
   const std::filesystem::path demo = std::filesystem::path(BATON_SOURCE_DIR) / "deploy/demo";
   std::vector<std::string> questions;
   std::ifstream in(demo / "questions.jsonl");
@@ -620,7 +629,8 @@ void Lookup(const BenchArgs& args, BenchReport& report) {
     EngineOptions options = Plain();
     options.schedule.draft_tokens_max = draft_tokens_max;
     options.rag.context_passages_max = 1;
-    auto b = std::make_unique<BenchEngine>((demo / "model/baton-reader.gguf").string(), options, 1);
+    auto b = std::make_unique<BenchEngine>((demo / "model/baton-reader.gguf").string(), options,
+                                           args.Cpu());
     std::vector<Document> documents;
     for (const auto& entry : std::filesystem::directory_iterator(demo / "corpus")) {
       const std::string text = ReadWholeFile(entry.path());
@@ -645,34 +655,39 @@ void Lookup(const BenchArgs& args, BenchReport& report) {
   const auto with = make(ScheduleOptions{}.draft_tokens_max);
   const auto without = make(0);
   std::vector<double> ratios;
+  double tokens_per_step = 0;
   for (int round = 0; round < (args.tiny ? 1 : 5); ++round) {
     const Answers plain = AskAll(*without->engine, questions);
     const Answers drafted = AskAll(*with->engine, questions);
     if (plain.texts != drafted.texts) OrDie(absl::InternalError("drafts changed an answer"));
     if (plain.tokens == 0) OrDie(absl::InternalError("no question was answered by the model"));
     ratios.push_back(plain.decode_s / drafted.decode_s);
+    tokens_per_step = static_cast<double>(drafted.tokens) /
+                      static_cast<double>(std::max<int64_t>(1, drafted.steps));
   }
   report.Add("lookup.speedup", Median(ratios), "times the decode rate without drafts");
+  report.Add("lookup.tokens_per_step", tokens_per_step, "tokens of a decode step with drafts");
 }
 
 int Run(int argc, char** argv) {
-  std::string peer;
   std::string only;
   std::string rounds = "5";
-  const BenchArgs args = ParseBenchArgs(argc, argv,
-                                        {{"--peer", "LLAMA-BENCH", &peer},
-                                         {"--only", "PART,PART", &only},
-                                         {"--rounds", "N", &rounds}});
+  LlmBenchArgs args;
+  static_cast<BenchArgs&>(args) = ParseBenchArgs(argc, argv,
+                                                 {{"--peer", "LLAMA-BENCH", &args.peer},
+                                                  {"--only", "PART,PART", &only},
+                                                  {"--rounds", "N", &rounds},
+                                                  {"--simd", "LEVEL", &args.simd}});
   BenchReport report(args);
   InitLog({.level = "error"});
   const auto wanted = [&only](std::string_view part) {
     return only.empty() || StrCat(",", only, ",").find(StrCat(",", part, ",")) != std::string::npos;
   };
   if (wanted("decode")) {
-    DecodeAndPrefill(args, peer, args.tiny ? 1 : std::max(1, std::atoi(rounds.c_str())), report);
+    DecodeAndPrefill(args, args.tiny ? 1 : std::max(1, std::atoi(rounds.c_str())), report);
   }
-  if (wanted("threads")) TwoThreads(args, peer, report);
-  if (wanted("small")) SmallModels(args, peer, report);
+  if (wanted("threads")) TwoThreads(args, report);
+  if (wanted("small")) SmallModels(args, report);
   if (wanted("mixed")) MixedLoad(args, report);
   if (wanted("daemon")) DaemonOverhead(args, report);
   if (wanted("cache")) PrefixCacheCost(args, report);

@@ -2,10 +2,10 @@
 
 usage: coverage.py BUILD_DIR TEST...
 
-Runs the tests of a build with BATON_KERNEL_COVERAGE and prints, for each file of cuda_kernels, how
-many of its lines ran. Only runs whose results are compared count: those in which a barrier is left
-out happen in child processes, which end without writing what they counted. Fails below 90 %, and
-where a test does. gcov is GCC's, of the compiler that built the tests.
+Runs tests that are linked with baton_cuda_kernels_counted and prints, for each file of
+cuda_kernels, how many of its lines ran. Only runs whose results are compared count: such tests run
+each case once, with all barriers. Fails below 90 %, and where a test does. gcov is GCC's, of the
+compiler that built the tests.
 """
 
 import collections
@@ -29,7 +29,7 @@ def run_tests(build, tests):
 def lines_of(build, kernels):
     """{file: {line: times it ran}}, over everything that was compiled from it."""
     lines = collections.defaultdict(lambda: collections.defaultdict(int))
-    for counts in build.rglob("baton_cuda_kernels_host.dir/**/*.gcda"):
+    for counts in build.rglob("baton_cuda_kernels_counted.dir/**/*.gcda"):
         found = subprocess.run(["gcov", "--json-format", "--stdout", counts], check=True,
                                capture_output=True, cwd=build)
         for unit in found.stdout.splitlines():
@@ -60,7 +60,7 @@ def main():
         ran += its_ran
         total += len(its)
     if total == 0:
-        sys.exit("coverage: no counts found; is this a build with BATON_KERNEL_COVERAGE?")
+        sys.exit("coverage: no counts found; was baton_cuda_kernels_counted built by GCC?")
     print(f"{100 * ran / total:6.1f} %  {ran:4} of {total:4}  cuda_kernels")
     for test in failed:
         print(f"coverage: {test} failed")

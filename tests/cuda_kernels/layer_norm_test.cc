@@ -98,7 +98,7 @@ TEST_CASE("the residual stream takes a branch and is normalised around its mean"
   CheckKernel(cases, Barriers::kAll);
 }
 
-TEST_CASE("a dim that no block holds is refused") {
+TEST_CASE("a layer of a dim that no block holds is refused") {
   float x = 0;
   CHECK(LayerNorm<float>({.x = &x, .rows = 1, .dim = kNormDimMax + 1}, nullptr) ==
         cudaErrorInvalidValue);

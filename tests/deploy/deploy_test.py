@@ -102,7 +102,9 @@ class SystemdTest(unittest.TestCase):
                     told = ""
                     while "READY=1" not in told:
                         told += manager.recv(4096).decode() + "\n"
-                    self.assertIn("STATUS=starting: recovering the collections", told)
+                    for status in ("recovering the collections",
+                                   "preparing the models and warming them up"):
+                        self.assertIn("STATUS=starting: " + status, told)
                     process.terminate()
                     while "STOPPING=1" not in told:
                         told += manager.recv(4096).decode() + "\n"

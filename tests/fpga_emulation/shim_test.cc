@@ -63,9 +63,11 @@ TEST_CASE("memory is poison until it is written, and again once it was freed") {
 TEST_CASE("rules of what goes wrong, and rules that are wrong themselves") {
   EmulationFaults faults;
   std::string error;
-  REQUIRE(ReadEmulationFaults("cards=2,bank_full=HBM[3],hang=a_0:5,error=b_1:*,wrong=c_2.hits+8:1",
-                              &faults, &error));
+  REQUIRE(ReadEmulationFaults(
+      "cards=2,shell=x_1,bank_full=HBM[3],hang=a_0:5,error=b_1:*,wrong=c_2.hits+8:1", &faults,
+      &error));
   CHECK(faults.cards == 2);
+  CHECK(faults.shell == "x_1");
   CHECK(faults.banks_full == std::vector<std::string>{"HBM[3]"});
   CHECK(faults.hangs[0].Holds("a_0", 5));
   CHECK_FALSE(faults.hangs[0].Holds("a_0", 4));
@@ -75,9 +77,9 @@ TEST_CASE("rules of what goes wrong, and rules that are wrong themselves") {
   CHECK(faults.wrongs[0].argument == "hits");
   CHECK(faults.wrongs[0].byte == 8);
   CHECK(ReadEmulationFaults("", &faults, &error));
-  for (const char* const wrong :
-       {"cards", "cards=", "cards=17", "cards=-1", "bank_full=", "hang=a", "hang=a:0", "hang=:1",
-        "error=a:x", "wrong=a:1", "wrong=a.b:1", "wrong=a+1.b:1", "wrong=.b+1:1", "nothing=1"}) {
+  for (const char* const wrong : {"cards", "cards=", "cards=17", "cards=-1", "shell=", "bank_full=",
+                                  "hang=a", "hang=a:0", "hang=:1", "error=a:x", "wrong=a:1",
+                                  "wrong=a.b:1", "wrong=a+1.b:1", "wrong=.b+1:1", "nothing=1"}) {
     error.clear();
     INFO(wrong);
     CHECK_FALSE(ReadEmulationFaults(wrong, &faults, &error));

@@ -258,6 +258,31 @@ class AccessTest(unittest.TestCase):
             pass
         self.assertTrue(wait_until(lambda: delete()[0] == grpc.StatusCode.INVALID_ARGUMENT))
 
+    def test_a_flood_of_headers_is_refused_and_others_go_on(self):
+        daemon = self.daemon()
+        stub = daemon.connect().unary_unary(
+            "/baton.v1.VectorService/ListCollections",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=lambda data: data)
+        request = PROTOCOL["vector"].ListCollectionsRequest()
+        refusals = {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        for metadata, codes in (
+                ([("x-flood", "y" * 20_000)], refusals),
+                ([(f"x-flood-{i}", "y" * 100) for i in range(100)], refusals),
+                # Of such a one gRPC also closes the connection.
+                ([("x-flood", "y" * 1_000_000)], refusals | {grpc.StatusCode.UNAVAILABLE}),
+                ([(f"x-flood-{i}", "y" * 100) for i in range(5000)],
+                 refusals | {grpc.StatusCode.UNAVAILABLE})):
+            with self.assertRaises(grpc.RpcError) as refused:
+                stub(request, metadata=metadata, timeout=30)
+            self.assertIn(refused.exception.code(), codes)
+            if codes == refusals:
+                self.assertRegex(refused.exception.details(), "(?i)metadata size exceeds limit")
+            # Others do not notice.
+            self.assertEqual(list_collections(daemon.channel)[0], grpc.StatusCode.OK)
+        self.assertEqual(self.metric(daemon, 'baton_requests_total{code="OK",'
+                                     'method="VectorService/ListCollections"}'), 4)
+
     def test_bad_files_of_tokens_keep_it_from_starting(self):
         self.assertIn("server.access.tokens: cannot read", self.refusal(
             "--server.access.tokens", self.tokens))
@@ -520,15 +545,25 @@ class AccessTest(unittest.TestCase):
         self.assertEqual(upsert("a"), grpc.StatusCode.OK)
         self.assertTrue(wait_until(lambda: "slow request" in daemon.log()))
         self.assertRegex(daemon.log(), r"slow request \d+: [\d.]+ ms, OK; write \[[ .#]{24}\] ")
-        # Half a file changes nothing.
-        write("log: {level: debug}\nrequests: {slow_ms: 0")
-        hup("failed")
-        self.assertTrue(wait_until(
-            lambda: "the configuration stays as it was: " + config in daemon.log()))
+        # What is half written changes nothing, wherever it breaks off.
+        kept = "the configuration stays as it was: " + config
+        for half, error in (
+                ("log: {level: debug}\nrequests: {slow_ms: 0", ":2: "),
+                ("log: {level: debug}\nrequests:\n  slow_ms: 10\n  slow", ":4: "),
+                ("log: {level: debug}\nrequ", ":2: ")):
+            write(half)
+            hup("failed")
+            self.assertTrue(wait_until(lambda e=error: kept + e in daemon.log()), daemon.log())
         write("log: {level: error}\nrequests: {slow_ms: many}\n")
         hup("failed")
         self.assertTrue(wait_until(lambda: "requests.slow_ms must be an integer" in daemon.log()))
         self.assertEqual(list_collections(daemon.channel)[0], grpc.StatusCode.OK)
+        self.assertNotIn("log.level: ", daemon.log())
+        self.assertNotIn("requests.slow_ms: 1 -> ", daemon.log())
+        # Once it is whole it is taken.
+        write("log: {level: info}\nrequests: {slow_ms: 20000}\n")
+        hup("ok")
+        self.assertTrue(wait_until(lambda: "requests.slow_ms: 1 -> 20000\n" in daemon.log()))
 
     # ---- batonctl
 

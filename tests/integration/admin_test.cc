@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/integration/client.h"
+#include "tests/support/encoder_file.h"
 #include "tests/support/eventually.h"
 #include "tests/support/gguf_writer.h"
 
@@ -35,6 +36,26 @@ TEST_CASE("a ready daemon says so everywhere") {
   CHECK(daemon.Get("/").status == 404);
   CHECK(daemon.Get("/../../etc/passwd").status >= 400);
   CHECK(daemon.Terminate() == 0);
+}
+
+TEST_CASE("models are warm before the daemon is ready unless that is switched off") {
+  const TempFile writer(RandomModelBytes({}));
+  const TempFile encoder(RandomEncoderBytes({}));
+  for (const bool warm_up : {true, false}) {
+    CAPTURE(warm_up);
+    Daemon daemon({"--model=writer=" + writer.path(), "--embedder.path=" + encoder.path(),
+                   "--executors.gpu.enabled=off", "--executors.fpga.enabled=off",
+                   warm_up ? "--executors.cpu.warm_up=true" : "--executors.cpu.warm_up=false"});
+    const std::string log = daemon.Log();
+    const std::string before = log.substr(0, log.find(" serves gRPC on "));
+    if (warm_up) {
+      CHECK_THAT(before, Catch::Contains("executor cpu0: warm: model writer: "));
+      CHECK_THAT(before, Catch::Contains(": warm on the CPU after "));
+    } else {
+      CHECK(log.find("warm") == log.npos);
+    }
+    CHECK(daemon.Metric("baton_generated_tokens_total").value_or(0) == 0);
+  }
 }
 
 TEST_CASE("every executor is listed, the absent ones with their reason") {

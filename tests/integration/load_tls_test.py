@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """baton-load and batonctl against a daemon that wants client certificates and tokens: over gRPC and
-over OpenAI's wire, from flags and from a scenario, and what they say where something is missing."""
+over OpenAI's wire, from flags and from a scenario, while both are replaced, and what they say where
+something is missing."""
 
 import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -20,6 +23,7 @@ import certificates  # noqa: E402
 
 MODEL = os.path.join(ROOT, "deploy", "demo", "model", "baton-reader.gguf")
 RUN_SECONDS_MAX = 60
+WAIT_SECONDS_MAX = 20
 ARGS = None
 
 
@@ -43,9 +47,13 @@ class LoadTlsTest(unittest.TestCase):
         tokens = os.path.join(folder, "tokens")
         cls.token = cls.write("token", cls.make_token(tokens, "load", "read,generate"))
         cls.reader = cls.write("reader", cls.make_token(tokens, "reader", "read"))
+        cls.daemon = cls.start(server, tokens)
+
+    @classmethod
+    def start(cls, server, tokens):
         grpc, baton_client.grpc = baton_client.grpc, None
         try:
-            cls.daemon = Daemon(ARGS.batond, [
+            return Daemon(ARGS.batond, [
                 "--model", MODEL, "--server.access.tokens", tokens, "--server.tls.certificate",
                 server[0], "--server.tls.key", server[1], "--server.tls.client_ca",
                 cls.authority.ca])
@@ -100,6 +108,76 @@ class LoadTlsTest(unittest.TestCase):
                 self.assertFalse([name for name in figures if name.startswith("errors.")], text)
                 with open(self.token, encoding="utf-8") as file:
                     self.assertNotIn(file.read().strip(), text)
+
+    def test_both_are_replaced_under_load_and_nothing_fails(self):
+        """A client with the old token runs while a new token comes and the certificate is replaced;
+        one with the new token and new connections starts before the first ends, and runs while the
+        old token goes."""
+        served = tuple(os.path.join(self.folder.name, "served." + end) for end in ("pem", "key"))
+        first, second = self.authority.issue("first"), self.authority.issue("second")
+        for source, target in zip(first, served):
+            shutil.copy(source, target)
+        tokens = os.path.join(self.folder.name, "rotated")
+        old = self.write("old", self.make_token(tokens, "app", "read,generate"))
+        daemon = self.start(served, tokens)
+        self.addCleanup(daemon.close)
+
+        def begin(name, api, token, seconds):
+            target = daemon.grpc_address if api == "baton" else "%s:%d" % daemon.http
+            report = os.path.join(self.folder.name, name + api + ".json")
+            log = open(report + ".log", "wb")  # pylint: disable=consider-using-with
+            self.addCleanup(log.close)
+            process = subprocess.Popen(
+                [ARGS.baton_load, "--api", api, "--target", target, "--scenario", "generate",
+                 "--rate", "40", "--warmup", "0", "--duration", str(seconds), "--max-tokens", "4",
+                 "--quiet", "--json", report, *self.tls(self.client), "--token-file", token],
+                stdout=log, stderr=log)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            return process, report
+
+        def reloads():
+            return daemon.log().count("server.access.tokens was read again")
+
+        def hup():
+            before = reloads()
+            daemon.process.send_signal(signal.SIGHUP)
+            self.wait_until(lambda: reloads() > before, daemon)
+
+        runs = [begin("old", api, old, 3) for api in ("baton", "openai")]
+        time.sleep(1)
+        new = self.write("new", self.make_token(tokens, "app", "read,generate"))
+        hup()
+        for source, target in zip(second, served):
+            shutil.copy(source, target)
+        self.wait_until(lambda: "the new certificate is served" in daemon.log(), daemon)
+        late = [begin("new", api, new, 4) for api in ("baton", "openai")]
+        for process, _ in runs:
+            self.assertEqual(process.wait(RUN_SECONDS_MAX), 0)
+        with open(tokens, encoding="utf-8") as file:
+            lines = file.readlines()
+        with open(tokens, "w", encoding="utf-8") as file:
+            file.writelines(lines[1:])
+        hup()
+        self.assertEqual([process.poll() for process, _ in late], [None, None])
+        for process, _ in late:
+            self.assertEqual(process.wait(RUN_SECONDS_MAX), 0)
+        for _, report in [*runs, *late]:
+            with open(report, encoding="utf-8") as file:
+                figures = json.load(file)["figures"]
+            self.assertFalse([name for name in figures if name.startswith("errors.")], figures)
+            self.assertEqual(figures["requests.ok"], figures["requests.sent"])
+            self.assertGreater(figures["requests.ok"], 80)
+        gone, report = begin("gone", "baton", old, 1)
+        self.assertEqual(gone.wait(RUN_SECONDS_MAX), 1)
+        with open(report, encoding="utf-8") as file:
+            self.assertGreater(json.load(file)["figures"]["errors.UNAUTHENTICATED"], 0)
+
+    def wait_until(self, condition, daemon):
+        end = time.monotonic() + WAIT_SECONDS_MAX
+        while not condition():
+            self.assertLess(time.monotonic(), end, daemon.log())
+            time.sleep(0.02)
 
     def test_a_scenario_names_them_relative_to_itself(self):
         names = [os.path.basename(path) for path in (self.authority.ca, *self.client, self.token)]

@@ -9,7 +9,9 @@
 #include "catch2/catch.hpp"
 #include "tests/integration/client.h"
 #include "tests/support/daemon.h"
+#include "tests/support/eventually.h"
 #include "tests/support/gguf_writer.h"
+#include "tests/support/process.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/temp_dir.h"
 
@@ -327,6 +329,57 @@ TEST_CASE("baton-load reports what there is when the server is away or the input
   const ProgramResult bad = RunProgram({BATON_LOAD, "--scenario", scenario});
   CHECK(bad.exit_code == 2);
   CHECK_THAT(bad.err, Catch::Contains("bad.yaml:3: duration_s must be a number"));
+}
+
+TEST_CASE(
+    "baton-load ends with 1 and a partial report: no trace or an absurd rate or a dead server") {
+  const TempDir dir;
+  Daemon daemon;
+  const Client client(daemon);
+  CreateCollection(client, "points", 8);
+  const std::string report = dir.File("report.json");
+  const auto figures = [&] { return json::parse(ReadWholeFile(report)).at("figures"); };
+  const auto status = [&] {
+    return json::parse(ReadWholeFile(report)).at("status").get<std::string>();
+  };
+  const std::vector<std::string> flags = {BATON_LOAD,     "--target", daemon.grpc_address(),
+                                          "--scenario",   "search",   "--collection",
+                                          "points",       "--json",   report,
+                                          "--deadline-ms"};
+  const std::string lines =
+      dir.Write("trace.jsonl",
+                "{\"timestamp\": 0, \"input_length\": 4, \"output_length\": 2, \"hash_ids\": []}\n"
+                "{\"timestamp\": 1, \"input_len");
+  const std::string replay = dir.Write(
+      "replay.yaml", "trace: trace.jsonl\narrivals: {process: trace}\nload: [{kind: generate}]\n");
+  const ProgramResult cut = RunProgram(
+      {BATON_LOAD, "--target", daemon.grpc_address(), "--scenario", replay, "--json", report});
+  CHECK(cut.exit_code != 0);
+  CHECK_THAT(cut.err, Catch::Contains(lines + ":2: "));
+
+  std::vector<std::string> absurd = flags;
+  for (const char* flag :
+       {"5000", "--rate", "1000000", "--duration", "2", "--max-in-flight", "100000"}) {
+    absurd.push_back(flag);
+  }
+  const ProgramResult late = RunProgram(absurd);
+  CHECK(late.exit_code == 1);
+  CHECK_THAT(status(), Catch::Contains("cannot send"));
+  CHECK(figures().at("requests.ok").get<double>() > 0);
+
+  std::vector<std::string> lasting = flags;
+  for (const char* flag : {"1000", "--rate", "100", "--duration", "60"}) lasting.push_back(flag);
+  constexpr const char* kServed =
+      R"(baton_requests_total{code="OK",method="VectorService/Search"})";
+  const double before = daemon.Metric(kServed).value_or(0);
+  ChildProcess load(lasting, {}, {.out = dir.File("log"), .err = dir.File("log")});
+  REQUIRE(Eventually([&] { return daemon.Metric(kServed).value_or(0) >= before + 50; }));
+  daemon.Kill9();
+  CHECK(load.Wait(std::chrono::seconds(50)) == 1);
+  CHECK_THAT(status(), Catch::Contains("stopped answering"));
+  CHECK(figures().at("requests.ok").get<double>() >= 40);
+  CHECK(figures().at("errors.UNAVAILABLE").get<double>() > 0);
+  CHECK_THAT(ReadWholeFile(dir.File("log")), Catch::Contains("artial"));
 }
 
 }  // namespace

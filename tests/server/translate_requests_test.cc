@@ -457,6 +457,9 @@ TEST_CASE("ingest and ask") {
   REQUIRE(ToAsk(ask, {})->k == 5);
   ask.set_k(0);  // present and wrong: the engine refuses it
   REQUIRE(ToAsk(ask, {})->k == 0);
+  CHECK(ToAsk(ask, {})->answers == 1);
+  ask.set_n(3);
+  CHECK(ToAsk(ask, {})->answers == 3);
   ask.mutable_sampling()->set_temperature(-1);
   REQUIRE_STATUS(ToAsk(ask, {}), kInvalid, "sampling.temperature");
 

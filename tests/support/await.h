@@ -34,31 +34,6 @@ absl::StatusOr<T> Call(Submit submit) {
 }
 
 // Keeps everything a sink is told.
-template <class Base, class Result>
-class RecordingSink : public Base {
- public:
-  struct Outcome {
-    absl::Status status;
-    Result result;
-  };
-  void OnTokens(TokenChunk chunk) override {
-    for (const TokenId id : chunk.ids) ids.push_back(id);
-    text += chunk.text;
-    ++chunks;
-  }
-  void OnFinished(absl::Status status, Result result) override {
-    finished.set_value({std::move(status), std::move(result)});
-  }
-  Outcome Wait() { return Await(finished.get_future()); }
-
-  std::atomic<int> chunks{0};
-  std::vector<TokenId> ids;  // read after Wait()
-  std::string text;
-
- private:
-  std::promise<Outcome> finished;  // a second OnFinished would throw
-};
-
 class GenerateRecorder final : public TokenSink {
  public:
   struct Completion {
@@ -113,10 +88,54 @@ class GenerateRecorder final : public TokenSink {
   std::promise<Outcome> finished;  // a second OnFinished would throw
 };
 
-class AskRecorder final : public RecordingSink<AskSink, AskResult> {
+class AskRecorder final : public AskSink {
  public:
-  void OnRetrieved(std::vector<Passage> found) override { passages = std::move(found); }
+  struct Answer {
+    std::vector<TokenId> ids;
+    std::string text;
+    AskResult result;
+    bool ended = false;
+  };
+  struct Outcome {
+    absl::Status status;
+    AskResult result;  // of the first answer
+  };
+  void OnRetrieved(std::vector<Passage> found) override {
+    passages = std::move(found);
+    ++retrieved;
+  }
+  void OnTokens(TokenChunk chunk) override {
+    Answer& answer = answers[chunk.index];
+    misplaced += answer.ended;
+    for (const TokenId id : chunk.ids) answer.ids.push_back(id);
+    answer.text += chunk.text;
+    if (chunk.index == 0) {
+      ids = answer.ids;
+      text = answer.text;
+    }
+    ++chunks;
+  }
+  void OnAnswer(AskResult result) override {
+    Answer& answer = answers[result.generated.index];
+    misplaced += answer.ended;
+    answer.ended = true;
+    answer.result = std::move(result);
+  }
+  void OnFinished(absl::Status status) override {
+    finished.set_value({std::move(status), answers[0].result});
+  }
+  Outcome Wait() { return Await(finished.get_future()); }
+
+  std::atomic<int> chunks{0};
+  std::vector<TokenId> ids;  // of the first answer; read after Wait(), as what follows
+  std::string text;
+  std::map<int32_t, Answer> answers;
   std::vector<Passage> passages;
+  int retrieved = 0;
+  int misplaced = 0;  // what came behind its answer's end
+
+ private:
+  std::promise<Outcome> finished;  // a second OnFinished would throw
 };
 
 }  // namespace baton

@@ -25,6 +25,7 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
   EmbedSkill* embed() override { return computes_->embed(); }
   ClusterSkill* cluster() override { return computes_->cluster(); }
   GraphSkill* graph() override { return computes_->graph(); }
+  const IvfMath* ivf() override { return computes_->ivf(); }
 
   int64_t ModelBytes(const LanguageModel& model) const override {
     return computes_->llm()->ModelBytes(model);
@@ -41,7 +42,7 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
     return computes_->llm()->TellsPromptsApart(model);
   }
   bool TellsLayers() const override { return false; }
-  std::vector<DecodeShape> WarmUpShapes(const LanguageModel&) const override { return {}; }
+  WarmUpSteps StepsToWarmUp(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return computes_->llm()->kv_space(); }
   KvMemorySource* kv_memory() override { return computes_->llm()->kv_memory(); }
 

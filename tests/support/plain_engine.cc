@@ -17,16 +17,18 @@ class OutcomeSink final : public AskSink {
  public:
   void OnRetrieved(std::vector<Passage>) override {}
   void OnTokens(TokenChunk chunk) override { tokens_ += static_cast<int>(chunk.ids.size()); }
-  void OnFinished(absl::Status status, AskResult result) override {
+  void OnAnswer(AskResult result) override { total_us_ = result.timings.total_us; }
+  void OnFinished(absl::Status status) override {
     if (status.ok() && tokens_ != kStudyDecodes + 1) {
       status = absl::InternalError(StrCat("an answer of ", tokens_, " tokens"));
     }
-    ended_.set_value(status.ok() ? absl::StatusOr<TimeUs>(result.timings.total_us) : status);
+    ended_.set_value(status.ok() ? absl::StatusOr<TimeUs>(total_us_) : status);
   }
   absl::StatusOr<TimeUs> Wait() { return ended_.get_future().get(); }
 
  private:
   int tokens_ = 0;
+  TimeUs total_us_ = 0;
   std::promise<absl::StatusOr<TimeUs>> ended_;
 };
 

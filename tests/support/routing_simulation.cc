@@ -57,6 +57,7 @@ class VirtualDevice final : public Executor, public SearchSkill, public EmbedSki
   EmbedSkill* embed() override { return Has(WorkClass::kEmbed) ? this : nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
   GraphSkill* graph() override { return nullptr; }
+  const IvfMath* ivf() override { return nullptr; }
   std::string Unable(const CollectionView&, const SearchParams&) const override { return ""; }
   void Execute(SearchBatch, absl::AnyInvocable<void(SearchBatchResult)>) override {
     BATON_CHECK(false);

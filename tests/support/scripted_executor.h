@@ -43,6 +43,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
   GraphSkill* graph() override { return nullptr; }
+  const IvfMath* ivf() override { return nullptr; }
 
   int64_t ModelBytes(const LanguageModel&) const override { return 0; }
   absl::Status LoadModel(std::shared_ptr<const LanguageModel>) override { return absl::OkStatus(); }
@@ -54,7 +55,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel&) const override { return false; }
   bool TellsLayers() const override { return options_.tells_layers; }
-  std::vector<DecodeShape> WarmUpShapes(const LanguageModel&) const override { return {}; }
+  WarmUpSteps StepsToWarmUp(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return options_.kv_space; }
   KvMemorySource* kv_memory() override { return nullptr; }
 

@@ -53,6 +53,7 @@ class ScriptedSearch final : public Executor, public SearchSkill {
   EmbedSkill* embed() override { return nullptr; }
   ClusterSkill* cluster() override { return nullptr; }
   GraphSkill* graph() override { return nullptr; }
+  const IvfMath* ivf() override { return nullptr; }
 
   std::string Unable(const CollectionView&, const SearchParams&) const override { return ""; }
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {

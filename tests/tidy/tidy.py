@@ -47,7 +47,7 @@ ARROWS = {
 # Narrower arrows: files matching the first may also include files matching the second.
 NARROW_ARROWS = [
     (r"config/", r"engine/(\w+/)*\w+_options\.h$"),
-    (r"engine/exec/", r"engine/vector/(\w+_view|view_\w+|graph_rows)\.h$"),
+    (r"engine/exec/", r"engine/vector/(\w+_view|view_\w+|graph_rows|ivf_math)\.h$"),
     (r"engine/exec/gpu/", r"cuda_kernels/"),
     (r"engine/exec/fpga/", r"fpga_kernels/\w+_args\.h$"),
     (r"engine/plan/", r"fpga_kernels/card_cycles\.h$"),
@@ -331,6 +331,18 @@ def check_dead_files(files):
             yield path, 1, "dead-file", "no CMakeLists.txt above it names this file"
 
 
+def check_early_launches(path, lines):
+    """A launcher that takes a LaunchStream may launch early, so its kernels wait first."""
+    text = "\n".join(lines)
+    early = re.search(r"\bconst LaunchStream&", text) is not None
+    for kernel in re.finditer(r"__global__[^{;]*\{\s*(AwaitEarlierKernels\(\);)?", text):
+        if (kernel.group(1) is not None) != early:
+            number = text.count("\n", 0, kernel.start()) + 1
+            yield (path, number, "kernel-early",
+                   "AwaitEarlierKernels(); comes first in kernels of launchers that take a "
+                   "LaunchStream, and in no others")
+
+
 def check_kernels(files):
     for path, text in files.items():
         if not path.startswith("cuda_kernels/") or not path.endswith(CXX):
@@ -341,6 +353,8 @@ def check_kernels(files):
                 if found and not (home and re.match(home, path)):
                     yield (path, number, "kernel-token",
                            f"{found.group(0)} belongs in {home or 'no kernel'}; see its README.md")
+        if path.endswith(".cu"):
+            yield from check_early_launches(path, code_only(text))
         # What the host runtime cannot run stands beside a kernel that it can.
         alone = re.search(r"_sm90a\.\w+$|^" + KERNEL_ARCH + r"sm90a\.h$", path)
         if not alone and any(re.search(r"sm90a", include) for _, include in includes(text)):

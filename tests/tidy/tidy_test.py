@@ -71,6 +71,14 @@ BAD = [
     ("kernel-token", "cuda_kernels/x.h", "#pragma once\nint x = __dp4a(1, 2, 3);\n"),
     ("kernel-token", "cuda_kernels/x.h", "#pragma once\nvoid F() { cudaMalloc(&p, 1); }\n"),
     ("kernel-token", "cuda_kernels/x.h", "#pragma once\nvoid F() { cudaLaunchKernelExC(a); }\n"),
+    ("kernel-early", "cuda_kernels/x.cu",
+     "__global__ void K(A a) {\n  F(a);\n}\nint L(const A& a, const LaunchStream& s);\n"),
+    ("kernel-early", "cuda_kernels/x.cu",
+     "__global__ void K(A a) {\n  F(a);\n  AwaitEarlierKernels();\n}\n"
+     "int L(const A& a, const LaunchStream& s);\n"),
+    ("kernel-early", "cuda_kernels/x.cu",
+     "template <typename T>\n__global__ void __launch_bounds__(32)\n    K(A a) {\n"
+     "  AwaitEarlierKernels();\n}\nint L(const A& a, cudaStream_t s);\n"),
     ("kernel-twin", "cuda_kernels/arch/x.h", "#pragma once\n"),
     ("kernel-twin", "cuda_kernels/x.cu", "int x;\n"),
     ("kernel-twin", "cuda_kernels/x_sm90a.cu", "int x;\n"),

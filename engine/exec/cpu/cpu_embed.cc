@@ -5,6 +5,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 
@@ -13,10 +14,12 @@ CpuEmbed::CpuEmbed(const CpuEmbedOptions& options, const CpuKernels& kernels, co
       jobs_(static_cast<size_t>(options.queue_batches)),
       encoder_({.threads = options.threads,
                 .queue_batches = options.queue_batches,
+                .warm_up = options.warm_up,
                 .placement = options.placement},
                kernels, clock) {
   for (int i = 0; i < options.threads; ++i) {
     threads_.emplace_back([this, i, count = options.threads, placement = options.placement] {
+      NameThread("embed", i);
       placement.Bind({.index = i, .count = count});
       ThreadMain();
     });
@@ -49,7 +52,7 @@ void CpuEmbed::Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResul
   --batches_;  // a refused push leaves the job untouched
   EmbedBatchResult refused;
   refused.status = absl::ResourceExhaustedError(
-      StrCat("the CPU's embedding queue is full: ", jobs_.capacity(), " batches"));
+      StrCat("the CPU's embedding queue is full: ", jobs_.capacity(), " batches; retry in 100 ms"));
   refused.texts = std::move(job.batch.texts);
   job.done(std::move(refused));
 }

@@ -15,6 +15,7 @@ namespace baton {
 struct CpuEmbedOptions {
   int threads = 1;              // at least 1; and as many of the encoder
   int64_t queue_batches = 256;  // waiting; and as many of the encoder, waiting or running
+  bool warm_up = false;         // encoders, in LoadModel
   ThreadPlacement placement = {};
 };
 

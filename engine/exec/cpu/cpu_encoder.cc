@@ -1,9 +1,12 @@
 #include "engine/exec/cpu/cpu_encoder.h"
 
+#include <future>
 #include <span>
 #include <utility>
 
+#include "engine/base/log.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 
@@ -34,14 +37,36 @@ absl::Status CpuEncoder::LoadModel(std::shared_ptr<const TextEncoder> encoder) {
     }
   }
   auto model = std::make_unique<Model>();
-  ThreadTeam packers(options_.threads,
-                     options_.placement);  // steps of other encoders may use the team
-  model->forward = std::make_unique<EncoderForward>(encoder, kernels_, *team_, &packers);
-  model->encoder = std::move(encoder);
-  const std::lock_guard lock(mutex_);
-  const Embedder* const key = model->encoder.get();
-  models_.try_emplace(key, std::move(model));
+  {
+    ThreadTeam packers(options_.threads,
+                       options_.placement);  // steps of other encoders may use the team
+    model->forward = std::make_unique<EncoderForward>(encoder, kernels_, *team_, &packers);
+  }
+  model->encoder = encoder;
+  {
+    const std::lock_guard lock(mutex_);
+    models_.try_emplace(encoder.get(), std::move(model));
+  }
+  if (options_.warm_up) WarmUp(std::move(encoder));
   return absl::OkStatus();
+}
+
+void CpuEncoder::WarmUp(std::shared_ptr<const TextEncoder> encoder) {
+  const std::string name = encoder->name();
+  EmbedBatch batch = {.embedder = encoder, .texts = {"warm"}};
+  if (encoder->kind() == Embedder::Kind::kCrossEncoder) batch.query = "warm";
+  encoder.reset();
+  const auto answer = std::make_shared<std::promise<absl::Status>>();
+  std::future<absl::Status> answered = answer->get_future();
+  const TimeUs begun_us = clock_.NowUs();
+  Execute(std::move(batch),
+          [answer](EmbedBatchResult result) { answer->set_value(std::move(result.status)); });
+  const absl::Status status = answered.get();
+  if (status.ok()) {
+    Log().info("model {}: warm on the CPU after {} ms", name, (clock_.NowUs() - begun_us) / 1000);
+  } else {
+    Log().warn("model {}: not warmed up on the CPU: {}", name, std::string(status.message()));
+  }
 }
 
 void CpuEncoder::UnloadModel(const TextEncoder& encoder) {
@@ -70,14 +95,15 @@ void CpuEncoder::Execute(EmbedBatch batch, Done done) {
     }
   }
   if (job == nullptr) return changed_.notify_one();
-  End(*job, is_loaded
-                ? absl::ResourceExhaustedError(StrCat(
-                      "the CPU's embedding queue is full: ", options_.queue_batches, " batches"))
-                : absl::InternalError(
-                      "a batch for an encoder that was not loaded into the CPU executor"));
+  End(*job, is_loaded ? absl::ResourceExhaustedError(
+                            StrCat("the CPU's embedding queue is full: ", options_.queue_batches,
+                                   " batches; retry in 100 ms"))
+                      : absl::InternalError(
+                            "a batch for an encoder that was not loaded into the CPU executor"));
 }
 
 void CpuEncoder::ThreadMain() {
+  NameThread("encode");
   options_.placement.Bind({.index = 0, .count = options_.threads});
   while (TakeJobs()) {
     EndJobs();

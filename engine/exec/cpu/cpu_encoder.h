@@ -24,6 +24,7 @@ namespace baton {
 struct CpuEncoderOptions {
   int threads = 1;              // at least 1
   int64_t queue_batches = 256;  // waiting or running
+  bool warm_up = false;         // encoders, in LoadModel
   ThreadPlacement placement = {};
 };
 
@@ -44,7 +45,7 @@ class CpuEncoder {
   CpuEncoder& operator=(const CpuEncoder&) = delete;
 
   int64_t ModelBytes(const TextEncoder& encoder) const;
-  // Packs the weights and allocates the workspace. Blocks.
+  // Packs the weights, allocates the workspace and, with warm_up, has a text go through. Blocks.
   absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder);
   // Blocks until its batches are answered; then nothing of the encoder is held here.
   void UnloadModel(const TextEncoder& encoder);
@@ -77,6 +78,8 @@ class CpuEncoder {
     EncoderInput input;
   };
 
+  // What of it fails is told and not the end: whoever comes first is told the same.
+  void WarmUp(std::shared_ptr<const TextEncoder> encoder);
   void ThreadMain();
   // Moves what has come in to jobs_; blocks while there is nothing to do. False: it is over.
   bool TakeJobs();

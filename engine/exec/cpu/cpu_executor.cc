@@ -73,6 +73,7 @@ class CpuExecutor final : public Executor {
         llm_({.threads = llm_threads_,
               .queue_batches = options.llm_queue_batches,
               .step_tokens_max = static_cast<int32_t>(options.step_tokens_max),
+              .warm_up = options.warm_up,
               .placement = placement},
              KernelsFor(level), clock),
         search_({.threads = search_threads_,
@@ -81,6 +82,7 @@ class CpuExecutor final : public Executor {
                 clock),
         embed_({.threads = embed_threads_,
                 .queue_batches = options.embed_queue_batches,
+                .warm_up = options.warm_up,
                 .placement = placement},
                KernelsFor(level), clock),
         cluster_({.queue_batches = options.cluster_queue_batches,
@@ -119,6 +121,7 @@ class CpuExecutor final : public Executor {
   EmbedSkill* embed() override { return &embed_; }
   ClusterSkill* cluster() override { return &cluster_; }
   GraphSkill* graph() override { return nullptr; }
+  const IvfMath* ivf() override { return nullptr; }
 
  private:
   ExecutorInfo info_;

@@ -6,6 +6,13 @@
 #include "engine/base/status_macros.h"
 
 namespace baton {
+namespace {
+
+// A prompt and a decode read all weights once each in their two forms; longer ones would only take
+// longer, seconds where a model is large.
+constexpr int32_t kWarmUpTokens = 16;
+
+}  // namespace
 
 CpuLlm::CpuLlm(const CpuLlmOptions& options, const CpuKernels& kernels, const Clock& clock)
     : options_(options),
@@ -47,6 +54,12 @@ void CpuLlm::UnloadModel(const LanguageModel& model) {
 
 bool CpuLlm::TellsPromptsApart(const LanguageModel& model) const {
   return DecoderForward::TellsPromptsApart(model, kernels_);
+}
+
+WarmUpSteps CpuLlm::StepsToWarmUp(const LanguageModel&) const {
+  if (!options_.warm_up) return {};
+  return {.decodes = {{.sequences = 1, .positions = kWarmUpTokens}},
+          .prompt_tokens_max = kWarmUpTokens};
 }
 
 absl::Status CpuLlm::Forward(const LanguageModel& model, const KvLayout& layout,

@@ -20,6 +20,7 @@ struct CpuLlmOptions {
   int threads = 1;             // that share a batch's work, at least 1
   int64_t queue_batches = 16;  // waiting or running
   int32_t step_tokens_max = 512;
+  bool warm_up = false;  // models, before they are ready
   ThreadPlacement placement = {};
 };
 
@@ -41,7 +42,7 @@ class CpuLlm final : public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel& model) const override;
   bool TellsLayers() const override { return true; }
-  std::vector<DecodeShape> WarmUpShapes(const LanguageModel&) const override { return {}; }
+  WarmUpSteps StepsToWarmUp(const LanguageModel&) const override;
   MemorySpace kv_space() const override { return {.kind = MemorySpace::Kind::kHost}; }
   KvMemorySource* kv_memory() override { return nullptr; }
 

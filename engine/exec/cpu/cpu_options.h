@@ -18,6 +18,7 @@ struct CpuOptions {
   int64_t cluster_queue_batches = 4;
   int64_t cluster_sample_mb = 256;
   std::string simd = "auto";
+  bool warm_up = true;
 
   template <class Visitor>
   void Describe(Visitor& v) {
@@ -37,6 +38,9 @@ struct CpuOptions {
       "points that k-means trains with take so much memory at most, MiB");
     v("simd", simd, OneOf{"auto", "baseline", "avx2", "avx512", "avx512_vnni", "amx"},
       "instruction set of the kernels; auto: the best this machine has");
+    v("warm_up", warm_up, AnyValue{},
+      "before a model is ready, run a short prompt, two tokens, or a text through it, so that no "
+      "request waits while weights are read from the disk and threads started");
   }
 };
 

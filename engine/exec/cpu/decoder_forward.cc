@@ -242,22 +242,19 @@ void DecoderForward::AddRows(const ForwardItem& item, int64_t begin, int64_t end
 void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   const LlmLayerWeights& weights = weights_.layers[layer];
   const LayerMatrices& w = layers_[layer];
-  const auto m = static_cast<int64_t>(rows_.size());
 
-  Norm(x_.data(), weights.attention_norm, m, normed_.data());
   const MatrixProducts::Product qkv[] = {
       {w.query, q_.data(), query_dim_}, {w.key, k_.data(), kv_dim_}, {w.value, v_.data(), kv_dim_}};
-  products_.Multiply(normed_.data(), counts_, qkv, /*add=*/false);
+  products_.Multiply(Normed(weights.attention_norm), counts_, qkv, /*add=*/false);
   PlaceQueriesAndKeys(layout, layer);
   Attend(layout, layer);
   AddBranch(
       w.output,
       [&](const MatrixProducts::Product& product, bool add) {
-        products_.Multiply(attended_.data(), counts_, {&product, 1}, add);
+        products_.Multiply({.x = attended_.data()}, counts_, {&product, 1}, add);
       },
       weights.output_bias, weights.attention_post_norm);
 
-  Norm(x_.data(), weights.ffn_norm, m, normed_.data());
   const MatrixProducts::Gated gated = {.gate = w.gate,
                                        .up = w.up,
                                        .activation = shape_.activation,
@@ -266,7 +263,7 @@ void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   AddBranch(
       w.down,
       [&](const MatrixProducts::Product& product, bool add) {
-        products_.MultiplyGated(normed_.data(), counts_, gated, product, add);
+        products_.MultiplyGated(Normed(weights.ffn_norm), counts_, gated, product, add);
       },
       /*bias=*/nullptr, weights.ffn_post_norm);
 }
@@ -365,15 +362,8 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
       });
 }
 
-void DecoderForward::Norm(const float* x, const float* weight, int64_t rows, float* y) {
-  team_.ParallelFor(rows, WorkGrain(4 * shape_.dim), [&](int64_t begin, int64_t end, int) {
-    kernels_.rms_norm({.x = x + begin * shape_.dim,
-                       .weight = weight,
-                       .y = y + begin * shape_.dim,
-                       .rows = end - begin,
-                       .dim = shape_.dim,
-                       .epsilon = shape_.rms_epsilon});
-  });
+MatrixProducts::Input DecoderForward::Normed(const float* weight) {
+  return {.x = x_.data(), .norm = weight, .epsilon = shape_.rms_epsilon, .normed = normed_.data()};
 }
 
 void DecoderForward::AddBranch(const PreparedMatrix& w, OnProduct multiply, const float* bias,
@@ -407,9 +397,17 @@ void DecoderForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_
   size_t count = 0;
   const auto emit = [&] {
     const auto m = static_cast<int64_t>(count);
-    Norm(normed_.data(), weights_.output_norm, m, normed_.data());
+    team_.ParallelFor(m, WorkGrain(4 * shape_.dim), [&](int64_t begin, int64_t end, int) {
+      float* const x = normed_.data() + begin * shape_.dim;
+      kernels_.rms_norm({.x = x,
+                         .weight = weights_.output_norm,
+                         .y = x,
+                         .rows = end - begin,
+                         .dim = shape_.dim,
+                         .epsilon = shape_.rms_epsilon});
+    });
     const MatrixProducts::Product output[] = {{output_, logits_.data(), shape_.vocabulary}};
-    products_.Multiply(normed_.data(), {.generated = m}, output, /*add=*/false);
+    products_.Multiply({.x = normed_.data()}, {.generated = m}, output, /*add=*/false);
     if (shape_.logit_cap > 0) {
       team_.ParallelFor(m * shape_.vocabulary, WorkGrain(8), [&](int64_t begin, int64_t end, int) {
         kernels_.soft_cap(

@@ -90,7 +90,8 @@ class DecoderForward {
   void RunLayer(const KvLayout& layout, int32_t layer);
   void PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer);
   void Attend(const KvLayout& layout, int32_t layer);
-  void Norm(const float* x, const float* weight, int64_t rows, float* y);
+  // The rows behind a norm.
+  MatrixProducts::Input Normed(const float* weight);
   // The end of one of a layer's branches: x_ += norm(product + bias), where multiply(product, add)
   // computes a product with `w`. Null: no bias, no norm.
   using OnProduct = absl::FunctionRef<void(const MatrixProducts::Product& product, bool add)>;

@@ -198,7 +198,7 @@ void EncoderForward::RunLayer(size_t layer) {
   const Product qkv[] = {{w.query, qkv_.data(), 3 * dim},
                          {w.key, qkv_.data() + dim, 3 * dim},
                          {w.value, qkv_.data() + 2 * dim, 3 * dim}};
-  products_.Multiply(x_.data(), {.prompt = rows_}, qkv, /*add=*/false);
+  products_.Multiply({.x = x_.data()}, {.prompt = rows_}, qkv, /*add=*/false);
   team_.ParallelFor(rows_, WorkGrain(3 * dim), [&](int64_t begin, int64_t end, int) {
     kernels_.add_bias({.x = qkv_.data() + begin * 3 * dim,
                        .bias = w.qkv_bias.data(),
@@ -207,11 +207,11 @@ void EncoderForward::RunLayer(size_t layer) {
   });
   Attend();
   const Product output[] = {{w.output, x_.data(), dim}};
-  products_.Multiply(attended_.data(), {.prompt = rows_}, output, /*add=*/true);
+  products_.Multiply({.x = attended_.data()}, {.prompt = rows_}, output, /*add=*/true);
   AddBiasAndNorm(weights.output.bias, weights.attention_norm);
 
   const Product up[] = {{w.up, up_.data(), shape_.ffn_dim}};
-  products_.Multiply(x_.data(), {.prompt = rows_}, up, /*add=*/false);
+  products_.Multiply({.x = x_.data()}, {.prompt = rows_}, up, /*add=*/false);
   team_.ParallelFor(rows_, WorkGrain(24 * shape_.ffn_dim), [&](int64_t begin, int64_t end, int) {
     kernels_.gelu({.x = up_.data() + begin * shape_.ffn_dim,
                    .bias = weights.up.bias,
@@ -219,7 +219,7 @@ void EncoderForward::RunLayer(size_t layer) {
                    .dim = shape_.ffn_dim});
   });
   const Product down[] = {{w.down, x_.data(), dim}};
-  products_.Multiply(up_.data(), {.prompt = rows_}, down, /*add=*/true);
+  products_.Multiply({.x = up_.data()}, {.prompt = rows_}, down, /*add=*/true);
   AddBiasAndNorm(weights.down.bias, weights.ffn_norm);
 }
 
@@ -282,7 +282,7 @@ std::vector<float> EncoderForward::Score() {
   const float* pooled = cls;
   if (weights_.dense.w.data != nullptr) {
     const MatrixProducts::Product dense[] = {{dense_, qkv_.data(), dim}};
-    products_.Multiply(cls, {.prompt = count}, dense, /*add=*/false);
+    products_.Multiply({.x = cls}, {.prompt = count}, dense, /*add=*/false);
     for (int64_t i = 0; i < count * dim; ++i) {
       const float bias = weights_.dense.bias == nullptr ? 0 : weights_.dense.bias[i % dim];
       qkv_[static_cast<size_t>(i)] = std::tanh(qkv_[static_cast<size_t>(i)] + bias);

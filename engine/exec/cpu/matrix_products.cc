@@ -38,6 +38,16 @@ int64_t TileGrain(int64_t m, int64_t cols) {
   return std::max(WorkGrain(m * cols * kPackedRows / 8), m >= 64 ? kTilePanels : 2);
 }
 
+// Panels that are multiplied in both ways before the next ones: as many as leave the second cache
+// room for the activations, and at least what is read side by side.
+constexpr int64_t kSharedBytes = 256 * 1024;
+int64_t SharedPanels(const PreparedMatrix& w, int64_t matrices) {
+  const int64_t panels = (w.file.rows + kPackedRows - 1) / kPackedRows;
+  const int64_t panel_bytes = matrices * PackedMatrix::Bytes(w.file) / panels;
+  const int64_t fitting = kSharedBytes / panel_bytes / kPackedPanels * kPackedPanels;
+  return std::max(fitting, kPackedPanels);
+}
+
 }  // namespace
 
 int64_t WorkGrain(int64_t unit_work) { return std::max<int64_t>(1, kRangeWork / (unit_work + 1)); }
@@ -106,20 +116,42 @@ void MatrixProducts::ForPanels(std::span<const Product> products, int64_t grain,
   });
 }
 
-void MatrixProducts::Multiply(const float* x, Rows rows, std::span<const Product> products,
+void MatrixProducts::Multiply(const Input& input, Rows rows, std::span<const Product> products,
                               bool add) {
   const int64_t cols = products[0].w.file.cols;
   BATON_CHECK(rows.count() <= bounds_.rows_max && cols <= bounds_.cols_max);
-  const bool any_packed = std::any_of(products.begin(), products.end(), [](const Product& product) {
-    return !product.w.packed.empty();
-  });
+  const auto is_packed = [](const Product& product) { return !product.w.packed.empty(); };
+  const bool any_packed = std::any_of(products.begin(), products.end(), is_packed);
+  const bool all_packed = std::all_of(products.begin(), products.end(), is_packed);
   // The first row of those that are multiplied in the way of generated text.
   const int64_t packed_from = kernels_.tile_matmul == nullptr ? 0 : rows.prompt;
+  if (any_packed && packed_from > 0) RoundToTiles(input, packed_from, cols);
+  if (all_packed && packed_from > 0 && packed_from < rows.count()) {
+    const float* const x = Normed(input, packed_from, rows.count(), cols);
+    MultiplyInBoth({bf16_tiles_.data(), packed_from},
+                   {x + packed_from * cols, rows.count() - packed_from}, products, add);
+    return;
+  }
   if (any_packed && packed_from > 0) {
-    RoundToTiles(x, packed_from, cols);
     MultiplyInTiles(bf16_tiles_.data(), packed_from, products, add);
   }
+  const int64_t others_from = all_packed ? packed_from : 0;
+  if (others_from == rows.count()) return;
+  const float* const x = Normed(input, others_from, rows.count(), cols);
   MultiplyInRows(x, rows.count(), packed_from, products, add);
+}
+
+const float* MatrixProducts::Normed(const Input& input, int64_t begin, int64_t end, int64_t cols) {
+  if (input.norm == nullptr) return input.x;
+  team_.ParallelFor(end - begin, WorkGrain(4 * cols), [&](int64_t from, int64_t to, int) {
+    kernels_.rms_norm({.x = input.x + (begin + from) * cols,
+                       .weight = input.norm,
+                       .y = input.normed + (begin + from) * cols,
+                       .rows = to - from,
+                       .dim = cols,
+                       .epsilon = input.epsilon});
+  });
+  return input.normed;
 }
 
 bool MatrixProducts::GatesInTiles(const Gated& gated, const Product& down) const {
@@ -128,42 +160,118 @@ bool MatrixProducts::GatesInTiles(const Gated& gated, const Product& down) const
          gated.gate.packed.weights().kind == gated.up.packed.weights().kind;
 }
 
-void MatrixProducts::MultiplyGated(const float* x, Rows rows, const Gated& gated,
+void MatrixProducts::MultiplyGated(const Input& input, Rows rows, const Gated& gated,
                                    const Product& down, bool add) {
   const int64_t cols = gated.gate.file.cols;
   const int64_t width = gated.gate.file.rows;
   const bool silu = gated.activation == Activation::kSilu;
   const int64_t in_tiles = GatesInTiles(gated, down) ? rows.prompt : 0;
+  const Rows others = {.prompt = rows.prompt - in_tiles, .generated = rows.generated};
+  const int64_t in_rows = others.count();
+  Input others_input = input;
+  others_input.x += in_tiles * cols;
+  if (input.norm != nullptr) others_input.normed += in_tiles * cols;
   if (in_tiles > 0) {
     BATON_CHECK(rows.count() <= bounds_.rows_max && std::max(cols, width) <= bounds_.cols_max);
-    RoundToTiles(x, in_tiles, cols);
-    const auto gate = silu ? kernels_.tile_silu_gate : kernels_.tile_gelu_gate;
-    const Product panels[] = {{gated.gate, gated.gate_y, width}};
-    ForPanels(panels, TileGrain(in_tiles, 2 * cols),
-              [&](const Product&, int64_t begin, int64_t end, float* scratch) {
-                gate({.gate = gated.gate.packed.weights(),
-                      .up = gated.up.packed.weights(),
-                      .x = bf16_tiles_.data(),
-                      .out = gated_tiles_.data(),
-                      .m = in_tiles,
-                      .panel_begin = begin,
-                      .panel_end = end,
-                      .scratch = reinterpret_cast<std::byte*>(scratch)});
-              });
-    MultiplyInTiles(gated_tiles_.data(), in_tiles, {&down, 1}, add);
+    RoundToTiles(input, in_tiles, cols);
+    GateInBoth(in_tiles, {Normed(others_input, 0, in_rows, cols), in_rows}, gated);
+  } else {
+    const Product gate_up[] = {{gated.gate, gated.gate_y, width}, {gated.up, gated.up_y, width}};
+    Multiply(others_input, others, gate_up, /*add=*/false);
   }
-  const Rows others = {.prompt = rows.prompt - in_tiles, .generated = rows.generated};
-  if (others.count() == 0) return;
-  const Product gate_up[] = {{gated.gate, gated.gate_y, width}, {gated.up, gated.up_y, width}};
-  Multiply(x + in_tiles * cols, others, gate_up, /*add=*/false);
-  const auto gate = silu ? kernels_.silu_gate : kernels_.gelu_gate;
-  team_.ParallelFor(others.count(), WorkGrain(8 * width), [&](int64_t begin, int64_t end, int) {
-    gate({.gate = gated.gate_y + begin * width,
-          .up = gated.up_y + begin * width,
-          .count = (end - begin) * width});
+  if (in_rows > 0) {
+    const auto gate = silu ? kernels_.silu_gate : kernels_.gelu_gate;
+    team_.ParallelFor(in_rows, WorkGrain(8 * width), [&](int64_t begin, int64_t end, int) {
+      gate({.gate = gated.gate_y + begin * width,
+            .up = gated.up_y + begin * width,
+            .count = (end - begin) * width});
+    });
+  }
+  if (in_tiles > 0) {
+    MultiplyInBoth({gated_tiles_.data(), in_tiles}, {gated.gate_y, in_rows}, {&down, 1}, add);
+  } else {
+    Multiply({.x = gated.gate_y}, others, {&down, 1}, add);
+  }
+}
+
+void MatrixProducts::TilesByPanels(Tiled tiled, const Product& product, PanelRange panels,
+                                   bool add) {
+  kernels_.tile_matmul({.w = product.w.packed.weights(),
+                        .x = tiled.x,
+                        .y = product.y,
+                        .y_stride = product.y_stride,
+                        .m = tiled.m,
+                        .panel_begin = panels.begin,
+                        .panel_end = panels.end,
+                        .add = add,
+                        .scratch = reinterpret_cast<std::byte*>(panels.scratch),
+                        .ahead_panels = panels.ahead});
+}
+
+void MatrixProducts::GatesByPanels(int64_t m, const Gated& gated, PanelRange panels) {
+  const bool silu = gated.activation == Activation::kSilu;
+  const auto gate = silu ? kernels_.tile_silu_gate : kernels_.tile_gelu_gate;
+  gate({.gate = gated.gate.packed.weights(),
+        .up = gated.up.packed.weights(),
+        .x = bf16_tiles_.data(),
+        .out = gated_tiles_.data(),
+        .m = m,
+        .panel_begin = panels.begin,
+        .panel_end = panels.end,
+        .scratch = reinterpret_cast<std::byte*>(panels.scratch),
+        .ahead_panels = panels.ahead});
+}
+
+void MatrixProducts::RowsByPanels(int64_t from, int64_t m, const Product& product,
+                                  PanelRange panels, bool add) {
+  kernels_.packed_matmul({.w = product.w.packed.weights(),
+                          .x = quantised_,
+                          .y = product.y + from * product.y_stride,
+                          .y_stride = product.y_stride,
+                          .m = m,
+                          .panel_begin = panels.begin,
+                          .panel_end = panels.end,
+                          .add = add,
+                          .scratch = reinterpret_cast<std::byte*>(panels.scratch)});
+}
+
+void MatrixProducts::MultiplyInBoth(Tiled tiled, Rowed rowed, std::span<const Product> products,
+                                    bool add) {
+  if (rowed.m == 0) return MultiplyInTiles(tiled.x, tiled.m, products, add);
+  Quantise(rowed.x, rowed.m, products[0].w.file.cols);
+  ForPanels(products, SharedPanels(products[0].w, 1),
+            [&](const Product& product, int64_t begin, int64_t end, float* scratch) {
+              const int64_t step = SharedPanels(product.w, 1);
+              for (int64_t at = begin; at < end; at += step) {
+                PanelRange panels = {at, std::min(at + step, end), scratch, step};
+                RowsByPanels(tiled.m, rowed.m, product, panels, add);
+                TilesByPanels(tiled, product, panels, add);
+              }
+            });
+}
+
+void MatrixProducts::GateInBoth(int64_t tiled_m, Rowed rowed, const Gated& gated) {
+  const int64_t cols = gated.gate.file.cols;
+  const int64_t width = gated.gate.file.rows;
+  const Product gate = {gated.gate, gated.gate_y, width};
+  const Product up = {gated.up, gated.up_y, width};
+  if (rowed.m == 0) {
+    ForPanels({&gate, 1}, TileGrain(tiled_m, 2 * cols),
+              [&](const Product&, int64_t begin, int64_t end, float* scratch) {
+                GatesByPanels(tiled_m, gated, {begin, end, scratch});
+              });
+    return;
+  }
+  Quantise(rowed.x, rowed.m, cols);
+  const int64_t step = SharedPanels(gated.gate, 2);
+  ForPanels({&gate, 1}, step, [&](const Product&, int64_t begin, int64_t end, float* scratch) {
+    for (int64_t at = begin; at < end; at += step) {
+      const PanelRange panels = {at, std::min(at + step, end), scratch, step};
+      RowsByPanels(0, rowed.m, gate, panels, /*add=*/false);
+      RowsByPanels(0, rowed.m, up, panels, /*add=*/false);
+      GatesByPanels(tiled_m, gated, panels);
+    }
   });
-  const Product rest[] = {{down.w, down.y + in_tiles * down.y_stride, down.y_stride}};
-  Multiply(gated.gate_y, others, rest, add);
 }
 
 void MatrixProducts::MultiplyInRows(const float* x, int64_t m, int64_t packed_from,
@@ -193,29 +301,23 @@ void MatrixProducts::MultiplyInRows(const float* x, int64_t m, int64_t packed_fr
                                  .add = add,
                                  .scratch = scratch});
               } else if (packed_m > 0) {
-                kernels_.packed_matmul({.w = product.w.packed.weights(),
-                                        .x = quantised_,
-                                        .y = product.y + packed_from * product.y_stride,
-                                        .y_stride = product.y_stride,
-                                        .m = packed_m,
-                                        .panel_begin = begin,
-                                        .panel_end = end,
-                                        .add = add,
-                                        .scratch = reinterpret_cast<std::byte*>(scratch)});
+                RowsByPanels(packed_from, packed_m, product, {begin, end, scratch}, add);
               }
             });
 }
 
-void MatrixProducts::RoundToTiles(const float* x, int64_t m, int64_t cols) {
+void MatrixProducts::RoundToTiles(const Input& input, int64_t m, int64_t cols) {
   // Whole tiles of tokens.
   const int64_t tokens = (WorkGrain(2 * cols) + kTileTokens - 1) / kTileTokens * kTileTokens;
   team_.ParallelFor(m, tokens, [&](int64_t begin, int64_t end, int) {
-    kernels_.round_to_tiles({.x = x,
+    kernels_.round_to_tiles({.x = input.x,
                              .m = m,
                              .cols = cols,
                              .token_begin = begin,
                              .token_end = end,
-                             .out = bf16_tiles_.data()});
+                             .out = bf16_tiles_.data(),
+                             .norm = input.norm,
+                             .epsilon = input.epsilon});
   });
 }
 
@@ -224,15 +326,7 @@ void MatrixProducts::MultiplyInTiles(const Bf16Tile* x, int64_t m,
   ForPanels(products, TileGrain(m, products[0].w.file.cols),
             [&](const Product& product, int64_t begin, int64_t end, float* scratch) {
               if (product.w.packed.empty()) return;
-              kernels_.tile_matmul({.w = product.w.packed.weights(),
-                                    .x = x,
-                                    .y = product.y,
-                                    .y_stride = product.y_stride,
-                                    .m = m,
-                                    .panel_begin = begin,
-                                    .panel_end = end,
-                                    .add = add,
-                                    .scratch = reinterpret_cast<std::byte*>(scratch)});
+              TilesByPanels({x, m}, product, {begin, end, scratch}, add);
             });
 }
 

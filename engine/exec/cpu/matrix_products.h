@@ -44,6 +44,13 @@ class MatrixProducts {
     int64_t generated = 0;
     int64_t count() const { return prompt + generated; }
   };
+  // What is multiplied: x, or RmsNorm of it. Rows that become tiles are normed on the way there.
+  struct Input {
+    const float* x;               // [rows, cols], cols the number of columns of every matrix
+    const float* norm = nullptr;  // [cols], RmsNorm's weight; null: no norm
+    float epsilon = 0;
+    float* normed = nullptr;  // [rows, cols], workspace with a norm; not x
+  };
   // A matrix, and where its product with the input goes.
   struct Product {
     const PreparedMatrix& w;
@@ -60,11 +67,11 @@ class MatrixProducts {
   static int64_t PreparedBytes(const CpuKernels& kernels, const MatrixView& file);
   static int64_t WorkspaceBytes(const CpuKernels& kernels, int threads, const Bounds& bounds);
 
-  // y = x . W^T for each product; adds to y where `add`. x: [rows, cols], cols the number of
-  // columns of every product's matrix.
-  void Multiply(const float* x, Rows rows, std::span<const Product> products, bool add);
+  // y = input . W^T for each product; adds to y where `add`.
+  void Multiply(const Input& input, Rows rows, std::span<const Product> products, bool add);
 
-  // The first half of a gated feed-forward block: f(x . gate^T) * (x . up^T), f the activation.
+  // The first half of a gated feed-forward block: f(input . gate^T) * (input . up^T), f the
+  // activation.
   struct Gated {
     const PreparedMatrix& gate;
     const PreparedMatrix& up;
@@ -72,24 +79,51 @@ class MatrixProducts {
     float* gate_y;  // workspace, [m, gate.file.rows]
     float* up_y;    // the same
   };
-  // down.y = gated(x) . down.w^T; adds to it where `add`. Prompts' rows go from tiles to tiles.
-  void MultiplyGated(const float* x, Rows rows, const Gated& gated, const Product& down, bool add);
+  // down.y = gated(input) . down.w^T; adds to it where `add`. Prompts' rows go from tiles to tiles.
+  void MultiplyGated(const Input& input, Rows rows, const Gated& gated, const Product& down,
+                     bool add);
 
   // Whether rows of prompts are multiplied with such a matrix in a way of their own.
   static bool TellsPromptsApart(const CpuKernels& kernels, const MatrixView& file);
 
  private:
+  // Panels of a matrix that a thread takes, and its workspace.
+  struct PanelRange {
+    int64_t begin;
+    int64_t end;
+    float* scratch;
+    int64_t ahead = 0;
+  };
   // What a loop over the products' panels of rows calls for some of one product's.
   using OnPanels =
       absl::FunctionRef<void(const Product& product, int64_t begin, int64_t end, float* scratch)>;
   void ForPanels(std::span<const Product> products, int64_t grain, OnPanels on_panels);
   // Of rows [0, m), into bf16_tiles_.
-  void RoundToTiles(const float* x, int64_t m, int64_t cols);
+  void RoundToTiles(const Input& input, int64_t m, int64_t cols);
+  // The input as f32, with rows [begin, end) normed.
+  const float* Normed(const Input& input, int64_t begin, int64_t end, int64_t cols);
   // Of rows [0, m) in tiles, with packed matrices.
   void MultiplyInTiles(const Bf16Tile* x, int64_t m, std::span<const Product> products, bool add);
   // The rows behind the first packed_from, with packed matrices; all rows with others.
   void MultiplyInRows(const float* x, int64_t m, int64_t packed_from,
                       std::span<const Product> products, bool add);
+  // Both, `tiled` the ones and `rowed` the others, with packed matrices alone: each panel comes
+  // from memory once, for both.
+  struct Tiled {
+    const Bf16Tile* x;
+    int64_t m;
+  };
+  struct Rowed {
+    const float* x;  // [m, cols]; behind the tiled ones in y
+    int64_t m;
+  };
+  void MultiplyInBoth(Tiled tiled, Rowed rowed, std::span<const Product> products, bool add);
+  // The same of gate and up, from bf16_tiles_ into gated_tiles_, and from x into their y.
+  void GateInBoth(int64_t tiled_m, Rowed rowed, const Gated& gated);
+  // Of some panels, with a packed matrix. Tiles: `ahead` as in TileMatmulArgs. Rows: of quantised_.
+  void TilesByPanels(Tiled tiled, const Product& product, PanelRange panels, bool add);
+  void GatesByPanels(int64_t m, const Gated& gated, PanelRange panels);
+  void RowsByPanels(int64_t from, int64_t m, const Product& product, PanelRange panels, bool add);
   bool GatesInTiles(const Gated& gated, const Product& down) const;
   // x: [m, cols], into quantised_.
   void Quantise(const float* x, int64_t m, int64_t cols);

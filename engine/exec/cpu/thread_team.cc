@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "engine/base/thread_name.h"
 
 namespace baton {
 namespace {
@@ -23,6 +24,7 @@ ThreadTeam::ThreadTeam(int threads, const ThreadPlacement& placement) {
   workers_.reserve(static_cast<size_t>(threads - 1));
   for (int thread = 1; thread < threads; ++thread) {
     workers_.emplace_back([this, thread, threads, placement] {
+      NameThread("team", thread);
       placement.Bind({.index = thread, .count = threads});
       WorkerMain(thread);
     });

@@ -43,7 +43,8 @@ struct FpgaOptions {
       "as searches ask for them: what was not searched for the longest makes room; segments that "
       "are larger are searched elsewhere; 0: the FPGA does not search");
     v("search_threads", search_threads, Range{1, 64},
-      "threads that bring graphs to the card, wait for its search units and score what they found");
+      "threads that wait for the card's search units and score what these found; graphs come by "
+      "a thread of their own");
     v("search_queue_batches", search_queue_batches, Range{1, 1 << 16},
       "search batches waiting at most");
   }

@@ -103,7 +103,7 @@ class SimulatedLlm final : public LlmSkill {
     return cpu_.TellsPromptsApart(model);
   }
   bool TellsLayers() const override { return true; }
-  std::vector<DecodeShape> WarmUpShapes(const LanguageModel&) const override { return {}; }
+  WarmUpSteps StepsToWarmUp(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return device_.options().space; }
   KvMemorySource* kv_memory() override { return nullptr; }
 
@@ -279,6 +279,7 @@ class SimulatedExecutor final : public Executor {
   EmbedSkill* embed() override { return embed_.get(); }
   ClusterSkill* cluster() override { return cluster_.get(); }
   GraphSkill* graph() override { return nullptr; }
+  const IvfMath* ivf() override { return nullptr; }
 
  private:
   const std::shared_ptr<void> keeps_;

@@ -151,18 +151,24 @@ class Session {
     if (kv_ != nullptr) plugin_.kv_free(device_, kv_);
     if (device_ != nullptr) plugin_.close(device_);
   }
-  Error Open(const Bench& bench, const HostModel& model, int32_t step_tokens_max, int64_t blocks) {
+  struct Room {
+    int32_t step_tokens_max;
+    int64_t blocks;
+    bool programmatic_launches = false;
+  };
+  Error Open(const Bench& bench, const HostModel& model, const Room& room) {
     baton_error error = {.struct_size = sizeof(error), .message = {}};
     const baton_device_options options = {
         .struct_size = sizeof(options),
         .index = 0,
         .activations = BATON_ACTIVATIONS_BF16,
-        .step_tokens_max = step_tokens_max,
-        .decode_graphs_max = static_cast<int32_t>(GpuOptions().decode_graphs)};
+        .step_tokens_max = room.step_tokens_max,
+        .decode_graphs_max = static_cast<int32_t>(GpuOptions().decode_graphs),
+        .programmatic_launches = room.programmatic_launches ? 1 : 0};
     GPU_BENCH_TRY(ErrorOf(plugin_.open(bench.host, &options, &device_, &error), error));
     model_ = &model;
     GPU_BENCH_TRY(ErrorOf(plugin_.model_load(device_, &model.model(), &loaded_, &error), error));
-    const int64_t bytes = blocks * model.block_bytes();
+    const int64_t bytes = room.blocks * model.block_bytes();
     GPU_BENCH_TRY(
         ErrorOf(plugin_.kv_allocate(device_, static_cast<uint64_t>(bytes), &kv_, &error), error));
     GPU_BENCH_TRY(ErrorOf(
@@ -428,8 +434,9 @@ Error MeasureModels(Bench& bench) {
   {
     const HostModel model(shape, TensorType::kBF16);
     Session session;
-    GPU_BENCH_TRY(session.Open(bench, model, static_cast<int32_t>(bench.Size(16384, 64)),
-                               bench.Size(64 * 33, 16)));
+    GPU_BENCH_TRY(session.Open(bench, model,
+                               {.step_tokens_max = static_cast<int32_t>(bench.Size(16384, 64)),
+                                .blocks = bench.Size(64 * 33, 16)}));
     GPU_BENCH_TRY(MeasurePrefill(bench, session, model));
     GPU_BENCH_TRY(MeasureDecode(bench, "decode.8b.bf16.b1", session, model, 1));
     GPU_BENCH_TRY(MeasureDecode(bench, "decode.8b.bf16.b64", session, model, many));
@@ -438,9 +445,15 @@ Error MeasureModels(Bench& bench) {
   for (const auto& [name, type] : {std::pair{"decode.8b.q8_0.b1", TensorType::kQ8_0},
                                    std::pair{"decode.8b.q4_0.b1", TensorType::kQ4_0}}) {
     const HostModel model(shape, type);
-    Session session;
-    GPU_BENCH_TRY(session.Open(bench, model, 64, bench.Size(64, 16)));
-    GPU_BENCH_TRY(MeasureDecode(bench, name, session, model, 1));
+    // With programmatic launches, too, which are off unless this shows that they pay.
+    for (const bool early : {false, true}) {
+      Session session;
+      GPU_BENCH_TRY(session.Open(
+          bench, model,
+          {.step_tokens_max = 64, .blocks = bench.Size(64, 16), .programmatic_launches = early}));
+      const std::string figure = std::string(name) + (early ? ".early" : "");
+      GPU_BENCH_TRY(MeasureDecode(bench, figure, session, model, 1));
+    }
   }
   return "";
 }

@@ -40,7 +40,7 @@ import metric_names  # noqa: E402
 
 ARGS = None
 # The daemon of this test has a model, and devices that are simulated.
-LACKS = {"telemetry", "peer", "offload", "tls", "incident"}
+LACKS = {"telemetry", "fpga", "peer", "offload", "tls", "incident"}
 SCRAPE_SECONDS = 1
 RATE = "15s"
 DATA_SECONDS_MAX = 90

@@ -93,7 +93,12 @@ TEST_CASE("threads are spread over the groups by their sizes") {
 TEST_CASE("without groups threads run where whoever starts them does") {
   const ThreadPlacement anywhere;
   CHECK(anywhere.anywhere());
-  CHECK(anywhere.ThreadsMax() >= 1);
+  CHECK(anywhere.ThreadsMax() == ThreadCpus().size());
+  std::thread([&] {  // as in a container that has one processor of the machine's
+    REQUIRE(BindThread(CpuSet({ThreadCpus().cpus().front()})).ok());
+    CHECK(anywhere.ThreadsMax() == 1);
+  })
+      .join();
   CHECK(anywhere.CpusOf({}).empty());
   const CpuSet before = ThreadCpus();
   anywhere.Bind({});

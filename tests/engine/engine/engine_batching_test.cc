@@ -119,6 +119,7 @@ class CountingEmbed final : public Executor, public EmbedSkill {
   EmbedSkill* embed() override { return this; }
   ClusterSkill* cluster() override { return cpu_->cluster(); }
   GraphSkill* graph() override { return nullptr; }
+  const IvfMath* ivf() override { return nullptr; }
   int64_t ModelBytes(const TextEncoder& encoder) const override {
     return cpu_->embed()->ModelBytes(encoder);
   }

@@ -31,6 +31,7 @@ class EngineFixture {
   std::vector<std::unique_ptr<CopyPath>> paths;        // of what AddExecutor adds
   std::vector<std::shared_ptr<DeviceMapper>> mappers;  // as well
   VectorOptions vector;
+  AnswerRunner* answer_runner = nullptr;
 
   EngineFixture() { options.kv.memory_mb = 4; }
 
@@ -86,7 +87,8 @@ class EngineFixture {
                       .models = models,
                       .embedders = embedders,
                       .placement = placement,
-                      .peer_hold_at = simulation.peer_hold_at};
+                      .peer_hold_at = simulation.peer_hold_at,
+                      .answers = answer_runner};
     parts.embedders.push_back({.embedder = MakeLexicalEmbedder(512)});
     auto cpu = MakeCpuExecutor(CpuOptions{.llm_threads = 2, .search_threads = 2}, *clock);
     REQUIRE_OK(cpu);

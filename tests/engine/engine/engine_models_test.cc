@@ -76,6 +76,22 @@ struct ModelsFixture : EngineFixture {
   }
 };
 
+TEST_CASE("a model is warm before it is ready and nothing of that is counted") {
+  ModelsFixture f;
+  f.Start();
+  REQUIRE_OK(f.Load("one", "one.gguf"));
+  const std::vector<std::string> events = f.engine->Devices()[0].events;
+  REQUIRE(events.size() == 1);
+  CHECK_THAT(events[0], Catch::StartsWith("warm: model one: ") && Catch::Contains(" steps in "));
+  CHECK(f.metrics.Counter(MetricId::kPromptTokens).Value() == 0);
+  CHECK(f.metrics.Counter(MetricId::kGeneratedTokens).Value() == 0);
+  CHECK(f.metrics.Histogram(MetricId::kTimeToFirstTokenSeconds).Collect().histogram.sample_count ==
+        0);
+  const auto sink = f.Begin("one", 16);
+  REQUIRE_OK(sink->Wait().status);
+  CHECK(sink->ids.size() == 16);
+}
+
 TEST_CASE("models come and go, several at once, each with its own tokens") {
   ModelsFixture f;
   f.Start();

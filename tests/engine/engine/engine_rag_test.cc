@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <random>
 #include <set>
@@ -135,6 +136,61 @@ TEST_CASE("with a model the answer is generated from cited passages, stage by st
   asked = Ask(engine, {.collection = "docs", .question = "ferry?", .retrieval_only = true});
   CHECK(asked.result.mode == AskMode::kRetrievalOnly);
   CHECK(asked.sink->ids.empty());
+}
+
+TEST_CASE("several answers rest on one retrieval") {
+  EngineFixture f;
+  f.AddRandomModel({.context_tokens = 256});
+  f.options.rag.answer_tokens_max = 12;
+  Engine& engine = f.Start();
+  REQUIRE_OK(Ingest(engine, {.collection = "docs",
+                             .documents = {{.id = "a", .text = "The bell rings at nine."},
+                                           {.id = "b", .text = "The ferry leaves at noon."}}}));
+  AskRequest request{.collection = "docs",
+                     .question = "When does the ferry leave?",
+                     .sampling = {.temperature = 2.0f, .seed = 7},
+                     .answers = 3};
+  const Asked asked = Ask(engine, request);
+  REQUIRE_OK(asked.status);
+  CHECK(asked.sink->retrieved == 1);
+  CHECK(asked.sink->misplaced == 0);
+  REQUIRE(asked.sink->answers.size() == 3);
+  std::set<std::string> texts;
+  for (const auto& [index, answer] : asked.sink->answers) {
+    CAPTURE(index);
+    CHECK(answer.ended);
+    CHECK(answer.result.mode == AskMode::kGenerated);
+    CHECK(answer.result.generated.index == index);
+    CHECK_FALSE(answer.result.citations.empty());
+    std::vector<std::string> names;
+    for (const Stage& stage : answer.result.timings.stages) names.push_back(stage.name);
+    REQUIRE(names.size() >= 3);
+    CHECK(std::count(names.begin(), names.end(), "search") == 1);
+    CHECK(std::count(names.begin(), names.end(), "prefill") == 1);
+    texts.insert(answer.text);
+
+    // Each is what its seed gives alone.
+    request.answers = 1;
+    request.sampling.seed = answer.result.generated.seed;
+    const Asked alone = Ask(engine, request);
+    REQUIRE_OK(alone.status);
+    CHECK(alone.sink->ids == answer.ids);
+    CHECK(alone.sink->text == answer.text);
+  }
+  CHECK(asked.sink->answers.at(0).result.generated.seed == 7);
+  CHECK(texts.size() == 3);
+
+  request.answers = 3;
+  request.retrieval_only = true;
+  const Asked found = Ask(engine, request);
+  REQUIRE_OK(found.status);
+  CHECK(found.sink->answers.size() == 1);
+  CHECK(found.result.mode == AskMode::kRetrievalOnly);
+  for (const int32_t answers : {0, 17}) {
+    request.answers = answers;
+    REQUIRE_STATUS(Ask(engine, request).status, absl::StatusCode::kInvalidArgument,
+                   "n must be 1 to 16, but is " + std::to_string(answers));
+  }
 }
 
 TEST_CASE("an answer follows the request's grammar") {

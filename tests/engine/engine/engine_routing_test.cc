@@ -208,7 +208,7 @@ TEST_CASE("once times are known they decide, and they are kept across a restart"
   std::ifstream file(options.cost_model_path);
   std::stringstream text;
   text << file.rdbuf();
-  CHECK_THAT(text.str(), Catch::StartsWith("baton-cost-model 3\n"));
+  CHECK_THAT(text.str(), Catch::StartsWith("baton-cost-model 4\n"));
   Engine& again = node.Start();  // without the GPU
   const std::vector<LearnedCost> costs = again.Costs();
   REQUIRE_FALSE(costs.empty());

@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <mutex>
+#include <vector>
 
 #include "engine/engine.h"
 #include "tests/engine/engine/engine_fixture.h"
@@ -149,6 +151,68 @@ TEST_CASE("wrong vectors, collections and parameters are refused by name") {
   REQUIRE_STATUS(Search(engine, search), kInvalid, "queries[0]");
   search.queries = {{0, std::numeric_limits<float>::quiet_NaN()}};
   REQUIRE_STATUS(Search(engine, search), kInvalid, "queries[0]");
+}
+
+// Keeps answers until it is told to hand them out.
+class HeldAnswers final : public AnswerRunner {
+ public:
+  void Post(Job job) override {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+  }
+  size_t held() {
+    const std::lock_guard lock(mutex_);
+    return jobs_.size();
+  }
+  void HandOut() {
+    std::vector<Job> jobs;
+    {
+      const std::lock_guard lock(mutex_);
+      jobs.swap(jobs_);
+    }
+    for (Job& job : jobs) job();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Job> jobs_;
+};
+
+TEST_CASE("a request is in flight until its answer is out, however it ends") {
+  HeldAnswers answers;
+  EngineFixture f;
+  f.answer_runner = &answers;
+  f.options.queues.requests_in_flight_max = 2;
+  Engine& engine = f.Start();
+  std::vector<absl::Status> ends;  // of what was handed out, on this thread
+  const auto search = [&](std::string collection) {
+    return engine.Submit(
+        SearchRequest{.collection = std::move(collection), .queries = {{1, 0}}, .params = {.k = 1}},
+        [&ends](const absl::StatusOr<SearchResult>& result) { ends.push_back(result.status()); });
+  };
+  bool created = false;
+  REQUIRE_OK(engine.SubmitCreate(
+      {.name = "c", .dimension = 2},
+      [&](const absl::StatusOr<CollectionInfo>& info) { created = info.ok(); }));
+  REQUIRE(Eventually([&] { return answers.held() == 1; }));
+  REQUIRE_OK(search("away"));
+  REQUIRE(Eventually([&] { return answers.held() == 2; }));
+  CHECK(engine.InFlight() == 2);
+  REQUIRE_STATUS(search("c"), absl::StatusCode::kResourceExhausted, "requests_in_flight_max: 2");
+  CHECK(ends.empty());
+  CHECK_FALSE(created);
+  answers.HandOut();
+  CHECK(engine.InFlight() == 0);
+  CHECK(created);
+  REQUIRE(ends.size() == 1);
+  CHECK(absl::IsNotFound(ends[0]));
+  REQUIRE_OK(search("c"));
+  REQUIRE(Eventually([&] { return answers.held() == 1; }));
+  // What is still held when the engine ends is handed out all the same.
+  f.Stop();
+  answers.HandOut();
+  REQUIRE(ends.size() == 2);
+  REQUIRE_OK(ends[1]);
 }
 
 TEST_CASE("explain says where work would run without running it") {

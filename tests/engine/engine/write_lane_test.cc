@@ -108,6 +108,50 @@ TEST_CASE("writes that were held back go on once graphs are built, in their orde
   REQUIRE(f.store->Describe("c")->points == 100 + 40 * 50);
 }
 
+// To resolve such a filter takes reading all payloads, and nobody could write meanwhile.
+TEST_CASE("a write by a filter waits for the payload index that it asks, and others pass it") {
+  const bool in_time = GENERATE(true, false);
+  Fixture f(/*build_threads=*/0, /*write_wait_ms=*/in_time ? 60'000 : 100);
+  REQUIRE_OK(f.Upsert("c", 0, 50).get().result.status);
+  std::promise<void> index_may_end;
+  std::promise<void> index_has_begun;
+  bool begun = false;
+  auto index = std::async(std::launch::async, [&] {
+    return f.store->CreatePayloadIndex("c", {"n", PayloadIndexKind::kInteger}, [&] {
+      if (!begun && !f.store->Describe("c")->coming_indexes.empty()) {
+        begun = true;
+        index_has_begun.set_value();
+        index_may_end.get_future().wait();
+      }
+      return absl::OkStatus();
+    });
+  });
+  index_has_begun.get_future().wait();
+  auto filter = std::make_shared<Filter>();
+  filter->Add(Filter::kRoot, Filter::Clause::kMust,
+              {.field = "n", .test = Match{.any = {int64_t{7}}}});
+  auto held = f.Push({.collection = "c", .filter = filter});
+  REQUIRE(Eventually([&] { return f.Held() == 1; }));
+  // Upserts of the same collection, too, and what they wrote is seen by the filter.
+  Write write{.collection = "c"};
+  write.upserts.push_back({.id = 9000, .vector = {1, 2, 3, 4}, .payload = {{"n", int64_t{7}}}});
+  REQUIRE_OK(f.Push(std::move(write)).get().result.status);
+  REQUIRE_OK(f.Push({.collection = "c", .deletes = {3}}).get().result.status);
+  if (in_time) {
+    index_may_end.set_value();
+    const WriteLane::Outcome outcome = held.get();
+    REQUIRE_OK(outcome.result.status);
+    REQUIRE(outcome.result.deleted == 1);
+    REQUIRE(f.store->Describe("c")->points == 49);
+  } else {
+    REQUIRE_STATUS(held.get().result.status, absl::StatusCode::kUnavailable,
+                   "that is being made; retry in");
+    index_may_end.set_value();
+    REQUIRE(f.store->Describe("c")->points == 50);
+  }
+  REQUIRE_OK(index.get());
+}
+
 TEST_CASE("what is held back when the lane ends is written") {
   Fixture f(/*build_threads=*/0, /*write_wait_ms=*/60'000);
   REQUIRE_OK(f.Upsert("c", 0, 100).get().result.status);

@@ -161,6 +161,31 @@ TEST_CASE("an encoder's texts share steps, and come out as they would alone") {
   CHECK(lexical.embeddings[0].size() == 32);
 }
 
+TEST_CASE("an encoder or reranker that was warmed up answers as a cold one does") {
+  const bool scores = GENERATE(false, true);
+  RandomEncoderOptions shape;
+  if (scores) shape.pooling = 4;
+  const auto encoder = LoadEncoder(shape);
+  FakeClock clock;
+  std::vector<std::vector<std::vector<float>>> answers;
+  for (const bool warm_up : {false, true}) {
+    CpuEmbed embed({.threads = 2, .queue_batches = 1, .warm_up = warm_up},
+                   KernelsFor(SimdLevel::kBaseline), clock);
+    REQUIRE_OK(embed.LoadModel(encoder));
+    CHECK(embed.queue_depth() == 0);
+    EmbedBatch batch = {.embedder = encoder, .texts = {"the cat sat", "a dog"}};
+    if (scores) batch.query = "who sat";
+    auto promise = std::make_shared<std::promise<EmbedBatchResult>>();
+    auto future = promise->get_future();
+    embed.Execute(std::move(batch),
+                  [promise](EmbedBatchResult result) { promise->set_value(std::move(result)); });
+    EmbedBatchResult result = future.get();
+    REQUIRE_OK(result.status);
+    answers.push_back(std::move(result.embeddings));
+  }
+  CHECK(answers[0] == answers[1]);
+}
+
 TEST_CASE("several encoders embed side by side, each as if alone, and leave when they are done") {
   FakeClock clock;
   CpuEmbed embed({.threads = 2, .queue_batches = 64}, KernelsFor(DetectedSimdLevel()), clock);

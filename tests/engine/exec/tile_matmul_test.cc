@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "engine/exec/cpu/kernels/kernels.h"
@@ -86,7 +88,8 @@ std::vector<float> Multiply(const CpuKernels& kernels, const TileMatrix& w, cons
                          .panel_begin = begin,
                          .panel_end = std::min(begin + cut, panels),
                          .add = add,
-                         .scratch = scratch.data() + 4});  // aligned as a float at most
+                         .scratch = scratch.data() + 4,  // aligned as a float at most
+                         .ahead_panels = add ? cut : 0});
   }
   return y;
 }
@@ -168,6 +171,42 @@ TEST_CASE("a row's products in tiles are bit-identical among any others") {
       CAPTURE(Name(type), m, first);
       REQUIRE(std::memcmp(some.data(), all.data() + first * rows, some.size() * sizeof(float)) ==
               0);
+    }
+  }
+}
+
+TEST_CASE("a norm on the way into tiles gives the bits of one before it") {
+  const CpuKernels* const kernels = TileKernels();
+  if (kernels == nullptr) return;
+  std::mt19937 random(kTileSeed);
+  constexpr float kEpsilon = 1e-5f;
+  for (const int64_t cols : {32, 96, 512, 544, 1088}) {
+    const std::vector<float> weight = NormalVector(cols, random);
+    for (const int64_t m : {1, 15, 16, 17, 33, 70}) {
+      CAPTURE(cols, m);
+      std::vector<float> x = NormalVector(m * cols, random);
+      std::fill_n(x.begin(), cols, 0.0f);  // a row that epsilon alone keeps from dividing by zero
+      std::vector<float> normed(x.size());
+      kernels->rms_norm({.x = x.data(),
+                         .weight = weight.data(),
+                         .y = normed.data(),
+                         .rows = m,
+                         .dim = cols,
+                         .epsilon = kEpsilon});
+      const TileRows want(*kernels, normed.data(), m, cols);
+      std::vector<Bf16Tile> got(want.tiles.size());
+      for (Bf16Tile& tile : got) std::memset(&tile, 0xff, sizeof(tile));
+      for (const auto& [begin, end] : {std::pair{int64_t{0}, m / 3}, std::pair{m / 3, m}}) {
+        kernels->round_to_tiles({.x = x.data(),
+                                 .m = m,
+                                 .cols = cols,
+                                 .token_begin = begin,
+                                 .token_end = end,
+                                 .out = got.data(),
+                                 .norm = weight.data(),
+                                 .epsilon = kEpsilon});
+      }
+      REQUIRE(std::memcmp(got.data(), want.tiles.data(), got.size() * sizeof(Bf16Tile)) == 0);
     }
   }
 }

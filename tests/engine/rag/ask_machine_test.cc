@@ -207,7 +207,6 @@ TEST_CASE("a verbatim answer is a sentence of the prompt, and is what it cites")
       "root ::= \" \"? (\"Not in the documents.\" | \"Opening words. [1]\" | \"The ferry number 0 "
       "sails. [1]\" | \"Opening words. [2]\" | \"The ferry number 1 sails. [2]\")\n");
   machine.OnPrepared(*std::move(context));
-  AskMachine refusing = machine;
   auto finish = std::get<AskMachine::Finish>(
       machine.OnGenerated({.model = "m"}, " The ferry number 1 sails. [2]"));
   REQUIRE(finish.result.citations.size() == 1);
@@ -216,8 +215,13 @@ TEST_CASE("a verbatim answer is a sentence of the prompt, and is what it cites")
   CHECK(finish.result.citations[0].quote == "The ferry number 1 sails.");
   CHECK(finish.result.citations[0].begin == 15);
   finish =
-      std::get<AskMachine::Finish>(refusing.OnGenerated({.model = "m"}, " Not in the documents."));
+      std::get<AskMachine::Finish>(machine.OnGenerated({.model = "m"}, " Not in the documents."));
   CHECK(finish.result.citations.empty());
+  // Of several answers each has its own.
+  finish = std::get<AskMachine::Finish>(
+      machine.OnGenerated({.model = "m"}, " The ferry number 0 sails. [1]"));
+  REQUIRE(finish.result.citations.size() == 1);
+  CHECK(finish.result.citations[0].number == 1);
 
   // The server's setting, and what comes before it.
   const auto grammar = [&](AskRequest request, int32_t sentences = 0) {

@@ -122,14 +122,14 @@ TEST_CASE("chunks beside decodes are cut to the time that steps take, small prom
   REQUIRE(plan.batches.at(0).items.size() == 2);
   CHECK(plan.batches[0].items[1].sequence == SequenceId(2));
   CHECK(plan.batches[0].items[1].tokens == 34);
-  // Of what there is room for the oldest keeps half.
+  // Of what there is room for the oldest keeps half, but for what it has had beyond that.
   plan = scheduler.Step(
-      {.arrived = {Arrival(3, 60, 5)}, .completed = {done(plan.batches[0], 6600)}}, 0);
+      {.arrived = {Arrival(3, 85, 5)}, .completed = {done(plan.batches[0], 6600)}}, 0);
   REQUIRE(plan.batches.at(0).items.size() == 3);
   CHECK(plan.batches[0].items[1].sequence == SequenceId(3));
-  CHECK(plan.batches[0].items[1].tokens == 18);
+  CHECK(plan.batches[0].items[1].tokens == 35);
   CHECK(plan.batches[0].items[2].sequence == SequenceId(2));
-  CHECK(plan.batches[0].items[2].tokens == 18);
+  CHECK(plan.batches[0].items[2].tokens == 1);
   for (int i = 0; i < 2; ++i) {
     plan = scheduler.Step({.completed = {done(plan.batches[0], 6800)}}, 0);
     CHECK(plan.batches.at(0).items.at(1).tokens == 18);
@@ -137,8 +137,67 @@ TEST_CASE("chunks beside decodes are cut to the time that steps take, small prom
   }
   // What the small one leaves is the other's.
   plan = scheduler.Step({.completed = {done(plan.batches[0], 6800)}}, 0);
-  CHECK(plan.batches.at(0).items.at(1).tokens == 6);
-  CHECK(plan.batches[0].items.at(2).tokens == 30);
+  CHECK(plan.batches.at(0).items.at(1).tokens == 85 - 35 - 2 * 18);
+  CHECK(plan.batches[0].items.at(2).tokens == 36 - 14);
+}
+
+TEST_CASE("a short prompt ends in a step that is little longer for it") {
+  // A step takes 60 ms, a chunk 80 ms and 1 ms for each token: 20 have room in 160 ms.
+  const int32_t tokens = GENERATE(30, 60);
+  LlmScheduler scheduler({.decode_stall_percent_max = 250, .plans_in_flight_max = 1}, 1000,
+                         kBlockTokens);
+  const auto done = [](const PlannedBatch& batch) {
+    BatchCompletion completion = Done(batch);
+    for (const PlannedItem& item : batch.items) {
+      const bool prompt = item.work_class == WorkClass::kPrefill;
+      (prompt ? completion.prompt_tokens : completion.decode_tokens) += item.tokens;
+    }
+    completion.run_us = (completion.decode_tokens > 0 ? 60'000 : 0) +
+                        (completion.prompt_tokens > 0 ? 80'000 : 0) +
+                        1'000 * completion.prompt_tokens;
+    return completion;
+  };
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 300, 500)}}, 0);
+  plan =
+      scheduler.Step({.completed = {done(plan.batches.at(0))}, .handed_over = {SequenceId(1)}}, 0);
+  plan = scheduler.Step({.arrived = {Arrival(2, 2000, 5)}, .completed = {done(plan.batches.at(0))}},
+                        0);
+  for (int i = 0; i < 3; ++i) plan = scheduler.Step({.completed = {done(plan.batches.at(0))}}, 0);
+  const int32_t room = plan.batches.at(0).items.at(1).tokens;
+  CHECK(room < 30);
+  plan = scheduler.Step(
+      {.arrived = {Arrival(3, tokens, 5)}, .completed = {done(plan.batches.at(0))}}, 0);
+  const PlannedItem& item = plan.batches.at(0).items.at(1);
+  CHECK(item.sequence == SequenceId(3));
+  CHECK(item.sample == (tokens == 30));
+}
+
+TEST_CASE("while a long step with cut chunks is in flight no other is planned") {
+  const TimeUs step_us = GENERATE(30'000, 3'000);
+  LlmScheduler scheduler({.decode_stall_percent_max = 200}, 1000, kBlockTokens);
+  const auto done = [&](const PlannedBatch& batch, TimeUs run_us) {
+    BatchCompletion completion = Done(batch);
+    for (const PlannedItem& item : batch.items) {
+      const bool prompt = item.work_class == WorkClass::kPrefill;
+      (prompt ? completion.prompt_tokens : completion.decode_tokens) += item.tokens;
+    }
+    completion.run_us = run_us;
+    return completion;
+  };
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 16, 500)}}, 0);
+  plan = scheduler.Step(
+      {.completed = {done(plan.batches.at(0), step_us)}, .handed_over = {SequenceId(1)}}, 0);
+  const PlannedBatch first = plan.batches.at(0);  // another one is planned behind it
+  plan = scheduler.Step({}, 0);
+  const PlannedBatch second = plan.batches.at(0);
+  plan = scheduler.Step({.arrived = {Arrival(2, 400, 5)}, .completed = {done(first, step_us)}}, 0);
+  REQUIRE(plan.batches.at(0).items.size() == 2);
+  const PlannedBatch cut = plan.batches[0];
+  CHECK(cut.items[1].tokens < 50);
+  plan = scheduler.Step({.completed = {done(second, step_us)}}, 0);
+  CHECK(plan.batches.size() == (step_us == 30'000 ? 0 : 1));
+  if (step_us == 30'000) plan = scheduler.Step({.completed = {done(cut, 2 * step_us)}}, 0);
+  CHECK(plan.batches.at(0).items.size() == 2);
 }
 
 TEST_CASE("under more prompts than can be computed all places decode, as after a quiet time") {

@@ -14,25 +14,25 @@ LookupDrafter Drafter(const Tokens& prompt, std::vector<Tokens> texts = {}, int3
 }
 
 TEST_CASE("what followed the last tokens before is guessed") {
-  CHECK(Drafter({1, 2, 3, 4, 5, 6, 1, 2}).Draft() == Tokens{3, 4, 5, 6});
+  CHECK(Drafter({1, 2, 3, 4, 5, 6, 1, 2}).Draft() == Tokens{3, 4, 5});
   CHECK(Drafter({7, 8, 9}).Draft().empty());
   CHECK(Drafter({5}).Draft().empty());
 }
 
 TEST_CASE("the longest match decides, then the latest") {
   // 2 stood before 9, 3 and 4; 1 2 before 4 and, latest, 3.
-  CHECK(Drafter({1, 2, 4, 4, 1, 2, 3, 3, 2, 9, 9, 1, 2}).Draft() == Tokens{3, 3, 2, 9});
+  CHECK(Drafter({1, 2, 4, 4, 1, 2, 3, 3, 2, 9, 9, 1, 2}).Draft() == Tokens{3, 3, 2});
 }
 
 TEST_CASE("a single token is enough only where it is rare") {
-  CHECK(Drafter({1, 2, 3, 4, 1}).Draft() == Tokens{2, 3, 4, 1});
+  CHECK(Drafter({1, 2, 3, 4, 1}).Draft() == Tokens{2, 3, 4});
   CHECK(Drafter({5, 1, 6, 1, 7, 1, 8, 1}).Draft().empty());
 }
 
 TEST_CASE("other texts are looked through, and no guess runs from one into the next") {
   CHECK(Drafter({9, 1, 2}, {{1, 2, 3}, {4, 5, 6}}).Draft() == Tokens{3});
   // A match does not reach across their border either: 3 4 is no match for 3 | 4.
-  CHECK(Drafter({4, 7, 7, 3, 4}, {{8, 3}, {4, 5}}).Draft() == Tokens{7, 7, 3, 4});
+  CHECK(Drafter({4, 7, 7, 3, 4}, {{8, 3}, {4, 5}}).Draft() == Tokens{7, 7, 3});
 }
 
 TEST_CASE("guesses grow while they are right and shrink where they are not") {
@@ -41,13 +41,33 @@ TEST_CASE("guesses grow while they are right and shrink where they are not") {
   Tokens prompt = text;
   prompt.insert(prompt.end(), {0, 1});
   LookupDrafter drafter = Drafter(prompt, {}, 8);
-  REQUIRE(drafter.Draft() == Tokens{2, 3, 4, 5});
-  drafter.Append(Tokens{2, 3, 4, 5, 6});
-  REQUIRE(drafter.Draft().size() == 8);
-  drafter.Append(Tokens{7, 8, 9, 50});
-  CHECK(drafter.Draft() == Tokens{51, 52, 53, 54});  // three were right
+  REQUIRE(drafter.Draft() == Tokens{2, 3, 4});
+  drafter.Append(Tokens{2, 3, 4, 5});
+  REQUIRE(drafter.Draft().size() == 7);
+  drafter.Append(Tokens{6, 7, 50});
+  CHECK(drafter.Draft() == Tokens{51, 52, 53});  // two were right
   drafter.Append(Tokens{100});
   CHECK(drafter.Draft() == Tokens{101});
+}
+
+TEST_CASE("a step of the last token and a guess is a power of two long") {
+  Tokens prompt;
+  for (TokenId t = 0; t < 200; ++t) prompt.push_back(t);
+  prompt.insert(prompt.end(), {0, 1});
+  const auto lengths = [&prompt](int32_t max) {
+    LookupDrafter drafter = Drafter(prompt, {}, max);
+    std::vector<size_t> guessed;
+    for (int i = 0; i < 5; ++i) {
+      Tokens right = drafter.Draft();
+      guessed.push_back(right.size());
+      right.push_back(right.back() + 1);
+      drafter.Append(right);
+    }
+    return guessed;
+  };
+  CHECK(lengths(64) == std::vector<size_t>{3, 7, 15, 31, 63});
+  CHECK(lengths(16) == std::vector<size_t>{3, 7, 15, 15, 15});
+  CHECK(lengths(2) == std::vector<size_t>{1, 1, 1, 1, 1});
 }
 
 TEST_CASE("it stops where guesses fail, and begins again where they would have been right") {

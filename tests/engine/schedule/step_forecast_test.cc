@@ -1,6 +1,7 @@
 #include "engine/schedule/step_forecast.h"
 
 #include <catch2/catch.hpp>
+#include <random>
 
 namespace baton {
 
@@ -16,11 +17,52 @@ TEST_CASE("prompt tokens beside decodes are bounded by what steps took") {
   // Beside decodes, what they take is not the prompt's.
   forecast.Observe(8, 40, 5'000 + 40 * 100);
   CHECK(forecast.PromptTokens(200, 8, 8) == 50);
-  for (int i = 0; i < 100; ++i) {
-    forecast.Observe(8, 40, 5'000 + 40 * 200);
+  // They take longer than they did.
+  for (int i = 0; i < 200; ++i) {
+    const int64_t tokens = forecast.PromptTokens(200, 8, 8);
+    forecast.Observe(8, tokens, 5'000 + tokens * 200);
     forecast.Observe(8, 0, 5'000);
   }
-  CHECK(forecast.PromptTokens(200, 8, 8) == 25);
+  CHECK(forecast.PromptTokens(200, 8, 8) == Approx(25).margin(2));
+}
+
+TEST_CASE("a chunk costs much before its first token, and more the longer its prompt is") {
+  // Of 60 ms for eight decodes, with a disturbance of up to 4 % either way: a chunk takes 70 ms and
+  // 1.3 ms for each token, and in the end 100 ms before the first.
+  StepForecast forecast;
+  std::minstd_rand random(7);
+  const auto disturbed = [&random](double us) {
+    return static_cast<TimeUs>(us * (0.96 + static_cast<double>(random() % 1000) * 8e-5));
+  };
+  for (int i = 0; i < 30; ++i) forecast.Observe(8, 0, disturbed(60'000));
+  forecast.Observe(0, 512, disturbed(70'000 + 512 * 1300));
+  int over = 0;
+  for (int i = 0; i < 300; ++i) {
+    const int64_t tokens = forecast.PromptTokens(300, 8, 8);
+    const double us = 60'000 + 70'000 + 100.0 * i + 1300.0 * static_cast<double>(tokens);
+    forecast.Observe(8, tokens, disturbed(us));
+    if (us > 1.1 * 180'000) ++over;
+    if (i < 10) continue;
+    CAPTURE(i, tokens);
+    CHECK(us > 0.85 * 180'000);
+    CHECK(us < 1.15 * 180'000);
+  }
+  CHECK(over < 6);
+}
+
+TEST_CASE("where a chunk's first token alone takes too long, it is not a short one that follows") {
+  StepForecast forecast;
+  for (int i = 0; i < 30; ++i) forecast.Observe(8, 0, 60'000);
+  forecast.Observe(0, 512, 140'000 + 512 * 1300);
+  int64_t tokens = 0;
+  for (int i = 0; i < 300; ++i) {
+    tokens = forecast.PromptTokens(250, 8, 8);
+    forecast.Observe(8, tokens, 60'000 + 140'000 + 1300 * tokens);
+  }
+  CHECK(tokens > 30);
+  CHECK(tokens < 45);
+  CHECK(forecast.StepUs(8, 30) == Approx(239'000).epsilon(0.03));
+  CHECK(forecast.StepUs(8, 0) == Approx(60'000).epsilon(0.02));
 }
 
 TEST_CASE("the step that bounds is one in which all decode, those of the prompts with them") {
@@ -49,6 +91,7 @@ TEST_CASE("steps whose time is not known teach nothing") {
   forecast.Observe(8, 0, 0);
   forecast.Observe(0, 100, 0);
   CHECK(forecast.PromptTokens(200, 8, 8) == INT64_MAX);
+  CHECK(forecast.StepUs(8, 0) == 0);
 }
 
 }  // namespace baton

@@ -26,10 +26,12 @@ class ScriptedPath final : public CopyPath {
   const std::string& name() const override { return name_; }
   bool Connects(const MemorySpace&, const MemorySpace&) const override { return true; }
   bool Converts() const override { return converts; }
+  bool Packs(const KvConversion&) const override { return pack != nullptr; }
   absl::StatusOr<Ticket> Post(const Job& job) override {
     const Script script = next ? next() : defaults;
     if (!script.post.ok()) return script.post;
     ++posted;
+    if (job.conversion) ++packed;
     last = job;
     copies_.emplace(++ticket_, Copy{script, job});
     return ticket_;
@@ -46,6 +48,7 @@ class ScriptedPath final : public CopyPath {
                     static_cast<size_t>(copy.job.block_bytes));
       }
     }
+    if (outcome.ok() && copy.job.conversion && pack != nullptr) pack(copy.job);
     copies_.erase(it);
     if (!outcome.ok()) return outcome;
     return true;
@@ -59,7 +62,9 @@ class ScriptedPath final : public CopyPath {
   Script defaults;
   std::function<Script()> next;  // instead of defaults, where set
   bool converts = false;
+  std::function<void(const Job&)> pack;  // where set, it packs so
   int posted = 0;
+  int packed = 0;  // of these, with a conversion
   int cancelled = 0;
   Job last;
 

@@ -82,6 +82,19 @@ struct Fixture {
                        .out = destination == kHost ? nullptr : &out},
                       converter, *pool, limits, clock);
   }
+  // A source that converts before it sends.
+  void LetInPack() {
+    in.pack = [this](const CopyPath::Job& job) {
+      const KvConversion& conversion = *job.conversion;
+      const int64_t layer_bytes = conversion.destination.layer_bytes();
+      for (void* block : job.destinations) {
+        std::memset(
+            static_cast<std::byte*>(block) + conversion.layer_begin * layer_bytes, 0,
+            static_cast<size_t>((conversion.layer_end - conversion.layer_begin) * layer_bytes));
+      }
+      REQUIRE_OK(converter.Post(job));
+    };
+  }
   // Nothing is under way, and nothing is kept.
   void CheckQuiet() const {
     CHECK(in.open() == 0);
@@ -138,6 +151,7 @@ TEST_CASE("blocks go through the host's memory as they are") {
 TEST_CASE("what is converted on the way is as if it were converted at once") {
   std::mt19937 random(kSeed + 1);
   const KvType types[] = {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8};
+  int packed_rounds = 0;
   for (int round = 0; round < 300; ++round) {
     KvLayout from{.layers = 1 + static_cast<int32_t>(random() % 4),
                   .kv_heads = 1 + static_cast<int32_t>(random() % 2),
@@ -161,7 +175,10 @@ TEST_CASE("what is converted on the way is as if it were converted at once") {
     f.in.next = f.out.next = Rough(random);
     const bool from_host = random() % 3 == 0;
     const bool to_host = !from_host && random() % 3 == 0;
-    CAPTURE(round, from.block_tokens, to.block_tokens, tokens, first, last, from_host, to_host);
+    const bool may_pack = random() % 2 == 0;
+    CAPTURE(round, from.block_tokens, to.block_tokens, tokens, first, last, from_host, to_host,
+            may_pack);
+    if (may_pack) f.LetInPack();
     StagedPath path = f.Path(from_host ? kHost : kGpu, to_host ? kHost : kFpga);
 
     const Memory source = RandomKv(from, blocks(from), random);
@@ -181,6 +198,13 @@ TEST_CASE("what is converted on the way is as if it were converted at once") {
     REQUIRE_OK(ticket);
     REQUIRE_OK(Finish(path, *ticket));
     f.CheckQuiet();
+    // Between devices, and where the link carries less so.
+    const int64_t source_bytes = job.conversion->source_bytes();
+    const int64_t packed_bytes = job.conversion->destination_bytes();
+    const bool packs = may_pack && !from_host && !to_host && packed_bytes < source_bytes;
+    CHECK(f.in.packed == (packs ? f.in.posted : 0));
+    CHECK(path.BytesOf(job) == (packs ? packed_bytes : source_bytes));
+    if (packs) ++packed_rounds;
     for (size_t block = 0; block < staged.size(); ++block) {
       for (size_t at = 0; at < staged[block].size(); ++at) {
         const std::byte got = staged[block][at];
@@ -190,6 +214,7 @@ TEST_CASE("what is converted on the way is as if it were converted at once") {
       }
     }
   }
+  CHECK(packed_rounds > 10);
 }
 
 TEST_CASE("one piece leaves while the next arrives, and no more of them than there is memory for") {

@@ -198,7 +198,7 @@ TEST_CASE("after kill -9 every acknowledged point is found by exact and by graph
   KillAndLook(5);
 }
 
-TEST_CASE("after many kill -9, too", "[.slow]") { KillAndLook(60); }
+TEST_CASE("after many kill -9, too", "[.slow]") { KillAndLook(100); }
 
 }  // namespace
 }  // namespace baton

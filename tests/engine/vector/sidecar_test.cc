@@ -20,15 +20,11 @@
 #include "engine/vector/point_db_codec.h"
 #include "engine/vector/segment.h"
 #include "engine/vector/snapshot.h"
-#include "engine/vector/view_queries.h"
 #include "rocksdb/db.h"
-#include "tests/engine/vector/filter_harness.h"
+#include "tests/engine/vector/payload_store.h"
 
 namespace baton {
 namespace {
-
-constexpr int kDimension = 4;
-constexpr PointId kIds = 400;
 
 // The database of a closed store.
 class RawDb {
@@ -72,25 +68,10 @@ class RawDb {
   std::unique_ptr<rocksdb::DB> db_;
 };
 
-struct SidecarFixture {
-  SidecarFixture() : options(TestOptions(dir.path())) {
+struct SidecarFixture : PayloadStore {
+  SidecarFixture() : PayloadStore(400, 23) {
     options.write_points_max = 10'000;
-    Open();
-    CollectionSpec spec = Spec("c", kDimension);
-    spec.hnsw_m = 4;
-    spec.hnsw_ef_construction = 20;
-    spec.vectors = {Spec("", 3)};
-    spec.vectors[0].vector_name = "other";
-    REQUIRE_OK(store->CreateCollection(spec, ""));
-  }
-  void Open() {
-    auto opened = VectorStore::Open(options, metrics);
-    REQUIRE_OK(opened);
-    store = *std::move(opened);
-  }
-  void Reopen() {
-    store.reset();
-    Open();
+    Reopen();
   }
   void Index() {
     for (const PayloadIndex& index : TestIndexes()) {
@@ -98,24 +79,7 @@ struct SidecarFixture {
     }
   }
   void Write(int writes) {
-    for (int i = 0; i < writes; ++i) {
-      baton::Write write{.collection = "c"};
-      for (size_t n = random() % 40; n > 0; --n) {
-        const PointId id = random() % kIds;
-        Point point = MakePoint(id, RandomVector(random, kDimension), RandomPayload(random));
-        if (id % 3 != 0) point.named.push_back({"other", RandomVector(random, 3)});
-        write.upserts.push_back(std::move(point));
-      }
-      for (size_t n = random() % 4; n > 0; --n) write.deletes.push_back(random() % kIds);
-      PayloadPatch& patch = write.patches.emplace_back();
-      for (size_t n = 1 + random() % 6; n > 0; --n) patch.ids.push_back(random() % kIds);
-      patch.set = RandomPayload(random);
-      patch.set["n"] = static_cast<int64_t>(random() % 20) - 10;
-      for (const PointId id : write.deletes) twin.erase(id);
-      for (const Point& point : write.upserts) twin[point.id] = point;
-      for (const PayloadPatch& one : write.patches) ApplyPatch(twin, one);
-      REQUIRE_OK(CommitWrite(*store, std::move(write)).status);
-    }
+    for (int i = 0; i < writes; ++i) WriteOnce(random() % 40);
   }
   void Patch(PointId id, const std::string& color) {
     PayloadPatch patch{.ids = {id}, .set = {{"color", color}}};
@@ -129,18 +93,7 @@ struct SidecarFixture {
     for (const bool named : {false, true}) {
       const auto view = store->View("c", named ? "other" : "");
       REQUIRE_OK(view);
-      for (int i = 0; i < 60; ++i) {
-        const Filter filter = RandomFilter(random, kIds);
-        auto found = MatchingIds(**view, filter, static_cast<int64_t>(kIds));
-        REQUIRE_OK(found);
-        std::sort(found->begin(), found->end());
-        std::vector<PointId> expected;
-        for (const auto& [id, point] : twin) {
-          if (named && point.named.empty()) continue;
-          if (NaiveMatches(filter, id, point.payload)) expected.push_back(id);
-        }
-        REQUIRE(*found == expected);
-      }
+      for (int i = 0; i < 60; ++i) CheckMatches(**view, named, RandomFilter(random, ids));
     }
   }
   std::vector<std::filesystem::path> Files(const std::string& extension = ".payloads") const {
@@ -174,13 +127,6 @@ struct SidecarFixture {
     raw.Put(PointKey('P', collection, id), "x");
     return id;
   }
-
-  TempDir dir;
-  VectorOptions options;
-  Metrics metrics;
-  std::unique_ptr<VectorStore> store;
-  std::mt19937 random{23};
-  PointTwin twin;
 };
 
 TEST_CASE("a column is the same again from its bytes, and nothing else is taken for one") {

@@ -97,6 +97,19 @@ class FakeDaemon final : public v1::InferenceService::Service,
       end->set_mode_reason("the request asked for it");
     } else {
       end->set_mode(v1::AskFinished::GENERATED);
+      for (int32_t i = 1; i < request->n(); ++i) {
+        v1::AskResponse other = tokens;
+        other.mutable_tokens()->set_index(i);
+        other.mutable_tokens()->set_text("answer " + std::to_string(i));
+        writer->Write(other);
+        v1::AskResponse ended;
+        ended.mutable_finished()->set_mode(v1::AskFinished::GENERATED);
+        ended.mutable_finished()->set_index(i);
+        writer->Write(ended);
+      }
+      if (request->question() == "break off late") {
+        return grpc::Status::OK;
+      }
       writer->Write(tokens);
       if (request->stop_size() > 0) {
         end->set_finish_reason(v1::FINISH_REASON_STOP_STRING);
@@ -496,6 +509,12 @@ TEST_CASE("Generate sends what its flags say and shows one completion or several
     CHECK_THAT(three.out, Catch::Contains(part));
   }
   CHECK_THAT(Call(daemon.address, {"generate", "break off", "-n", "3"}).err,
+             Catch::Contains("broke off"));
+
+  const Outcome answers = Call(daemon.address, {"ask", "how many?", "-c", "notes", "-n", "2"});
+  CHECK(answers.exit_code == 0);
+  CHECK_THAT(answers.out, Catch::Contains("(1) answer 1") && Catch::Contains("(0) 187 steps [1]."));
+  CHECK_THAT(Call(daemon.address, {"ask", "break off late", "-c", "notes", "-n", "2"}).err,
              Catch::Contains("broke off"));
   for (const char* wrong : {"7", "x=1", "7=x", "=1", "7="}) {
     CAPTURE(wrong);

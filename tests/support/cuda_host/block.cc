@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -64,6 +65,7 @@ struct Thread {
   bool waiting = false;
   Spot waits_at;  // while it is waiting
   size_t shared_taken = 0;
+  bool awaited = false;                               // AwaitEarlierKernels
   std::vector<std::vector<PendingCopy>> copy_groups;  // committed, oldest first
   std::vector<PendingCopy> copies;                    // not committed yet
 };
@@ -103,6 +105,7 @@ Order order;
 std::string last_error;
 std::set<std::pair<const char*, unsigned>> sites;
 std::string skipped_site;
+std::atomic<int64_t> early_launches{0};
 std::map<const void*, int64_t> allowed_shared;
 std::mutex memory_mutex;
 std::map<void*, std::unique_ptr<GuardedMemory>> device_memory;  // memory_mutex
@@ -231,6 +234,9 @@ void RunThread(void*) {
   if (!self.copies.empty() || !self.copy_groups.empty()) {
     Fail("returns with copies to shared memory that nothing has waited for");
   }
+  if (block.shape.early && !self.awaited) {
+    Fail("is launched early and returns without having waited for earlier kernels");
+  }
 }
 
 // The order of a pass over `count` things.
@@ -265,6 +271,7 @@ bool RunBlock() {
     thread.position = {i % extent.x, i / extent.x % extent.y, i / (extent.x * extent.y)};
     thread.waiting = false;
     thread.shared_taken = 0;
+    thread.awaited = false;
     thread.copy_groups.clear();
     thread.copies.clear();
     thread.fiber.Start(&RunThread, nullptr);
@@ -350,9 +357,12 @@ std::vector<std::string> Sites() {
 
 void ForgetSites() { sites.clear(); }
 void SkipSite(const std::string& site) { skipped_site = site; }
+int64_t EarlyLaunches() { return early_launches; }
 
 // ---- what kernels call
 // ---------------------------------------------------------------------------
+
+void AwaitEarlierKernels() { block.current->awaited = true; }
 
 unsigned LaneIndex() { return block.current->index % kWarpThreads; }
 
@@ -471,6 +481,7 @@ LaunchResult Launch(const LaunchShape& shape, void (*thread)(void*), void* argum
   const std::lock_guard lock(launch_mutex);
   const LaunchResult checked = CheckLaunch(shape);
   if (checked != LaunchResult::kDone) return checked;
+  early_launches += shape.early ? 1 : 0;
   block.shape = shape;
   block.entry = thread;
   block.argument = argument;

@@ -31,6 +31,9 @@ void CopyAsync(void* shared, const void* global, size_t bytes, size_t zeros);
 void CopyAsyncCommit();
 void CopyAsyncWait(int groups_pending, const std::source_location& where);
 
+// griddepcontrol.wait. A thread of an early launch that returns without it fails the launch.
+void AwaitEarlierKernels();
+
 unsigned LaneIndex();
 // Ends the launch.
 [[noreturn]] void Fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
@@ -47,6 +50,7 @@ struct LaunchShape {
   size_t shared_bytes;
   size_t argument_bytes;
   const void* kernel;
+  bool early;  // launched with programmatic stream serialization
 };
 enum class LaunchResult { kDone, kInvalidConfiguration, kInvalidValue, kFailed };
 // thread(argument) is the kernel as one thread runs it.

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/cuda_host/block.h"
 #include "tests/support/cuda_host/cuda_host.h"
 
 // What a stream was asked for while it was captured, in order; an executable graph has a copy.
@@ -15,6 +16,7 @@ struct CUgraph_st {
 };
 struct CUgraphExec_st {
   std::vector<std::function<cudaError_t()>> work;
+  void* memory = nullptr;  // of the device
 };
 
 namespace baton::cuda_host {
@@ -113,7 +115,12 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   *exec = nullptr;
   if (const cudaError_t error = Enter("cudaGraphInstantiate"); error != cudaSuccess) return error;
-  *exec = new CUgraphExec_st{graph->work};
+  const auto bytes = static_cast<size_t>(kGraphNodeBytes) * graph->work.size();
+  void* memory = nullptr;
+  if (bytes > 0) {
+    if (const cudaError_t error = cudaMalloc(&memory, bytes); error != cudaSuccess) return error;
+  }
+  *exec = new CUgraphExec_st{graph->work, memory};
   ++graphs_alive;
   return cudaSuccess;
 }
@@ -134,7 +141,13 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   return Enter("cudaGraphDestroy");
 }
 
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t stream) {
+  if (const cudaError_t error = Enter("cudaGraphUpload"); error != cudaSuccess) return error;
+  return RefuseCaptured(stream);
+}
+
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  if (exec->memory != nullptr) FreeDevice(exec->memory);
   delete exec;
   --graphs_alive;
   return Enter("cudaGraphExecDestroy");

@@ -43,12 +43,16 @@ void InjectFailure(InjectedFailure failure);
 void ForgetFailures();
 // Copies so far that came from host memory registered with cudaHostRegister, or went there.
 int64_t RegisteredCopies();
+// What an instantiated graph takes of the device's memory for each thing that is done in it.
+inline constexpr int64_t kGraphNodeBytes = 512;
 // Graphs that were captured or instantiated and are not destroyed.
 int64_t LiveGraphs();
 // Launches of graphs so far; and all that streams were asked for outside of a capture, each of
 // those one of it.
 int64_t GraphLaunches();
 int64_t Submissions();
+// Launches so far that were early: with programmatic stream serialization.
+int64_t EarlyLaunches();
 // So many devices are told of; all compute with the same memory. 1 at the start.
 void SetDeviceCount(int count);
 // How much memory the device has, what is allocated included; 0: as at the start, 8 GiB.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cuda_kernels/arch/copy_async.h"
+#include "cuda_kernels/arch/grid_order.h"
 #include "cuda_kernels/arch/math.h"
 #include "cuda_kernels/arch/mma.h"
 #include "cuda_kernels/arch/named_barrier.h"
@@ -478,6 +479,33 @@ TEST_CASE("a captured launch keeps its arguments and reads memory as it is when 
   CHECK(cudaGraphExecDestroy(exec) == cudaSuccess);
   CHECK(cuda_host::LiveGraphs() == alive);
   CHECK(cudaStreamDestroy(stream) == cudaSuccess);
+}
+
+__global__ void AddInOrder(Added args) {
+  AwaitEarlierKernels();
+  if (threadIdx.x == 0) *args.to += *args.step * args.by;
+}
+__global__ void AddByHalf(Added) {
+  if (threadIdx.x < 16) AwaitEarlierKernels();
+}
+
+TEST_CASE("a kernel that is launched early has to wait for earlier ones in every thread") {
+  int step = 2;
+  int total = 0;
+  const Added args = {&step, 10, &total};
+  LaunchStream stream = nullptr;
+  CHECK(Launch(&AddInOrder, {1, 32}, stream, args) == cudaSuccess);
+  stream.early = true;
+  const int64_t launches = cuda_host::EarlyLaunches();
+  CHECK(Launch(&AddInOrder, {1, 32}, stream, args) == cudaSuccess);
+  CHECK(total == 40);
+  CHECK(Launch(&Add, {1, 32}, stream, args) == cudaErrorLaunchFailure);
+  CHECK_THAT(cuda_host::LastError(),
+             Catch::EndsWith("is launched early and returns without having waited for earlier "
+                             "kernels"));
+  CHECK(Launch(&AddByHalf, {1, 32}, stream, args) == cudaErrorLaunchFailure);
+  CHECK_THAT(cuda_host::LastError(), Catch::Contains("thread (16, 0, 0)"));
+  CHECK(cuda_host::EarlyLaunches() == launches + 3);
 }
 
 TEST_CASE("what cannot be captured ends the capture") {

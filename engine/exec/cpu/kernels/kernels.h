@@ -92,6 +92,9 @@ struct PackedWeights {
   int64_t rows;
   int64_t cols;
 };
+inline constexpr int64_t PanelCount(const PackedWeights& w) {
+  return (w.rows + kPackedRows - 1) / kPackedRows;
+}
 
 // Activations in 8 bits: x = scale * q for each 32 columns, q in [-127, 127]; and sums of q.
 inline constexpr int64_t kActivationBlock = 32;
@@ -174,14 +177,16 @@ inline constexpr int64_t kTileStretch = 512;
 inline constexpr int64_t TileCount(int64_t m, int64_t cols) {
   return (m + 31) / 32 * 2 * (cols / 32);
 }
-// x rounded to bf16, to nearest, ties to even.
+// x, or what RmsNorm makes of it, rounded to bf16, to nearest, ties to even.
 struct RoundToTilesArgs {
   const float* x;  // [m, cols], row-major
   int64_t m;
   int64_t cols;  // a multiple of 32
   int64_t token_begin;
   int64_t token_end;
-  Bf16Tile* out;  // [TileCount(m, cols)]
+  Bf16Tile* out;                // [TileCount(m, cols)]
+  const float* norm = nullptr;  // [cols], RmsNorm's weight; null: no norm
+  float epsilon = 0;            // RmsNorm's
 };
 // y[t, r] = sum over c of x[t, c] * w[r, c], for the rows of panels [panel_begin, panel_end): both
 // rounded to bf16, products and sums in f32.
@@ -195,6 +200,9 @@ struct TileMatmulArgs {
   int64_t panel_end;
   bool add;            // y += instead of y =
   std::byte* scratch;  // [kTileScratchBytes]; the caller's thread's own
+  // The panels so far behind each are asked for from memory meanwhile: these come from a cache. 0:
+  // the next ones of these are.
+  int64_t ahead_panels = 0;
 };
 // out[t, r] = f(gate[t, r]) * up[t, r], rounded to bf16, with f of Activation and both products as
 // TileMatmul has them: what a product with `down` reads, without a way through memory in f32.
@@ -206,7 +214,8 @@ struct TileGateArgs {
   int64_t m;
   int64_t panel_begin;
   int64_t panel_end;
-  std::byte* scratch;  // [kTileScratchBytes]; the caller's thread's own
+  std::byte* scratch;        // [kTileScratchBytes]; the caller's thread's own
+  int64_t ahead_panels = 0;  // as TileMatmulArgs has it
 };
 inline constexpr int64_t kTileScratchBytes = (int64_t{1} << 20) + (int64_t{72} << 10) + 64;
 

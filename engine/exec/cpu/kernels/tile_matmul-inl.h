@@ -3,6 +3,7 @@
 #include "engine/exec/cpu/kernels/gate-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/packed_block-inl.h"
+#include "engine/exec/cpu/kernels/rms_norm-inl.h"
 #include "engine/exec/cpu/kernels/tiles-inl.h"
 
 #if defined(__AMX_BF16__)
@@ -155,8 +156,13 @@ struct TurnToDequantise {
     return TileToDequantise<kKind>(panels[panel], turn.part + part, out[2 * part + panel]);
   }
   BATON_INLINE int64_t count() const { return turn.parts * (turn.whole ? 2 : 1); }
-  void Rest() {
-    for (; done < count(); ++done) Tile(done).All();
+  // Calls beside() with each.
+  template <class Beside>
+  BATON_INLINE void Rest(const Beside& beside) {
+    for (; done < count(); ++done) {
+      Tile(done).All();
+      beside();
+    }
   }
 
   PanelTurn turn;
@@ -271,6 +277,10 @@ struct TileBlock {
   int64_t panel_end;
 };
 
+// How many tokens ahead the rows that sums go to are asked for: they lie apart, so that the
+// processor does not see by itself which comes next.
+constexpr int64_t kStoreAheadTokens = 4;
+
 // y += or = a block's sums. A token after the other: as much of its row as the block has comes in
 // one stretch, where storing each pair of panels as it is done would touch 32 rows, and pages, each
 // time.
@@ -288,13 +298,15 @@ static void StoreTokens(const TileMatmulArgs& args, const TileSums* sums, const 
       const __m512 sum = _mm512_load_ps(of.tiles[2 * half + at % 2][token % kTileTokens]);
       const __mmask16 rows = PackedRowMask(args.w, panel);
       float* const out = y + panel * kPackedRows;
+      __builtin_prefetch(out + kStoreAheadTokens * args.y_stride, 1, 3);
       const __m512 before = args.add ? _mm512_maskz_loadu_ps(rows, out) : _mm512_setzero_ps();
       _mm512_mask_storeu_ps(out, rows, args.add ? _mm512_add_ps(before, sum) : sum);
     }
   }
 }
 
-// What the next pair of panels will be dequantised from is asked for while this one is multiplied.
+// What a later pair of panels will be dequantised from is asked for while this one is unpacked and
+// multiplied, some lines at a time.
 struct TileAhead {
   const std::byte* panels[2];
   int64_t bytes;  // of each
@@ -313,6 +325,7 @@ struct TileInput {
   int64_t m;
   int64_t panel_begin;
   int64_t panel_end;
+  int64_t ahead_panels;
   std::byte* scratch;
 };
 
@@ -321,7 +334,8 @@ struct PanelPairs {
   const std::byte* first;
   const std::byte* second;
   int64_t cols;
-  int64_t apart;  // panels, of a pair and the next
+  int64_t apart;   // panels, of a pair and the next
+  int64_t panels;  // of first's matrix
 };
 
 // Calls store(sums, block) for what is done of the product.
@@ -362,18 +376,26 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
       for (int64_t i = 0; i < turns; ++i) {
         const PanelTurn& turn = now.turn;
         const int64_t parts = turn.parts;
-        now.Rest();
-        // The next turn's weights are dequantised beside these products, and what is dequantised
-        // after that comes from memory meanwhile.
+        // What is dequantised after the next turn comes from memory meanwhile, or what the caller
+        // will want after these panels.
+        const int64_t part_bytes = panel_bytes / row_parts;
+        int64_t from = end * panel_bytes;
+        int64_t ahead_bytes = parts * part_bytes;
+        if (args.ahead_panels > 0) {
+          const int64_t panel = turn.panel + args.ahead_panels;
+          from = panel * panel_bytes + turn.part * part_bytes;
+          if (panel + w.apart > w.panels) ahead_bytes = 0;
+        } else if (i + 2 < turns) {
+          const PanelTurn later = turn_at(i + 2);
+          from = later.panel * panel_bytes + later.part * part_bytes;
+        }
+        TileAhead ahead = {{w.first + from, w.second + from}, ahead_bytes};
+        const int64_t pieces = now.count() - now.done + pairs;
+        const int64_t piece_bytes = (ahead_bytes / pieces + 63) / 64 * 64;
+        now.Rest([&] { ahead.Fetch(piece_bytes); });
+        // The next turn's weights are dequantised beside these products.
         TurnToDequantise<kKind> next = weights_of(i + 1 < turns ? i + 1 : i);
         if (i + 1 == turns) next.done = next.count();
-        int64_t from = end * panel_bytes;
-        if (i + 2 < turns) {
-          const PanelTurn later = turn_at(i + 2);
-          from = later.panel * panel_bytes + later.part * panel_bytes / row_parts;
-        }
-        TileAhead ahead = {{w.first + from, w.second + from}, parts * panel_bytes / row_parts};
-        const int64_t ahead_bytes = (ahead.bytes / pairs + 63) / 64 * 64;
         // Tiles of a stretch of columns follow one another, pair by pair.
         const Bf16Tile* x = args.x + (turn.part * all_pairs + first_pair * parts) * 2;
         TileSums* sums = space.sums + i % of_stretch * pairs;
@@ -391,7 +413,7 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
             MultiplyUnit<1, 1>(x, now.out, parts, staged, stage);
           }
           staged = {&stage, sums, turn.part == 0};
-          ahead.Fetch(ahead_bytes);
+          ahead.Fetch(piece_bytes);
         }
         now = next;
       }
@@ -428,8 +450,8 @@ static void TileMatmul(const TileMatmulArgs& args) {
     const PackedWeights& w = args.w;
     const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
     MultiplyPairs<kKind>(
-        {args.x, args.m, args.panel_begin, args.panel_end, args.scratch},
-        {w.data, w.data + panel_bytes, w.cols, 2},
+        {args.x, args.m, args.panel_begin, args.panel_end, args.ahead_panels, args.scratch},
+        {w.data, w.data + panel_bytes, w.cols, 2, PanelCount(w)},
         [&args](const TileSums* sums, const TileBlock& block) { StoreTokens(args, sums, block); });
   });
 }
@@ -464,17 +486,19 @@ static void StoreGated(const TileGateArgs& args, const TileSums* sums, const Til
 template <class Activation>
 static void TileGate(const TileGateArgs& args) {
   ForKind(args.gate.kind, [&args]<PackedKind kKind>() {
-    MultiplyPairs<kKind>({args.x, args.m, args.panel_begin, args.panel_end, args.scratch},
-                         {args.gate.data, args.up.data, args.gate.cols, 1},
-                         [&args](const TileSums* sums, const TileBlock& block) {
-                           StoreGated<Activation>(args, sums, block);
-                         });
+    MultiplyPairs<kKind>(
+        {args.x, args.m, args.panel_begin, args.panel_end, args.ahead_panels, args.scratch},
+        {args.gate.data, args.up.data, args.gate.cols, 1, PanelCount(args.gate)},
+        [&args](const TileSums* sums, const TileBlock& block) {
+          StoreGated<Activation>(args, sums, block);
+        });
   });
 }
 
 // A tile after the other: their rows are a kilobyte, which neighbouring columns of one token are
 // not.
-static void RoundToTiles(const RoundToTilesArgs& args) {
+template <bool kNormed>
+static void RoundToTilesOf(const RoundToTilesArgs& args) {
   const int64_t row_parts = args.cols / 32;
   const int64_t pairs = (args.m + 2 * kTileTokens - 1) / (2 * kTileTokens);
   for (int64_t token = args.token_begin; token < args.token_end;) {
@@ -482,20 +506,42 @@ static void RoundToTiles(const RoundToTilesArgs& args) {
     const int64_t end = next < args.token_end ? next : args.token_end;
     const int64_t pair = token / (2 * kTileTokens);
     const int64_t of_pair = token / kTileTokens % 2;
+    float factors[kTileTokens];
+    for (int64_t t = token; kNormed && t < end; ++t) {
+      factors[t - token] = RmsFactor(args.x + t * args.cols, args.cols, args.epsilon);
+    }
     for (int64_t stretch = 0; stretch < row_parts; stretch += kStretchParts) {
       const int64_t left = row_parts - stretch;
       const int64_t parts = left < kStretchParts ? left : kStretchParts;
       Bf16Tile* const tiles = args.out + (stretch * pairs + pair * parts) * 2 + of_pair;
       for (int64_t part = 0; part < parts; ++part) {
+        const int64_t column = (stretch + part) * 32;
+        F32 low_weight = {};
+        F32 high_weight = {};
+        if constexpr (kNormed) {
+          low_weight = Load(args.norm + column);
+          high_weight = Load(args.norm + column + 16);
+        }
         for (int64_t t = token; t < end; ++t) {
-          const float* const x = args.x + t * args.cols + (stretch + part) * 32;
-          const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x));
+          const float* const x = args.x + t * args.cols + column;
+          F32 low = Load(x);
+          F32 high = Load(x + 16);
+          if constexpr (kNormed) {
+            const F32 factor = Broadcast(factors[t - token]);
+            low = low * factor * low_weight;
+            high = high * factor * high_weight;
+          }
+          const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
           _mm512_store_si512(tiles[2 * part].q[t % kTileTokens], reinterpret_cast<__m512i>(both));
         }
       }
     }
     token = end;
   }
+}
+
+static void RoundToTiles(const RoundToTilesArgs& args) {
+  args.norm == nullptr ? RoundToTilesOf<false>(args) : RoundToTilesOf<true>(args);
 }
 
 }  // namespace baton::BATON_SIMD_NAMESPACE

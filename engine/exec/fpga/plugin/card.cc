@@ -102,8 +102,21 @@ Fault Card::OpenSession() {
   });
   if (opened.failed()) return {BATON_UNAVAILABLE, opened.message()};
   session_ = std::move(session);
-  BATON_PLUGIN_TRY(Guarded(xclbin.c_str(), [&]() -> Fault {
+  // A card's driver refuses what is for another shell, in a number.
+  const Fault loaded = Guarded(xclbin.c_str(), [&]() -> Fault {
     session_->uuid = session_->device.load_xclbin(session_->image);
+    return {};
+  });
+  if (loaded.failed()) {
+    std::string shell;
+    BATON_PLUGIN_TRY(Guarded(xclbin.c_str(), [&]() -> Fault {
+      shell = session_->image.get_xsa_name();
+      return {};
+    }));
+    return {BATON_INVALID_ARGUMENT, Text(loaded.message(), "; it was made for ", shell,
+                                         ", the card that refuses it is ", name_)};
+  }
+  BATON_PLUGIN_TRY(Guarded(xclbin.c_str(), [&]() -> Fault {
     emulated_ = session_->image.get_target_type() != xrt::xclbin::target_type::hw;
     return {};
   }));

@@ -149,6 +149,9 @@ void Close(baton_open_device* device) {
 
 void Sample(baton_open_device* device, baton_device_sample* sample) {
   device->card->Sample(sample);
+  if (BATON_SAMPLE_HAS(sample, walk_bytes)) {
+    sample->walk_bytes = static_cast<int64_t>(device->graphs->bytes_taken());
+  }
 }
 
 void Describe(baton_open_device* device, baton_device* described) {

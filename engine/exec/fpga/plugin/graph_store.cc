@@ -228,6 +228,13 @@ void GraphStore::Free(WalkGraph* graph) {
   delete graph;
 }
 
+uint64_t GraphStore::bytes_taken() const {
+  const std::lock_guard lock(mutex_);
+  uint64_t taken = 0;
+  for (const Unit& unit : units_) taken += unit.taken;
+  return taken;
+}
+
 int64_t GraphStore::spare_copies() const {
   const std::lock_guard lock(mutex_);
   int64_t spares = 0;

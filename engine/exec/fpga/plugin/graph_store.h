@@ -52,6 +52,8 @@ class GraphStore {
   // NOT_FOUND: a graph was lost with a reset.
   Fault Walk(const baton_walk& walk);
 
+  // What graphs and their copies take, now.
+  uint64_t bytes_taken() const;
   // Copies beyond each graph's first, now.
   int64_t spare_copies() const;
 

@@ -132,7 +132,8 @@ class DecoderOf final : public Decoder {
   float embedding_scale_ = 0;
   float attention_scale_ = 0;
   float score_cap_ = 0;
-  bool deterministic_ = false;  // the step at hand
+  bool deterministic_ = false;          // the step at hand
+  cuda::LaunchStream order_ = nullptr;  // where its kernels go
 
   DeviceMemory memory_;  // weights, then workspace
   const T* embedding_ = nullptr;
@@ -309,8 +310,11 @@ Fault DecoderOf<T>::Run(const baton_llm_batch& batch) {
 template <typename T>
 Fault DecoderOf<T>::Forward(const baton_llm_batch& batch) {
   deterministic_ = (batch.flags & BATON_BATCH_DETERMINISTIC) != 0;
-  products_.Begin(stream_.get(), deterministic_);
-  if (IsDecode(batch)) return Decode(batch);
+  const bool decodes = IsDecode(batch);
+  order_ = stream_.get();
+  order_.early = decodes && device_.programmatic_launches();
+  products_.Begin(order_, deterministic_);
+  if (decodes) return Decode(batch);
   BATON_GPU_TRY(plan_.Make(device_, limits_, batch, /*room=*/{}, stream_));
   BATON_GPU_TRY(RunLayers());
   BATON_GPU_TRY(answers_.Give(batch, plan_.logit_rows(), normed_, output_, products_, stream_));
@@ -406,7 +410,7 @@ Fault DecoderOf<T>::Norm(const Branch& branch, const float* weight) {
                                          .rows = plan_.rows(),
                                          .dim = dim_,
                                          .epsilon = epsilon_},
-                                        stream_.get()),
+                                        order_),
                        "RmsNorm");
 }
 
@@ -432,7 +436,7 @@ Fault DecoderOf<T>::RunLayer(size_t index) {
                                              .stride = 2 * ffn_dim_,
                                              .y_stride = 2 * ffn_dim_,
                                              .kind = gate_kind_},
-                                            stream_.get()),
+                                            order_),
                               "Gate"));
   return products_.Multiply({gate_up_, rows, 2 * ffn_dim_}, layer.down, branch_, dim_);
 }
@@ -457,7 +461,7 @@ Fault DecoderOf<T>::Attend(const Layer& layer, int32_t index) {
                                                  .rope_dims = rope_dims_,
                                                  .rope = rope_kind_,
                                                  .epsilon = epsilon_},
-                                                stream_.get()),
+                                                order_),
                               "PlaceQkv"));
   constexpr bool kExact = std::is_same_v<T, float>;
   // A prompt that is cut into other chunks, or into single tokens, must come to the same.
@@ -537,7 +541,7 @@ Fault DecoderOf<T>::AttendRows(const Layer& layer, const cuda::PagedKv& kv, int6
                                               .window = layer.window,
                                               .scale = attention_scale_,
                                               .score_cap = score_cap_},
-                                             stream_.get()),
+                                             order_),
                        "DecodeAttention");
 }
 

@@ -1,5 +1,6 @@
 #include "engine/exec/gpu/plugin/device.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "engine/exec/gpu/plugin/gemm.h"
@@ -88,6 +89,10 @@ Fault Device::Open(const baton_host& host, const baton_device_options& options,
                  properties.minor, ", the kernels need ", kMajorMin, ".0")};
   }
   opened->multiprocessors_ = properties.multiProcessorCount;
+  constexpr int kProgrammaticMajorMin = 9;
+  opened->programmatic_launches_ = BATON_OPTIONS_HAS(&options, programmatic_launches) &&
+                                   options.programmatic_launches != 0 &&
+                                   properties.major >= kProgrammaticMajorMin;
   size_t free_bytes = 0;
   size_t total_bytes = 0;
   BATON_GPU_TRY(opened->Check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo"));
@@ -173,6 +178,23 @@ Fault Device::Allocate(const char* what, int64_t bytes, DeviceMemory* memory) {
   return {};
 }
 
+// With what is allocated beside it added, so that only the rest makes a difference.
+Fault Device::BeginTaking(int64_t* free_bytes) {
+  size_t free = 0;
+  size_t total = 0;
+  BATON_GPU_TRY(Check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo"));
+  *free_bytes = static_cast<int64_t>(free) + own_bytes_;
+  return {};
+}
+
+Fault Device::EndTaking(int64_t free_bytes, int64_t* taken_bytes) {
+  int64_t now = 0;
+  BATON_GPU_TRY(BeginTaking(&now));
+  *taken_bytes = std::max<int64_t>(0, free_bytes - now);
+  own_bytes_ += *taken_bytes;
+  return {};
+}
+
 Fault Device::AllocatePinned(const char* what, int64_t bytes, PinnedMemory* memory) {
   *memory = PinnedMemory();
   void* data = nullptr;
@@ -254,9 +276,7 @@ bool Device::IsMapped(const void* memory, int64_t bytes) const {
 void Device::Sample(baton_device_sample* sample) const {
   sample->memory_bytes_total = memory_bytes_total_;
   sample->memory_bytes_used = others_bytes_ + static_cast<uint64_t>(own_bytes_.load());
-  constexpr size_t kWithFigures =
-      offsetof(baton_device_sample, memory_errors) + sizeof(sample->memory_errors);
-  if (nvml_ != nullptr && sample->struct_size >= kWithFigures) {
+  if (nvml_ != nullptr && BATON_SAMPLE_HAS(sample, memory_errors)) {
     const Nvml::Reading reading = nvml_->Latest();
     sample->temperature_c = reading.temperature_c;
     sample->power_w = reading.power_w;

@@ -91,6 +91,12 @@ class Device {
 
   // RESOURCE_EXHAUSTED, with the bytes that `what` needs and those there are.
   Fault Allocate(const char* what, int64_t bytes, DeviceMemory* memory);
+  // The driver's own memory for something that is made between the two calls: Begin, and then what
+  // of the device's it took, which counts as used until it is given back. What others take between
+  // them, other processes too, counts as well; what this process allocates does not.
+  Fault BeginTaking(int64_t* free_bytes);
+  Fault EndTaking(int64_t free_bytes, int64_t* taken_bytes);
+  void GiveBack(int64_t taken_bytes) { own_bytes_ -= taken_bytes; }
   Fault AllocatePinned(const char* what, int64_t bytes, PinnedMemory* memory);
 
   // Memory for KV blocks, found again by any address within.
@@ -119,6 +125,8 @@ class Device {
   int multiprocessors() const { return multiprocessors_; }
   int32_t step_tokens_max() const { return step_tokens_max_; }
   int32_t decode_graphs_max() const { return decode_graphs_max_; }
+  // Whether kernels of steps may begin before those in front of them have ended.
+  bool programmatic_launches() const { return programmatic_launches_; }
   baton_activations activations() const { return activations_; }
 
  private:
@@ -131,6 +139,7 @@ class Device {
   const int32_t step_tokens_max_;
   const int32_t decode_graphs_max_;
   const baton_activations activations_;
+  bool programmatic_launches_ = false;
   int multiprocessors_ = 0;
   uint64_t memory_bytes_total_ = 0;
   uint64_t others_bytes_ = 0;          // that were taken when it was opened

@@ -15,13 +15,16 @@
 #include "engine/exec/gpu/plugin/gemm.h"
 #include "engine/exec/gpu/plugin/graph_job.h"
 #include "engine/exec/gpu/plugin/kmeans_job.h"
+#include "engine/exec/gpu/plugin/pq_job.h"
 #include "engine/exec/gpu/plugin/vector_rows.h"
 #include "engine/exec/gpu/plugin/vector_work.h"
 
 struct baton_open_device {
   std::unique_ptr<baton::gpu::Device> device;
   std::unique_ptr<baton::gpu::VectorWork> vectors;
-  std::unique_ptr<baton::gpu::Copies> copies;  // goes first
+  // A link carries both ways at once, so neither waits for the other. They go first.
+  std::unique_ptr<baton::gpu::Copies> copies_to;
+  std::unique_ptr<baton::gpu::Copies> copies_from;
 };
 
 struct baton_loaded_model {
@@ -32,6 +35,7 @@ namespace {
 
 using baton::gpu::Device;
 using baton::gpu::Fault;
+using baton::gpu::IvfLists;
 using baton::gpu::VectorRows;
 
 // CUDA counts versions as 1000 * major + 10 * minor.
@@ -106,7 +110,12 @@ int32_t Open(const baton_host* host, const baton_device_options* options,
   }
   auto opened = std::make_unique<baton_open_device>();
   Fault fault = Device::Open(*host, *options, &opened->device);
-  if (!fault.failed()) fault = baton::gpu::Copies::Start(*opened->device, &opened->copies);
+  if (!fault.failed()) {
+    fault = baton::gpu::Copies::Start(*opened->device, /*packs=*/false, &opened->copies_to);
+  }
+  if (!fault.failed()) {
+    fault = baton::gpu::Copies::Start(*opened->device, /*packs=*/true, &opened->copies_from);
+  }
   if (!fault.failed()) {
     fault = baton::gpu::VectorWork::Start(*opened->device, &opened->vectors);
   }
@@ -116,7 +125,8 @@ int32_t Open(const baton_host* host, const baton_device_options* options,
 
 void Close(baton_open_device* device) {
   const std::unique_ptr<baton_open_device> closed(device);
-  closed->copies.reset();
+  closed->copies_to.reset();
+  closed->copies_from.reset();
 }
 
 void Sample(baton_open_device* device, baton_device_sample* sample) {
@@ -158,21 +168,43 @@ int32_t WarmUpStep(baton_open_device*, baton_loaded_model* model, uint32_t index
   return model->decoder->WarmUpStep(index, sequences, positions) ? 1 : 0;
 }
 
+// Tickets are the queues' own, times two, odd of those from the device.
+constexpr uint64_t kFromDevice = 1;
+baton::plugin::CopyQueue& QueueOf(baton_open_device* device, uint64_t ticket) {
+  return (ticket & kFromDevice) != 0 ? device->copies_from->queue() : device->copies_to->queue();
+}
+
 int32_t CopyPost(baton_open_device* device, const baton_copy* copy, uint64_t* ticket,
                  baton_error* error) {
-  return device->copies->queue().Post(*copy, ticket).Tell(error);
+  const uint64_t direction = copy->direction == BATON_COPY_FROM_DEVICE ? kFromDevice : 0;
+  uint64_t its = 0;
+  const Fault fault = QueueOf(device, direction).Post(*copy, &its);
+  if (!fault.failed()) *ticket = 2 * its + direction;
+  return fault.Tell(error);
+}
+
+int32_t CopyPacked(baton_open_device* device, const baton_kv_packing* packing, uint64_t* ticket,
+                   baton_error* error) {
+  uint64_t its = 0;
+  Fault fault = packing->struct_size < sizeof(*packing)
+                    ? Fault(BATON_UNIMPLEMENTED,
+                            "the daemon is older than the GPU plug-in; use those built together")
+                    : baton::gpu::Copies::CheckPacking(*packing);
+  if (!fault.failed()) fault = device->copies_from->queue().PostPacked(*packing, &its);
+  if (!fault.failed()) *ticket = 2 * its + kFromDevice;
+  return fault.Tell(error);
 }
 
 int32_t CopyPoll(baton_open_device* device, uint64_t ticket, uint32_t* done, uint64_t* copy_us,
                  baton_error* error) {
   bool complete = false;
-  const Fault fault = device->copies->queue().Poll(ticket, &complete, copy_us);
+  const Fault fault = QueueOf(device, ticket).Poll(ticket / 2, &complete, copy_us);
   *done = complete ? 1 : 0;
   return fault.Tell(error);
 }
 
 void CopyCancel(baton_open_device* device, uint64_t ticket) {
-  device->copies->queue().Cancel(ticket);
+  QueueOf(device, ticket).Cancel(ticket / 2);
 }
 
 // What the ABI calls baton_vector_rows.
@@ -231,6 +263,37 @@ int32_t Kmeans(baton_open_device* device, const baton_kmeans_job* job, baton_err
   return fault.Tell(error);
 }
 
+int32_t PqEncode(baton_open_device* device, const baton_pq_job* job, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = baton::gpu::EncodeRows(*device->device, *job);
+  return fault.Tell(error);
+}
+
+// What the ABI calls baton_ivf_lists.
+uint64_t IvfBytes(const baton_ivf_job* job) {
+  if (IvfLists::Check(*job).failed()) return 0;
+  return static_cast<uint64_t>(IvfLists::Bytes(*job));
+}
+
+int32_t IvfCreate(baton_open_device* device, const baton_ivf_job* job, baton_ivf_lists** lists,
+                  baton_error* error) {
+  std::unique_ptr<IvfLists> created;
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = device->vectors->CreateLists(*job, &created);
+  if (!fault.failed()) *lists = reinterpret_cast<baton_ivf_lists*>(created.release());
+  return fault.Tell(error);
+}
+
+void IvfFree(baton_open_device*, baton_ivf_lists* lists) {
+  const std::unique_ptr<IvfLists> freed(reinterpret_cast<IvfLists*>(lists));
+}
+
+int32_t IvfScan(baton_open_device* device, const baton_ivf_scan* scan, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = device->vectors->Scan(*scan);
+  return fault.Tell(error);
+}
+
 int32_t HostMap(baton_open_device* device, void* memory, uint64_t bytes, baton_error* error) {
   Fault fault = device->device->Enter();
   if (!fault.failed()) fault = device->device->MapHost(memory, static_cast<int64_t>(bytes));
@@ -269,6 +332,12 @@ constexpr baton_executor_plugin kPlugin = {
     .host_unmap = HostUnmap,
     .warm_up_step = WarmUpStep,
     .kmeans = Kmeans,
+    .pq_encode = PqEncode,
+    .ivf_bytes = IvfBytes,
+    .ivf_create = IvfCreate,
+    .ivf_free = IvfFree,
+    .ivf_scan = IvfScan,
+    .copy_packed = CopyPacked,
 };
 
 }  // namespace

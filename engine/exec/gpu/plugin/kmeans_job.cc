@@ -7,12 +7,10 @@
 
 #include "cuda_kernels/kmeans.h"
 #include "engine/exec/gpu/plugin/arena.h"
+#include "engine/exec/gpu/plugin/staged_copies.h"
 
 namespace baton::gpu {
 namespace {
-
-// Between the host's memory and the device's at a time.
-constexpr int64_t kKmeansStagingBytes = 8 << 20;
 
 class KmeansJob {
  public:
@@ -21,8 +19,7 @@ class KmeansJob {
   Fault Run() {
     BATON_GPU_TRY(Check());
     if (job_.rows == 0) return {};
-    BATON_GPU_TRY(stream_.Create(device_));
-    BATON_GPU_TRY(device_.AllocatePinned("k-means", kKmeansStagingBytes, &staging_));
+    BATON_GPU_TRY(copies_.Create(device_, "k-means"));
     Arena counts;
     Place(counts);
     BATON_GPU_TRY(device_.Allocate("k-means", counts.bytes(), &memory_));
@@ -30,7 +27,7 @@ class KmeansJob {
     Place(arena);
     const Fault fault = Cluster();
     if (!fault.failed() || fault.code() == BATON_UNAVAILABLE) return fault;
-    BATON_GPU_TRY(stream_.Wait());  // what was launched still uses the memory
+    BATON_GPU_TRY(copies_.stream().Wait());  // what was launched still uses the memory
     return fault;
   }
 
@@ -73,9 +70,9 @@ class KmeansJob {
   Fault Cluster() {
     const int64_t centroid_bytes =
         int64_t{job_.centroid_count} * job_.dimension * static_cast<int64_t>(sizeof(float));
-    BATON_GPU_TRY(Send(job_.vectors,
-                       job_.rows * job_.dimension * static_cast<int64_t>(sizeof(float)), vectors_));
-    BATON_GPU_TRY(Send(job_.centroids, centroid_bytes, centroids_));
+    BATON_GPU_TRY(copies_.Send(
+        job_.vectors, job_.rows * job_.dimension * static_cast<int64_t>(sizeof(float)), vectors_));
+    BATON_GPU_TRY(copies_.Send(job_.centroids, centroid_bytes, centroids_));
     // All zeros have no magnitude, and any unit will do.
     const double unit = cuda::KmeansUnit(job_.rows, largest_ > 0 ? largest_ : 1);
     for (int32_t i = 0; i < job_.iterations; ++i) {
@@ -90,18 +87,20 @@ class KmeansJob {
                                                       .dimension = job_.dimension,
                                                       .centroid_count = job_.centroid_count,
                                                       .spherical = job_.spherical != 0},
-                                                     stream_.get()),
+                                                     copies_.stream().get()),
                                   "KmeansUpdate"));
     }
-    if (job_.iterations > 0) BATON_GPU_TRY(Fetch(centroids_, centroid_bytes, job_.centroids));
+    if (job_.iterations > 0)
+      BATON_GPU_TRY(copies_.Fetch(centroids_, centroid_bytes, job_.centroids));
     if (job_.nearest == nullptr) return {};
     BATON_GPU_TRY(Assign());
-    return Fetch(nearest_, job_.rows * static_cast<int64_t>(sizeof(uint32_t)), job_.nearest);
+    return copies_.Fetch(nearest_, job_.rows * static_cast<int64_t>(sizeof(uint32_t)),
+                         job_.nearest);
   }
 
   // An iteration is what is done between two questions whether to stop.
   Fault Assign() {
-    BATON_GPU_TRY(stream_.Wait());
+    BATON_GPU_TRY(copies_.stream().Wait());
     if (job_.stop(job_.stop_context) != 0) return {BATON_CANCELLED, "k-means was stopped"};
     return device_.Check(cuda::KmeansAssign({.vectors = vectors_,
                                              .centroids = centroids_,
@@ -111,45 +110,14 @@ class KmeansJob {
                                              .dimension = job_.dimension,
                                              .centroid_count = job_.centroid_count,
                                              .spherical = job_.spherical != 0},
-                                            stream_.get()),
+                                            copies_.stream().get()),
                          "KmeansAssign");
-  }
-
-  // Through pinned memory, a piece at a time.
-  Fault Send(const void* from, int64_t bytes, void* to) {
-    return ForEachPiece(bytes, [&](int64_t at, int64_t count) -> Fault {
-      std::copy_n(static_cast<const std::byte*>(from) + at, count, staging_.data());
-      BATON_GPU_TRY(
-          Copy(static_cast<std::byte*>(to) + at, staging_.data(), count, cudaMemcpyHostToDevice));
-      return stream_.Wait();
-    });
-  }
-  Fault Fetch(const void* from, int64_t bytes, void* to) {
-    return ForEachPiece(bytes, [&](int64_t at, int64_t count) -> Fault {
-      BATON_GPU_TRY(Copy(staging_.data(), static_cast<const std::byte*>(from) + at, count,
-                         cudaMemcpyDeviceToHost));
-      BATON_GPU_TRY(stream_.Wait());
-      std::copy_n(staging_.data(), count, static_cast<std::byte*>(to) + at);
-      return {};
-    });
-  }
-  template <class Do>
-  Fault ForEachPiece(int64_t bytes, Do work) {
-    for (int64_t at = 0; at < bytes; at += kKmeansStagingBytes) {
-      BATON_GPU_TRY(work(at, std::min(kKmeansStagingBytes, bytes - at)));
-    }
-    return {};
-  }
-  Fault Copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
-    return device_.Check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_.get()),
-                         "cudaMemcpyAsync");
   }
 
   Device& device_;
   const baton_kmeans_job& job_;
   float largest_ = 0;  // magnitude of the rows' values
-  Stream stream_;
-  PinnedMemory staging_;
+  StagedCopies copies_;
   DeviceMemory memory_;
   float* vectors_ = nullptr;     // [rows, dimension]
   float* centroids_ = nullptr;   // [centroids, dimension]

@@ -115,7 +115,7 @@ Fault Products<T>::MultiplyMany(const Input& input, const DeviceMatrix::Part& pa
                                                             .first_row = first,
                                                             .rows = rows,
                                                             .y = dense_},
-                                                           stream_),
+                                                           stream_.stream),
                                 "DequantiseWeights"));
     BATON_GPU_TRY(MultiplyDense(input, dense_, rows, part.shape.cols, y + first, y_stride));
   }
@@ -136,7 +136,7 @@ Fault Products<T>::MultiplyDense(const Input& input, const void* w, int64_t w_ro
                                   .y_stride = y_stride,
                                   .in = ElementOf<T>,
                                   .out = ElementOf<Y>},
-                                 stream_);
+                                 stream_.stream);
 }
 
 template class Products<float>;

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cuda_kernels/float_gemv.h"
+#include "cuda_kernels/launch.h"
 #include "cuda_kernels/quant_gemv.h"
 #include "engine/exec/gpu/plugin/arena.h"
 #include "engine/exec/gpu/plugin/device.h"
@@ -32,7 +33,7 @@ class Products {
   };
   void Place(Arena& arena, const Bounds& bounds);
   static constexpr int64_t kFewRows = std::min(cuda::kGemvTokensMax, cuda::kFloatGemvTokensMax);
-  void Begin(cudaStream_t stream, bool deterministic) {
+  void Begin(const cuda::LaunchStream& stream, bool deterministic) {
     stream_ = stream;
     deterministic_ = deterministic;
   }
@@ -59,7 +60,7 @@ class Products {
   Fault MultiplyMany(const Input& input, const DeviceMatrix::Part& part, Y* y, int64_t y_stride);
 
   Device& device_;
-  cudaStream_t stream_ = nullptr;
+  cuda::LaunchStream stream_ = nullptr;
   bool deterministic_ = false;
   int64_t dense_count_ = 0;
   T* dense_ = nullptr;        // [dense_count_]: rows of a quantised matrix

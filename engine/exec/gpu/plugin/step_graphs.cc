@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "cuda_kernels/launch.h"
 
@@ -28,6 +29,7 @@ Fault StepGraphs::Run(const Key& key, const Stream& stream,
     const Fault fault = Capture(stream, launches, entry);
     if (fault.code() == BATON_UNAVAILABLE) return fault;
     entry.state = fault.failed() ? State::kRefused : State::kCaptured;
+    if (fault.failed()) Free(entry);
     if (fault.failed() && !told_) {
       told_ = true;
       device_.host().log(
@@ -63,6 +65,8 @@ StepGraphs::Entry& StepGraphs::Find(const Key& key) {
 
 Fault StepGraphs::Capture(const Stream& stream, const std::function<Fault()>& launches,
                           Entry& entry) {
+  int64_t free_bytes = 0;
+  BATON_GPU_TRY(device_.BeginTaking(&free_bytes));
   // Other threads copy and load models meanwhile.
   BATON_GPU_TRY(
       device_.Check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal),
@@ -75,6 +79,11 @@ Fault StepGraphs::Capture(const Stream& stream, const std::function<Fault()>& la
   if (!fault.failed()) {
     fault = device_.Check(cudaGraphInstantiate(&entry.graph, graph, 0), "cudaGraphInstantiate");
   }
+  // Now, not when it is first launched, so that its memory is counted.
+  if (!fault.failed()) {
+    fault = device_.Check(cudaGraphUpload(entry.graph, stream.get()), "cudaGraphUpload");
+  }
+  if (!fault.failed()) fault = device_.EndTaking(free_bytes, &entry.bytes);
   if (graph != nullptr) {
     const Fault destroyed = device_.Check(cudaGraphDestroy(graph), "cudaGraphDestroy");
     if (!fault.failed()) fault = destroyed;
@@ -86,6 +95,7 @@ void StepGraphs::Free(Entry& entry) {
   if (entry.graph == nullptr) return;
   cudaGraphExecDestroy(entry.graph);  // on a lost device this fails, which is known by then
   entry.graph = nullptr;
+  device_.GiveBack(std::exchange(entry.bytes, 0));
 }
 
 void StepGraphs::Forget() {

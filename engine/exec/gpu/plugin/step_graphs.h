@@ -35,7 +35,8 @@ class StepGraphs {
   StepGraphs(const StepGraphs&) = delete;
   StepGraphs& operator=(const StepGraphs&) = delete;
 
-  // At most so many are kept: those that were launched last. 0: none.
+  // At most so many are kept: those that were launched last, each counted in what the device has
+  // in use. 0: none.
   void Start(int32_t graphs_max) { graphs_max_ = graphs_max; }
   bool wanted() const { return graphs_max_ > 0; }
   int32_t graphs_max() const { return graphs_max_; }
@@ -55,6 +56,7 @@ class StepGraphs {
   struct Entry {
     State state = State::kNew;
     cudaGraphExec_t graph = nullptr;
+    int64_t bytes = 0;  // of the device's memory
     uint64_t used = 0;
   };
 

@@ -8,6 +8,7 @@
 
 #include "engine/exec/executor_abi.h"
 #include "engine/exec/gpu/plugin/device.h"
+#include "engine/exec/gpu/plugin/ivf_lists.h"
 #include "engine/exec/gpu/plugin/vector_rows.h"
 
 namespace baton::gpu {
@@ -22,6 +23,8 @@ class VectorWork {
   Fault Append(VectorRows& rows, const baton_rows_source& source, int64_t count);
   Fault Mark(VectorRows& rows, std::span<const uint32_t> live, int64_t count);
   Fault Search(const baton_vector_search& search);
+  Fault CreateLists(const baton_ivf_job& job, std::unique_ptr<IvfLists>* lists);
+  Fault Scan(const baton_ivf_scan& scan);
 
  private:
   // A search's part, as kernels take it.

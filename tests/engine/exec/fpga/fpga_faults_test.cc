@@ -61,26 +61,38 @@ struct OneSequence {
   std::vector<std::byte*> own;
 };
 
+// One segment on a card, and a query of it.
+struct OneSegment {
+  explicit OneSegment(int64_t run_timeout_ms) : fpga(64, run_timeout_ms) {
+    store.Upsert(0, 1600);
+    store.store->WaitUntilIdle();
+    view = store.View();
+    queries = store.Queries(1);
+  }
+  auto Must() { return fpga.Must(view, queries, params); }
+  SearchBatchResult Submit() { return fpga.Submit(view, queries, params).get(); }
+
+  FpgaStore store{GraphSpec()};
+  FpgaSearch fpga;
+  std::shared_ptr<const CollectionView> view;
+  std::vector<std::vector<float>> queries;
+  const SearchParams params{.k = 5, .ef = 40};
+};
+
 // One segment on a card whose second walk fails; then the card is as new.
 void CheckSearchRecovers(const std::string& why) {
-  FpgaStore store(GraphSpec());
-  store.Upsert(0, 1600);
-  store.store->WaitUntilIdle();
-  FpgaSearch fpga(64, 500);
-  const auto view = store.View();
-  const auto queries = store.Queries(1);
-  const SearchParams params{.k = 5, .ef = 40};
-  const auto first = fpga.Must(view, queries, params);
-  const SearchBatchResult failed = fpga.Submit(view, queries, params).get();
+  OneSegment one(500);
+  const auto first = one.Must();
+  const SearchBatchResult failed = one.Submit();
   CHECK(absl::IsInternal(failed.status));
   CHECK(failed.neighbors.empty());
   CHECK_THAT(std::string(failed.status.message()),
              Catch::Contains(why) && Catch::Contains("the card was reset"));
-  CHECK(fpga.device->TakeSample().lost.empty());
+  CHECK(one.fpga.device->TakeSample().lost.empty());
   // The graph was lost, and is brought again.
-  CHECK(fpga.search.graphs().loads() == 1);
-  CHECK(fpga.Must(view, queries, params) == first);
-  CHECK(fpga.search.graphs().loads() == 2);
+  CHECK(one.fpga.search.graphs().Residency().loaded == 1);
+  CHECK(one.Must() == first);
+  CHECK(one.fpga.search.graphs().Residency().loaded == 2);
 }
 
 }  // namespace
@@ -94,33 +106,21 @@ TEST_CASE("a walk that ends in an error state resets the card", "[.walk_error]")
 }
 
 TEST_CASE("an answer of a walk that can be none is an error and no neighbor", "[.walk_wrong]") {
-  FpgaStore store(GraphSpec());
-  store.Upsert(0, 1600);
-  store.store->WaitUntilIdle();
-  FpgaSearch fpga;
-  const auto view = store.View();
-  const auto queries = store.Queries(1);
-  const SearchParams params{.k = 5, .ef = 40};
-  const SearchBatchResult failed = fpga.Submit(view, queries, params).get();
+  OneSegment one(10'000);
+  const SearchBatchResult failed = one.Submit();
   CHECK(absl::IsInternal(failed.status));
   CHECK_THAT(std::string(failed.status.message()),
              Catch::Contains("the FPGA's search unit 0 answers node"));
-  CHECK(fpga.Must(view, queries, params)[0] == StrictCpu(view).Search(queries[0], 5, 40));
+  CHECK(one.Must()[0] == StrictCpu(one.view).Search(one.queries[0], 5, 40));
 }
 
 TEST_CASE("a token that hangs takes graphs with it and they come back", "[.hang_graphs]") {
-  FpgaStore store(GraphSpec());
-  store.Upsert(0, 1600);
-  store.store->WaitUntilIdle();
-  FpgaSearch fpga(64, 500);
-  const auto view = store.View();
-  const auto queries = store.Queries(1);
-  const SearchParams params{.k = 5, .ef = 40};
-  const auto first = fpga.Must(view, queries, params);
-  OneSequence sequence(fpga.device);
+  OneSegment one(500);
+  const auto first = one.Must();
+  OneSequence sequence(one.fpga.device);
   CHECK(absl::IsInternal(sequence.Step(0).status()));
-  CHECK(fpga.Must(view, queries, params) == first);
-  CHECK(fpga.search.graphs().loads() == 2);
+  CHECK(one.Must() == first);
+  CHECK(one.fpga.search.graphs().Residency().loaded == 2);
 }
 
 TEST_CASE("a search whose card hangs goes on elsewhere where the request allows it",
@@ -207,6 +207,16 @@ TEST_CASE("a full bank is a reason and leaves the card unused", "[.full]") {
   CHECK(fpga.executor->llm() == nullptr);
   CHECK_THAT(fpga.executor->Describe().reason,
              Catch::Contains("an arena of 67108864 bytes in bank 3"));
+}
+
+TEST_CASE("a card with another shell than the xclbin is for is present and unused", "[.shell]") {
+  const PluginExecutor fpga = MakeFpga(EmulatedFpga());
+  CHECK(fpga.executor->Describe().present);
+  CHECK(fpga.executor->llm() == nullptr);
+  CHECK(fpga.executor->search() == nullptr);
+  const std::string& reason = fpga.executor->Describe().reason;
+  CHECK_THAT(reason, Catch::Contains("emulated.xclbin\""));
+  CHECK_THAT(reason, Catch::Contains("it was made for baton_emulated_emulated, the card"));
 }
 
 TEST_CASE("a machine without cards says so", "[.none]") {

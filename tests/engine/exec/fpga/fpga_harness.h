@@ -36,10 +36,12 @@ inline PluginExecutor MakeFpga(const FpgaOptions& options) {
   return std::move(MakeFpgaExecutors(options).front());
 }
 
-// Its device, without an executor.
-inline absl::StatusOr<std::shared_ptr<PluginDevice>> TryOpenFpga(const FpgaOptions& options) {
-  const auto plugin = LoadPlugin(kFpgaPlugin, options.plugin);
+// Its device, without an executor. `table`: in the place of the plug-in's own.
+inline absl::StatusOr<std::shared_ptr<PluginDevice>> TryOpenFpga(
+    const FpgaOptions& options, const baton_executor_plugin* table = nullptr) {
+  auto plugin = LoadPlugin(kFpgaPlugin, options.plugin);
   if (!plugin.ok()) return plugin.status();
+  if (table != nullptr) plugin->table = table;
   const PluginExecutorOptions asked = PluginOptionsOf(options);
   return PluginDevice::Open(*plugin, {.label = "FPGA",
                                       .space = {.kind = MemorySpace::Kind::kFpga},

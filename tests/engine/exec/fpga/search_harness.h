@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <future>
 #include <memory>
 #include <numeric>
@@ -82,15 +83,17 @@ struct FpgaStore {
 
 // The skill on a card of its own.
 struct FpgaSearch {
-  explicit FpgaSearch(int64_t memory_mb = 64, int64_t run_timeout_ms = 10000)
-      : device(Open(memory_mb, run_timeout_ms)),
+  explicit FpgaSearch(int64_t memory_mb = 64, int64_t run_timeout_ms = 10000,
+                      const baton_executor_plugin* table = nullptr)
+      : device(Open(memory_mb, run_timeout_ms, table)),
         search(device, {.threads = 3, .queue_batches = 64}, SystemClock()) {}
 
-  static std::shared_ptr<PluginDevice> Open(int64_t memory_mb, int64_t run_timeout_ms) {
+  static std::shared_ptr<PluginDevice> Open(int64_t memory_mb, int64_t run_timeout_ms,
+                                            const baton_executor_plugin* table = nullptr) {
     FpgaOptions options = EmulatedFpga();
     options.search_memory_mb = memory_mb;
     options.run_timeout_ms = run_timeout_ms;
-    auto opened = TryOpenFpga(options);
+    auto opened = TryOpenFpga(options, table);
     REQUIRE_OK(opened);
     return *opened;
   }
@@ -121,7 +124,8 @@ struct FpgaSearch {
 };
 
 // What the CPU finds in strict best-first walks on the same codes: knows neither the plug-in nor
-// SearchView. Without filters; of segments whose walk does not pay, all rows.
+// SearchView, but for how many candidates those keep. Of segments whose walk does not pay, all
+// rows.
 class StrictCpu {
  public:
   explicit StrictCpu(std::shared_ptr<const CollectionView> view) : view_(std::move(view)) {
@@ -141,7 +145,12 @@ class StrictCpu {
     }
   }
 
-  std::vector<Neighbor> Search(const std::vector<float>& query, int64_t k, int64_t ef) const {
+  // Of all points, or of those that `accepts`: a filter, as its index knows it.
+  using Accepts = std::function<bool(PointId)>;
+  std::vector<Neighbor> Search(const std::vector<float>& query, int64_t k, int64_t ef,
+                               const Accepts& accepts = nullptr) const {
+    const SearchParams params{.k = static_cast<int32_t>(k), .ef = static_cast<int32_t>(ef)};
+    const auto matches = [&](PointId id) { return accepts == nullptr || accepts(id); };
     std::vector<Neighbor> found;
     const CollectionSpec& spec = view_->spec();
     const DistanceFn distance = DistanceFor(spec.metric);
@@ -154,7 +163,7 @@ class StrictCpu {
       std::vector<float> vector(query.size());
       for (int64_t row = 0; row < part.rows(); ++row) {
         const RowBlock block = part.Row(row);
-        if (!block.LiveAt(view_->sequence(), 0)) continue;
+        if (!block.LiveAt(view_->sequence(), 0) || !matches(block.ids[0])) continue;
         part.ReadVectors(row, 1, vector.data());
         add(vector.data(), block.ids[0]);
       }
@@ -165,16 +174,25 @@ class StrictCpu {
       // With deletions more are kept: as view_search.cc says.
       const int64_t wanted = std::max(ef, k);
       const int64_t between = k * (rows - part.live) / part.live;
-      const int64_t kept = std::min(wanted * rows / part.live, wanted + 2 * between);
+      int64_t kept = std::min(wanted * rows / part.live, wanted + 2 * between);
+      if (!WalkPays(spec, rows, kept)) kept = 0;
+      if (accepts != nullptr) {
+        int64_t all = 0;
+        for (int64_t row = 0; row < rows; ++row) all += matches(part.segment->data().ids[row]);
+        kept = MatchingWalkEf(*view_, part, params,
+                              static_cast<double>(all) / static_cast<double>(rows));
+      }
       int64_t left = std::min(kept, 2 * k + 32);
-      const bool walks = WalkPays(spec, rows, kept) && kept <= 256;
+      const bool walks = kept > 0 && kept <= 256;
+      const size_t before = found.size();
       std::vector<uint32_t> nodes(rows_[i].size());
       std::iota(nodes.begin(), nodes.end(), 0);
       if (walks) nodes = walks_[i].Walk(query, size_t(kept));
       const auto add_node = [&](uint32_t node) {
         for (const int64_t row : rows_[i][node]) {
-          if (!part.segment->LiveAt(view_->sequence(), row)) continue;
-          add(vectors_[i].data() + node * query.size(), part.segment->data().ids[row]);
+          const PointId id = part.segment->data().ids[row];
+          if (!part.segment->LiveAt(view_->sequence(), row) || !matches(id)) continue;
+          add(vectors_[i].data() + node * query.size(), id);
           --left;
         }
       };
@@ -184,6 +202,7 @@ class StrictCpu {
       }
       if (!walks) continue;
       for (const uint32_t node : part.segment->index().graph()->unreached()) add_node(node);
+      if (found.size() < before + size_t(std::min(k, part.live))) ++too_few_;
     }
     std::sort(found.begin(), found.end());
     // What is not reached may have been met.
@@ -192,8 +211,12 @@ class StrictCpu {
     return found;
   }
 
+  // Walks so far that met fewer than are to be found: what they lack is for SearchView to find.
+  int64_t too_few() const { return too_few_; }
+
  private:
   const std::shared_ptr<const CollectionView> view_;
+  mutable int64_t too_few_ = 0;
   std::vector<std::vector<float>> vectors_;              // [segments], [nodes, dimension]
   std::vector<std::vector<std::vector<int64_t>>> rows_;  // [segments][nodes]
   std::vector<fpga::StrictWalk> walks_;

@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <future>
 
 #include "engine/lane_warm_up.h"
@@ -50,6 +51,22 @@ class GpuAndCpu : public EngineFixture {
     request.ignore_eos = true;
     request.envelope.hints.fallback = Fallback::kAlternate;
     return request;
+  }
+
+  // Makes the collection "c" of points 1 to `count`.
+  template <class VectorOf>
+  void Fill(int count, VectorOf vector_of) {
+    REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
+      return engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
+                                  std::move(done));
+    }));
+    UpsertRequest upsert{.collection = "c"};
+    for (int id = 1; id <= count; ++id) {
+      upsert.points.push_back(
+          {.id = PointId(static_cast<uint64_t>(id)), .vector = vector_of(static_cast<float>(id))});
+    }
+    REQUIRE_OK(Call<UpsertResult>(
+        [&](auto done) { return engine->Submit(std::move(upsert), std::move(done)); }));
   }
 
   std::vector<TokenId> OnCpu() {
@@ -121,16 +138,7 @@ TEST_CASE("bulk searches are the GPU's and those that it cannot do are the CPU's
   f.options.kv.memory_mb = 4;
   f.AddGpu();
   f.Start();
-  REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
-    return f.engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
-                                  std::move(done));
-  }));
-  UpsertRequest upsert{.collection = "c"};
-  for (uint64_t id = 1; id <= 40; ++id) {
-    upsert.points.push_back({.id = PointId(id), .vector = {1.0f * id, 0, 0, 1}});
-  }
-  REQUIRE_OK(Call<UpsertResult>(
-      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  f.Fill(40, [](float id) { return std::vector<float>{id, 0, 0, 1}; });
   SearchRequest request{.collection = "c", .params = {.k = 3}};
   for (int i = 0; i < 20; ++i) request.queries.push_back({1.0f * i, 0, 0, 1});
   request.envelope.hints.fallback = Fallback::kAlternate;
@@ -172,16 +180,7 @@ TEST_CASE("single searches that come together are one launch of the GPU within t
       .strategy = "time_or_size", .coalesce_us = kBudgetUs, .items_max = kTogether};
   f.AddGpu();
   f.Start();
-  REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
-    return f.engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
-                                  std::move(done));
-  }));
-  UpsertRequest upsert{.collection = "c"};
-  for (uint64_t id = 1; id <= 40; ++id) {
-    upsert.points.push_back({.id = PointId(id), .vector = {1.0f * id, 0, 0, 1}});
-  }
-  REQUIRE_OK(Call<UpsertResult>(
-      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  f.Fill(40, [](float id) { return std::vector<float>{id, 0, 0, 1}; });
   // What the device is asked for by so many searches at once.
   const auto asked_by = [&](int count) {
     std::vector<std::future<absl::StatusOr<SearchResult>>> answers;
@@ -221,18 +220,9 @@ TEST_CASE("a collection is clustered where the request wants it and the clusters
   GpuAndCpu f;
   f.AddGpu();
   f.Start();
-  REQUIRE_OK(Call<CollectionInfo>([&](auto done) {
-    return f.engine->SubmitCreate({.name = "c", .dimension = 4, .metric = Metric::kL2},
-                                  std::move(done));
-  }));
-  UpsertRequest upsert{.collection = "c"};
-  for (uint64_t id = 1; id <= 60; ++id) {  // three heaps, far from one another
-    const auto heap = static_cast<float>(id % 3);
-    upsert.points.push_back(
-        {.id = PointId(id), .vector = {100 * heap, 0.01f * static_cast<float>(id), 0, 1}});
-  }
-  REQUIRE_OK(Call<UpsertResult>(
-      [&](auto done) { return f.engine->Submit(std::move(upsert), std::move(done)); }));
+  f.Fill(60, [](float id) {  // three heaps, far from one another
+    return std::vector<float>{100 * std::fmod(id, 3.0f), 0.01f * id, 0, 1};
+  });
   const auto cluster = [&](Platform platform) {
     // With more clusters than heaps each heap has at least one, wherever they begin.
     ClusterRequest request{.collection = "c",
@@ -394,7 +384,7 @@ TEST_CASE("a warm-up ends when it is told to and gives its block back") {
   LlmSkill& llm = *gpu.executor->llm();
   const auto model = RandomModel({.context_tokens = 600});
   REQUIRE_OK(llm.LoadModel(model));
-  const auto shapes = llm.WarmUpShapes(*model);
+  const auto shapes = llm.StepsToWarmUp(*model).decodes;
   CHECK(shapes == std::vector<DecodeShape>{{1, 256},
                                            {2, 256},
                                            {4, 256},

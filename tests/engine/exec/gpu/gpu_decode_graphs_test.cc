@@ -31,8 +31,9 @@ struct Given {
 // Sequences that decode, on a device with graphs and on one without.
 class Decodes {
  public:
-  Decodes(const std::shared_ptr<const LanguageModel>& model, bool f32, int32_t graphs)
-      : device_(OpenGpu(f32, /*step_tokens_max=*/64, graphs)),
+  Decodes(const std::shared_ptr<const LanguageModel>& model, bool f32, int32_t graphs,
+          bool early = false)
+      : device_(OpenGpu(f32, /*step_tokens_max=*/64, graphs, early)),
         layout_(LayoutOf(model->shape(), 16, f32 ? KvType::kF32 : KvType::kF16)),
         vocabulary_(model->shape().vocabulary) {
     auto loaded = PluginForward::Load(device_, model);
@@ -248,6 +249,70 @@ TEST_CASE("deterministic decodes are captured for themselves") {
   }
 }
 
+// Each kernel that is launched early has to wait for those before, which the host runtime checks.
+TEST_CASE("kernels of a graph that are launched early come to the same") {
+  const auto type = GENERATE(TensorType::kF32, TensorType::kQ8_0, TensorType::kQ4_0);
+  const bool f32 = GENERATE(true, false);
+  CAPTURE(static_cast<int>(type), f32);
+  const auto model = RandomModel({.type = type, .finer_type = type});
+  Decodes early(model, f32, /*graphs=*/8, /*early=*/true);
+  Decodes plain(model, f32, /*graphs=*/8);
+  for (Decodes* of : {&early, &plain}) {
+    for (uint32_t i = 0; i < 10; ++i) of->Open(3 + i, i);
+  }
+  const PlainSampling greedy = {.temperature = 0, .top_p = 1};
+  const int64_t launches = cuda_host::EarlyLaunches();
+  for (int round = 0; round < 3; ++round) {
+    for (const size_t size : {1, 10}) {
+      std::vector<Decodes::Decode> step;
+      for (size_t i = 0; i < size; ++i) {
+        step.push_back({.sequence = i, .token = 30 + round});
+        if (i % 2 == 1) step.back().sampling = greedy;
+      }
+      const std::vector<Given> got = early.Step(step);
+      const int64_t by_early = cuda_host::EarlyLaunches();
+      CheckSame(got, plain.Step(step), 0);
+      CHECK(cuda_host::EarlyLaunches() == by_early);
+    }
+  }
+  // Two norms, keys and values, attention and gate of two layers, whatever their products are.
+  CHECK(cuda_host::EarlyLaunches() - launches >= 6 * 2 * 5);
+}
+
+TEST_CASE("graphs count as memory in use until they go") {
+  const Runtime runtime;
+  const int64_t alive = cuda_host::LiveGraphs();
+  const auto model = RandomModel({});
+  Decodes graphs(model, /*f32=*/true, /*graphs=*/2);
+  for (uint32_t i = 0; i < 8; ++i) graphs.Open(4, i);
+  const auto used = [&] { return graphs.device().TakeSample().memory_bytes_used; };
+  const auto decode = [&](size_t size) {
+    std::vector<Decodes::Decode> step;
+    for (size_t i = 0; i < size; ++i) step.push_back({.sequence = i, .token = 9});
+    graphs.Step(step);
+  };
+  const int64_t before = used();
+  decode(1);
+  CHECK(used() == before);
+  decode(1);
+  const int64_t one = used() - before;
+  CHECK(one >= 10 * cuda_host::kGraphNodeBytes);
+  decode(1);
+  CHECK(used() == before + one);
+  for (const size_t size : {2, 4, 8, 1}) {
+    for (int again = 0; again < 2; ++again) decode(size);
+  }
+  CHECK(used() == before + 2 * one);  // they are of as many launches
+  // Where there is no room for one, its step is launched kernel by kernel.
+  cuda_host::InjectFailure({.call = "cudaMalloc", .error = cudaErrorMemoryAllocation});
+  const int64_t launches = cuda_host::GraphLaunches();
+  for (int again = 0; again < 3; ++again) decode(4);
+  CHECK(cuda_host::GraphLaunches() == launches);
+  CHECK(used() == before + one);
+  graphs.Unload();
+  CHECK(cuda_host::LiveGraphs() == alive);
+}
+
 TEST_CASE("graphs are bounded and go with their model") {
   const int64_t alive = cuda_host::LiveGraphs();
   const auto model = RandomModel({});
@@ -283,7 +348,8 @@ TEST_CASE("a step that cannot be captured is launched as it is") {
       std::pair("cudaLaunchKernelEx", static_cast<int>(cudaErrorStreamCaptureUnsupported)),
       std::pair("cudaMemcpyAsync", static_cast<int>(cudaErrorStreamCaptureInvalidated)),
       std::pair("cudaStreamEndCapture", static_cast<int>(cudaErrorStreamCaptureInvalidated)),
-      std::pair("cudaGraphInstantiate", static_cast<int>(cudaErrorMemoryAllocation)));
+      std::pair("cudaGraphInstantiate", static_cast<int>(cudaErrorMemoryAllocation)),
+      std::pair("cudaGraphUpload", static_cast<int>(cudaErrorMemoryAllocation)));
   CAPTURE(call);
   cuda_host::InjectFailure({.call = call, .error = error});
   const int64_t launches = cuda_host::GraphLaunches();

@@ -4,17 +4,23 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <future>
 #include <memory>
+#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/exec/cpu/cpu_llm.h"
+#include "engine/transfer/host_copy_path.h"
 #include "tests/engine/exec/gpu/gpu_harness.h"
 #include "tests/support/cuda_host/cuda_host.h"
 #include "tests/support/eventually.h"
+#include "tests/support/naive_kv.h"
+#include "tests/support/sanitized.h"
 
 namespace baton {
 namespace {
@@ -285,6 +291,143 @@ TEST_CASE("blocks go to the GPU's memory and back as they are") {
   CHECK(absl::IsInvalidArgument(to.Post(wrong).status()));
   wrong.destinations.clear();
   CHECK(absl::IsInvalidArgument(to.Post(wrong).status()));
+}
+
+// As what arrives and is converted by the host, bit by bit, and zeros behind the last position.
+TEST_CASE("blocks are packed on the GPU as the host would convert them") {
+  const PluginExecutor gpu = MakeGpu();
+  CopyPath& from = *gpu.paths[1];
+  std::mt19937 random(5);
+  const KvType types[] = {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8};
+  for (int round = 0; round < (kSanitized ? 12 : 60); ++round) {
+    KvLayout source = {
+        .layers = 1 + static_cast<int32_t>(random() % 5),
+        .kv_heads = 1 + static_cast<int32_t>(random() % 3),
+        .head_dim = round % 7 == 0 ? 512 : 8 * (1 + static_cast<int32_t>(random() % 12)),
+        .block_tokens = 8 << random() % 4,
+        .type = types[random() % 3]};
+    KvLayout to = source;
+    to.block_tokens = 8 << random() % 4;
+    to.type = types[random() % 4];
+    const auto tokens = static_cast<int64_t>(round == 0 ? 0 : 1 + random() % 150);
+    const auto first = static_cast<int32_t>(random() % static_cast<uint32_t>(source.layers));
+    const auto last =
+        first + 1 + static_cast<int32_t>(random() % static_cast<uint32_t>(source.layers - first));
+    CAPTURE(round, source.layers, source.kv_heads, source.head_dim, source.block_tokens,
+            to.block_tokens, tokens, first, last);
+    const auto blocks = [&](const KvLayout& layout) {
+      return static_cast<size_t>((tokens + layout.block_tokens - 1) / layout.block_tokens);
+    };
+    auto pool = KvBlockPool::Create(source, static_cast<int32_t>(blocks(source)) + 3,
+                                    *gpu.executor->llm()->kv_memory());
+    REQUIRE_OK(pool);
+    using Memory = std::vector<std::vector<std::byte>>;
+    Memory sent(blocks(source), std::vector<std::byte>(static_cast<size_t>(source.block_bytes())));
+    CopyPath::Job up{.block_bytes = source.block_bytes()};
+    CopyPath::Job down;
+    static_cast<void>((*pool)->Allocate());  // blocks do not begin where the memory does
+    for (auto& block : sent) {
+      for (size_t at = 0; at < block.size(); at += 4) {
+        // Finite in every type of 16 or 32 bits.
+        const uint32_t word = static_cast<uint32_t>(random()) & 0xbfffbfff;
+        std::memcpy(block.data() + at, &word, sizeof(word));
+      }
+      up.sources.push_back(block.data());
+      up.destinations.push_back((*pool)->Data(*(*pool)->Allocate()));
+      down.sources.push_back(up.destinations.back());
+    }
+    std::reverse(up.destinations.begin(), up.destinations.end());
+    std::reverse(down.sources.begin(), down.sources.end());
+    Memory packed(blocks(to),
+                  std::vector<std::byte>(static_cast<size_t>(to.block_bytes()), std::byte{0x5a}));
+    Memory wanted = packed;
+    CopyPath::Job here;
+    const int64_t layer_bytes = to.layer_bytes();
+    for (size_t i = 0; i < packed.size(); ++i) {
+      down.destinations.push_back(packed[i].data());
+      here.destinations.push_back(wanted[i].data());
+      std::memset(wanted[i].data() + first * layer_bytes, 0,
+                  static_cast<size_t>((last - first) * layer_bytes));
+    }
+    here.sources = up.sources;
+    const KvConversion conversion = {.source = source,
+                                     .destination = to,
+                                     .tokens = tokens,
+                                     .layer_begin = first,
+                                     .layer_end = last};
+    down.conversion = here.conversion = conversion;
+    HostDirectPath converter(NaiveConvertRows, SystemClock());
+    REQUIRE_OK(converter.Post(here));
+    REQUIRE(from.Packs(conversion));
+    CHECK_FALSE(gpu.paths[0]->Packs(conversion));
+    const bool mapped = round % 3 == 0;
+    for (auto& block : packed) {
+      if (mapped) REQUIRE_OK(gpu.mapper->Map({.data = block.data(), .bytes = to.block_bytes()}));
+    }
+    const auto carry = [](CopyPath& path, const CopyPath::Job& job) {
+      const auto ticket = path.Post(job);
+      REQUIRE_OK(ticket);
+      REQUIRE(Eventually([&] {
+        const auto done = path.Poll(*ticket);
+        REQUIRE_OK(done);
+        return *done;
+      }));
+    };
+    carry(*gpu.paths[0], up);
+    carry(from, down);
+    for (auto& block : packed) {
+      if (mapped) gpu.mapper->Unmap({.data = block.data(), .bytes = to.block_bytes()});
+    }
+    CHECK((packed == wanted));
+  }
+}
+
+TEST_CASE("packings that are none are refused by name") {
+  const PluginExecutor gpu = MakeGpu();
+  CopyPath& from = *gpu.paths[1];
+  KvLayout layout = {.layers = 1, .kv_heads = 1, .head_dim = 64, .block_tokens = 8};
+  auto pool = KvBlockPool::Create(layout, 4, *gpu.executor->llm()->kv_memory());
+  REQUIRE_OK(pool);
+  KvLayout to = layout;
+  to.type = KvType::kInt8;
+  std::vector<std::byte> room(static_cast<size_t>(to.block_bytes()));
+  std::byte* const block = (*pool)->Data(*(*pool)->Allocate());
+  const CopyPath::Job good = {
+      .sources = {block},
+      .destinations = {room.data()},
+      .conversion = KvConversion{.source = layout, .destination = to, .tokens = 8, .layer_end = 1}};
+  const auto refused = [&](auto change, const std::string& why) {
+    CopyPath::Job job = good;
+    change(job);
+    const auto ticket = from.Post(job);
+    CHECK(absl::IsInvalidArgument(ticket.status()));
+    CHECK_THAT(std::string(ticket.status().message()), Catch::Contains(why));
+  };
+  refused([](CopyPath::Job& job) { job.conversion->tokens = 9; }, "block");
+  refused([](CopyPath::Job& job) { job.conversion->layer_end = 2; }, "layer");
+  refused([&](CopyPath::Job& job) { job.sources[0] = room.data(); },
+          "block 0 of a copy is not in the device's KV memory");
+  // Beyond what a piece of memory there holds: not packed, so not taken with a conversion.
+  refused(
+      [](CopyPath::Job& job) {
+        for (KvLayout* its : {&job.conversion->source, &job.conversion->destination}) {
+          its->kv_heads = 300;
+          its->head_dim = 512;
+        }
+      },
+      "with a conversion");
+  // A block that begins within another.
+  CopyPath::Job askew = good;
+  askew.sources[0] = block + 16;
+  const auto ticket = from.Post(askew);
+  REQUIRE_OK(ticket);
+  absl::Status ended;
+  REQUIRE(Eventually([&] {
+    const auto done = from.Poll(*ticket);
+    ended = done.status();
+    return !done.ok() || *done;
+  }));
+  CHECK(absl::IsInvalidArgument(ended));
 }
 
 }  // namespace baton

@@ -149,7 +149,7 @@ struct Linked {
     auto opened = VectorStore::Open(TestOptions(dir.path()), metrics);
     REQUIRE_OK(opened);
     store = *std::move(opened);
-    store->graphs().Offer(std::move(link));
+    store->makers().graphs.Offer(std::move(link));
     REQUIRE_OK(store->CreateCollection(Spec("c", kDimension), ""));
     std::mt19937 random(6);
     std::vector<Point> all;
@@ -201,7 +201,7 @@ TEST_CASE("a device is withdrawn while it links and the CPU goes on") {
       },
       64);
   begun.get_future().wait();
-  linked.store->graphs().Withdraw();
+  linked.store->makers().graphs.Withdraw();
   linked.store->WaitUntilIdle();
   CHECK(linked.Count("device") == 0);
   CHECK(linked.store->List().at(0).points_unindexed == 0);

@@ -25,13 +25,15 @@ inline PluginExecutor MakeGpu(const GpuOptions& options = {}) {
 
 // Its device, without an executor.
 inline std::shared_ptr<PluginDevice> OpenGpu(bool f32, int32_t step_tokens_max = 64,
-                                             int32_t decode_graphs_max = 64) {
+                                             int32_t decode_graphs_max = 64,
+                                             bool programmatic_launches = false) {
   const auto plugin = GpuPluginUnderTest();
   REQUIRE_OK(plugin);
   auto device = PluginDevice::Open(*plugin, {.label = "GPU",
                                              .f32_activations = f32,
                                              .step_tokens_max = step_tokens_max,
                                              .decode_graphs_max = decode_graphs_max,
+                                             .programmatic_launches = programmatic_launches,
                                              .space = {.kind = MemorySpace::Kind::kCuda}});
   REQUIRE_OK(device);
   return *std::move(device);

@@ -68,6 +68,18 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs = 0;
 };
 
+namespace baton::cuda_host {
+inline bool IsEarly(const cudaLaunchConfig_t& config) {
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    if (config.attrs[i].id == cudaLaunchAttributeProgrammaticStreamSerialization &&
+        config.attrs[i].val.programmaticStreamSerializationAllowed != 0) {
+      return true;
+    }
+  }
+  return false;
+}
+}  // namespace baton::cuda_host
+
 // Runs at once, or is kept with these arguments: see Submit.
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
@@ -82,7 +94,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       .block = {config->blockDim.x, config->blockDim.y, config->blockDim.z},
       .shared_bytes = config->dynamicSmemBytes,
       .argument_bytes = sizeof(std::tuple<Parameters...>),
-      .kernel = reinterpret_cast<const void*>(kernel)};
+      .kernel = reinterpret_cast<const void*>(kernel),
+      .early = baton::cuda_host::IsEarly(*config)};
   return baton::cuda_host::Submit("cudaLaunchKernelEx", config->stream, [asked, shape] {
     Call call = asked;
     return baton::cuda_host::ErrorOf(baton::cuda_host::Launch(
