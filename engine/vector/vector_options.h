@@ -11,6 +11,7 @@ struct VectorOptions {
   std::string data_dir = "baton-data";
   std::string fsync = "always";
   int64_t fsync_interval_ms = 200;
+  int64_t write_buffer_mb = 64;
   int64_t collections_max = 1000;
   int64_t aliases_max = 1000;
   int64_t points_max = 10'000'000;
@@ -43,9 +44,14 @@ struct VectorOptions {
   void Describe(Visitor& v) {
     v("data_dir", data_dir, AnyValue{}, "where collections are kept; made if it does not exist");
     v("fsync", fsync, OneOf{"always", "interval"},
-      "always: a write is on the disk before it is acknowledged; interval: it survives a crash of "
-      "the daemon, and one of the machine after fsync_interval_ms");
+      "always: a write is on the disk before it is acknowledged, those that wait together by one "
+      "sync; interval: it survives a crash of the daemon, and one of the machine after "
+      "fsync_interval_ms");
     v("fsync_interval_ms", fsync_interval_ms, Range{1, 60'000}, "for fsync: interval");
+    v("write_buffer_mb", write_buffer_mb, Range{1, 65'536},
+      "memory for writes of all collections that are in the write-ahead log alone, MiB: where it "
+      "is "
+      "full, writes wait until a part of it is in a table; a restart reads as much again");
     v("collections_max", collections_max, Range{1, 100'000}, "collections at most");
     v("aliases_max", aliases_max, Range{0, 100'000}, "aliases of collections at most");
     v("points_max", points_max, Range{1, 1e9}, "points of all collections at most");
