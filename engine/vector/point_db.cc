@@ -407,10 +407,11 @@ absl::StatusOr<PayloadIndexes> PointDb::Indexes(uint32_t collection_id) const {
 absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes) {
   rocksdb::WriteBatch batch;
   batch.Put(CollectionKey('I', collection_id), EncodeIndexes(indexes));
-  batch.Put(kFormatKey, EncodeNumber(kFormatOfSidecars));
+  const uint32_t format = std::max(format_, kFormatOfSidecars);
+  batch.Put(kFormatKey, EncodeNumber(format));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   RETURN_IF_ERROR(Apply(batch));
-  format_ = kFormatOfSidecars;
+  format_ = format;
   return absl::OkStatus();
 }
 
@@ -484,7 +485,9 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
   // Older daemons read on as long as they can.
   uint32_t format =
       spec.storage == VectorStorage::kF32 ? format_ : std::max(format_, kFormatOfTypes);
+  if (spec.ivf_pq_bits != 4) format = kFormatOfPqBits;
   for (const CollectionSpec& vector : spec.vectors) {
+    if (vector.ivf_pq_bits != 4) format = kFormatOfPqBits;
     stored.push_back({.id = next_collection_id_++,
                       .spec = vector,
                       .embedder = vector.embedder,
@@ -498,7 +501,7 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
     batch.Put(CollectionKey('C', one.id), EncodeCollection(one));
   }
   if (!spec.partition_key.empty()) {
-    format = kFormatOfSidecars;
+    format = std::max(format, kFormatOfSidecars);
     const PayloadIndex index = PartitionIndex(spec);
     batch.Put(CollectionKey('I', stored.front().id), EncodeIndexes(std::span(&index, 1)));
   }
