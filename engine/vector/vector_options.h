@@ -25,7 +25,7 @@ struct VectorOptions {
   int64_t payload_indexes_max = 32;
   int64_t named_vectors_max = 16;
   int64_t partitions_max = 100'000;
-  int64_t seal_points = 8192;
+  int64_t seal_points = 0;
   int64_t segment_points_max = 1 << 20;
   int64_t merge_quiet_ms = 5000;
   int64_t unindexed_points_max = 1 << 20;
@@ -72,8 +72,9 @@ struct VectorOptions {
       "named vectors of one collection at most");
     v("partitions_max", partitions_max, Range{1, 10'000'000},
       "partitions of one collection with a partition key at most");
-    v("seal_points", seal_points, Range{16, 1 << 20},
-      "points in the growing buffer of a collection when it is sealed into a segment");
+    v("seal_points", seal_points, Range{0, 1 << 20},
+      "points in the growing buffer of a collection when it is sealed into a segment; 0: by the "
+      "dimension, 32768 of 128 values or less, fewer of more, at least 8192");
     v("segment_points_max", segment_points_max, Range{16, 1 << 28},
       "a segment of more points is not merged with others");
     v("merge_quiet_ms", merge_quiet_ms, Range{0, 86'400'000},
