@@ -137,6 +137,7 @@ absl::Status SetVectorSpec(const Spec& proto, const std::string& field, Collecti
   }
   if (proto.has_ivf_lists()) spec.ivf_lists = proto.ivf_lists();
   if (proto.has_ivf_pq_bytes()) spec.ivf_pq_bytes = proto.ivf_pq_bytes();
+  if (proto.has_ivf_pq_bits()) spec.ivf_pq_bits = proto.ivf_pq_bits();
   if (proto.storage() != v1::VECTOR_STORAGE_UNSPECIFIED) {
     if (!v1::VectorStorage_IsValid(proto.storage())) {
       return absl::InvalidArgumentError(
@@ -157,6 +158,7 @@ void VectorSpecToProto(const CollectionSpec& spec, Spec& proto) {
   proto.set_index(static_cast<v1::IndexKind>(static_cast<int>(spec.index) + 1));
   proto.set_ivf_lists(spec.ivf_lists);
   proto.set_ivf_pq_bytes(spec.ivf_pq_bytes);
+  proto.set_ivf_pq_bits(spec.ivf_pq_bits);
   proto.set_storage(static_cast<v1::VectorStorage>(static_cast<int>(spec.storage) + 1));
 }
 

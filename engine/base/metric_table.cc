@@ -185,6 +185,9 @@ std::vector<MetricRow> MakeTable() {
             "Files of the database of all points and payloads"),
       Gauge(kStoreUnflushedBytes, "baton_store_unflushed_bytes", "bytes", {},
             "Writes that are in the write-ahead log alone: what a restart replays"),
+      Gauge(kStoreWriteBufferBytes, "baton_store_write_buffer_bytes", "bytes", {"state"},
+            "Of vector.write_buffer_mb: total, and used by the database for writes that are in no "
+            "table yet"),
       Gauge(
           kStoreCompactionBytes, "baton_store_compaction_pending_bytes", "bytes", {},
           "What the database has to rewrite to be in shape; it slows writes down when this grows"),

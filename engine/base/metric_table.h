@@ -64,6 +64,7 @@ enum class MetricId {
   kCollectionBytes,            // {collection}
   kStoreBytes,                 // {}
   kStoreUnflushedBytes,        // {}
+  kStoreWriteBufferBytes,      // {state}
   kStoreCompactionBytes,       // {}
   kDiskBytes,                  // {state}
   kPointsWritten,              // {}

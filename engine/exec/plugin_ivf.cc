@@ -17,6 +17,7 @@ bool PluginIvf::CanWork(const baton_executor_plugin& table) {
 }
 
 absl::Status PluginIvf::Encode(const PqCoding& coding, StopTraining stop) const {
+  if (coding.book.shape.bits != 4) return HostIvfMath().Encode(coding, stop);
   const baton_pq_job job = {.struct_size = sizeof(job),
                             .dimension = coding.rows.dimension,
                             .rows = coding.rows.rows,

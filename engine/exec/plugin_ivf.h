@@ -9,8 +9,9 @@
 
 namespace baton {
 
-// Inverted files built on a plug-in's device: k-means of their lists, and product codes, the same
-// bytes as the processor's of the same lists and books. Thread safe.
+// Inverted files built on a plug-in's device: k-means of their lists, and product codes of 4 bits,
+// the same bytes as the processor's of the same lists and books. Codes of 8 bits are made on the
+// caller's thread. Thread safe.
 class PluginIvf final : public IvfMath {
  public:
   // Whether the plug-in's devices do both.

@@ -76,6 +76,7 @@ int64_t PluginIvfLists::BytesOf(const ViewIvf& file) const {
 }
 
 bool PluginIvfLists::Takes(const ViewIvf& file, int64_t candidates) const {
+  if (file.index().codes() == IvfCodes::kPq8) return false;  // the processor scans those
   const int64_t bytes = BytesOf(file);
   return candidates <= BATON_SEARCH_K_MAX && bytes > 0 && bytes <= room_.bytes_max;
 }

@@ -52,6 +52,7 @@ struct CollectionSpec {
   IndexKind index = IndexKind::kHnsw;
   int32_t ivf_lists = 0;     // of each segment; 0: by its size
   int32_t ivf_pq_bytes = 0;  // of a row's code under kIvfPq; 0: by the dimension
+  int32_t ivf_pq_bits = 4;   // of each part of it: 4 or 8
   VectorStorage storage = VectorStorage::kF32;
   std::vector<CollectionSpec> vectors = {};  // the named ones, in the order they were given
   // A field of every point's payload that says whose it is, see partition.h; empty: there is none.

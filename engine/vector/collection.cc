@@ -33,11 +33,24 @@ constexpr int64_t kQuietGrowth = 4;
 constexpr TimeUs kRestUsMin = 1'000'000;
 constexpr TimeUs kRestUsMax = 60'000'000;
 
+// Of a growing buffer that is sealed by its dimension.
+constexpr int64_t kSealValues = 128 * kSealPointsMax;
+
+VectorOptions WithSealPoints(VectorOptions options, int32_t dimension) {
+  options.seal_points = SealPointsFor(options, dimension);
+  return options;
+}
+
 }  // namespace
+
+int64_t SealPointsFor(const VectorOptions& options, int32_t dimension) {
+  if (options.seal_points > 0) return options.seal_points;
+  return std::clamp(kSealValues / std::max(dimension, 1), kSealPointsMin, kSealPointsMax);
+}
 
 Collection::Collection(StoredCollection stored, const VectorOptions& options, Metrics& metrics)
     : stored_(std::move(stored)),
-      options_(options),
+      options_(WithSealPoints(options, stored_.spec.dimension)),
       metrics_(metrics),
       points_gauge_(&metrics.Gauge(MetricId::kPoints, {FullName(stored_.spec)})),
       unindexed_gauge_(&metrics.Gauge(MetricId::kPointsUnindexed, {FullName(stored_.spec)})),

@@ -43,6 +43,13 @@ struct SidecarJob {
   std::shared_ptr<PayloadSidecar> sidecar;
 };
 
+// Points in a growing buffer when it is sealed; where VectorOptions leave it open, so many that a
+// scan reads about 2 MiB of codes (nibble_screen.h). More points to a segment are fewer segments to
+// walk and fewer merges; of long vectors, whose walks take longer, at least kSealPointsMin.
+inline constexpr int64_t kSealPointsMin = 8192;
+inline constexpr int64_t kSealPointsMax = 32'768;
+int64_t SealPointsFor(const VectorOptions& options, int32_t dimension);
+
 // The state in memory of one collection: a growing buffer, full buffers that wait to be sealed, and
 // segments. An id has at most one live row among them all.
 //

@@ -123,11 +123,13 @@ absl::Status AssignToCentroids(const TrainingRows& rows, const std::vector<float
 }
 
 absl::StatusOr<std::vector<float>> TrainProductBooks(const TrainingRows& rows,
-                                                     int32_t sub_quantizers, StopTraining stop) {
+                                                     int32_t sub_quantizers, int32_t bits,
+                                                     StopTraining stop) {
   std::vector<float> books;
   const absl::Status status = Run(stop, [&] {
     faiss::ProductQuantizer quantizer(static_cast<size_t>(rows.dimension),
-                                      static_cast<size_t>(sub_quantizers), /*nbits=*/4);
+                                      static_cast<size_t>(sub_quantizers),
+                                      static_cast<size_t>(bits));
     quantizer.cp.min_points_per_centroid = 1;
     quantizer.train(static_cast<size_t>(rows.rows), rows.vectors);
     books = std::move(quantizer.centroids);

@@ -46,10 +46,11 @@ absl::StatusOr<std::vector<float>> TrainCentroids(const TrainingRows& rows,
 absl::Status AssignToCentroids(const TrainingRows& rows, const std::vector<float>& centroids,
                                bool spherical, StopTraining stop, uint32_t* nearest);
 
-// Code books of a product quantiser with codes of 4 bits: the dimension is split evenly among
-// `sub_quantizers`, and each part has 16 centroids of its own.
-// Returns [sub_quantizers, 16, dimension / sub_quantizers]. At least 16 rows.
+// Code books of a product quantiser with codes of so many bits: the dimension is split evenly among
+// `sub_quantizers`, and each part has 2^bits centroids of its own.
+// Returns [sub_quantizers, 2^bits, dimension / sub_quantizers]. At least 2^bits rows.
 absl::StatusOr<std::vector<float>> TrainProductBooks(const TrainingRows& rows,
-                                                     int32_t sub_quantizers, StopTraining stop);
+                                                     int32_t sub_quantizers, int32_t bits,
+                                                     StopTraining stop);
 
 }  // namespace baton

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -18,6 +19,9 @@ namespace baton {
 struct ScanCodes {
   const uint8_t* codes = nullptr;  // [count, CodeStride(dimension)]; null: vectors are short
   ScanRows rows;                   // [count]
+  // [count / 16, NibbleBlockBytes(dimension)]: of as many rows as make whole blocks. Null where
+  // there is none, or the first row is not a block's first.
+  const std::byte* nibbles = nullptr;
 };
 
 // Rows in the order of their writing, in chunks that never move. Append-only and of fixed capacity:
@@ -55,12 +59,24 @@ class GrowingBuffer {
   // The part of rows [first, end) that lies together with row `first`.
   RowBlock Block(int64_t first, int64_t end) const;
   // Of the same rows.
-  ScanCodes Codes(int64_t first) const;
+  ScanCodes Codes(int64_t first, int64_t end) const;
   WriteSequence SequenceOf(int64_t row) const {
     return chunks_[row / chunk_rows_].sequences[row % chunk_rows_];
   }
 
  private:
+  static constexpr std::align_val_t kLine{64};
+  struct FreeAligned {
+    void operator()(std::byte* bytes) const { ::operator delete(bytes, kLine); }
+  };
+  using NibbleBlocks = std::unique_ptr<std::byte[], FreeAligned>;
+  // Some rows in front of a whole block: what readers look at is written once, at once.
+  struct Unfinished {
+    std::vector<uint8_t> codes;    // [16, 8 * NibbleLines(dimension)]
+    std::vector<ScanTerms> terms;  // [16]
+  };
+  void AppendNibbles(const float* vector);
+
   struct Chunk {
     std::unique_ptr<std::byte[]> vectors;                      // [chunk_rows] rows of the format
     std::unique_ptr<uint8_t[]> codes;                          // [chunk_rows, code_stride_]
@@ -76,6 +92,11 @@ class GrowingBuffer {
   const int64_t code_stride_;   // 0: rows have no codes
   std::vector<float> decoded_;  // [dimension]: scratch of Append
   std::vector<Chunk> chunks_;   // sized once; a chunk's arrays are made with its first row
+  const int64_t region_chunks_;
+  // Of region_chunks_ chunks each, made with their first row: longer than chunks, since a scan that
+  // jumps waits. Memory is touched as rows come.
+  std::vector<NibbleBlocks> nibbles_;
+  Unfinished unfinished_;
   int64_t rows_ = 0;
   WriteSequence first_sequence_ = kNeverDeleted;
   absl::flat_hash_map<PointId, int64_t> live_rows_;

@@ -48,7 +48,8 @@ IvfIndex::Layout::Layout(const Header& header) {
   const bool terms_there =
       pq ? header.metric != static_cast<uint32_t>(Metric::kDot) : l2 && header.squares == 0;
   const PqShape shape =
-      pq ? PqShapeFor(static_cast<int32_t>(header.dimension), static_cast<int32_t>(header.pq_bytes))
+      pq ? PqShapeFor(static_cast<int32_t>(header.dimension), static_cast<int32_t>(header.pq_bytes),
+                      PqBitsOf(static_cast<IvfCodes>(header.codes)))
          : PqShape{};
   centroids = place(int64_t{header.lists} * dimension, 4);
   list_rows = place(header.lists, 4);
@@ -79,7 +80,8 @@ std::span<const std::byte> IvfIndex::bytes() const {
 }
 
 PqBook IvfIndex::pq_book() const {
-  return {.shape = PqShapeFor(rows_.dimension, static_cast<int32_t>(header().pq_bytes)),
+  return {.shape = PqShapeFor(rows_.dimension, static_cast<int32_t>(header().pq_bytes),
+                              PqBitsOf(codes())),
           .values = Array<float>(layout_.book)};
 }
 
@@ -102,15 +104,17 @@ int64_t IvfIndex::ProbedRows(int32_t nprobe) const {
 // Scores the places of lists for one query: keys [kChunkPlaces] for some of them at a time, of
 // which those below a bound are told.
 //
-// Under kPq, with a list's centroid c, what is left of a row r, the origin o and a query q:
+// Of product codes, with a list's centroid c, what is left of a row r, the origin o and a query q:
 //   |q - c - r|^2 = |q - c|^2 + (|r|^2 + 2 (c - o) r) - 2 (q - o) r
 // The first term is the list's, the second the row's, and products with the last are tabled once
-// for all lists. The origin keeps tables small, whose entries have 7 bits. The inner product is
-// q c + q r.
+// for all lists. The origin keeps tables small, whose entries have 7 or 8 bits. The inner product
+// is q c + q r.
 class IvfIndex::PqListScan {
  public:
   PqListScan(const IvfIndex& index, const float* query, Scratch& scratch)
-      : scratch_(scratch), book_(index.pq_book()) {
+      : scratch_(scratch),
+        book_(index.pq_book()),
+        scan_pq_(book_.shape.bits == 8 ? Pq8ScanFor() : PqScanFor()) {
     index.FillTables(query, scratch);
     scan_ = {.tables = scratch.tables.entries(),
              .groups = book_.shape.groups(),
@@ -147,7 +151,7 @@ class IvfIndex::PqListScan {
  private:
   Scratch& scratch_;
   const PqBook book_;
-  const PqScanFn scan_pq_ = PqScanFor();
+  const PqScanFn scan_pq_;
   PqScan scan_;
   const uint8_t* blocks_ = nullptr;
   const float* terms_ = nullptr;
@@ -224,7 +228,7 @@ void IvfIndex::Search(const IvfQuery& query, LiveRow live,
   scratch.keys.resize(kChunkPlaces);
   scratch.products.resize(kChunkPlaces);
   scratch.squares.resize(kChunkPlaces);
-  if (codes() == IvfCodes::kPq) {
+  if (HasProductCodes(codes())) {
     PqListScan scan(*this, query.vector, scratch);
     ScanLists(query, live, scan, scratch, found);
   } else {
@@ -291,7 +295,7 @@ IvfIndex::Arrays IvfIndex::arrays() const {
                    .list_rows = {Array<uint32_t>(layout_.list_rows), h.lists},
                    .rows = {Array<uint32_t>(layout_.rows), h.places},
                    .codes = Array<uint8_t>(layout_.codes)};
-  if (codes() == IvfCodes::kPq) {
+  if (HasProductCodes(codes())) {
     arrays.groups = pq_book().shape.groups();
     if (rows_.metric != Metric::kDot) arrays.terms = Array<float>(layout_.terms);
   } else {
@@ -306,13 +310,14 @@ void IvfIndex::Prepare(const float* query, int32_t nprobe, Probe* probe) const {
   const size_t probed = OrderLists(query, nprobe, scratch);
   probe->lists.resize(probed);
   for (size_t i = 0; i < probed; ++i) probe->lists[i] = scratch.lists[i].node;
-  if (codes() == IvfCodes::kPq) {
+  if (HasProductCodes(codes())) {
     FillTables(query, scratch);
     const PqTables& tables = scratch.tables;
     probe->scale = tables.scale();
     probe->bases.resize(probed);
     for (size_t i = 0; i < probed; ++i) probe->bases[i] = scratch.lists[i].key + tables.bias();
-    const auto entries = static_cast<size_t>(pq_book().shape.sub_quantizers) * 16;
+    const PqShape shape = pq_book().shape;
+    const auto entries = static_cast<size_t>(shape.sub_quantizers * shape.centroids());
     probe->tables.assign(tables.entries(), tables.entries() + entries);
     return;
   }
@@ -337,8 +342,8 @@ absl::StatusOr<std::unique_ptr<IvfIndex>> IvfIndex::Load(const GraphRows& rows, 
       header.metric != static_cast<uint32_t>(rows.metric)) {
     return Damaged("it is over other rows");
   }
-  const bool pq = header.codes == static_cast<uint32_t>(IvfCodes::kPq);
-  if (header.codes > static_cast<uint32_t>(IvfCodes::kBytes) || header.lists < 1 ||
+  const bool pq = HasProductCodes(static_cast<IvfCodes>(header.codes));
+  if (header.codes > static_cast<uint32_t>(IvfCodes::kPq8) || header.lists < 1 ||
       header.lists > std::min<int64_t>(kIvfListsMax, rows.rows) ||
       header.places > int64_t{header.rows} + int64_t{header.lists} * (kPqBlockRows - 1) ||
       (pq ? header.pq_bytes < 1 || header.pq_bytes > kPqBytesMax || header.squares != 0

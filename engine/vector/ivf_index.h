@@ -21,8 +21,11 @@
 namespace baton {
 
 // How rows are coded: by a product quantiser, of what is left of a row when its list's centroid is
-// taken off, 4 bits a part; or one byte a value.
-enum class IvfCodes : uint8_t { kPq, kBytes };
+// taken off, 4 bits a part, or 8; or one byte a value. Stored in files.
+enum class IvfCodes : uint8_t { kPq, kBytes, kPq8 };
+constexpr bool HasProductCodes(IvfCodes codes) { return codes != IvfCodes::kBytes; }
+// Of a part of a product code.
+constexpr int32_t PqBitsOf(IvfCodes codes) { return codes == IvfCodes::kPq8 ? 8 : 4; }
 
 struct IvfParams {
   IvfCodes codes = IvfCodes::kPq;
@@ -34,7 +37,7 @@ inline constexpr int32_t kIvfListsMax = 65'536;
 // Four times the root of the rows, as long as lists have 128 rows on average: a list's last block
 // of codes is half empty.
 int32_t DefaultIvfLists(int64_t rows);
-// A sixteenth of the vectors: two values to each half of a byte.
+// A sixteenth of the vectors: two values to each half of a byte, or four to a byte.
 int32_t DefaultPqBytes(int32_t dimension);
 // Lists that are looked at where nobody says how many.
 int32_t DefaultNprobe(int32_t lists);
@@ -89,7 +92,7 @@ class IvfIndex {
     std::span<const uint32_t> rows;        // [places]
     const uint8_t* codes = nullptr;  // [places / 32, groups, 64]; under kBytes [places, stride]
     const float* terms = nullptr;    // [places]; null: rows have none
-    int64_t groups = 0;              // under kPq
+    int64_t groups = 0;              // of product codes
     int64_t stride = 0;              // under kBytes
   };
   Arrays arrays() const;
@@ -97,8 +100,8 @@ class IvfIndex {
   struct Probe {
     std::vector<uint32_t> lists;  // the nearest nprobe
     float scale = 0;
-    std::vector<float> bases;     // [probed lists], of kPq, as the tables are
-    std::vector<uint8_t> tables;  // [4 * groups, 16]
+    std::vector<float> bases;     // [probed lists], of product codes, as the tables are
+    std::vector<uint8_t> tables;  // [4 * groups, 16]; under kPq8 [2 * groups, 256]
     std::vector<int8_t> high;     // [stride], of kBytes, as what follows
     std::vector<int8_t> low;      // [stride]
     float square_factor = 0;
@@ -115,13 +118,13 @@ class IvfIndex {
 
  private:
   // As it lies in front of bytes(). The arrays follow, in this order, each aligned to 64 bytes.
-  // Places are where a row's code is: lists one after another, under kPq each padded to whole
-  // blocks.
+  // Places are where a row's code is: lists one after another, of product codes each padded to
+  // whole blocks.
   //   f32 centroids [lists, dimension]
   //   u32 list rows [lists]
   //   u32 rows [places]                      of padding kNoRow
-  //   f32 low, step, origin [dimension] each the code book of kBytes; of kPq only the origin counts
-  //   f32 book [PqShape::book_values()]      of kPq
+  //   f32 low, step, origin [dimension] each the code book of kBytes; else only the origin counts
+  //   f32 book [PqShape::book_values()]      of product codes
   //   f32 terms [places]                     what of a row's distance does not depend on the query,
   //                                          where something does not
   //   u8 codes [places / 32, groups, 64]; or [places, CodeStride(dimension)]
@@ -179,7 +182,7 @@ class IvfIndex {
   }
   const Header& header() const { return *Array<Header>(0); }
   static int64_t BlockRows(IvfCodes codes) {
-    return codes == IvfCodes::kPq ? kPqBlockRows : int64_t{1};
+    return HasProductCodes(codes) ? kPqBlockRows : int64_t{1};
   }
   PqBook pq_book() const;
   CodeBook code_book() const;

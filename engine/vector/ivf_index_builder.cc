@@ -15,9 +15,12 @@ namespace {
 // k-means of the lists converges with fewer rows than are usual for few centroids, and takes most
 // of the time.
 constexpr int64_t kRowsPerList = 64;
-// Of the code books, 16 centroids each.
-constexpr int64_t kBookRows = 16 * kTrainingRowsPerCentroid;
-constexpr int64_t kBookRowsMin = 16;
+// Of the code books: 16 centroids of a part are trained in no time by as many rows as help, 256 by
+// fewer, for that is most of the time of a segment just sealed.
+int64_t BookRowsMax(const PqShape& shape) {
+  return shape.centroids() *
+         (shape.bits == 8 ? kTrainingRowsPerCentroid / 4 : kTrainingRowsPerCentroid);
+}
 constexpr int32_t kIterations = 10;
 
 // Rows that are assigned to their lists at a time: a device holds so much of them at once.
@@ -57,23 +60,24 @@ class IvfIndex::Builder {
     header_.rows = static_cast<uint32_t>(rows.rows);
     header_.lists = static_cast<uint32_t>(
         std::min<int64_t>({int64_t{lists}, rows.rows, int64_t{kIvfListsMax}}));
-    if (params.codes == IvfCodes::kPq) {
+    if (HasProductCodes(params.codes)) {
       const int32_t bytes = params.pq_bytes > 0 ? params.pq_bytes : DefaultPqBytes(rows.dimension);
       header_.pq_bytes = static_cast<uint32_t>(std::min(bytes, kPqBytesMax));
-      shape_ = PqShapeFor(rows.dimension, static_cast<int32_t>(header_.pq_bytes));
+      shape_ = PqShapeFor(rows.dimension, static_cast<int32_t>(header_.pq_bytes),
+                          PqBitsOf(params.codes));
     }
   }
 
   absl::StatusOr<std::unique_ptr<IvfIndex>> Build() {
     RETURN_IF_ERROR(MakeLists());
-    if (params_.codes == IvfCodes::kPq) {
+    if (HasProductCodes(params_.codes)) {
       RETURN_IF_ERROR(TrainBook());
     } else {
       FitBytes();
     }
     Allocate();
     std::unique_ptr<IvfIndex> index(new IvfIndex(rows_, std::move(buffer_)));
-    RETURN_IF_ERROR(params_.codes == IvfCodes::kPq ? EncodePqRows(*index) : EncodeByteRows(*index));
+    RETURN_IF_ERROR(HasProductCodes(params_.codes) ? EncodePqRows(*index) : EncodeByteRows(*index));
     return index;
   }
 
@@ -130,7 +134,7 @@ class IvfIndex::Builder {
 
   absl::Status TrainBook() {
     const int64_t values = int64_t{shape_.parts} * shape_.part;  // whole parts
-    const int64_t count = std::clamp(rows_.rows, kBookRowsMin, kBookRows);
+    const int64_t count = std::clamp(rows_.rows, shape_.centroids(), BookRowsMax(shape_));
     std::vector<float> residuals(static_cast<size_t>(count * values));
     for (int64_t i = 0; i < count; ++i) {
       Residual(SampleRow(i, count, rows_.rows), residuals.data() + i * values);
@@ -138,7 +142,7 @@ class IvfIndex::Builder {
     ASSIGN_OR_RETURN(trained_, TrainProductBooks({.vectors = residuals.data(),
                                                   .rows = count,
                                                   .dimension = static_cast<int32_t>(values)},
-                                                 shape_.parts, stop_));
+                                                 shape_.parts, shape_.bits, stop_));
     return absl::OkStatus();
   }
 
@@ -177,7 +181,7 @@ class IvfIndex::Builder {
       place_of_[row] = next[list_of_[row]]++;
       rows[place_of_[row]] = static_cast<uint32_t>(row);
     }
-    if (params_.codes == IvfCodes::kPq) {
+    if (HasProductCodes(params_.codes)) {
       ArrangeBook(shape_, trained_, Array<float>(data, layout.book));
       auto* const origin = Array<float>(data, layout.origin);
       std::vector<double> sums(static_cast<size_t>(dimension_));
@@ -246,7 +250,7 @@ class IvfIndex::Builder {
   std::vector<uint32_t> list_of_;    // [rows]
   std::vector<uint32_t> list_rows_;  // [lists]
   std::vector<uint32_t> place_of_;   // [rows]
-  std::vector<float> trained_;       // [parts, 16, part]
+  std::vector<float> trained_;       // [parts, centroids, part]
   std::vector<float> bytes_book_;    // low, step, origin: [3, dimension]
   HugeBuffer buffer_;
 };

@@ -27,6 +27,7 @@
 #include "rocksdb/table.h"
 #include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
+#include "rocksdb/write_buffer_manager.h"
 
 namespace baton {
 namespace {
@@ -48,7 +49,16 @@ class ForwardingLogger : public rocksdb::Logger {
   }
 };
 
-rocksdb::Options DbOptions() {
+// Memory of writes that are in no table yet: one part takes writes while the other is written to a
+// table, and while both are full, writes wait. The manager counts what they really take, of
+// whatever column family, and has one written when that is all.
+std::shared_ptr<rocksdb::WriteBufferManager> WriteBuffers(const VectorOptions& options) {
+  return std::make_shared<rocksdb::WriteBufferManager>(static_cast<size_t>(options.write_buffer_mb)
+                                                       << 20);
+}
+constexpr int kWriteBufferParts = 2;
+
+rocksdb::Options DbOptions(const std::shared_ptr<rocksdb::WriteBufferManager>& write_buffers) {
   rocksdb::Options db;
   db.info_log = std::make_shared<ForwardingLogger>();
   db.create_if_missing = true;
@@ -56,7 +66,9 @@ rocksdb::Options DbOptions() {
   // Up to the first tear: FindLogDamage has seen to it that nothing acknowledged is behind it.
   db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   db.compression = rocksdb::kNoCompression;  // floats do not compress
-  db.write_buffer_size = 32 << 20;
+  db.write_buffer_manager = write_buffers;
+  db.write_buffer_size = write_buffers->buffer_size() / kWriteBufferParts;
+  db.max_write_buffer_number = kWriteBufferParts;
   db.max_total_wal_size = 128 << 20;
   db.max_background_jobs = 2;
   db.max_open_files = 512;
@@ -91,6 +103,7 @@ PointDb::PointDb(const VectorOptions& options, std::string directory,
       directory_(std::move(directory)),
       files_(std::move(files)),
       env_(rocksdb::NewCompositeEnv(ResumableFiles(files_))),
+      write_buffers_(WriteBuffers(options)),
       listener_(std::make_shared<Listener>()) {}
 
 PointDb::~PointDb() {
@@ -119,7 +132,8 @@ PointDb::Usage PointDb::TellUsage() const {
   using Properties = rocksdb::DB::Properties;
   Usage usage{.file_bytes = tell(Properties::kTotalSstFilesSize),
               .unflushed_bytes = tell(Properties::kCurSizeAllMemTables),
-              .compaction_bytes = tell(Properties::kEstimatePendingCompactionBytes)};
+              .compaction_bytes = tell(Properties::kEstimatePendingCompactionBytes),
+              .write_buffer_bytes = static_cast<int64_t>(write_buffers_->memory_usage())};
   rocksdb::VectorLogPtr logs;
   if (db_->GetSortedWalFiles(logs).ok()) {
     for (const auto& log : logs) usage.file_bytes += static_cast<int64_t>(log->SizeFileBytes());
@@ -144,7 +158,7 @@ absl::StatusOr<std::unique_ptr<PointDb>> PointDb::OpenForReading(const VectorOpt
                                                                  const std::string& directory,
                                                                  std::shared_ptr<FileLayer> files) {
   std::unique_ptr<PointDb> db(new PointDb(options, directory, std::move(files)));
-  rocksdb::Options db_options = DbOptions();
+  rocksdb::Options db_options = DbOptions(db->write_buffers_);
   db_options.create_if_missing = false;
   db_options.env = db->env_.get();
   rocksdb::DB* raw = nullptr;
@@ -158,7 +172,7 @@ absl::StatusOr<std::unique_ptr<PointDb>> PointDb::OpenForReading(const VectorOpt
 }
 
 absl::Status PointDb::OpenDatabase(const std::string& damaged_directory) {
-  rocksdb::Options db_options = DbOptions();
+  rocksdb::Options db_options = DbOptions(write_buffers_);
   db_options.env = env_.get();
   db_options.listeners = {listener_};
   const std::string what = StrCat("cannot open the database in ", directory_);
@@ -393,10 +407,11 @@ absl::StatusOr<PayloadIndexes> PointDb::Indexes(uint32_t collection_id) const {
 absl::Status PointDb::SetIndexes(uint32_t collection_id, const PayloadIndexes& indexes) {
   rocksdb::WriteBatch batch;
   batch.Put(CollectionKey('I', collection_id), EncodeIndexes(indexes));
-  batch.Put(kFormatKey, EncodeNumber(kFormatOfSidecars));
+  const uint32_t format = std::max(format_, kFormatOfSidecars);
+  batch.Put(kFormatKey, EncodeNumber(format));
   RETURN_IF_ERROR(CheckFreeSpace(batch.GetDataSize()));
   RETURN_IF_ERROR(Apply(batch));
-  format_ = kFormatOfSidecars;
+  format_ = format;
   return absl::OkStatus();
 }
 
@@ -470,7 +485,9 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
   // Older daemons read on as long as they can.
   uint32_t format =
       spec.storage == VectorStorage::kF32 ? format_ : std::max(format_, kFormatOfTypes);
+  if (spec.ivf_pq_bits != 4) format = kFormatOfPqBits;
   for (const CollectionSpec& vector : spec.vectors) {
+    if (vector.ivf_pq_bits != 4) format = kFormatOfPqBits;
     stored.push_back({.id = next_collection_id_++,
                       .spec = vector,
                       .embedder = vector.embedder,
@@ -484,7 +501,7 @@ absl::StatusOr<std::vector<StoredCollection>> PointDb::CreateCollection(
     batch.Put(CollectionKey('C', one.id), EncodeCollection(one));
   }
   if (!spec.partition_key.empty()) {
-    format = kFormatOfSidecars;
+    format = std::max(format, kFormatOfSidecars);
     const PayloadIndex index = PartitionIndex(spec);
     batch.Put(CollectionKey('I', stored.front().id), EncodeIndexes(std::span(&index, 1)));
   }
@@ -740,7 +757,9 @@ absl::Status PointDb::Sync() {
   // log as a mark of how far it was synced (FindLogDamage). Where it fails, the log is replaced.
   {
     const std::lock_guard lock(write_mutex_);
-    RETURN_IF_ERROR(ToStatus(HaveSomethingToFlush(), "cannot sync the database"));
+    const rocksdb::Status status = HaveSomethingToFlush();
+    if (!status.ok()) unsynced_ = true;  // as before: the next one tries again
+    RETURN_IF_ERROR(ToStatus(status, "cannot sync the database"));
   }
   rocksdb::WriteBatch nothing;
   rocksdb::WriteOptions write;

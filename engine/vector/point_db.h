@@ -26,6 +26,7 @@ class DB;
 class Env;
 class Status;
 class WriteBatch;
+class WriteBufferManager;
 }  // namespace rocksdb
 
 namespace baton {
@@ -152,9 +153,10 @@ class PointDb {
 
   WriteSequence last_sequence() const { return last_sequence_; }
   struct Usage {
-    int64_t file_bytes = 0;        // of tables and logs
-    int64_t unflushed_bytes = 0;   // in the log and memory alone
-    int64_t compaction_bytes = 0;  // that are to be rewritten
+    int64_t file_bytes = 0;          // of tables and logs
+    int64_t unflushed_bytes = 0;     // in the log and memory alone
+    int64_t compaction_bytes = 0;    // that are to be rewritten
+    int64_t write_buffer_bytes = 0;  // of VectorOptions::write_buffer_mb
   };
   Usage TellUsage() const;  // microseconds, under a lock of RocksDB's
   // OK, or what every write is refused with: FAILED_PRECONDITION, which names the damaged file and
@@ -275,6 +277,7 @@ class PointDb {
   const std::string directory_;
   const std::shared_ptr<FileLayer> files_;
   std::unique_ptr<rocksdb::Env> env_;
+  const std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
   struct Listener;
   const std::shared_ptr<Listener> listener_;
   std::unique_ptr<rocksdb::DB> db_;

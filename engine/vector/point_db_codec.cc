@@ -152,7 +152,8 @@ std::string EncodeCollection(const StoredCollection& collection) {
   AppendNumber(out, spec.hnsw_ef_construction);
   AppendText(out, spec.name);
   AppendText(out, collection.embedder);
-  const bool extended = collection.parent_id != 0 || !spec.partition_key.empty();
+  const bool coded = spec.ivf_pq_bits != 4;
+  const bool extended = collection.parent_id != 0 || !spec.partition_key.empty() || coded;
   const bool typed = extended || spec.storage != VectorStorage::kF32;
   if (spec.index != IndexKind::kHnsw || typed) {  // else as it was before there were others
     AppendNumber(out, static_cast<uint8_t>(spec.index));
@@ -163,7 +164,8 @@ std::string EncodeCollection(const StoredCollection& collection) {
   if (extended) {
     AppendNumber(out, collection.parent_id);
     AppendText(out, spec.vector_name);
-    if (!spec.partition_key.empty()) AppendText(out, spec.partition_key);
+    if (!spec.partition_key.empty() || coded) AppendText(out, spec.partition_key);
+    if (coded) AppendNumber(out, spec.ivf_pq_bits);
   }
   return out;
 }
@@ -196,9 +198,11 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
   }
   std::optional<std::string> partition_key = "";
   if (vector_name.has_value() && !reader.at_end()) partition_key = reader.TakeText();
+  std::optional<int32_t> pq_bits = 4;
+  if (partition_key.has_value() && !reader.at_end()) pq_bits = reader.Take<int32_t>();
   if (!id.has_value() || !key_reader.at_end() || !embedder.has_value() || !name.has_value() ||
       !reader.at_end() || !pq_bytes.has_value() || !parent_id.has_value() ||
-      !vector_name.has_value() || !partition_key.has_value()) {
+      !vector_name.has_value() || !partition_key.has_value() || !pq_bits.has_value()) {
     return absl::DataLossError("the record of a collection is damaged");
   }
   StoredCollection collection{.id = __builtin_bswap32(*id),
@@ -210,6 +214,7 @@ absl::StatusOr<StoredCollection> DecodeCollection(std::string_view key, std::str
                                        .index = static_cast<IndexKind>(*index),
                                        .ivf_lists = *lists,
                                        .ivf_pq_bytes = *pq_bytes,
+                                       .ivf_pq_bits = *pq_bits,
                                        .storage = static_cast<VectorStorage>(*storage),
                                        .partition_key = std::move(*partition_key),
                                        .vector_name = std::move(*vector_name)},

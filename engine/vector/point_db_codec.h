@@ -22,7 +22,9 @@ namespace baton {
 
 // With payload indexes, whose files older daemons would not tell of patches.
 inline constexpr uint32_t kFormatOfSidecars = 5;
-inline constexpr uint32_t kFormatVersion = kFormatOfSidecars;
+// With product codes of 8 bits.
+inline constexpr uint32_t kFormatOfPqBits = 6;
+inline constexpr uint32_t kFormatVersion = kFormatOfPqBits;
 // With named vectors, or a partition key.
 inline constexpr uint32_t kFormatOfNames = 4;
 // With other types of vectors than floats, or UUIDs.

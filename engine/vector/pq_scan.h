@@ -14,12 +14,19 @@ inline constexpr int64_t kPqBlockRows = 32;
 inline constexpr int64_t kPqGroup = 4;
 inline constexpr int64_t kPqLineBytes = 64;
 
-// Entries of tables are so small that two make a byte, and 512 of them 16 bits.
+// Codes of 8 bits lie in the same blocks, lines of 2 sub-quantisers: byte r has row r's code of the
+// first, byte 32 + r of the second.
+inline constexpr int64_t kPq8Group = 2;
+
+// Entries of tables are so small that two make a byte, and 512 of them 16 bits; of codes of 8 bits,
+// of which there are half as many, that they are bytes.
 inline constexpr int32_t kPqEntryMax = 127;
+inline constexpr int32_t kPq8EntryMax = 255;
 inline constexpr int64_t kPqSubQuantizersMax = 512;
 
 struct PqScan {
-  const uint8_t* tables = nullptr;  // [4 * groups, 16], each at most kPqEntryMax
+  // [4 * groups, 16], each at most kPqEntryMax; of codes of 8 bits [2 * groups, 256]
+  const uint8_t* tables = nullptr;
   int64_t groups = 0;               // at most kPqSubQuantizersMax / 4
   const uint8_t* blocks = nullptr;  // [block_count, groups, 64]
   int64_t block_count = 0;
@@ -35,7 +42,8 @@ struct PqScan {
 // nearer[block] says whether the key of its row r is below the bound. The same bits at every level.
 using PqScanFn = void (*)(const PqScan& scan);
 
-// The function compiled for `level`; the processor must support it.
+// The functions compiled for `level`, of codes of 4 bits and of 8; the processor must support it.
 PqScanFn PqScanFor(SimdLevel level = DetectedSimdLevel());
+PqScanFn Pq8ScanFor(SimdLevel level = DetectedSimdLevel());
 
 }  // namespace baton

@@ -6,9 +6,11 @@ namespace baton {
 namespace {
 
 IvfParams ParamsOf(const CollectionSpec& spec) {
-  return {.codes = spec.index == IndexKind::kIvfPq ? IvfCodes::kPq : IvfCodes::kBytes,
-          .lists = spec.ivf_lists,
-          .pq_bytes = spec.ivf_pq_bytes};
+  IvfCodes codes = IvfCodes::kBytes;
+  if (spec.index == IndexKind::kIvfPq) {
+    codes = spec.ivf_pq_bits == 8 ? IvfCodes::kPq8 : IvfCodes::kPq;
+  }
+  return {.codes = codes, .lists = spec.ivf_lists, .pq_bytes = spec.ivf_pq_bytes};
 }
 
 }  // namespace

@@ -23,6 +23,10 @@ void VectorStore::TellUsage() {
   const PointDb::Usage usage = db_->TellUsage();
   metrics_.Gauge(MetricId::kStoreBytes).Set(static_cast<double>(usage.file_bytes));
   metrics_.Gauge(MetricId::kStoreUnflushedBytes).Set(static_cast<double>(usage.unflushed_bytes));
+  metrics_.Gauge(MetricId::kStoreWriteBufferBytes, {"total"})
+      .Set(static_cast<double>(options_.write_buffer_mb << 20));
+  metrics_.Gauge(MetricId::kStoreWriteBufferBytes, {"used"})
+      .Set(static_cast<double>(usage.write_buffer_bytes));
   metrics_.Gauge(MetricId::kStoreCompactionBytes).Set(static_cast<double>(usage.compaction_bytes));
 
   std::map<uint32_t, uint64_t> bytes;  // by collection

@@ -94,6 +94,10 @@ absl::Status CheckVectorSpec(const CollectionSpec& spec) {
   if (spec.ivf_pq_bytes < 0 || spec.ivf_pq_bytes > kPqBytesMax) {
     return OutOfRange("ivf_pq_bytes", spec.ivf_pq_bytes, 0, kPqBytesMax);
   }
+  if (spec.ivf_pq_bits != 4 && spec.ivf_pq_bits != 8) {
+    return absl::InvalidArgumentError(
+        StrCat("ivf_pq_bits is ", spec.ivf_pq_bits, ", allowed are 4 and 8"));
+  }
   return absl::OkStatus();
 }
 

@@ -11,6 +11,7 @@ struct VectorOptions {
   std::string data_dir = "baton-data";
   std::string fsync = "always";
   int64_t fsync_interval_ms = 200;
+  int64_t write_buffer_mb = 64;
   int64_t collections_max = 1000;
   int64_t aliases_max = 1000;
   int64_t points_max = 10'000'000;
@@ -24,7 +25,7 @@ struct VectorOptions {
   int64_t payload_indexes_max = 32;
   int64_t named_vectors_max = 16;
   int64_t partitions_max = 100'000;
-  int64_t seal_points = 8192;
+  int64_t seal_points = 0;
   int64_t segment_points_max = 1 << 20;
   int64_t merge_quiet_ms = 5000;
   int64_t unindexed_points_max = 1 << 20;
@@ -43,9 +44,14 @@ struct VectorOptions {
   void Describe(Visitor& v) {
     v("data_dir", data_dir, AnyValue{}, "where collections are kept; made if it does not exist");
     v("fsync", fsync, OneOf{"always", "interval"},
-      "always: a write is on the disk before it is acknowledged; interval: it survives a crash of "
-      "the daemon, and one of the machine after fsync_interval_ms");
+      "always: a write is on the disk before it is acknowledged, those that wait together by one "
+      "sync; interval: it survives a crash of the daemon, and one of the machine after "
+      "fsync_interval_ms");
     v("fsync_interval_ms", fsync_interval_ms, Range{1, 60'000}, "for fsync: interval");
+    v("write_buffer_mb", write_buffer_mb, Range{1, 65'536},
+      "memory for writes of all collections that are in the write-ahead log alone, MiB: where it "
+      "is "
+      "full, writes wait until a part of it is in a table; a restart reads as much again");
     v("collections_max", collections_max, Range{1, 100'000}, "collections at most");
     v("aliases_max", aliases_max, Range{0, 100'000}, "aliases of collections at most");
     v("points_max", points_max, Range{1, 1e9}, "points of all collections at most");
@@ -66,8 +72,9 @@ struct VectorOptions {
       "named vectors of one collection at most");
     v("partitions_max", partitions_max, Range{1, 10'000'000},
       "partitions of one collection with a partition key at most");
-    v("seal_points", seal_points, Range{16, 1 << 20},
-      "points in the growing buffer of a collection when it is sealed into a segment");
+    v("seal_points", seal_points, Range{0, 1 << 20},
+      "points in the growing buffer of a collection when it is sealed into a segment; 0: by the "
+      "dimension, 32768 of 128 values or less, fewer of more, at least 8192");
     v("segment_points_max", segment_points_max, Range{16, 1 << 28},
       "a segment of more points is not merged with others");
     v("merge_quiet_ms", merge_quiet_ms, Range{0, 86'400'000},

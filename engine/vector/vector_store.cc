@@ -57,10 +57,11 @@ absl::StatusOr<std::unique_ptr<VectorStore>> VectorStore::Open(const VectorOptio
   if (options.data_dir.empty()) {
     return absl::InvalidArgumentError("vector.data_dir is empty: it must name a directory");
   }
-  if (options.unindexed_points_max <= options.seal_points) {
+  const int64_t seal_points_max = SealPointsFor(options, 1);
+  if (options.unindexed_points_max <= seal_points_max) {
     return absl::InvalidArgumentError(
         StrCat("vector.unindexed_points_max is ", options.unindexed_points_max,
-               ": it must be more than vector.seal_points, which is ", options.seal_points));
+               ": it must be more than vector.seal_points, which is ", seal_points_max));
   }
   if (files == nullptr) files = SystemFiles();
   std::unique_ptr<VectorStore> store(new VectorStore(options, metrics, files));

@@ -117,12 +117,35 @@ class BlockSearch {
             kTileBytes / (dimension_ * static_cast<int64_t>(sizeof(float))), 1, kTileRowsMax)),
         tops_(queries.size(), TopK(params.k, view.points(), FarthestAllowed(view, params))) {}
 
+  // Segments first: after them it is known how far is too far, which scans by codes live on.
   absl::Status Run() {
+    RETURN_IF_ERROR(SearchSegments());
     for (const CollectionView::BufferPart& part : view_.buffers()) {
       std::optional<PartFilter> filter;
       if (filter_ != nullptr) filter.emplace(*filter_, view_, part);
       RETURN_IF_ERROR(ScanBuffer(part, filter));
     }
+    return absl::OkStatus();
+  }
+
+  // A segment that was looked at although its file cannot be read: what it did not give was taken
+  // for zeros. Null: there is none.
+  const Segment* FindUnreadable() const {
+    for (const CollectionView::SegmentPart& part : view_.segments()) {
+      const Segment* const segment = part.segment.get();
+      if (segment->unreadable() && !skipped_.contains(segment)) return segment;
+    }
+    return nullptr;
+  }
+
+  std::vector<std::vector<Neighbor>> Take() {
+    std::vector<std::vector<Neighbor>> neighbors;
+    for (TopK& top : tops_) neighbors.push_back(top.Take());
+    return neighbors;
+  }
+
+ private:
+  absl::Status SearchSegments() {
     for (const CollectionView::SegmentPart& part : view_.segments()) {
       if (skipped_.contains(part.segment.get())) continue;
       if (filter_ != nullptr) {
@@ -157,23 +180,6 @@ class BlockSearch {
     return TakeWalks();
   }
 
-  // A segment that was looked at although its file cannot be read: what it did not give was taken
-  // for zeros. Null: there is none.
-  const Segment* FindUnreadable() const {
-    for (const CollectionView::SegmentPart& part : view_.segments()) {
-      const Segment* const segment = part.segment.get();
-      if (segment->unreadable() && !skipped_.contains(segment)) return segment;
-    }
-    return nullptr;
-  }
-
-  std::vector<std::vector<Neighbor>> Take() {
-    std::vector<std::vector<Neighbor>> neighbors;
-    for (TopK& top : tops_) neighbors.push_back(top.Take());
-    return neighbors;
-  }
-
- private:
   static bool AllRows(int64_t) { return true; }
 
   // Queries [begin, end) against the rows of a block that `matches`, by their place in it. The rows
@@ -224,7 +230,7 @@ class BlockSearch {
         return !filter.has_value() || filter->Accepts(first + row);
       };
       if (by_code_.has_value()) {
-        by_code_->Scan(block, part.buffer->Codes(first), matches, tops_);
+        by_code_->Scan(block, part.buffer->Codes(first, part.rows), matches, tops_);
         RETURN_IF_ERROR(Worked(block.count * dimension_ * std::ssize(queries_)));
       } else {
         RETURN_IF_ERROR(Scan(block, nullptr, 0, queries_.size(), matches));

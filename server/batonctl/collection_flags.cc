@@ -91,6 +91,9 @@ void AddCollections(CLI::App& app, Options& options, Commands& commands) {
   Maybe<int32_t>(*create, "--ivf-pq-bytes", "Bytes of a code; default: by the dimension",
                  [spec](int32_t bytes) { spec->set_ivf_pq_bytes(bytes); })
       ->check(CLI::Range(1, 256));
+  Maybe<int32_t>(*create, "--ivf-pq-bits", "Of each part of a code: 4 (default) or 8",
+                 [spec](int32_t bits) { spec->set_ivf_pq_bits(bits); })
+      ->check(CLI::IsMember({4, 8}));
   MaybeEnum(*create, "--storage", "Of each value: f32 (default), f16, bf16 or int8", kStorages,
             [spec](v1::VectorStorage storage) { spec->set_storage(storage); });
   create->callback([&options, &commands, dimension, named] {

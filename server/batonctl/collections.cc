@@ -15,7 +15,8 @@ std::string IndexText(const Spec& spec) {
   std::string kind = EnumWord(v1::IndexKind_Name(spec.index()), "INDEX_KIND_");
   switch (spec.index()) {
     case v1::INDEX_KIND_IVF_PQ:
-      return absl::StrCat(kind, ", lists ", spec.ivf_lists(), ", bytes ", spec.ivf_pq_bytes());
+      return absl::StrCat(kind, ", lists ", spec.ivf_lists(), ", bytes ", spec.ivf_pq_bytes(),
+                          ", bits ", spec.ivf_pq_bits());
     case v1::INDEX_KIND_IVF_SQ:
       return absl::StrCat(kind, ", lists ", spec.ivf_lists());
     default:

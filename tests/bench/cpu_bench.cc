@@ -2,14 +2,19 @@
 // once per call, so the limit is the read bandwidth measured in the same run. Products of matrices
 // are llm_kernels_bench.cc's.
 //
-// And the scan of a full growing buffer of 32,768 rows, for the 10 nearest:
-//   buffer.METRIC.dN.scan_us      as searches do it, by codes first
-//   buffer.METRIC.dN.vectors_us   comparing all vectors, which finds the same
-//   buffer.METRIC.dN.scored_rows  whose vectors the first looks at, of each query
+// And the scan of a full growing buffer of 32,768 rows, for the 10 nearest, of values that are all
+// random (SET normal: all rows about as far, which is the worst for codes) and of vectors like
+// embeddings (SET clusters):
+//   buffer.SET.METRIC.dN.scan_us        alone, by codes first
+//   buffer.SET.METRIC.dN.scan_after_us  where rows as near are known, as after segments
+//   buffer.SET.METRIC.dN.vectors_us     comparing all vectors, which finds the same
+//   buffer.SET.METRIC.dN.scored_rows    whose vectors the first looks at, of each query
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <random>
 #include <span>
@@ -19,6 +24,7 @@
 #include "engine/vector/buffer_scan.h"
 #include "engine/vector/distance.h"
 #include "engine/vector/growing_buffer.h"
+#include "tests/bench/vector_sets.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/read_bandwidth.h"
 
@@ -66,46 +72,62 @@ std::vector<Neighbor> ScanVectors(const GrowingBuffer& buffer, const VectorForma
   return top.Take();
 }
 
-void BenchBuffer(const BenchArgs& args, Metric metric, const std::string& metric_name,
-                 BenchReport& report, std::mt19937_64& random) {
+// The next vectors of a set, [count, dimension].
+using Draw = std::function<std::vector<float>(int64_t count)>;
+
+constexpr float kAnyDistance = std::numeric_limits<float>::infinity();
+
+void BenchBuffer(const BenchArgs& args, const std::string& set, Metric metric,
+                 const std::string& metric_name, BenchReport& report,
+                 const std::function<Draw(int32_t dimension)>& draw_of) {
   constexpr size_t kQueries = 16;
   for (const int32_t dimension : {128, 768}) {
+    const Draw draw = draw_of(dimension);
     const int64_t rows = args.tiny ? 300 : 32'768;
     const CollectionSpec spec{.name = "c", .dimension = dimension, .metric = metric};
     const VectorFormat format = FormatOf(spec);
     const auto buffer = std::make_shared<GrowingBuffer>(format, rows);
+    const std::vector<float> vectors = draw(rows);
     for (int64_t row = 0; row < rows; ++row) {
-      buffer->Append(static_cast<PointId>(row),
-                     RandomFloats(static_cast<size_t>(dimension), random).data(), 1);
+      buffer->Append(static_cast<PointId>(row), &vectors[static_cast<size_t>(row * dimension)], 1);
     }
     const CollectionView view(spec, 1, rows, {{.buffer = buffer, .rows = rows}}, {});
     std::vector<std::vector<float>> queries;
     for (size_t i = 0; i < kQueries; ++i) {
-      queries.push_back(RandomFloats(static_cast<size_t>(dimension), random));
+      queries.push_back(draw(1));
     }
     int64_t scored = 0;
-    const auto by_code = [&](size_t query) {
+    std::vector<float> tenth(kQueries);  // how far it is
+    const auto by_code = [&](size_t query, float farthest) {
       BufferScan scan(view, std::span(&queries[query], 1));
-      std::vector<TopK> tops(1, TopK(10, rows));
+      std::vector<TopK> tops(1, TopK(10, rows, farthest));
       for (int64_t first = 0; first < rows;) {
         const RowBlock block = buffer->Block(first, rows);
         scan.Scan(
-            block, buffer->Codes(first), [](int64_t) { return true; }, tops);
+            block, buffer->Codes(first, rows), [](int64_t) { return true; }, tops);
         first += block.count;
       }
       scored += scan.scored();
       return tops[0].Take();
     };
     for (size_t query = 0; query < kQueries; ++query) {
-      if (by_code(query) == ScanVectors(*buffer, format, queries[query])) continue;
+      const std::vector<Neighbor> found = by_code(query, kAnyDistance);
+      tenth[query] = found.back().distance;
+      if (found == ScanVectors(*buffer, format, queries[query])) continue;
       std::fprintf(stderr, "a scan by codes found other rows than comparing all\n");
       std::exit(1);
     }
-    const std::string name = "buffer." + metric_name + ".d" + std::to_string(dimension);
+    const std::string name = "buffer." + set + "." + metric_name + ".d" + std::to_string(dimension);
     report.Add(name + ".scored_rows", static_cast<double>(scored) / kQueries, "rows");
     size_t next = 0;
-    report.Add(name + ".scan_us",
-               BestSecondsPerCall(args.tiny, [&] { by_code(next++ % kQueries); }) * 1e6, "us");
+    const auto scan_us = [&](bool after) {
+      return 1e6 * BestSecondsPerCall(args.tiny, [&] {
+               const size_t query = next++ % kQueries;
+               by_code(query, after ? tenth[query] : kAnyDistance);
+             });
+    };
+    report.Add(name + ".scan_us", scan_us(false), "us");
+    report.Add(name + ".scan_after_us", scan_us(true), "us");
     report.Add(name + ".vectors_us",
                BestSecondsPerCall(
                    args.tiny, [&] { ScanVectors(*buffer, format, queries[next++ % kQueries]); }) *
@@ -120,8 +142,20 @@ int Run(const BenchArgs& args) {
   const double read_gb_per_s = ReadBandwidth(args.tiny);
   report.Add("machine.read_gb_per_s", read_gb_per_s, "GB/s, one thread");
   BenchScan(args, read_gb_per_s, report, random);
-  BenchBuffer(args, Metric::kL2, "l2", report, random);
-  BenchBuffer(args, Metric::kDot, "dot", report, random);
+  const auto normal = [&random](int32_t dimension) -> Draw {
+    return [&random, dimension](int64_t count) {
+      return RandomFloats(static_cast<size_t>(count * dimension), random);
+    };
+  };
+  BenchBuffer(args, "normal", Metric::kL2, "l2", report, normal);
+  BenchBuffer(args, "normal", Metric::kDot, "dot", report, normal);
+  for (const Metric metric : {Metric::kL2, Metric::kCosine}) {
+    BenchBuffer(args, "clusters", metric, metric == Metric::kL2 ? "l2" : "cosine", report,
+                [&](int32_t dimension) -> Draw {
+                  auto generator = std::make_shared<VectorGenerator>(metric, dimension, args.seed);
+                  return [generator](int64_t count) { return generator->Draw(count); };
+                });
+  }
   return report.Finish();
 }
 

@@ -3,7 +3,8 @@
 // reaches 0.95, at the fewest lists that each needs for that with the same number of candidates
 // rescored. Rounds of all of them take turns, since the machine may not be alone.
 //
-// Sets: as of the vector bench. Figures of each SET, for KIND ivf_pq and ivf_sq:
+// Sets: as of the vector bench. Figures of each SET, for KIND ivf_pq, ivf_pq8 (codes of 8 bits,
+// beside those of 4 of FAISS) and ivf_sq:
 //   SET.KIND.qps_at_095, SET.KIND.p99_us    ours
 //   SET.KIND.qps_ratio_at_095               median over the rounds of ours / FAISS's
 //   SET.KIND.qps_ratio_to_graph             of ours / the graph's
@@ -205,13 +206,13 @@ void BenchSet(const BenchArgs& args, const VectorSet& set, BenchReport& report) 
   const auto sealed = OrDie(SealedGraph::Build(rows, never));
   const double graph_seconds = SecondsSince(begin);
   Graph graph(*sealed);
-  for (const Kind& kind :
-       {Kind{"ivf_pq", IvfCodes::kPq, 100}, Kind{"ivf_sq", IvfCodes::kBytes, 36}}) {
+  for (const Kind& kind : {Kind{"ivf_pq", IvfCodes::kPq, 100}, Kind{"ivf_pq8", IvfCodes::kPq8, 100},
+                           Kind{"ivf_sq", IvfCodes::kBytes, 36}}) {
     begin = SteadyClock::now();
     const auto index = OrDie(IvfIndex::Build(rows, {.codes = kind.codes}, never));
     const double seconds = SecondsSince(begin);
     begin = SteadyClock::now();
-    const bool pq = kind.codes == IvfCodes::kPq;
+    const bool pq = HasProductCodes(kind.codes);
     FaissPeer peer({.metric = set.metric,
                     .dimension = set.dimension,
                     .lists = index->lists(),

@@ -1,7 +1,8 @@
 // Searches while points come and go: 500 a second at set times, whether the last one is done or not
 // (an open loop, so that waiting counts), beside 1,500 upserts and 200 deletes a second while
 // segments are sealed and merged; and the same without writes, before and after. In this process,
-// fsync: always. --seconds N of writing: 300 is what the project's figure means.
+// fsync: always. --seconds N of writing: 300 is what the project's figure means. --seal_points N:
+// vector.seal_points, by default the daemon's.
 //
 //   search.p99_ratio        p99 while writing / p99 of quiet
 //   deleted_half.*          a collection half of which is deleted, vacuum off, beside itself before
@@ -151,8 +152,9 @@ class Mixed {
   double written_per_s_ = 0;
 };
 
-void BenchMixed(const BenchArgs& args, const VectorSet& set, double seconds, BenchReport& report) {
-  Mixed mixed(set, set.rows() / 2, args.tiny ? 64 : 8192, args.seed);
+void BenchMixed(const BenchArgs& args, const VectorSet& set, double seconds, int64_t seal_points,
+                BenchReport& report) {
+  Mixed mixed(set, set.rows() / 2, seal_points, args.seed);
   Latencies quiet = mixed.Search(seconds / 2);
   const double seals = mixed.Built("seal");
   const double merges = mixed.Built("merge");
@@ -328,9 +330,12 @@ int Main(int argc, char** argv) {
   std::string seconds = "30";
   std::string rows = "200000";
   std::string only;
-  const BenchArgs args = ParseBenchArgs(
-      argc, argv,
-      {{"--seconds", "N", &seconds}, {"--rows", "N", &rows}, {"--only", "PART", &only}});
+  std::string seal_points = "0";
+  const BenchArgs args = ParseBenchArgs(argc, argv,
+                                        {{"--seconds", "N", &seconds},
+                                         {"--rows", "N", &rows},
+                                         {"--only", "PART", &only},
+                                         {"--seal_points", "N", &seal_points}});
   BenchReport report(args);
   GeneratedSet wanted{"l2-128", Metric::kL2, 128, std::stoll(rows)};
   wanted.queries = 2000;
@@ -344,7 +349,8 @@ int Main(int argc, char** argv) {
   if (only.empty() || only == "deleted") BenchDeletedHalf(args, set, report);
   if (only.empty() || only == "index") BenchIndex(set, report);
   if (only.empty() || only == "mixed") {
-    BenchMixed(args, set, args.tiny ? 0.3 : std::stod(seconds), report);
+    BenchMixed(args, set, args.tiny ? 0.3 : std::stod(seconds),
+               args.tiny ? 64 : std::stoll(seal_points), report);
   }
   return report.Finish();
 }

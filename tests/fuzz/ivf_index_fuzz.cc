@@ -49,15 +49,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       .vectors = vectors.data(), .rows = kRows, .dimension = kDimension, .metric = Metric::kL2};
   static const auto pq = IvfIndex::Build(rows, {.codes = IvfCodes::kPq, .lists = 5, .pq_bytes = 2},
                                          [] { return false; });
+  static const auto pq8 = IvfIndex::Build(
+      rows, {.codes = IvfCodes::kPq8, .lists = 5, .pq_bytes = 2}, [] { return false; });
   static const auto bytes =
       IvfIndex::Build(rows, {.codes = IvfCodes::kBytes, .lists = 5}, [] { return false; });
-  if (!pq.ok() || !bytes.ok()) std::abort();
+  if (!pq.ok() || !pq8.ok() || !bytes.ok()) std::abort();
   HugeBuffer raw(size);
   std::copy_n(reinterpret_cast<const std::byte*>(data), size, raw.data());
   TryLoad(rows, std::move(raw));
 
   if (size < 3) return 0;
-  const std::span<const std::byte> base = (data[2] % 2 == 0 ? **pq : **bytes).bytes();
+  const IvfIndex* const indexes[] = {pq->get(), bytes->get(), pq8->get()};
+  const std::span<const std::byte> base = indexes[data[2] % 3]->bytes();
   HugeBuffer laid_over(base.size());
   std::copy(base.begin(), base.end(), laid_over.data());
   const size_t at = (data[0] + size_t{256} * data[1]) % base.size();

@@ -388,7 +388,7 @@ TEST_CASE("a configuration that is wrong is refused, naming file, line, key and 
   refused("vector: {seal_points: 64\n", {"not valid YAML"});
   refused("pantry:\n  shelves: 3\n", {":1:", "unknown key \"pantry\""});
   CheckRefused({"--config=" + dir.File("absent.yaml")}, {dir.File("absent.yaml"), "No such file"});
-  CheckRefused({"--vector.seal_points=3"}, {"--vector.seal_points", "16 to 1048576", "3"});
+  CheckRefused({"--vector.seal_points=-3"}, {"--vector.seal_points", "0 to 1048576", "-3"});
   CheckRefused({"--no-such-flag=1"}, {"unknown flag --no-such-flag"});
   CheckRefused({"--http-address=[::1]"}, {"server.http_address must be IP:PORT", "\"[::1]\""});
   CheckRefused({"--grpc-address=nowhere"}, {"server.grpc_address must be IP:PORT", "\"nowhere\""});

@@ -271,6 +271,9 @@ TEST_CASE("collections") {
   REQUIRE(ToSpec(proto)->index == IndexKind::kIvfPq);
   CHECK(ToSpec(proto)->ivf_lists == 7);
   CHECK(ToSpec(proto)->ivf_pq_bytes == 9);
+  CHECK(ToSpec(proto)->ivf_pq_bits == 4);
+  proto.set_ivf_pq_bits(8);
+  CHECK(ToSpec(proto)->ivf_pq_bits == 8);
   proto.set_index(static_cast<v1::IndexKind>(8));
   REQUIRE_STATUS(ToSpec(proto), kInvalid, "spec.index must be 1 to 3");
   proto.clear_index();

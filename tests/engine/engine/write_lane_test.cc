@@ -64,6 +64,31 @@ struct Fixture {
   std::unique_ptr<WriteLane> lane;
 };
 
+TEST_CASE("writes that wait together are one commit") {
+  Fixture f(/*build_threads=*/0, /*write_wait_ms=*/200);
+  const auto commits = [&f] {
+    for (const auto& family : f.metrics.registry()->Collect()) {
+      if (family.name == "baton_write_commit_seconds") {
+        return family.metric.at(0).histogram.sample_count;
+      }
+    }
+    return uint64_t{0};
+  };
+  const uint64_t before = commits();
+  std::promise<void> begun;
+  std::promise<void> may_end;
+  REQUIRE(f.lane->TryChange([&] {
+    begun.set_value();
+    may_end.get_future().wait();
+  }));
+  begun.get_future().wait();
+  std::vector<std::future<WriteLane::Outcome>> outcomes;
+  for (PointId id = 0; id < 30; ++id) outcomes.push_back(f.Upsert(id % 2 == 0 ? "c" : "d", id, 1));
+  may_end.set_value();
+  for (auto& outcome : outcomes) REQUIRE_OK(outcome.get().result.status);
+  REQUIRE(commits() == before + 1);
+}
+
 TEST_CASE("upserts to a collection that is behind wait, and are refused in the end") {
   Fixture f(/*build_threads=*/0, /*write_wait_ms=*/200);
   REQUIRE_OK(f.Upsert("c", 0, 100).get().result.status);

@@ -7,7 +7,9 @@
 #include <random>
 #include <vector>
 
+#include "engine/base/huge_allocator.h"
 #include "engine/vector/distance.h"
+#include "engine/vector/nibble_screen.h"
 #include "tests/engine/vector/vector_harness.h"
 
 namespace baton {
@@ -61,12 +63,18 @@ struct CodedRow {
   std::vector<float> vector;
   std::vector<uint8_t> code;
   ScanTerms terms;
+  std::vector<uint8_t> nibbles;
+  ScanTerms nibble_terms;
 };
 
 CodedRow Coded(Metric metric, std::vector<float> vector) {
   CodedRow row{.vector = std::move(vector)};
   row.code.assign(static_cast<size_t>(CodeStride(std::ssize(row.vector))), 99);
   row.terms = EncodeScanRow(metric, row.vector.data(), std::ssize(row.vector), row.code.data());
+  const int64_t lines = NibbleLines(std::ssize(row.vector));
+  row.nibbles.assign(static_cast<size_t>(lines * kNibbleLineValues), 99);
+  row.nibble_terms =
+      EncodeNibbleRow(metric, row.vector.data(), std::ssize(row.vector), row.nibbles.data());
   return row;
 }
 
@@ -93,6 +101,40 @@ std::vector<uint32_t> Kept(SimdLevel level, Metric metric, const ScanQuery& quer
   return places;
 }
 
+// The same by nibbles; the last rows stand in for those that a block lacks.
+HugeVector<std::byte> NibbleBlocks(const std::vector<CodedRow>& rows) {
+  HugeVector<std::byte> blocks;
+  for (size_t first = 0; first < rows.size(); first += kNibbleBlockRows) {
+    std::vector<ScanTerms> terms;
+    std::vector<uint8_t> codes;
+    for (size_t i = 0; i < kNibbleBlockRows; ++i) {
+      const CodedRow& row = rows[std::min(first + i, rows.size() - 1)];
+      terms.push_back(row.nibble_terms);
+      codes.insert(codes.end(), row.nibbles.begin(), row.nibbles.end());
+    }
+    const auto dimension = std::ssize(rows.front().vector);
+    const size_t at = blocks.size();
+    blocks.resize(at + static_cast<size_t>(NibbleBlockBytes(dimension)));
+    StoreNibbleBlock(terms.data(), codes.data(), dimension, &blocks[at]);
+  }
+  return blocks;
+}
+
+std::vector<uint32_t> KeptByNibbles(SimdLevel level, Metric metric, const NibbleQuery& query,
+                                    const ScanLimits& limits, const std::vector<CodedRow>& rows,
+                                    const HugeVector<std::byte>& blocks) {
+  if (rows.empty()) return {};
+  const auto dimension = std::ssize(rows.front().vector);
+  const NibbleScreen screen{.query = query.values(),
+                            .lines = NibbleLines(dimension),
+                            .blocks = blocks.data(),
+                            .block_count = std::ssize(blocks) / NibbleBlockBytes(dimension)};
+  std::vector<uint32_t> places(static_cast<size_t>(screen.block_count * kNibbleBlockRows));
+  places.resize(static_cast<size_t>(NibbleScreenFor(metric, level)(limits, screen, places.data())));
+  std::erase_if(places, [&rows](uint32_t place) { return place >= rows.size(); });
+  return places;
+}
+
 TEST_CASE("no row within a distance is refused by its code, at any level and size") {
   std::mt19937 random(31);
   for (const Metric metric : {Metric::kCosine, Metric::kDot, Metric::kL2}) {
@@ -109,6 +151,9 @@ TEST_CASE("no row within a distance is refused by its code, at any level and siz
           if (count == 33) query = rows[5].vector;
           ScanQuery code;
           code.Encode(metric, query.data(), dimension);
+          NibbleQuery nibbles;
+          nibbles.Encode(metric, query.data(), dimension);
+          const HugeVector<std::byte> blocks = NibbleBlocks(rows);
           // Each row's own distance is the tightest limit that must keep it.
           for (size_t i = 0; i < rows.size(); ++i) {
             const float distance = DistanceOf(metric, query, rows[i].vector);
@@ -117,15 +162,21 @@ TEST_CASE("no row within a distance is refused by its code, at any level and siz
               CAPTURE(count, i, Name(level), distance);
               const std::vector<uint32_t> kept = Kept(level, metric, code, limits, rows);
               REQUIRE(std::is_sorted(kept.begin(), kept.end()));
+              const std::vector<uint32_t> by_nibbles =
+                  KeptByNibbles(level, metric, nibbles, nibbles.LimitsFor(distance), rows, blocks);
+              REQUIRE(std::is_sorted(by_nibbles.begin(), by_nibbles.end()));
               for (uint32_t place = 0; place < rows.size(); ++place) {
                 if (DistanceOf(metric, query, rows[place].vector) > distance) continue;
                 REQUIRE(std::binary_search(kept.begin(), kept.end(), place));
+                REQUIRE(std::binary_search(by_nibbles.begin(), by_nibbles.end(), place));
               }
             }
           }
           for (const SimdLevel level : SupportedSimdLevels()) {
             const float all = std::numeric_limits<float>::infinity();
             REQUIRE(Kept(level, metric, code, code.LimitsFor(all), rows).size() == rows.size());
+            REQUIRE(KeptByNibbles(level, metric, nibbles, nibbles.LimitsFor(all), rows, blocks)
+                        .size() == rows.size());
           }
         }
       }
@@ -193,7 +244,8 @@ TEST_CASE("a scan by codes finds what comparing all rows does, and looks at few 
       for (int64_t first = 0; first < kRows;) {
         const RowBlock block = buffer->Block(first, kRows);
         scan.Scan(
-            block, buffer->Codes(first), [&](int64_t row) { return accepts(first + row); }, tops);
+            block, buffer->Codes(first, kRows), [&](int64_t row) { return accepts(first + row); },
+            tops);
         first += block.count;
       }
       for (size_t query = 0; query < queries.size(); ++query) {
@@ -233,7 +285,7 @@ TEST_CASE("a threshold holds from the first row on") {
     for (int64_t first = 0; first < kRows;) {
       const RowBlock block = buffer->Block(first, kRows);
       scan.Scan(
-          block, buffer->Codes(first), [](int64_t) { return true; }, tops);
+          block, buffer->Codes(first, kRows), [](int64_t) { return true; }, tops);
       std::vector<float> distances(static_cast<size_t>(block.count));
       StoredDistanceFor(FormatOf(spec))(queries[0].data(), block.vectors.bytes, block.count,
                                         kDimension, distances.data());

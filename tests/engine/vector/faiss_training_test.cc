@@ -153,7 +153,7 @@ TEST_CASE("training can be stopped, before it begins and while it runs") {
     const auto stop = [&] { return asked++ >= after; };
     CHECK(absl::IsCancelled(TrainCentroids(rows, {.k = 50, .iterations = 1000}, stop).status()));
     asked = 0;
-    CHECK(absl::IsCancelled(TrainProductBooks(rows, 8, stop).status()));
+    CHECK(absl::IsCancelled(TrainProductBooks(rows, 8, 4, stop).status()));
     asked = after > 0 ? 2 : 0;
     CHECK(absl::IsCancelled(
         AssignToCentroids(rows, std::vector<float>(vectors.begin(), vectors.begin() + 160), false,
@@ -167,23 +167,26 @@ TEST_CASE("product books are nearer to the rows than random rows are") {
   constexpr int kDimension = 12;
   const std::vector<float> vectors = RandomVector(random, kRows * kDimension);
   const TrainingRows rows{.vectors = vectors.data(), .rows = kRows, .dimension = kDimension};
-  const auto books = TrainProductBooks(rows, 4, Never);
+  const int bits = GENERATE(4, 8);
+  const int centroids = 1 << bits;
+  CAPTURE(bits);
+  const auto books = TrainProductBooks(rows, 4, bits, Never);
   REQUIRE_OK(books);
-  REQUIRE(books->size() == 4 * 16 * 3);
+  REQUIRE(std::ssize(*books) == 4 * centroids * 3);
   double trained = 0;
   double untrained = 0;
   for (int row = 0; row < kRows; ++row) {
     for (int m = 0; m < 4; ++m) {
       double best = std::numeric_limits<double>::max();
       double best_row = best;
-      for (int c = 0; c < 16; ++c) {
+      for (int c = 0; c < centroids; ++c) {
         const float* part = vectors.data() + row * kDimension + m * 3;
-        best = std::min(best, SquaredDistance(part, books->data() + (m * 16 + c) * 3, 3));
+        best = std::min(best, SquaredDistance(part, books->data() + (m * centroids + c) * 3, 3));
         best_row =
             std::min(best_row, SquaredDistance(part, vectors.data() + c * kDimension + m * 3, 3));
       }
       trained += best;
-      untrained += row < 16 ? best : best_row;
+      untrained += row < centroids ? best : best_row;
     }
   }
   CHECK(trained < 0.9 * untrained);

@@ -10,9 +10,9 @@ namespace {
 VectorFormat Floats(int32_t dimension) { return {VectorStorage::kF32, Metric::kL2, dimension}; }
 
 TEST_CASE("a growing buffer keeps rows in chunks, in order") {
-  constexpr int kDimension = 65'536;  // one row per chunk
-  GrowingBuffer wide(Floats(kDimension), 3);
-  REQUIRE(wide.chunk_rows() == 1);
+  constexpr int kDimension = 65'536;
+  REQUIRE(GrowingBuffer(Floats(kDimension), 100).chunk_rows() == 16);  // a block of nibbles
+  REQUIRE(GrowingBuffer(Floats(kDimension), 3).chunk_rows() == 3);
 
   GrowingBuffer buffer(Floats(2), 100'000);
   const int64_t rows = buffer.chunk_rows() + 5;

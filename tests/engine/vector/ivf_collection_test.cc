@@ -19,9 +19,10 @@ namespace {
 
 constexpr int kDimension = 12;
 
-CollectionSpec IvfSpec(IndexKind index, Metric metric) {
+CollectionSpec IvfSpec(IndexKind index, Metric metric, int32_t bits = 4) {
   CollectionSpec spec = Spec("c", kDimension, metric);
   spec.index = index;
+  spec.ivf_pq_bits = bits;
   return spec;
 }
 
@@ -95,11 +96,13 @@ TEST_CASE("inverted files are searched with a filter") {
 TEST_CASE("a collection of inverted files finds its points, also when it is opened again") {
   const IndexKind index = GENERATE(IndexKind::kIvfPq, IndexKind::kIvfSq);
   const Metric metric = GENERATE(Metric::kL2, Metric::kDot, Metric::kCosine);
-  CAPTURE(static_cast<int>(index), static_cast<int>(metric));
+  const int32_t bits = GENERATE(4, 8);
+  if (bits == 8 && index != IndexKind::kIvfPq) return;
+  CAPTURE(static_cast<int>(index), static_cast<int>(metric), bits);
   TempDir dir;
   Metrics metrics;
   auto store = Open(dir, metrics);
-  REQUIRE_OK(store->CreateCollection(IvfSpec(index, metric), ""));
+  REQUIRE_OK(store->CreateCollection(IvfSpec(index, metric, bits), ""));
   std::mt19937 random(91);
   Twin twin;
   PointId next = 1;
@@ -116,6 +119,7 @@ TEST_CASE("a collection of inverted files finds its points, also when it is open
     REQUIRE(!view->segments().empty());
     for (const auto& part : view->segments()) {
       REQUIRE(part.segment->index().ivf() != nullptr);
+      REQUIRE((part.segment->index().ivf()->codes() == IvfCodes::kPq8) == (bits == 8));
       REQUIRE(part.segment->index().graph() == nullptr);
     }
     int hits = 0;
@@ -170,6 +174,8 @@ TEST_CASE("what was asked for a collection's index is kept, and what is wrong is
   CollectionSpec spec = IvfSpec(IndexKind::kIvfPq, Metric::kL2);
   spec.ivf_lists = 3;
   spec.ivf_pq_bytes = 4;
+  spec.ivf_pq_bits = GENERATE(4, 8);
+  const int32_t bits = spec.ivf_pq_bits;
   REQUIRE_OK(store->CreateCollection(spec, ""));
   std::mt19937 random(92);
   std::vector<Point> points;
@@ -184,6 +190,7 @@ TEST_CASE("what was asked for a collection's index is kept, and what is wrong is
   store = Open(dir, metrics);
   CHECK(store->Describe("c")->spec.ivf_lists == 3);
   CHECK(store->Describe("c")->spec.ivf_pq_bytes == 4);
+  CHECK(store->Describe("c")->spec.ivf_pq_bits == bits);
 
   constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
   spec.name = "d";
@@ -195,6 +202,11 @@ TEST_CASE("what was asked for a collection's index is kept, and what is wrong is
   REQUIRE_STATUS(store->CreateCollection(spec, ""), kInvalid,
                  "ivf_pq_bytes is -1, allowed is 0 to 256");
   spec.ivf_pq_bytes = 0;
+  for (const int32_t wrong : {0, 6, 16}) {
+    spec.ivf_pq_bits = wrong;
+    REQUIRE_STATUS(store->CreateCollection(spec, ""), kInvalid, "allowed are 4 and 8");
+  }
+  spec.ivf_pq_bits = 4;
   spec.index = static_cast<IndexKind>(7);
   REQUIRE_STATUS(store->CreateCollection(spec, ""), kInvalid, "index 7");
 }

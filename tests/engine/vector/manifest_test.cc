@@ -114,9 +114,9 @@ TEST_CASE("a database of the format without a manifest is brought to this one") 
   f.store.reset();
   REQUIRE(Records(f.dir.path()).at("M") == std::string("\5\0\0\0\0\0\0\0", 8));
   REQUIRE(Count(Records(f.dir.path()), 'G') > 0);
-  Change(f.dir.path(), "M", "\6\0\0\0\0\0\0\0");
+  Change(f.dir.path(), "M", "\7\0\0\0\0\0\0\0");
   REQUIRE_STATUS(VectorStore::Open(f.options, f.metrics), absl::StatusCode::kFailedPrecondition,
-                 "has format 6, this daemon reads formats 2 to 5");
+                 "has format 7, this daemon reads formats 2 to 6");
 }
 
 TEST_CASE("types other than floats take their bytes, and a format that says so") {
@@ -148,6 +148,36 @@ TEST_CASE("types other than floats take their bytes, and a format that says so")
   REQUIRE(f.store->Describe("bytes")->spec.storage == VectorStorage::kInt8);
   REQUIRE(f.store->Describe("halves")->spec.storage == VectorStorage::kF16);
   REQUIRE(f.store->Describe("floats")->spec.storage == VectorStorage::kF32);
+}
+
+TEST_CASE("product codes of 8 bits raise the format, and nothing lowers it") {
+  Fixture f;
+  f.Open();
+  CollectionSpec spec = Spec("four", 4);
+  spec.index = IndexKind::kIvfPq;
+  REQUIRE_OK(f.store->CreateCollection(spec, ""));
+  f.store.reset();
+  REQUIRE(Records(f.dir.path()).at("M") == std::string("\2\0\0\0\0\0\0\0", 8));
+  f.Open();
+  if (GENERATE(false, true)) {
+    spec.name = "eight";
+    spec.ivf_pq_bits = 8;
+    REQUIRE_OK(f.store->CreateCollection(spec, ""));
+  } else {
+    CollectionSpec named = Spec("eight", 0);
+    spec.ivf_pq_bits = 8;
+    spec.name = "v";
+    spec.vector_name = "v";
+    named.vectors = {spec};
+    REQUIRE_OK(f.store->CreateCollection(named, ""));
+  }
+  REQUIRE_OK(f.store->CreatePayloadIndex("four", {"n", PayloadIndexKind::kInteger}));
+  f.store.reset();
+  REQUIRE(Records(f.dir.path()).at("M") == std::string("\6\0\0\0\0\0\0\0", 8));
+  f.Open();
+  REQUIRE(f.store->Describe("four")->spec.ivf_pq_bits == 4);
+  const CollectionSpec eight = f.store->Describe("eight")->spec;
+  REQUIRE((eight.vectors.empty() ? eight : eight.vectors.at(0)).ivf_pq_bits == 8);
 }
 
 TEST_CASE("UUIDs have keys of their own, and a format that says so") {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/vector/collection.h"
 #include "engine/vector/segment.h"
 #include "tests/engine/vector/vector_harness.h"
 
@@ -277,6 +278,21 @@ TEST_CASE("where memory is short upserts are refused and deleting goes on") {
   REQUIRE(f.store->Describe("c")->points == 1);
   f.store->SetMemoryFree(int64_t{64} << 20);
   REQUIRE_OK(CommitOne(*f.store, "c", {MakePoint(3, {1})}).status);
+}
+
+TEST_CASE("where it is not said when a buffer is sealed, it is by the dimension") {
+  const auto points = [](int32_t dimension, int64_t seal_points = 0) {
+    VectorOptions options;
+    options.seal_points = seal_points;
+    return SealPointsFor(options, dimension);
+  };
+  CHECK(points(0) == 32'768);
+  CHECK(points(128) == 32'768);
+  CHECK(points(256) == 16'384);
+  CHECK(points(768) == 8192);
+  CHECK(points(65'536) == 8192);
+  CHECK(points(768, 16) == 16);
+  CHECK(points(4, 100'000) == 100'000);
 }
 
 TEST_CASE("what the store takes of the disk is told, until a collection is gone") {

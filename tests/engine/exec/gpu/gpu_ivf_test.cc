@@ -123,10 +123,20 @@ TEST_CASE("the GPU makes the product codes and terms that the CPU makes") {
   }
 }
 
+TEST_CASE("product codes of 8 bits are made by the CPU, in lists that the GPU made") {
+  const PluginIvf gpu(OpenGpu(/*f32=*/false));
+  const CodesAlone codes(gpu);
+  const IvfRows rows(300, 17, Metric::kL2);
+  const IvfParams params = {.codes = IvfCodes::kPq8, .lists = 7};
+  const auto ours = BuildBy(codes, rows.rows, params);
+  const auto theirs = BuildBy(HostIvfMath(), rows.rows, params);
+  CHECK(std::ranges::equal(ours->bytes(), theirs->bytes()));
+}
+
 TEST_CASE("inverted files of the GPU find as much as the CPU's and are the same each time") {
   const PluginIvf gpu(OpenGpu(/*f32=*/false));
   const Metric metric = GENERATE(Metric::kL2, Metric::kDot, Metric::kCosine);
-  const IvfCodes codes = GENERATE(IvfCodes::kPq, IvfCodes::kBytes);
+  const IvfCodes codes = GENERATE(IvfCodes::kPq, IvfCodes::kPq8, IvfCodes::kBytes);
   CAPTURE(static_cast<int>(metric), static_cast<int>(codes));
   const IvfRows rows(700, 16, metric);
   const IvfParams params = {.codes = codes, .lists = 12, .pq_bytes = 8};
