@@ -240,6 +240,26 @@ struct baton_sampling {
   uint64_t random_state;
 };
 
+struct baton_token_value {
+  int32_t token;
+  float value;
+};
+
+/* What is done to a row of logits before its token is chosen, in this order. Tokens are below the
+ * vocabulary, and none is twice in one list but `excluded`. */
+struct baton_logit_changes {
+  uint32_t struct_size;
+  float repetition; /* above 0: what is above 0 is divided by it, all else multiplied with it */
+  int64_t bias_count;
+  int64_t repeated_count;
+  int64_t penalty_count;
+  int64_t excluded_count;
+  const struct baton_token_value* biases;    /* added */
+  const int32_t* repeated;                   /* by `repetition` */
+  const struct baton_token_value* penalties; /* taken off */
+  const int32_t* excluded;                   /* become -inf */
+};
+
 /* Consecutive positions of one sequence. */
 struct baton_llm_item {
   const int32_t* tokens;
@@ -249,6 +269,26 @@ struct baton_llm_item {
   int32_t block_count;
   int32_t logits;                        /* wanted after so many of the last tokens */
   const struct baton_sampling* sampling; /* not null: of one row of logits only a token is wanted */
+  /* Of plug-ins with BATON_PLUGIN_CHANGES_LOGITS, else 0. */
+  const struct baton_logit_changes* changes; /* before it is chosen; null: none */
+  int32_t logprobs_wanted;                   /* 1: on_logprobs, before on_token */
+  int32_t logprobs_top;                      /* alternatives, 0 or more */
+};
+
+/* Whether whoever gave the batch knows of an item's field that was not in the first release. */
+#define BATON_ITEM_HAS(batch, field) \
+  ((batch)->item_struct_size >=      \
+   offsetof(struct baton_llm_item, field) + sizeof(((struct baton_llm_item*)0)->field))
+
+/* Natural logarithms of the probabilities that the softmax of a row gives, before any change: to
+ * the token that was chosen, and to the most likely ones, ties to the lower token. */
+struct baton_token_logprobs {
+  uint32_t struct_size;
+  float chosen;
+  int32_t top_count; /* as many as were asked for, or the vocabulary has */
+  int32_t reserved;  /* 0 */
+  const int32_t* top_tokens;
+  const float* top_logprobs;
 };
 
 /* What of a batch is asked for by flags. */
@@ -271,6 +311,7 @@ struct baton_llm_batch {
    * growing `layers`: the keys and values of so many first layers are in the blocks, of all items,
    * and may be copied from there. Must not block. */
   void (*on_layers)(void* context, int32_t layers);
+  void (*on_logprobs)(void* context, int64_t item, const struct baton_token_logprobs* logprobs);
 };
 
 /* Whether whoever gave the batch knows of a field that was not in the first release. */
@@ -285,8 +326,9 @@ static inline const struct baton_llm_item* baton_item_at(const struct baton_llm_
   return (const struct baton_llm_item*)(items + (uint64_t)index * batch->item_struct_size);
 }
 
-/* Of plug-ins. TELLS_LAYERS: llm_run calls on_layers. */
-enum baton_plugin_flags { BATON_PLUGIN_TELLS_LAYERS = 1 };
+/* Of plug-ins. TELLS_LAYERS: llm_run calls on_layers. CHANGES_LOGITS: it heeds items' changes, and
+ * tells log probabilities, where it chooses tokens. */
+enum baton_plugin_flags { BATON_PLUGIN_TELLS_LAYERS = 1, BATON_PLUGIN_CHANGES_LOGITS = 2 };
 
 enum baton_copy_direction { BATON_COPY_TO_DEVICE = 1, BATON_COPY_FROM_DEVICE = 2 };
 

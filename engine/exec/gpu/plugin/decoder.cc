@@ -361,7 +361,7 @@ Fault DecoderOf<T>::Decode(const baton_llm_batch& batch) {
       .positions = std::min(StepGraphs::PositionsFor(positions), limits_.context_tokens)};
   BATON_GPU_TRY(plan_.Make(device_, limits_, batch, room, stream_));
   if (std::exchange(graphs_moves_, plan_.moves()) != plan_.moves()) graphs_.Forget();
-  const bool chooses = answers_.Stage(plan_.logit_rows());
+  const bool chooses = answers_.Stage(batch, plan_.logit_rows());
   const StepGraphs::Key key = {.rows = plan_.rows(),
                                .positions = plan_.single_positions_max(),
                                .pool = plan_.kv().pool,

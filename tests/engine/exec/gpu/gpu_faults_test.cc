@@ -46,7 +46,7 @@ struct Stepper {
     logits = 0;
     return forward->Run(
         layout, {&item, 1}, [this](size_t, std::span<const float>) { ++logits; },
-        [](size_t, TokenId, uint64_t) {});
+        [](size_t, const ChosenToken&) {});
   }
 
   std::shared_ptr<PluginDevice> device;
