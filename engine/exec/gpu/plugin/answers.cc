@@ -6,6 +6,8 @@
 #include <cmath>
 #include <span>
 
+#include "cuda_kernels/cap_logits.h"
+
 namespace baton::gpu {
 namespace {
 
@@ -44,11 +46,20 @@ Fault Answers<T>::Copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind
                         "cudaMemcpyAsync");
 }
 
-// Logits that are capped are the host's: it has the cap.
+template <typename T>
+Fault Answers<T>::Multiply(const T* input, int64_t rows, const DeviceMatrix& output,
+                           Products<T>& products, const Stream& stream) {
+  BATON_GPU_TRY(products.Multiply({input, rows, dim_}, output, logits_, vocabulary_));
+  if (logit_cap_ <= 0) return {};
+  return device_->Check(
+      cuda::CapLogits({.x = logits_, .count = rows * vocabulary_, .cap = logit_cap_}, stream.get()),
+      "CapLogits");
+}
+
 template <typename T>
 bool Answers<T>::ChoosesItself(const baton_llm_item& item, const StepPlan::LogitRow& row,
                                bool tells) const {
-  return row.sampling != nullptr && logit_cap_ == 0 && vocabulary_ <= kSampleVocabularyMax &&
+  return row.sampling != nullptr && vocabulary_ <= kSampleVocabularyMax &&
          (!tells || item.logprobs_top <= cuda::kLogprobsMax);
 }
 
@@ -71,7 +82,7 @@ Fault Answers<T>::Give(const baton_llm_batch& batch, std::span<const StepPlan::L
       i = end;
     }
     if (!together) input = gathered_;
-    BATON_GPU_TRY(products.Multiply({input, count, dim_}, output, logits_, vocabulary_));
+    BATON_GPU_TRY(Multiply(input, count, output, products, stream));
     Stage(batch, some);
     BATON_GPU_TRY(Finish(batch, some, /*chose=*/false, stream));
   }
@@ -139,7 +150,7 @@ bool Answers<T>::Stage(const baton_llm_batch& batch, std::span<const StepPlan::L
 template <typename T>
 Fault Answers<T>::Launch(const T* normed, int64_t rows, bool chooses, const DeviceMatrix& output,
                          Products<T>& products, const Stream& stream) {
-  BATON_GPU_TRY(products.Multiply({normed, rows, dim_}, output, logits_, vocabulary_));
+  BATON_GPU_TRY(Multiply(normed, rows, output, products, stream));
   return chooses ? Choose(rows, stream) : Fault();
 }
 
@@ -171,13 +182,7 @@ Fault Answers<T>::Finish(const baton_llm_batch& batch, std::span<const StepPlan:
       GiveToken(batch, rows[i].item, i);
       continue;
     }
-    float* const of_row = logits + static_cast<int64_t>(i) * vocabulary_;
-    if (logit_cap_ > 0) {
-      for (int64_t t = 0; t < vocabulary_; ++t) {
-        of_row[t] = logit_cap_ * std::tanh(of_row[t] / logit_cap_);
-      }
-    }
-    batch.on_logits(batch.context, rows[i].item, of_row);
+    batch.on_logits(batch.context, rows[i].item, logits + static_cast<int64_t>(i) * vocabulary_);
   }
   return {};
 }

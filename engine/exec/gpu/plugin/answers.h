@@ -72,6 +72,9 @@ class Answers {
   bool StageChanges(const baton_logit_changes& changes, size_t row);
   // Launches it, with what was staged.
   Fault Choose(int64_t rows, const Stream& stream);
+  // logits_ of rows of the last norm.
+  Fault Multiply(const T* input, int64_t rows, const DeviceMatrix& output, Products<T>& products,
+                 const Stream& stream);
   Fault Change(int64_t rows, const Stream& stream);
   Fault Tell(int64_t rows, const Stream& stream);
   bool ChoosesItself(const baton_llm_item& item, const StepPlan::LogitRow& row, bool tells) const;

@@ -246,6 +246,32 @@ TEST_CASE("log probabilities of tokens chosen on the device are of the model's o
   CHECK(given == wishes.size());
 }
 
+TEST_CASE("a model that caps its logits has its tokens chosen on the device, too") {
+  const auto device = OpenGpu(/*f32=*/true);
+  const auto model = RandomModel({.architecture = "gemma2", .head_dim = 32, .window = 4});
+  REQUIRE(model->shape().logit_cap > 0);
+  auto forward = PluginForward::Load(device, model);
+  REQUIRE_OK(forward);
+  const KvLayout layout = LayoutOf(model->shape(), 16);
+  DeviceBlocks blocks(*device, layout, 8);
+  std::mt19937 random(kGpuSeed);
+  const std::vector<TokenId> tokens = RandomTokens(6, model->shape().vocabulary, random);
+  const auto of = blocks.Take(6);
+  const std::vector<float> logits = LogitsOf(**forward, layout, of, tokens, 6).back();
+  const ForwardItem item = {
+      .tokens = tokens, .blocks = of, .logits = 1, .sampling = PlainSampling{}, .logprobs = 2};
+  TokenId token = -1;
+  REQUIRE_OK((*forward)->Run(
+      layout, {&item, 1}, [](size_t, std::span<const float>) { FAIL("logits"); },
+      [&](size_t, const ChosenToken& chosen) {
+        token = chosen.token;
+        const TokenLogprobs want = LogprobsOf(logits, token, 2);
+        REQUIRE(chosen.logprobs.has_value());
+        CHECK(chosen.logprobs->token.logprob == Approx(want.token.logprob).margin(1e-4));
+      }));
+  CHECK(token == std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
 TEST_CASE("changes that have no room on the device leave the choice to the host") {
   const auto device = OpenGpu(/*f32=*/true);
   const auto model = RandomModel({});
