@@ -33,6 +33,7 @@ class CpuEmbed final : public EmbedSkill {
   CpuEmbed(const CpuEmbedOptions& options, const CpuKernels& kernels, const Clock& clock);
   ~CpuEmbed() override;
 
+  std::string Unable(const Embedder&) const override { return ""; }
   int64_t ModelBytes(const TextEncoder& encoder) const override;
   absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder) override;
   void UnloadModel(const TextEncoder& encoder) override;

@@ -55,15 +55,6 @@ Fault CheckCanRun(const baton_llm_model& model) {
   return {};
 }
 
-// Of the largest part.
-int64_t QuantisedWeights(const DeviceMatrix& w) {
-  int64_t weights = 0;
-  for (const DeviceMatrix::Part& part : w.parts) {
-    if (part.quantised) weights = std::max(weights, part.rows * w.cols);
-  }
-  return weights;
-}
-
 template <typename T>
 class DecoderOf final : public Decoder {
  public:
