@@ -88,6 +88,7 @@ std::vector<std::string> Engine::Loop::UnableToEmbed(const Embedder& embedder) c
 void Engine::Loop::RunEmbed(const RequestPtr& active, WorkKind kind, EmbedBatch batch,
                             absl::AnyInvocable<void(EmbedBatchResult)> then) {
   batch.deadline_us = active->envelope.deadline_us;
+  batch.deterministic = active->envelope.hints.deterministic.value_or(false);
   WorkShape shape{.items = static_cast<double>(batch.texts.size())};
   size_t bytes = 0;
   for (const std::string& text : batch.texts) bytes += text.size();

@@ -133,7 +133,9 @@ void EncoderBatches::RunStep() {
   const std::vector<Text> texts = PlanStep();
   std::vector<EncoderText> inputs;
   for (const Text& text : texts) {
-    inputs.push_back({.tokens = text.input.tokens, .second = text.input.second});
+    inputs.push_back({.tokens = text.input.tokens,
+                      .second = text.input.second,
+                      .deterministic = text.job->batch.deterministic});
   }
   std::vector<std::vector<float>> embeddings;
   const absl::Status status = texts.front().job->model->pass->Run(inputs, &embeddings);

@@ -13,6 +13,8 @@ namespace baton {
 struct EncoderText {
   std::span<const TokenId> tokens;
   int32_t second = 0;  // where a pair's second text begins; 0: no pair
+  // What comes of it must not depend on the step's other texts, which then are computed so, too.
+  bool deterministic = false;
 };
 
 // The forward pass of an encoder on some device. Not thread safe.

@@ -213,6 +213,8 @@ struct EmbedBatch {
   TimeUs deadline_us = kNoDeadline;  // polled between texts, or between steps of an encoder
   // Of a cross-encoder: what each text is scored against.
   std::optional<std::string> query = {};
+  // What comes of its texts must not depend on what else is embedded, which then is so, too.
+  bool deterministic = false;
 };
 
 struct EmbedBatchResult {

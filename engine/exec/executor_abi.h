@@ -396,6 +396,8 @@ struct baton_encoder_batch {
   const struct baton_encoder_text* texts;
   int64_t text_count;
   float* embeddings; /* filled in: [text_count, dim], of length one; of rank scores, [text_count] */
+  uint32_t flags;    /* BATON_BATCH_DETERMINISTIC: of texts, too */
+  uint32_t reserved; /* 0 */
 };
 
 static inline const struct baton_encoder_text* baton_encoder_text_at(

@@ -1,5 +1,6 @@
 #include "engine/exec/plugin_encoder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/base/status_macros.h"
@@ -73,13 +74,17 @@ absl::Status PluginEncoder::Run(std::span<const EncoderText> texts,
                          .token_count = static_cast<int32_t>(text.tokens.size()),
                          .second = text.second});
   }
+  const bool deterministic = std::any_of(
+      texts.begin(), texts.end(), [](const EncoderText& text) { return text.deterministic; });
   const auto dimension = static_cast<size_t>(encoder_->dimension());
   std::vector<float> values(texts.size() * dimension);
   const baton_encoder_batch batch = {.struct_size = sizeof(batch),
                                      .text_struct_size = sizeof(baton_encoder_text),
                                      .texts = described.data(),
                                      .text_count = std::ssize(described),
-                                     .embeddings = values.data()};
+                                     .embeddings = values.data(),
+                                     .flags = deterministic ? BATON_BATCH_DETERMINISTIC : 0u,
+                                     .reserved = 0};
   baton_error error = {.struct_size = sizeof(error), .message = {}};
   RETURN_IF_ERROR(PluginDevice::StatusOf(
       device_->table().encoder_run(device_->handle(), loaded_.get(), &batch, &error), error));

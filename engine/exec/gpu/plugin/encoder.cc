@@ -262,6 +262,7 @@ template <typename T>
 Fault EncoderOf<T>::Run(const baton_encoder_batch& batch) {
   if (batch.text_count == 0) return {};
   BATON_GPU_TRY(plan_.Make(batch, second_offset_));
+  products_.Begin(stream_.get(), (batch.flags & BATON_BATCH_DETERMINISTIC) != 0);
   const Fault fault = Launch();
   if (fault.code() == BATON_UNAVAILABLE) return fault;
   BATON_GPU_TRY(stream_.Wait());  // also what was launched before something failed
@@ -271,7 +272,6 @@ Fault EncoderOf<T>::Run(const baton_encoder_batch& batch) {
 
 template <typename T>
 Fault EncoderOf<T>::Launch() {
-  products_.Begin(stream_.get(), /*deterministic=*/false);
   BATON_GPU_TRY(plan_.Upload(device_, stream_));
   BATON_GPU_TRY(device_.Check(cuda::Embedding<T>({.tokens = plan_.tokens(),
                                                   .table = embedding_,

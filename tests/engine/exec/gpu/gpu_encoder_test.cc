@@ -5,7 +5,9 @@
 #include <cmath>
 #include <future>
 #include <memory>
+#include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -134,6 +136,23 @@ TEST_CASE("embeddings on the GPU are the CPU's for every type and shape") {
     CHECK(Distance(alone[0], want[i]) <= (f32 ? test.f32_max : test.bf16_max));
   }
   CHECK(Run(**pass, {}).empty());
+}
+
+TEST_CASE("a deterministic text is embedded to the same bits in any company") {
+  const TensorType type = GENERATE(TensorType::kF16, TensorType::kQ8_0);
+  const bool f32 = GENERATE(true, false);
+  CAPTURE(Name(type), f32);
+  const auto encoder = Encoder({.ffn_dim = 160, .type = type});
+  auto pass = PluginEncoder::Load(OpenGpu(f32, /*step_tokens_max=*/256), encoder);
+  REQUIRE_OK(pass);
+  const Texts texts = RandomTexts({9, 1, 64, 33, 40}, 160);
+  auto inputs = Inputs(texts, /*pairs=*/false);
+  inputs[3].deterministic = true;
+  const auto together = Run(**pass, inputs);
+  const auto few = Run(**pass, std::span(inputs).subspan(2, 2));
+  const auto alone = Run(**pass, {&inputs[3], 1});
+  CHECK(together[3] == alone[0]);
+  CHECK(few[1] == alone[0]);
 }
 
 TEST_CASE("scores of pairs on the GPU are the CPU's") {
