@@ -6,12 +6,14 @@
 
 namespace baton::cuda {
 
-// y = table[token] * scale, row by row. T: float, __half or __nv_bfloat16. A token outside
-// [0, vocabulary), as of the rows that pad a batch, is a row of zeros.
+// y = table[token] * scale + offsets[offset], row by row. T: float, __half or __nv_bfloat16. A
+// token outside [0, vocabulary), as of the rows that pad a batch, is a row of zeros.
 template <typename T>
 struct EmbeddingArgs {
   const int32_t* tokens;  // [rows]
   const T* table;         // [vocabulary, dim], row-major
+  const float* offsets;   // [.., dim], row-major: of positions, say; null: none are added
+  const int32_t* offset;  // [rows], of offsets
   float* y;               // [rows, dim], row-major: the residual stream
   int64_t rows;
   int64_t dim;

@@ -25,7 +25,9 @@ struct PagedKv {
   int64_t layer_offset;        // bytes before this layer in a block, a multiple of 16
   int32_t kv_heads;
   int32_t head_dim;
-  int32_t block_tokens;  // a power of two, 8 to 64
+  // A power of two, 8 to 64. Or 1: a block is a row of a product for queries, keys and values, as
+  // attention over whole texts reads it.
+  int32_t block_tokens;
   KvElement element;
 
   __host__ __device__ int64_t vector_bytes() const {

@@ -161,12 +161,14 @@ __global__ void __launch_bounds__(kThreads) PrefillKernel(PrefillAttentionArgs a
   const int kv_head = static_cast<int>(blockIdx.x) / (args.heads / args.kv.kv_heads);
   const KvHead kv_keys(args.kv, tile.sequence, kv_head, KvPlane::kKeys);
   const KvHead kv_values(args.kv, tile.sequence, kv_head, KvPlane::kValues);
-  const int end = tile.position + tile.rows;
+  const bool sees_all = args.lengths != nullptr;
+  const int end = sees_all ? args.lengths[tile.sequence] : tile.position + tile.rows;
   const int begin = args.window > 0 ? max(0, tile.position + 1 - args.window) / kKeys * kKeys : 0;
 
   // A lane's two rows, and the last position that each attends to.
   const int row = warp * kWarpRows + lane / 4;
-  const int limits[2] = {tile.position + row, tile.position + row + 8};
+  const int limits[2] = {sees_all ? end - 1 : tile.position + row,
+                         sees_all ? end - 1 : tile.position + row + 8};
   const bool capped = args.score_cap > 0;
   float sums[kDim / 8][4] = {};
   float maximum[2] = {-CUDART_INF_F, -CUDART_INF_F};
@@ -188,7 +190,8 @@ __global__ void __launch_bounds__(kThreads) PrefillKernel(PrefillAttentionArgs a
     Scores<kKeys> scores;
     Score<kDim, kKeys>(queries + warp * kWarpRows * kStride<kDim>, keys + stage * kStage, scores);
 
-    const bool inside = first + kKeys - 1 <= tile.position + warp * kWarpRows &&
+    const int first_limit = sees_all ? end - 1 : tile.position + warp * kWarpRows;
+    const bool inside = first + kKeys - 1 <= first_limit &&
                         (args.window == 0 ||
                          first > tile.position + warp * kWarpRows + kWarpRows - 1 - args.window);
     float highest[2] = {maximum[0], maximum[1]};
@@ -269,7 +272,7 @@ bool CanRun(const PrefillAttentionArgs& args) {
   return KvVectorsAligned(args.kv) && args.kv.element != KvElement::kF32 &&
          args.kv.head_dim <= 256 && args.heads % args.kv.kv_heads == 0 &&
          args.tile_count <= kGridYMax && RowsAligned(args.q, args.q_stride, 16) &&
-         RowsAligned(args.out, 0, 16);
+         RowsAligned(args.out, 0, 16) && (args.lengths == nullptr || args.window == 0);
 }
 
 cudaError_t PrefillAttention(const PrefillAttentionArgs& args, cudaStream_t stream) {

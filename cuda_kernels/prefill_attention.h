@@ -25,7 +25,10 @@ struct PrefillAttentionArgs {
   const __nv_bfloat16* q;    // [rows, heads * head_dim], rows `q_stride` apart
   __nv_bfloat16* out;        // [rows, heads, head_dim], row-major
   const PrefillTile* tiles;  // [tile_count], those with most to do first
-  PagedKv kv;                // of f16, bf16 or int8; what is not bf16 is rounded to it
+  // [sequences]: positions that all rows of a sequence attend to, those behind them too, as in
+  // encoders; null: each to what stands before it. Not with a window.
+  const int32_t* lengths;
+  PagedKv kv;  // of f16, bf16 or int8; what is not bf16 is rounded to it
   int64_t tile_count;
   int64_t q_stride;  // elements
   int32_t heads;     // a multiple of kv_heads

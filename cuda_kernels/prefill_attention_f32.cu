@@ -77,7 +77,8 @@ __global__ void __launch_bounds__(kThreads) PrefillF32Kernel(PrefillAttentionF32
   const int kv_head = static_cast<int>(blockIdx.x) / (args.heads / args.kv.kv_heads);
   const KvHead kv_keys(args.kv, tile.sequence, kv_head, KvPlane::kKeys);
   const KvHead kv_values(args.kv, tile.sequence, kv_head, KvPlane::kValues);
-  const int end = position + rows;
+  const bool sees_all = args.lengths != nullptr;
+  const int end = sees_all ? args.lengths[tile.sequence] : position + rows;
   const int begin = args.window > 0 ? max(0, position + 1 - args.window) : 0;
 
   for (int i = static_cast<int>(threadIdx.x); i < kRows * head_dim; i += kThreads) {
@@ -118,7 +119,7 @@ __global__ void __launch_bounds__(kThreads) PrefillF32Kernel(PrefillAttentionF32
     }
 #pragma unroll
     for (int r = 0; r < kOwnRows; ++r) {
-      const int limit = position + first_row + r;
+      const int limit = sees_all ? end - 1 : position + first_row + r;
       float highest = maximum[r];
 #pragma unroll
       for (int j = 0; j < kOwnKeys; ++j) {
@@ -193,7 +194,7 @@ cudaError_t LaunchDim(const PrefillAttentionF32Args& args, cudaStream_t stream) 
 bool CanRun(const PrefillAttentionF32Args& args) {
   return KvVectorsAligned(args.kv) && args.kv.element == KvElement::kF32 &&
          args.kv.head_dim <= 256 && args.heads % args.kv.kv_heads == 0 &&
-         args.tile_count <= kGridYMax;
+         args.tile_count <= kGridYMax && (args.lengths == nullptr || args.window == 0);
 }
 
 cudaError_t PrefillAttentionF32(const PrefillAttentionF32Args& args, cudaStream_t stream) {

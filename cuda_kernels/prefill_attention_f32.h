@@ -15,6 +15,7 @@ struct PrefillAttentionF32Args {
   const float* q;            // [rows, heads * head_dim], rows `q_stride` apart
   float* out;                // [rows, heads, head_dim], row-major
   const PrefillTile* tiles;  // [tile_count], those with most to do first
+  const int32_t* lengths;    // as in PrefillAttentionArgs
   PagedKv kv;                // of f32
   int64_t tile_count;
   int64_t q_stride;  // elements

@@ -256,7 +256,7 @@ __global__ void __launch_bounds__(kThreads, 1) PrefillKernel(PrefillAttentionArg
 cudaError_t PrefillAttentionSm90a(const PrefillAttentionArgs& args, cudaStream_t stream) {
   if (args.tile_count == 0) return cudaSuccess;
   if (!CanRun(args) || args.kv.element != KvElement::kBF16 || args.kv.head_dim <= 64 ||
-      args.kv.head_dim > kDim || !IsSm90()) {
+      args.kv.head_dim > kDim || args.lengths != nullptr || !IsSm90()) {
     return cudaErrorInvalidValue;
   }
   constexpr size_t kShared = SharedPiece(2 * kQueryHalfBytes + kStages * 2 * kTileBytes + 1024) +

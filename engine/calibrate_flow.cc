@@ -71,8 +71,14 @@ void Engine::Loop::Calibrate(const RequestPtr& active, Done<std::vector<LearnedC
   if (auto model = UseLanguage(active, ""); model.ok()) flow->model = *model;
 
   const auto add = [this, &flow](int executor, WorkKind kind, int64_t items) {
-    const ExecutorBoard::Work work = {
-        .kind = kind, .shape = ShapeOf(kind, items), .only = executor, .explain = true};
+    std::vector<std::string> unable;
+    if (kind == WorkKind::kEmbed) unable = UnableToEmbed(*flow->embedder->embedder);
+    if (kind == WorkKind::kRerank) unable = UnableToEmbed(*flow->reranker->embedder);
+    const ExecutorBoard::Work work = {.kind = kind,
+                                      .shape = ShapeOf(kind, items),
+                                      .unable = unable,
+                                      .only = executor,
+                                      .explain = true};
     if (board_.Choose(flow->active->envelope.hints, work).chosen != executor) return;
     flow->steps.push_back({.executor = executor, .kind = kind, .items = items});
   };

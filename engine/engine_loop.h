@@ -98,6 +98,8 @@ class Engine::Loop {
   // What is known of work of a kind before it is at hand.
   WorkShape ShapeOf(WorkKind kind, int64_t items) const;
   const ModelTable& models() const { return models_; }
+  // Why each executor does not embed by it, in their order; empty where it does. From any thread.
+  std::vector<std::string> UnableToEmbed(const Embedder& embedder) const;
   // Where others may have prompts prefilled; empty: nowhere.
   std::string peer_address() const {
     return options_.peer.listen.empty() ? "" : peers_->node().listening().ToString();

@@ -88,9 +88,15 @@ absl::StatusOr<std::vector<ExplainedStage>> Engine::Explain(const ExplainRequest
   std::optional<int> before;  // the executor of the stage before, where there is one
   const auto add = [&](std::string name, WorkKind kind, int64_t items) {
     const bool reads = kind == WorkKind::kDecode;
+    std::vector<std::string> unable;
+    const auto model = kind == WorkKind::kEmbed    ? loop_->models().FindEmbedder("")
+                       : kind == WorkKind::kRerank ? loop_->models().FindReranker("")
+                                                   : absl::NotFoundError("");
+    if (model.ok()) unable = loop_->UnableToEmbed(*(*model)->embedder);
     RouteChoice choice =
         loop_->board().Choose(request.envelope.hints, {.kind = kind,
                                                        .shape = loop_->ShapeOf(kind, items),
+                                                       .unable = unable,
                                                        .only = {},
                                                        .explain = true,
                                                        .after = reads ? before : std::nullopt});

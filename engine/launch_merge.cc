@@ -54,6 +54,7 @@ void Append(SearchBatch more, SearchBatch& batch) {
 
 void Append(EmbedBatch more, EmbedBatch& batch) {
   AppendTo(batch.texts, std::move(more.texts));
+  batch.deterministic |= more.deterministic;
   batch.deadline_us = std::max(batch.deadline_us, more.deadline_us);
 }
 

@@ -117,6 +117,12 @@ absl::StatusOr<Engine::Loop::LoadedModel> Engine::Loop::Install(EmbedderPart par
     if (executor->embed() == nullptr) continue;
     const absl::Status status = executor->embed()->LoadModel(encoder);
     if (status.ok()) continue;
+    // Others embed by it; routes tell the reason.
+    if (executor->Describe().platform != Platform::kCpu) {
+      Log().warn("model {}: not embedded by on the {}: {}", encoder->name(),
+                 executor->Describe().device, std::string(status.message()));
+      continue;
+    }
     for (const auto& other : parts_.executors) {
       if (other->embed() != nullptr) other->embed()->UnloadModel(*encoder);
     }

@@ -76,9 +76,19 @@ absl::StatusOr<std::vector<std::vector<ScoredPoint>>> FetchPoints(const VectorSt
 
 }  // namespace
 
+std::vector<std::string> Engine::Loop::UnableToEmbed(const Embedder& embedder) const {
+  std::vector<std::string> unable;
+  for (const auto& executor : parts_.executors) {
+    EmbedSkill* const skill = executor->embed();
+    unable.push_back(skill == nullptr ? "" : skill->Unable(embedder));
+  }
+  return unable;
+}
+
 void Engine::Loop::RunEmbed(const RequestPtr& active, WorkKind kind, EmbedBatch batch,
                             absl::AnyInvocable<void(EmbedBatchResult)> then) {
   batch.deadline_us = active->envelope.deadline_us;
+  batch.deterministic = active->envelope.hints.deterministic.value_or(false);
   WorkShape shape{.items = static_cast<double>(batch.texts.size())};
   size_t bytes = 0;
   for (const std::string& text : batch.texts) bytes += text.size();
@@ -89,7 +99,8 @@ void Engine::Loop::RunEmbed(const RequestPtr& active, WorkKind kind, EmbedBatch 
   auto attempt = std::make_shared<Attempt<EmbedBatch, EmbedBatchResult>>();
   attempt->active = active;
   attempt->stage_name = kind == WorkKind::kRerank ? "rerank" : "embed";
-  attempt->work = {.kind = kind, .shape = shape, .only = {}};
+  attempt->unable = UnableToEmbed(*batch.embedder);
+  attempt->work = {.kind = kind, .shape = shape, .unable = attempt->unable, .only = {}};
   attempt->batch = std::move(batch);
   attempt->execute = [](Executor& executor, EmbedBatch work,
                         absl::AnyInvocable<void(EmbedBatchResult)> done) {

@@ -213,6 +213,8 @@ struct EmbedBatch {
   TimeUs deadline_us = kNoDeadline;  // polled between texts, or between steps of an encoder
   // Of a cross-encoder: what each text is scored against.
   std::optional<std::string> query = {};
+  // What comes of its texts must not depend on what else is embedded, which then is so, too.
+  bool deterministic = false;
 };
 
 struct EmbedBatchResult {
@@ -230,6 +232,9 @@ struct EmbedBatchResult {
 class EmbedSkill {
  public:
   virtual ~EmbedSkill() = default;
+  // Why this device does not embed by it; empty: it does. Of an encoder that was given to
+  // LoadModel, whether that failed or not.
+  virtual std::string Unable(const Embedder& embedder) const = 0;
   // What LoadModel would take of this machine's memory, beside the file's mapping.
   virtual int64_t ModelBytes(const TextEncoder& encoder) const = 0;
   // Takes what the encoder needs on this device, before a batch names it; UNIMPLEMENTED where it

@@ -240,6 +240,26 @@ struct baton_sampling {
   uint64_t random_state;
 };
 
+struct baton_token_value {
+  int32_t token;
+  float value;
+};
+
+/* What is done to a row of logits before its token is chosen, in this order. Tokens are below the
+ * vocabulary, and none is twice in one list but `excluded`. */
+struct baton_logit_changes {
+  uint32_t struct_size;
+  float repetition; /* above 0: what is above 0 is divided by it, all else multiplied with it */
+  int64_t bias_count;
+  int64_t repeated_count;
+  int64_t penalty_count;
+  int64_t excluded_count;
+  const struct baton_token_value* biases;    /* added */
+  const int32_t* repeated;                   /* by `repetition` */
+  const struct baton_token_value* penalties; /* taken off */
+  const int32_t* excluded;                   /* become -inf */
+};
+
 /* Consecutive positions of one sequence. */
 struct baton_llm_item {
   const int32_t* tokens;
@@ -249,6 +269,26 @@ struct baton_llm_item {
   int32_t block_count;
   int32_t logits;                        /* wanted after so many of the last tokens */
   const struct baton_sampling* sampling; /* not null: of one row of logits only a token is wanted */
+  /* Of plug-ins with BATON_PLUGIN_CHANGES_LOGITS, else 0. */
+  const struct baton_logit_changes* changes; /* before it is chosen; null: none */
+  int32_t logprobs_wanted;                   /* 1: on_logprobs, before on_token */
+  int32_t logprobs_top;                      /* alternatives, 0 or more */
+};
+
+/* Whether whoever gave the batch knows of an item's field that was not in the first release. */
+#define BATON_ITEM_HAS(batch, field) \
+  ((batch)->item_struct_size >=      \
+   offsetof(struct baton_llm_item, field) + sizeof(((struct baton_llm_item*)0)->field))
+
+/* Natural logarithms of the probabilities that the softmax of a row gives, before any change: to
+ * the token that was chosen, and to the most likely ones, ties to the lower token. */
+struct baton_token_logprobs {
+  uint32_t struct_size;
+  float chosen;
+  int32_t top_count; /* as many as were asked for, or the vocabulary has */
+  int32_t reserved;  /* 0 */
+  const int32_t* top_tokens;
+  const float* top_logprobs;
 };
 
 /* What of a batch is asked for by flags. */
@@ -271,6 +311,7 @@ struct baton_llm_batch {
    * growing `layers`: the keys and values of so many first layers are in the blocks, of all items,
    * and may be copied from there. Must not block. */
   void (*on_layers)(void* context, int32_t layers);
+  void (*on_logprobs)(void* context, int64_t item, const struct baton_token_logprobs* logprobs);
 };
 
 /* Whether whoever gave the batch knows of a field that was not in the first release. */
@@ -285,8 +326,87 @@ static inline const struct baton_llm_item* baton_item_at(const struct baton_llm_
   return (const struct baton_llm_item*)(items + (uint64_t)index * batch->item_struct_size);
 }
 
-/* Of plug-ins. TELLS_LAYERS: llm_run calls on_layers. */
-enum baton_plugin_flags { BATON_PLUGIN_TELLS_LAYERS = 1 };
+/* Of plug-ins. TELLS_LAYERS: llm_run calls on_layers. CHANGES_LOGITS: it heeds items' changes, and
+ * tells log probabilities, where it chooses tokens. */
+enum baton_plugin_flags { BATON_PLUGIN_TELLS_LAYERS = 1, BATON_PLUGIN_CHANGES_LOGITS = 2 };
+
+/* ---- Encoders of texts ---- */
+
+struct baton_linear {
+  struct baton_matrix w; /* y = x . w^T + bias */
+  const float* bias;     /* [w.rows]; null: none */
+};
+struct baton_layer_norm {
+  const float* weight; /* [dim], as bias */
+  const float* bias;
+};
+struct baton_encoder_layer {
+  struct baton_linear query; /* [dim, dim], as the next three; with biases, as are all of these */
+  struct baton_linear key;
+  struct baton_linear value;
+  struct baton_linear output;
+  struct baton_layer_norm attention_norm; /* of the sum behind the attention */
+  struct baton_linear up;                 /* [ffn_dim, dim] */
+  struct baton_linear down;               /* [dim, ffn_dim] */
+  struct baton_layer_norm ffn_norm;       /* of the sum behind the feed-forward network */
+};
+
+enum baton_pooling { BATON_POOLING_MEAN = 1, BATON_POOLING_CLS = 2, BATON_POOLING_RANK = 4 };
+
+/* As engine/model/text_encoder.h describes it. */
+struct baton_encoder_model {
+  uint32_t struct_size;
+  uint32_t layer_struct_size; /* bytes from one layer to the next in `layers` */
+  const char* name;
+  int32_t dim;
+  int32_t ffn_dim;
+  int32_t layer_count;
+  int32_t heads; /* divides dim */
+  int32_t vocabulary;
+  int32_t context_tokens;
+  int32_t pooling; /* baton_pooling */
+  float norm_epsilon;
+  struct baton_matrix token_embedding;    /* [vocabulary, dim] */
+  struct baton_matrix position_embedding; /* [context_tokens, dim] */
+  struct baton_matrix type_embedding;     /* [types, dim]; data null: none */
+  struct baton_layer_norm embedding_norm;
+  const struct baton_encoder_layer* layers;
+  /* Of BATON_POOLING_RANK: score = score . tanh(dense . first row + bias) + bias. */
+  struct baton_linear dense; /* [dim, dim]; w.data null: the score is of the row itself */
+  struct baton_linear score; /* [1, dim] */
+};
+
+/* For plug-ins: layer `index`. */
+static inline const struct baton_encoder_layer* baton_encoder_layer_at(
+    const struct baton_encoder_model* model, int32_t index) {
+  const char* const layers = (const char*)model->layers;
+  return (const struct baton_encoder_layer*)(layers + (uint64_t)index * model->layer_struct_size);
+}
+
+/* A text, or a pair of them. */
+struct baton_encoder_text {
+  const int32_t* tokens;
+  int32_t token_count;
+  int32_t second; /* where a pair's second text begins; 0: no pair */
+};
+
+struct baton_encoder_batch {
+  uint32_t struct_size;
+  uint32_t text_struct_size; /* bytes from one text to the next in `texts` */
+  const struct baton_encoder_text* texts;
+  int64_t text_count;
+  float* embeddings; /* filled in: [text_count, dim], of length one; of rank scores, [text_count] */
+  uint32_t flags;    /* BATON_BATCH_DETERMINISTIC: of texts, too */
+  uint32_t reserved; /* 0 */
+};
+
+static inline const struct baton_encoder_text* baton_encoder_text_at(
+    const struct baton_encoder_batch* batch, int64_t index) {
+  const char* const texts = (const char*)batch->texts;
+  return (const struct baton_encoder_text*)(texts + (uint64_t)index * batch->text_struct_size);
+}
+
+struct baton_loaded_encoder;
 
 enum baton_copy_direction { BATON_COPY_TO_DEVICE = 1, BATON_COPY_FROM_DEVICE = 2 };
 
@@ -704,6 +824,18 @@ struct baton_executor_plugin {
    * What it writes behind the last position of a block is zero. */
   int32_t (*copy_packed)(struct baton_open_device* device, const struct baton_kv_packing* packing,
                          uint64_t* ticket, struct baton_error* error);
+
+  /* All of the following or none of them; without them the device embeds no texts. encoder_run from
+   * one thread at a time, beside llm_run; encoders come and go as models do. */
+
+  /* As model_load. tokens_max: of a batch that the encoder takes, at least its context. */
+  int32_t (*encoder_load)(struct baton_open_device* device, const struct baton_encoder_model* model,
+                          struct baton_loaded_encoder** loaded, int32_t* tokens_max,
+                          struct baton_error* error);
+  void (*encoder_unload)(struct baton_open_device* device, struct baton_loaded_encoder* encoder);
+  /* Blocks. INTERNAL: a value is not finite, too. */
+  int32_t (*encoder_run)(struct baton_open_device* device, struct baton_loaded_encoder* encoder,
+                         const struct baton_encoder_batch* batch, struct baton_error* error);
 };
 
 /* The one exported symbol. */

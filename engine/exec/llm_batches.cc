@@ -116,8 +116,9 @@ absl::Status LlmBatches::GatherItems(const LlmBatch& batch) {
       forward.generated = static_cast<int32_t>(forward.tokens.size());
       if (item.sample) forward.logits = static_cast<int32_t>(forward.tokens.size());
     }
-    if (item.sample && forward.logits == 1 && !slot->second.logprobs.has_value()) {
+    if (item.sample && forward.logits == 1) {
       forward.sampling = slot->second.sampler.plain();
+      forward.logprobs = slot->second.logprobs;
     }
     items_.push_back(forward);
   }
@@ -154,9 +155,12 @@ void LlmBatches::Answers::OnLogits(size_t i, std::span<const float> logits) {
   of_.TakeLogits(item, logits, of_item);
 }
 
-void LlmBatches::Answers::OnToken(size_t i, TokenId token, uint64_t random_state) {
-  of_.slots_.at(batch_.items[i].slot).sampler.TakeChosen(token, random_state);
-  result_.items[i].tokens.push_back(token);
+void LlmBatches::Answers::OnToken(size_t i, ChosenToken chosen) {
+  of_.slots_.at(batch_.items[i].slot).sampler.TakeChosen(chosen.token, chosen.random_state);
+  result_.items[i].tokens.push_back(chosen.token);
+  if (chosen.logprobs.has_value()) {
+    result_.items[i].logprobs.push_back(*std::move(chosen.logprobs));
+  }
 }
 
 void LlmBatches::Answers::OnLayers(int32_t layers) {

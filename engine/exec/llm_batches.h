@@ -44,9 +44,8 @@ class LlmBatches {
    public:
     // logits: [vocabulary], after the item's next token whose logits are wanted.
     void OnLogits(size_t item, std::span<const float> logits);
-    // In the place of logits, of an item with ForwardItem::sampling: the token that was chosen and
-    // the random state behind it.
-    void OnToken(size_t item, TokenId token, uint64_t random_state);
+    // In the place of logits, of an item with ForwardItem::sampling.
+    void OnToken(size_t item, ChosenToken chosen);
     // Keys and values of the first `layers` layers are in the blocks. From any thread.
     bool asks_layers() const { return batch_.layers_done != nullptr; }
     void OnLayers(int32_t layers);

@@ -123,6 +123,10 @@ bool PluginDevice::TellsLayers() const {
   return table_.struct_size >= kFlagsBytes && (table_.flags & BATON_PLUGIN_TELLS_LAYERS) != 0;
 }
 
+bool PluginDevice::ChangesLogits() const {
+  return table_.struct_size >= kFlagsBytes && (table_.flags & BATON_PLUGIN_CHANGES_LOGITS) != 0;
+}
+
 void PluginDevice::Describe(baton_device* device) const {
   constexpr size_t kDescribes =
       offsetof(baton_executor_plugin, describe) + sizeof(baton_executor_plugin::describe);

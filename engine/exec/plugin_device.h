@@ -59,6 +59,8 @@ class PluginDevice final : public KvMemorySource,
   absl::Status Sync(const HostExtent& extent, SyncDirection direction) override;
   // Whether the plug-in's batches tell of layers that are done.
   bool TellsLayers() const;
+  // Whether it changes logits, and tells log probabilities, of tokens that it chooses.
+  bool ChangesLogits() const;
 
   struct Sample {
     int64_t memory_bytes_used = 0;

@@ -12,6 +12,7 @@
 #include "engine/base/strings.h"
 #include "engine/exec/plugin_cluster.h"
 #include "engine/exec/plugin_device.h"
+#include "engine/exec/plugin_embed.h"
 #include "engine/exec/plugin_graph.h"
 #include "engine/exec/plugin_ivf.h"
 #include "engine/exec/plugin_llm.h"
@@ -58,6 +59,9 @@ class WorkingExecutor final : public Executor {
                                                .sample_bytes_max = options.cluster_sample_bytes},
                        clock);
     }
+    if (PluginEmbed::CanWork(device->table())) {
+      embed_.emplace(device, options.embed_queue_batches, clock);
+    }
     if (PluginIvf::CanWork(device->table()) && options.builds_inverted_files) ivf_.emplace(device);
     if (!PluginSearch::CanWork(device->table())) return;
     if (options.search_memory_bytes > 0) {
@@ -75,7 +79,8 @@ class WorkingExecutor final : public Executor {
     PluginDevice::Sample taken = device_->TakeSample();
     const int32_t queued = llm_.queue_depth() + (search_ ? search_->queue_depth() : 0) +
                            (walk_search_ ? walk_search_->queue_depth() : 0) +
-                           (cluster_ ? cluster_->queue_depth() : 0);
+                           (cluster_ ? cluster_->queue_depth() : 0) +
+                           (embed_ ? embed_->queue_depth() : 0);
     std::optional<GraphResidency> graphs;
     if (walk_search_) {
       graphs = walk_search_->graphs().Residency();
@@ -97,7 +102,7 @@ class WorkingExecutor final : public Executor {
     if (search_) return &*search_;
     return walk_search_ ? &*walk_search_ : nullptr;
   }
-  EmbedSkill* embed() override { return nullptr; }
+  EmbedSkill* embed() override { return embed_ ? &*embed_ : nullptr; }
   ClusterSkill* cluster() override { return cluster_ ? &*cluster_ : nullptr; }
   GraphSkill* graph() override { return graph_ ? &*graph_ : nullptr; }
   const IvfMath* ivf() override { return ivf_ ? &*ivf_ : nullptr; }
@@ -111,6 +116,7 @@ class WorkingExecutor final : public Executor {
   std::optional<PluginGraph> graph_;
   std::optional<PluginIvf> ivf_;
   std::optional<PluginCluster> cluster_;
+  std::optional<PluginEmbed> embed_;
 };
 
 template <size_t N>

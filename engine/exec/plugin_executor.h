@@ -22,7 +22,8 @@ struct PluginExecutorOptions {
   MemorySpace::Kind memory = {};       // of the device
   bool f32_activations = false;        // what a device computes in; else bf16
   int64_t llm_queue_batches = 16;      // waiting or running
-  int32_t step_tokens_max = 512;       // of a language-model batch
+  int64_t embed_queue_batches = 256;   // waiting or running
+  int32_t step_tokens_max = 512;       // of a language-model batch, and of an encoder's
   bool warm_up = false;                // models, before they are ready
   int32_t decode_graphs_max = 0;       // steps of a model's decodes kept as CUDA graphs
   bool programmatic_launches = false;  // within these

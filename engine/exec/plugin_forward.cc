@@ -18,7 +18,16 @@ struct Callbacks {
   PluginForward::OnToken on_token;
   PluginForward::OnLayers on_layers;
   size_t vocabulary;
+  std::optional<TokenLogprobs> logprobs;  // of the token that comes next
 };
+
+TokenLogprobs LogprobsOf(const baton_token_logprobs& told) {
+  TokenLogprobs logprobs{.token = {.logprob = told.chosen}};
+  for (int32_t i = 0; i < told.top_count; ++i) {
+    logprobs.top.push_back({.id = told.top_tokens[i], .logprob = told.top_logprobs[i]});
+  }
+  return logprobs;
+}
 
 }  // namespace
 
@@ -52,16 +61,45 @@ std::vector<DecodeShape> PluginForward::WarmUpShapes() const {
   return shapes;
 }
 
+bool PluginForward::Chooses(const ForwardItem& item) const {
+  if (!item.sampling) return false;
+  return device_->ChangesLogits() || (!item.sampling->changes.any() && !item.logprobs);
+}
+
+void PluginForward::Describe(const LogitChanges& from, Changes* to) {
+  to->biases.clear();
+  to->repeated.clear();
+  to->penalties.clear();
+  for (const auto& [token, bias] : from.biases) to->biases.push_back({token, bias});
+  for (const auto& [token, count] : from.repeated) to->repeated.push_back(token);
+  for (const auto& [token, count] : from.chosen) {
+    to->penalties.push_back({token, from.PenaltyOf(count)});
+  }
+  to->lists = {.struct_size = sizeof(to->lists),
+               .repetition = from.repetition,
+               .bias_count = std::ssize(to->biases),
+               .repeated_count = std::ssize(to->repeated),
+               .penalty_count = std::ssize(to->penalties),
+               .excluded_count = std::ssize(from.excluded),
+               .biases = to->biases.data(),
+               .repeated = to->repeated.data(),
+               .penalties = to->penalties.data(),
+               .excluded = from.excluded.data()};
+}
+
 absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
                                 OnLogits on_logits, OnToken on_token, OnLayers on_layers) {
   items_.clear();
   samplings_.clear();
   const bool deterministic = std::any_of(
       items.begin(), items.end(), [](const ForwardItem& item) { return item.deterministic; });
-  samplings_.reserve(items.size());  // items_ points into it
+  samplings_.reserve(items.size());                                   // items_ points into it
+  if (changes_.size() < items.size()) changes_.resize(items.size());  // and into this
   for (const ForwardItem& item : items) {
     const baton_sampling* sampling = nullptr;
-    if (item.sampling) {
+    const bool chooses = Chooses(item);
+    const bool changes = chooses && item.sampling->changes.any();
+    if (chooses) {
       samplings_.push_back({.temperature = item.sampling->temperature,
                             .top_k = item.sampling->top_k,
                             .top_p = item.sampling->top_p,
@@ -69,18 +107,24 @@ absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardI
                             .random_state = item.sampling->random_state});
       sampling = &samplings_.back();
     }
+    Changes& of_item = changes_[items_.size()];
+    if (changes) Describe(item.sampling->changes, &of_item);
     items_.push_back({.tokens = item.tokens.data(),
                       .token_count = static_cast<int32_t>(item.tokens.size()),
                       .position = item.position,
                       .blocks = reinterpret_cast<void* const*>(item.blocks.data()),
                       .block_count = static_cast<int32_t>(item.blocks.size()),
                       .logits = item.logits,
-                      .sampling = sampling});
+                      .sampling = sampling,
+                      .changes = changes ? &of_item.lists : nullptr,
+                      .logprobs_wanted = chooses && item.logprobs ? 1 : 0,
+                      .logprobs_top = item.logprobs.value_or(0)});
   }
   Callbacks callbacks{.on_logits = on_logits,
                       .on_token = on_token,
                       .on_layers = on_layers,
-                      .vocabulary = static_cast<size_t>(model_->shape().vocabulary)};
+                      .vocabulary = static_cast<size_t>(model_->shape().vocabulary),
+                      .logprobs = std::nullopt};
   baton_llm_batch batch = {
       .struct_size = sizeof(batch),
       .item_struct_size = sizeof(baton_llm_item),
@@ -95,12 +139,20 @@ absl::Status PluginForward::Run(const KvLayout& layout, std::span<const ForwardI
           },
       .on_token =
           [](void* context, int64_t item, int32_t token, uint64_t random_state) {
-            static_cast<Callbacks*>(context)->on_token(static_cast<size_t>(item), token,
-                                                       random_state);
+            Callbacks& to = *static_cast<Callbacks*>(context);
+            if (to.logprobs) to.logprobs->token.id = token;
+            to.on_token(static_cast<size_t>(item),
+                        {.token = token,
+                         .random_state = random_state,
+                         .logprobs = std::exchange(to.logprobs, std::nullopt)});
           },
       .flags = deterministic ? BATON_BATCH_DETERMINISTIC : 0u,
       .reserved = 0,
-      .on_layers = nullptr};
+      .on_layers = nullptr,
+      .on_logprobs =
+          [](void* context, int64_t, const baton_token_logprobs* logprobs) {
+            static_cast<Callbacks*>(context)->logprobs = LogprobsOf(*logprobs);
+          }};
   if (on_layers) {
     batch.on_layers = [](void* context, int32_t layers) {
       (*static_cast<Callbacks*>(context)->on_layers)(layers);

@@ -15,6 +15,7 @@
 #include "engine/exec/plugin_device.h"
 #include "engine/kv/kv_layout.h"
 #include "engine/model/language_model.h"
+#include "engine/model/logit_changes.h"
 
 namespace baton {
 
@@ -29,9 +30,9 @@ class PluginForward {
   std::vector<DecodeShape> WarmUpShapes() const;
 
   // Of the item: the logits, [vocabulary] f32, valid during the call; or in their place, where the
-  // item allows it, the token chosen and the random state behind it.
+  // item allows it, the token chosen.
   using OnLogits = absl::FunctionRef<void(size_t item, std::span<const float> logits)>;
-  using OnToken = absl::FunctionRef<void(size_t item, TokenId token, uint64_t random_state)>;
+  using OnToken = absl::FunctionRef<void(size_t item, ChosenToken chosen)>;
   // Keys and values of so many first layers are in the blocks; from any thread. Nothing: nobody
   // asks.
   using OnLayers = std::optional<absl::FunctionRef<void(int32_t layers)>>;
@@ -53,9 +54,20 @@ class PluginForward {
   const std::shared_ptr<PluginDevice> device_;
   const std::shared_ptr<const LanguageModel> model_;  // whose file the plug-in may read
   std::unique_ptr<baton_loaded_model, Unload> loaded_;
+  // An item's changes of logits as the plug-in reads them.
+  struct Changes {
+    std::vector<baton_token_value> biases;
+    std::vector<int32_t> repeated;
+    std::vector<baton_token_value> penalties;
+    baton_logit_changes lists;
+  };
+  // Whether the plug-in can choose as the item allows.
+  bool Chooses(const ForwardItem& item) const;
+  static void Describe(const LogitChanges& from, Changes* to);
   // Reused between calls.
   std::vector<baton_llm_item> items_;
   std::vector<baton_sampling> samplings_;
+  std::vector<Changes> changes_;  // the first so many in use
 };
 
 }  // namespace baton

@@ -1,6 +1,5 @@
 #include "engine/exec/plugin_ivf_lists.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -78,7 +77,7 @@ int64_t PluginIvfLists::BytesOf(const ViewIvf& file) const {
 bool PluginIvfLists::Takes(const ViewIvf& file, int64_t candidates) const {
   if (file.index().codes() == IvfCodes::kPq8) return false;  // the processor scans those
   const int64_t bytes = BytesOf(file);
-  return candidates <= BATON_SEARCH_K_MAX && bytes > 0 && bytes <= room_.bytes_max;
+  return candidates <= BATON_SEARCH_K_MAX && bytes > 0 && bytes <= memory_.bytes_max();
 }
 
 absl::Status PluginIvfLists::Probe(const ListProbe& probe,
@@ -89,7 +88,7 @@ absl::Status PluginIvfLists::Probe(const ListProbe& probe,
   rows->assign(queries.size() * static_cast<size_t>(probe.candidates), UINT32_MAX);
   RETURN_IF_ERROR(poll());
 
-  const std::lock_guard lock(*room_.mutex);
+  const std::lock_guard lock(mutex_);
   absl::StatusOr<Entry*> brought = Bring(probe.file);
   // Another executor may have the room that lacks here.
   if (absl::IsResourceExhausted(brought.status())) {
@@ -131,29 +130,20 @@ absl::Status PluginIvfLists::Probe(const ListProbe& probe,
 }
 
 absl::StatusOr<PluginIvfLists::Entry*> PluginIvfLists::Bring(const ViewIvf& file) {
-  ++now_;
-  std::vector<const void*> dead;
-  for (const auto& [owner, entry] : entries_) {
-    if (entry.owner.expired()) dead.push_back(owner);
-  }
-  for (const void* owner : dead) Erase(owner);
+  memory_.BeginTurn();
+  std::erase_if(entries_, [](const auto& entry) { return entry.second.owner.expired(); });
   const std::shared_ptr<const void> owner = file.owner();
   if (const auto found = entries_.find(owner.get()); found != entries_.end()) {
-    found->second.used = now_;
+    found->second.place.Use();
     return &found->second;
   }
-  Entry entry{.owner = owner,
-              .lists = {nullptr, {device_.get()}},
-              .bytes = BytesOf(file),
-              .used = now_,
-              .live = {}};
-  const auto make_room = [&] { return room_.evict_others() || Evict(); };
-  while (bytes_ + room_.bytes_of_others() + entry.bytes > room_.bytes_max) {
-    if (make_room()) continue;
+  Entry entry{.owner = owner, .lists = {nullptr, {device_.get()}}, .live = {}, .place = {}};
+  const int64_t bytes = BytesOf(file);
+  if (!memory_.MakeRoom(bytes)) {
     return absl::ResourceExhaustedError(
-        StrCat("collection \"", file.view().spec().name, "\" has an inverted file of ", entry.bytes,
-               " bytes, more than the ", room_.bytes_max, " that the ", device_->options().label,
-               " has for vectors"));
+        StrCat("collection \"", file.view().spec().name, "\" has an inverted file of ", bytes,
+               " bytes, more than the ", memory_.bytes_max(), " that the ",
+               device_->options().label, " has for vectors"));
   }
   const baton_ivf_job job = JobOf(file);
   for (;;) {
@@ -166,27 +156,16 @@ absl::StatusOr<PluginIvfLists::Entry*> PluginIvfLists::Bring(const ViewIvf& file
       break;
     }
     // Others may have taken of the device's memory what was meant for vectors.
-    if (!absl::IsResourceExhausted(created) || !make_room()) return created;
+    if (!absl::IsResourceExhausted(created) || !memory_.EvictOldest()) return created;
   }
   ++loads_;
-  bytes_ += entry.bytes;
+  entry.place = memory_.Take(bytes, [this, owner = owner.get()] { Evict(owner); });
   return &entries_.emplace(owner.get(), std::move(entry)).first->second;
 }
 
-bool PluginIvfLists::Evict() {
-  const auto oldest =
-      std::min_element(entries_.begin(), entries_.end(),
-                       [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
-  if (oldest == entries_.end()) return false;
+void PluginIvfLists::Evict(const void* owner) {
   ++evictions_;
-  Erase(oldest->first);
-  return true;
-}
-
-void PluginIvfLists::Erase(const void* owner) {
-  const auto found = entries_.find(owner);
-  bytes_ -= found->second.bytes;
-  entries_.erase(found);
+  entries_.erase(owner);
 }
 
 }  // namespace baton

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -65,9 +66,7 @@ absl::Status PluginLlm::Forward(const LanguageModel& model, const KvLayout& layo
   return forward->Run(
       layout, items,
       [&](size_t item, std::span<const float> logits) { answers.OnLogits(item, logits); },
-      [&](size_t item, TokenId token, uint64_t random_state) {
-        answers.OnToken(item, token, random_state);
-      },
+      [&](size_t item, ChosenToken chosen) { answers.OnToken(item, std::move(chosen)); },
       answers.asks_layers() ? PluginForward::OnLayers(on_layers) : std::nullopt);
 }
 

@@ -7,7 +7,31 @@
 namespace baton {
 namespace {
 
-baton_matrix MatrixOf(const MatrixView& view) {
+baton_llm_layer LayerOf(const LlmLayerWeights& w, int32_t window) {
+  return {.attention_norm = w.attention_norm,
+          .ffn_norm = w.ffn_norm,
+          .query = AbiMatrixOf(w.query),
+          .key = AbiMatrixOf(w.key),
+          .value = AbiMatrixOf(w.value),
+          .query_bias = w.query_bias,
+          .key_bias = w.key_bias,
+          .value_bias = w.value_bias,
+          .query_norm = w.query_norm,
+          .key_norm = w.key_norm,
+          .output = AbiMatrixOf(w.output),
+          .output_bias = w.output_bias,
+          .attention_post_norm = w.attention_post_norm,
+          .gate = AbiMatrixOf(w.gate),
+          .up = AbiMatrixOf(w.up),
+          .down = AbiMatrixOf(w.down),
+          .ffn_post_norm = w.ffn_post_norm,
+          .window = window,
+          .reserved = 0};
+}
+
+}  // namespace
+
+baton_matrix AbiMatrixOf(const MatrixView& view) {
   return {.data = view.data,
           .rows = view.rows,
           .cols = view.cols,
@@ -15,30 +39,6 @@ baton_matrix MatrixOf(const MatrixView& view) {
           .type = static_cast<uint32_t>(view.type),
           .reserved = 0};
 }
-
-baton_llm_layer LayerOf(const LlmLayerWeights& w, int32_t window) {
-  return {.attention_norm = w.attention_norm,
-          .ffn_norm = w.ffn_norm,
-          .query = MatrixOf(w.query),
-          .key = MatrixOf(w.key),
-          .value = MatrixOf(w.value),
-          .query_bias = w.query_bias,
-          .key_bias = w.key_bias,
-          .value_bias = w.value_bias,
-          .query_norm = w.query_norm,
-          .key_norm = w.key_norm,
-          .output = MatrixOf(w.output),
-          .output_bias = w.output_bias,
-          .attention_post_norm = w.attention_post_norm,
-          .gate = MatrixOf(w.gate),
-          .up = MatrixOf(w.up),
-          .down = MatrixOf(w.down),
-          .ffn_post_norm = w.ffn_post_norm,
-          .window = window,
-          .reserved = 0};
-}
-
-}  // namespace
 
 PluginModel::PluginModel(const LanguageModel& model) {
   const LlmShape& shape = model.shape();
@@ -72,10 +72,10 @@ PluginModel::PluginModel(const LanguageModel& model) {
       .window_rope = {.frequency = shape.window_rope ? window_frequency_.data() : nullptr,
                       .magnitude = shape.window_rope ? shape.window_rope->magnitude : 1,
                       .reserved = 0},
-      .token_embedding = MatrixOf(weights.token_embedding),
+      .token_embedding = AbiMatrixOf(weights.token_embedding),
       .layers = layers_.data(),
       .output_norm = weights.output_norm,
-      .output = MatrixOf(weights.output)};
+      .output = AbiMatrixOf(weights.output)};
 }
 
 }  // namespace baton

@@ -4,8 +4,11 @@
 
 #include "engine/exec/executor_abi.h"
 #include "engine/model/language_model.h"
+#include "engine/model/matrix_view.h"
 
 namespace baton {
+
+baton_matrix AbiMatrixOf(const MatrixView& view);
 
 // A model as the ABI describes it. The model outlives it.
 class PluginModel {

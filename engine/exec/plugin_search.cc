@@ -66,21 +66,17 @@ bool PluginSearch::CanWork(const baton_executor_plugin& table) {
 PluginSearch::PluginSearch(std::shared_ptr<PluginDevice> device, const Options& options,
                            const Clock& clock)
     : device_(std::move(device)),
-      vectors_(device_, options.memory_bytes_max),
+      memory_(options.memory_bytes_max),
+      vectors_(device_, memory_),
       batches_({.device = device_->options().label,
                 .threads = options.threads,
                 .queue_batches = options.queue_batches},
                clock, [this](const SearchBatch& batch, SearchPoll poll, SearchBatchResult& result) {
                  return Search(batch, poll, result);
                }) {
-  if (!PluginIvfLists::CanWork(device_->table())) return;
-  ivf_lists_.emplace(
-      device_, PluginIvfLists::Room{.mutex = &device_mutex_,
-                                    .bytes_max = options.memory_bytes_max,
-                                    .bytes_of_others = [this] { return vectors_.bytes(); },
-                                    .evict_others = [this] { return vectors_.EvictOldest(); }});
-  vectors_.ShareWith({.bytes = [this] { return ivf_lists_->bytes(); },
-                      .evict = [this] { return ivf_lists_->Evict(); }});
+  if (PluginIvfLists::CanWork(device_->table())) {
+    ivf_lists_.emplace(device_, memory_, device_mutex_);
+  }
 }
 
 bool PluginSearch::Probes(const CollectionView& view, const SearchParams& params) const {
@@ -94,7 +90,7 @@ bool PluginSearch::Probes(const CollectionView& view, const SearchParams& params
     if (!ivf_lists_->Takes(file, candidates)) return false;
     bytes += ivf_lists_->BytesOf(file);
   }
-  return !files.empty() && bytes <= vectors_.bytes_max();
+  return !files.empty() && bytes <= memory_.bytes_max();
 }
 
 std::string PluginSearch::Unable(const CollectionView& view, const SearchParams& params) const {
@@ -117,9 +113,9 @@ std::string PluginSearch::Unable(const CollectionView& view, const SearchParams&
                   std::numeric_limits<uint32_t>::max() - 1);
   }
   const int64_t bytes = vectors_.BytesOf(view.spec(), parts);
-  if (bytes > vectors_.bytes_max()) {
+  if (bytes > memory_.bytes_max()) {
     return StrCat("the collection takes ", bytes, " bytes of ", label, " memory, of which ",
-                  vectors_.bytes_max(), " are for vectors");
+                  memory_.bytes_max(), " are for vectors");
   }
   return "";
 }

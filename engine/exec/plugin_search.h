@@ -17,6 +17,7 @@
 #include "engine/exec/plugin_ivf_lists.h"
 #include "engine/exec/plugin_vectors.h"
 #include "engine/exec/search_batches.h"
+#include "engine/exec/search_memory.h"
 #include "engine/vector/view_part.h"
 #include "engine/vector/view_rescore.h"
 
@@ -79,7 +80,8 @@ class PluginSearch final : public SearchSkill {
 
   const std::shared_ptr<PluginDevice> device_;
   std::mutex device_mutex_;
-  PluginVectors vectors_;                    // device_mutex_, but for what is const
+  SearchMemory memory_;                      // device_mutex_, but for what is const
+  PluginVectors vectors_;                    // as well
   std::optional<PluginIvfLists> ivf_lists_;  // with device_mutex_
   std::atomic<int64_t> all_{0};
   std::atomic<int64_t> again_{0};

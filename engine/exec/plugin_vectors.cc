@@ -42,12 +42,12 @@ int64_t PluginVectors::BytesOf(const CollectionSpec& spec, std::span<const ViewP
 absl::StatusOr<PluginVectors::Brought> PluginVectors::Bring(const CollectionView& view,
                                                             std::span<const ViewPart> parts,
                                                             bool fresh, SearchPoll poll) {
-  ++now_;
+  memory_.BeginTurn();
   DropDead();
   // First all that are there: they must not make room for the others.
   for (const ViewPart& part : parts) {
     const auto found = entries_.find(part.owner().get());
-    if (found != entries_.end()) found->second.used = now_;
+    if (found != entries_.end()) found->second.place.Use();
   }
   Brought brought;
   for (const ViewPart& part : parts) {
@@ -71,18 +71,17 @@ absl::StatusOr<PluginVectors::Entry*> PluginVectors::Hold(const CollectionSpec& 
   const baton_rows_shape shape = ShapeOf(spec, part);
   Entry entry{.owner = part.owner(),
               .rows = {nullptr, {device_.get()}},
-              .bytes = static_cast<int64_t>(device_->table().rows_bytes(&shape)),
               .capacity = shape.capacity,
               .rounded = {},
-              .used = now_};
-  while (bytes_ + others_.bytes() + entry.bytes > bytes_max_) {
-    if (Evict() || others_.evict()) continue;
+              .place = {}};
+  const auto bytes = static_cast<int64_t>(device_->table().rows_bytes(&shape));
+  if (!memory_.MakeRoom(bytes)) {
     return absl::ResourceExhaustedError(
-        StrCat("collection \"", spec.name, "\" needs more than the ", bytes_max_,
+        StrCat("collection \"", spec.name, "\" needs more than the ", memory_.bytes_max(),
                " bytes that the ", device_->options().label, " has for vectors"));
   }
   RETURN_IF_ERROR(Create(shape, &entry));
-  bytes_ += entry.bytes;
+  entry.place = memory_.Take(bytes, [this, owner] { Erase(owner); });
   return &entries_.emplace(owner, std::move(entry)).first->second;
 }
 
@@ -95,7 +94,7 @@ absl::Status PluginVectors::Create(const baton_rows_shape& shape, Entry* entry) 
     if (created.ok()) entry->rows.reset(rows);
     // Others may have taken of the device's memory what was meant for vectors.
     if (!absl::IsResourceExhausted(created)) return created;
-    if (!Evict() && !others_.evict()) return created;
+    if (!memory_.EvictOldest()) return created;
   }
 }
 
@@ -159,18 +158,6 @@ absl::Status PluginVectors::Mark(const CollectionView& view, const ViewPart& par
   return absl::OkStatus();
 }
 
-bool PluginVectors::Evict() {
-  auto oldest = entries_.end();
-  for (auto it = entries_.begin(); it != entries_.end(); ++it) {
-    if (it->second.used == now_) continue;
-    if (oldest == entries_.end() || it->second.used < oldest->second.used) oldest = it;
-  }
-  if (oldest == entries_.end()) return false;
-  ++evictions_;
-  Erase(oldest->first);
-  return true;
-}
-
 void PluginVectors::DropDead() {
   std::vector<const void*> dead;
   for (const auto& [owner, entry] : entries_) {
@@ -183,10 +170,6 @@ void PluginVectors::Forget(const ViewPart& part) {
   if (entries_.contains(part.owner().get())) Erase(part.owner().get());
 }
 
-void PluginVectors::Erase(const void* owner) {
-  const auto found = entries_.find(owner);
-  bytes_ -= found->second.bytes;
-  entries_.erase(found);
-}
+void PluginVectors::Erase(const void* owner) { entries_.erase(owner); }
 
 }  // namespace baton

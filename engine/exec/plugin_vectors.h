@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -11,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/exec/plugin_device.h"
 #include "engine/exec/search_bound.h"
+#include "engine/exec/search_memory.h"
 #include "engine/vector/view_part.h"
 #include "engine/vector/view_search.h"
 
@@ -23,21 +23,13 @@ inline baton_metric AbiMetricOf(Metric metric) {
 
 // Which rows of collections a plug-in's device holds. They are brought when a search asks for them
 // and stay: a segment's once and for all, a growing buffer's as they come. What was not asked for
-// the longest goes where room is needed; what no view has any more goes with the next look. Which
-// rows are dead is sent when it matters. Not thread safe.
+// the longest goes where room is needed (SearchMemory); what no view has any more goes with the
+// next look. Which rows are dead is sent when it matters. Not thread safe.
 class PluginVectors {
  public:
-  // `bytes_max`: of the device's memory.
-  PluginVectors(std::shared_ptr<PluginDevice> device, int64_t bytes_max)
-      : device_(std::move(device)), bytes_max_(bytes_max) {}
-
-  // Who else has of these bytes, and gives some back where there is no room; false: there is
-  // nothing. Called by Bring.
-  struct Others {
-    std::function<int64_t()> bytes = [] { return int64_t{0}; };
-    std::function<bool()> evict = [] { return false; };
-  };
-  void ShareWith(Others others) { others_ = std::move(others); }
+  // `memory` outlives it.
+  PluginVectors(std::shared_ptr<PluginDevice> device, SearchMemory& memory)
+      : device_(std::move(device)), memory_(memory) {}
 
   // A part of a view on the device.
   struct Resident {
@@ -58,16 +50,8 @@ class PluginVectors {
   // Of the device's memory, what that takes; rows that are there already included.
   int64_t BytesOf(const CollectionSpec& spec, std::span<const ViewPart> parts) const;
 
-  int64_t bytes_max() const { return bytes_max_; }
-  int64_t bytes() const { return bytes_; }
-  int64_t evictions() const { return evictions_; }  // of what was still in use, so far
   // Gives back what no view has any more.
   void DropDead();
-  // What was not asked for the longest, between two calls of Bring; false: there is nothing.
-  bool EvictOldest() {
-    ++now_;
-    return Evict();
-  }
   // Gives back a part whose rows turned out not to be what they should.
   void Forget(const ViewPart& part);
 
@@ -81,15 +65,14 @@ class PluginVectors {
   struct Entry {
     std::weak_ptr<const void> owner;
     std::unique_ptr<baton_vector_rows, FreeRows> rows;
-    int64_t bytes = 0;
     int64_t capacity = 0;
     int64_t loaded = 0;
     RoundedRows rounded;
-    uint64_t used = 0;  // when: a number of Bring
     // As of which write they are marked, how many rows, and how many of these are live then.
     WriteSequence marked_at = 0;
     int64_t marked_rows = 0;
     int64_t marked_live = 0;
+    SearchMemory::Place place;
   };
 
   static baton_rows_shape ShapeOf(const CollectionSpec& spec, const ViewPart& part);
@@ -99,16 +82,10 @@ class PluginVectors {
                     Entry& entry);
   absl::Status Mark(const CollectionView& view, const ViewPart& part, bool fresh, Entry& entry,
                     Resident* resident);
-  // Frees what was used before this call the longest ago; false: there is nothing.
-  bool Evict();
   void Erase(const void* owner);
 
   const std::shared_ptr<PluginDevice> device_;
-  const int64_t bytes_max_;
-  Others others_;
-  int64_t bytes_ = 0;
-  int64_t evictions_ = 0;
-  uint64_t now_ = 0;
+  SearchMemory& memory_;
   std::unordered_map<const void*, Entry> entries_;  // by owner
 };
 

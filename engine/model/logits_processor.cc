@@ -26,39 +26,53 @@ LogitsProcessor::LogitsProcessor(const SamplerSetup& setup)
   for (const TokenId token : setup.generated) Advance(token);
 }
 
+// Without what a grammar excludes, whose matter ends are where there is one.
+LogitChanges LogitsProcessor::ChangesByTokens() const {
+  LogitChanges changes{.biases = bias_,
+                       .repeated = window_counts_.entries(),
+                       .repetition = repetition_,
+                       .chosen = generated_counts_.entries(),
+                       .presence = presence_,
+                       .frequency = frequency_};
+  if (Excludes() && !filter_.has_value()) changes.excluded = ends_;
+  return changes;
+}
+
+std::optional<LogitChanges> LogitsProcessor::changes() const {
+  if (filter_.has_value()) return std::nullopt;
+  return ChangesByTokens();
+}
+
 void LogitsProcessor::Apply(std::span<float> logits) const {
   const auto at = [logits](TokenId token) -> float& { return logits[static_cast<size_t>(token)]; };
-  for (const auto& [token, bias] : bias_) at(token) += bias;
-  for (const auto& [token, count] : window_counts_) {
+  const LogitChanges changes = ChangesByTokens();
+  for (const auto& [token, bias] : changes.biases) at(token) += bias;
+  for (const auto& [token, count] : changes.repeated) {
     float& logit = at(token);
-    logit = logit > 0 ? logit / repetition_ : logit * repetition_;
+    logit = logit > 0 ? logit / changes.repetition : logit * changes.repetition;
   }
-  for (const auto& [token, count] : generated_counts_) {
-    at(token) -= static_cast<float>(count) * frequency_ + presence_;
+  for (const auto& [token, count] : changes.chosen) at(token) -= changes.PenaltyOf(count);
+  for (const TokenId token : changes.excluded) {
+    at(token) = -std::numeric_limits<float>::infinity();
   }
-  if (filter_.has_value()) {
-    filter_->Apply(logits, /*may_end=*/generated_ >= min_tokens_);
-  } else if (Excludes()) {
-    for (const TokenId token : ends_) at(token) = -std::numeric_limits<float>::infinity();
-  }
+  if (filter_.has_value()) filter_->Apply(logits, /*may_end=*/generated_ >= min_tokens_);
 }
 
 void LogitsProcessor::Advance(TokenId token) {
   ++generated_;
   if (filter_.has_value()) filter_->Advance(token);
   Remember(token);
-  if (presence_ != 0 || frequency_ != 0) ++generated_counts_[token];
+  if (presence_ != 0 || frequency_ != 0) generated_counts_.Add(token);
 }
 
 // Moves the repetition penalty's window on.
 void LogitsProcessor::Remember(TokenId token) {
   if (last_n_ == 0) return;
-  ++window_counts_[token];
+  window_counts_.Add(token);
   if (last_n_ < 0) return;
   window_.push_back(token);
   if (window_.size() <= static_cast<size_t>(last_n_)) return;
-  const auto oldest = window_counts_.find(window_.front());
-  if (--oldest->second == 0) window_counts_.erase(oldest);
+  window_counts_.Remove(window_.front());
   window_.pop_front();
 }
 

@@ -5,12 +5,13 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/base/ids.h"
 #include "engine/model/grammar/filter.h"
+#include "engine/model/logit_changes.h"
+#include "engine/model/token_counts.h"
 #include "engine/request/generate_request.h"
 
 namespace baton {
@@ -47,6 +48,9 @@ class LogitsProcessor {
   bool active() const { return changes_ || filter_.has_value() || Excludes(); }
   // logits: [vocabulary], f32, those that follow on the tokens so far; -inf excludes a token.
   void Apply(std::span<float> logits) const;
+  // The same as lists, for devices that choose tokens; absent under a grammar, whose tokens are
+  // found one by one.
+  std::optional<LogitChanges> changes() const;
   // The sequence goes on with `token`.
   void Advance(TokenId token);
 
@@ -57,6 +61,7 @@ class LogitsProcessor {
 
  private:
   bool Excludes() const { return generated_ < min_tokens_ && !ends_.empty(); }
+  LogitChanges ChangesByTokens() const;
   void Remember(TokenId token);
 
   std::vector<std::pair<TokenId, float>> bias_;
@@ -70,9 +75,9 @@ class LogitsProcessor {
   std::optional<GrammarFilter> filter_;
 
   int64_t generated_ = 0;
-  std::deque<TokenId> window_;                             // the last_n_ last tokens
-  std::unordered_map<TokenId, int32_t> window_counts_;     // of window_; all tokens' at -1
-  std::unordered_map<TokenId, int32_t> generated_counts_;  // where presence or frequency count
+  std::deque<TokenId> window_;    // the last_n_ last tokens
+  TokenCounts window_counts_;     // of window_; all tokens' at -1
+  TokenCounts generated_counts_;  // where presence or frequency count
 };
 
 }  // namespace baton

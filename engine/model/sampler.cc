@@ -70,12 +70,14 @@ TokenId Sampler::Sample(std::span<const float> logits) {
 }
 
 std::optional<PlainSampling> Sampler::plain() const {
-  if (processor_.active()) return std::nullopt;
+  const std::optional<LogitChanges> changes = processor_.changes();
+  if (!changes.has_value()) return std::nullopt;
   return PlainSampling{.temperature = params_.temperature,
                        .top_k = params_.top_k,
                        .top_p = params_.top_p,
                        .min_p = params_.min_p,
-                       .random_state = state_};
+                       .random_state = state_,
+                       .changes = *changes};
 }
 
 void Sampler::TakeChosen(TokenId token, uint64_t random_state) {

@@ -7,19 +7,21 @@
 #include <vector>
 
 #include "engine/base/ids.h"
+#include "engine/model/logit_changes.h"
 #include "engine/model/logits_processor.h"
 #include "engine/request/generate_request.h"
 
 namespace baton {
 
-// All that a choice depends on where nothing changes the logits: for devices that choose
-// themselves, by the same rules.
+// All that a choice depends on beside the logits, where no grammar has a say: for devices that
+// choose themselves, by the same rules. Valid until the sampler goes on.
 struct PlainSampling {
   float temperature = 0;      // 0: greedy
   int32_t top_k = 0;          // 0: all
   float top_p = 1;            // (0, 1]
   float min_p = 0;            // [0, 1]
   uint64_t random_state = 0;  // of splitmix64
+  LogitChanges changes = {};
 };
 
 // Chooses the next token of one sequence. Owns what the choice depends on beside the logits: the
@@ -33,7 +35,7 @@ class Sampler {
   // go to the lower id. The sequence goes on with the token.
   TokenId Sample(std::span<const float> logits);
 
-  // How the next token is chosen, unless something changes the logits before.
+  // How the next token is chosen; absent under a grammar.
   std::optional<PlainSampling> plain() const;
   // The sequence goes on with what was chosen elsewhere by plain().
   void TakeChosen(TokenId token, uint64_t random_state);

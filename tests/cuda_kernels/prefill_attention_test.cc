@@ -37,6 +37,7 @@ TEST_CASE("rows of prompts attend to what stands before them") {
   with("head_dim 256", {.heads = 1, .head_dim = 256, .parts = {{1, 66}}});
   with("a window", {.window = 10, .parts = {{90, 80}}});
   with("capped scores", {.score_cap = 2, .parts = {{0, 20}}});
+  with("what stands behind, too", {.sees_all = true, .parts = {{0, 150}, {0, 1}, {0, 70}}});
   with("no rows", {.parts = {}});
   CheckKernel(cases, Barriers::kAll);
 }

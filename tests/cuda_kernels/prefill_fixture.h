@@ -24,6 +24,7 @@ struct PrefillShape {
   int32_t head_dim = 64;
   int32_t window = 0;
   float score_cap = 0;
+  bool sees_all = false;  // rows of what stands behind them, too
   std::vector<PrefillPart> parts = {{0, 5}, {3, 70}};
 };
 inline constexpr int32_t kPrefillLayer = 1;
@@ -74,7 +75,7 @@ std::string RunPrefill(const PrefillShape& s, Launcher launch, const Tolerance& 
                             .kv_head = head / (s.heads / s.kv_heads),
                             .layer = kPrefillLayer,
                             .begin = s.window > 0 ? std::max(0, position + 1 - s.window) : 0,
-                            .end = position + 1,
+                            .end = s.sees_all ? lengths[sequence] : position + 1,
                             .scale = scale,
                             .score_cap = s.score_cap});
         want.insert(want.end(), out.begin(), out.end());
@@ -84,12 +85,14 @@ std::string RunPrefill(const PrefillShape& s, Launcher launch, const Tolerance& 
   const DeviceArray<T> device_q(q);
   const DeviceArray<T> out(want.size());
   const DeviceArray<PrefillTile> device_tiles(tiles);
+  const DeviceArray<int32_t> device_lengths(lengths);
   const DeviceArray<uint8_t> pool(fixture.pool());
   const DeviceArray<int32_t> table(fixture.table());
   const std::string failure =
       Failure(launch(Args{.q = device_q.data(),
                           .out = out.data(),
                           .tiles = device_tiles.data(),
+                          .lengths = s.sees_all ? device_lengths.data() : nullptr,
                           .kv = fixture.Device(pool.data(), table.data(), kPrefillLayer),
                           .tile_count = static_cast<int64_t>(tiles.size()),
                           .q_stride = q_stride,

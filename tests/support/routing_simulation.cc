@@ -62,6 +62,7 @@ class VirtualDevice final : public Executor, public SearchSkill, public EmbedSki
   void Execute(SearchBatch, absl::AnyInvocable<void(SearchBatchResult)>) override {
     BATON_CHECK(false);
   }
+  std::string Unable(const Embedder&) const override { return ""; }
   int64_t ModelBytes(const TextEncoder&) const override { return 0; }
   absl::Status LoadModel(std::shared_ptr<const TextEncoder>) override { return absl::OkStatus(); }
   void UnloadModel(const TextEncoder&) override {}

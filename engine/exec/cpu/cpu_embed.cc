@@ -6,17 +6,21 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/thread_name.h"
+#include "engine/exec/cpu/encoder_forward.h"
 
 namespace baton {
 
 CpuEmbed::CpuEmbed(const CpuEmbedOptions& options, const CpuKernels& kernels, const Clock& clock)
     : clock_(clock),
       jobs_(static_cast<size_t>(options.queue_batches)),
-      encoder_({.threads = options.threads,
-                .queue_batches = options.queue_batches,
-                .warm_up = options.warm_up,
-                .placement = options.placement},
-               kernels, clock) {
+      options_(options),
+      kernels_(kernels),
+      encoders_({.device = "CPU",
+                 .queue_batches = options.queue_batches,
+                 .warm_up = options.warm_up,
+                 .placement = options.placement,
+                 .threads = options.threads},
+                clock) {
   for (int i = 0; i < options.threads; ++i) {
     threads_.emplace_back([this, i, count = options.threads, placement = options.placement] {
       NameThread("embed", i);
@@ -33,18 +37,32 @@ CpuEmbed::~CpuEmbed() {
 }
 
 absl::Status CpuEmbed::LoadModel(std::shared_ptr<const TextEncoder> encoder) {
-  return encoder_.LoadModel(std::move(encoder));
+  if (encoders_.Has(*encoder)) return absl::OkStatus();
+  {
+    const std::lock_guard lock(team_mutex_);
+    if (team_ == nullptr) {
+      team_ = std::make_unique<ThreadTeam>(options_.threads, options_.placement);
+    }
+  }
+  std::unique_ptr<EncoderForward> forward;
+  {
+    // Steps of other encoders may use the team.
+    ThreadTeam packers(options_.threads, options_.placement);
+    forward = std::make_unique<EncoderForward>(encoder, kernels_, *team_, &packers);
+  }
+  encoders_.Add(std::move(encoder), std::move(forward));
+  return absl::OkStatus();
 }
 
 int64_t CpuEmbed::ModelBytes(const TextEncoder& encoder) const {
-  return encoder_.ModelBytes(encoder);
+  return EncoderForward::Bytes(encoder, kernels_, options_.threads);
 }
 
-void CpuEmbed::UnloadModel(const TextEncoder& encoder) { encoder_.UnloadModel(encoder); }
+void CpuEmbed::UnloadModel(const TextEncoder& encoder) { encoders_.Remove(encoder); }
 
 void CpuEmbed::Execute(EmbedBatch batch, absl::AnyInvocable<void(EmbedBatchResult)> done) {
   if (batch.embedder->kind() != Embedder::Kind::kLexical) {
-    return encoder_.Execute(std::move(batch), std::move(done));
+    return encoders_.Execute(std::move(batch), std::move(done));
   }
   Job job = {.batch = std::move(batch), .done = std::move(done), .queued_us = clock_.NowUs()};
   ++batches_;

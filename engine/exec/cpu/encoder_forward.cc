@@ -170,12 +170,13 @@ void EncoderForward::Plan(std::span<const EncoderText> texts) {
   const MatrixView& table = weights_.token_embedding;
   const int64_t row_bytes = RowBytes(table.type, table.cols);
   const int64_t dim = shape_.dim;
-  for (const auto& [tokens, second] : texts) {
-    const Text text = {.first_row = rows_, .rows = std::ssize(tokens)};
+  for (const EncoderText& from : texts) {
+    const Text text = {.first_row = rows_, .rows = std::ssize(from.tokens)};
     for (int64_t i = 0; i < text.rows; ++i) {
       float* const x = x_.data() + (text.first_row + i) * dim;
-      DequantizeRow(table.type, table.data + tokens[static_cast<size_t>(i)] * row_bytes, dim, x);
-      const bool is_second = second > 0 && i >= second && !second_positions_.empty();
+      DequantizeRow(table.type, table.data + from.tokens[static_cast<size_t>(i)] * row_bytes, dim,
+                    x);
+      const bool is_second = from.second > 0 && i >= from.second && !second_positions_.empty();
       const std::vector<float>& positions = is_second ? second_positions_ : positions_;
       kernels_.add_bias({.x = x, .bias = positions.data() + i * dim, .rows = 1, .dim = dim});
     }

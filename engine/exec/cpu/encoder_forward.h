@@ -10,15 +10,10 @@
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/matrix_products.h"
 #include "engine/exec/cpu/thread_team.h"
+#include "engine/exec/encoder_pass.h"
 #include "engine/model/text_encoder.h"
 
 namespace baton {
-
-// A text, or a pair of texts, as the forward pass takes it: an EncoderInput.
-struct EncoderText {
-  std::span<const TokenId> tokens;
-  int32_t second = 0;  // where a pair's second text begins; 0: no pair
-};
 
 // The forward pass of a BERT encoder over several texts at once: their tokens are the rows of one
 // product with each matrix, so that weights are read once for all of them; each attends to itself
@@ -26,20 +21,17 @@ struct EncoderText {
 //
 // The workspace is allocated at construction; Run allocates only what it returns. Not thread safe;
 // uses the team while it runs. `kernels` and `team` outlive it.
-class EncoderForward {
+class EncoderForward final : public EncoderPass {
  public:
   // `packers` and Bytes() as of DecoderForward.
   EncoderForward(std::shared_ptr<const TextEncoder> encoder, const CpuKernels& kernels,
                  ThreadTeam& team, ThreadTeam* packers = nullptr);
   static int64_t Bytes(const TextEncoder& encoder, const CpuKernels& kernels, int threads);
 
-  // Tokens that one step takes at most, at least the context.
-  int32_t step_tokens_max() const { return step_tokens_max_; }
+  int32_t step_tokens_max() const override { return step_tokens_max_; }
 
-  // Appends an embedding of length one, [dim], for each text; of a cross-encoder the score, [1].
-  // INVALID_ARGUMENT: a text or the step does not fit the model; INTERNAL: a value is not finite.
-  // Nothing is appended then.
-  absl::Status Run(std::span<const EncoderText> texts, std::vector<std::vector<float>>* embeddings);
+  absl::Status Run(std::span<const EncoderText> texts,
+                   std::vector<std::vector<float>>* embeddings) override;
 
  private:
   struct LayerMatrices {

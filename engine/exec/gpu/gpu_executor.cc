@@ -9,6 +9,7 @@ PluginExecutorOptions PluginOptionsOf(const GpuOptions& options) {
           .memory = MemorySpace::Kind::kCuda,
           .f32_activations = options.activations == "f32",
           .llm_queue_batches = options.llm_queue_batches,
+          .embed_queue_batches = options.embed_queue_batches,
           .step_tokens_max = static_cast<int32_t>(options.step_tokens_max),
           .warm_up = options.warm_up,
           .decode_graphs_max = static_cast<int32_t>(options.decode_graphs),

@@ -13,6 +13,7 @@ struct GpuOptions {
   int64_t devices = 0;
   std::string activations = "bf16";
   int64_t llm_queue_batches = 16;
+  int64_t embed_queue_batches = 256;
   int64_t decode_graphs = 64;
   bool programmatic_launches = false;
   bool warm_up = true;
@@ -33,10 +34,13 @@ struct GpuOptions {
     v("devices", devices, Range{0, 16},
       "GPUs that are used, the first so many, each with models and vectors of its own; 0: all");
     v("activations", activations, OneOf{"bf16", "f32"},
-      "what language models are computed in, and weights that are not quantised kept in: bf16 on "
+      "what language models and encoders are computed in, and weights that are not quantised kept "
+      "in: bf16 on "
       "tensor cores; f32 as exactly as on the CPU, in twice the memory and many times as long");
     v("llm_queue_batches", llm_queue_batches, Range{1, 4096},
       "language model batches waiting or running at most");
+    v("embed_queue_batches", embed_queue_batches, Range{1, 1 << 16},
+      "batches of texts to embed or score, waiting or running at most");
     v("decode_graphs", decode_graphs, Range{0, 1024},
       "steps of decodes kept as CUDA graphs, of each model: one for each number of sequences and "
       "of positions, both rounded up, that was launched lately; 0: every step is launched kernel "

@@ -177,6 +177,7 @@ class SimulatedEmbed final : public EmbedSkill {
   SimulatedEmbed(SimulatedDevice& device, EmbedSkill& cpu, bool stands_for_cpu)
       : device_(device), cpu_(cpu), stands_for_cpu_(stands_for_cpu) {}
 
+  std::string Unable(const Embedder&) const override { return ""; }
   int64_t ModelBytes(const TextEncoder& encoder) const override {
     return stands_for_cpu_ ? cpu_.ModelBytes(encoder) : 0;
   }

@@ -8,12 +8,18 @@
 #include <string>
 #include <vector>
 
+#include "cuda_kernels/add_bias.h"
+#include "cuda_kernels/cap_logits.h"
 #include "cuda_kernels/dequantise_weights.h"
 #include "cuda_kernels/embedding.h"
 #include "cuda_kernels/float_gemv.h"
 #include "cuda_kernels/gate.h"
 #include "cuda_kernels/kmeans.h"
+#include "cuda_kernels/layer_norm.h"
+#include "cuda_kernels/logprobs.h"
 #include "cuda_kernels/pack_vectors.h"
+#include "cuda_kernels/penalties.h"
+#include "cuda_kernels/pool_rows.h"
 #include "cuda_kernels/quant_gemv.h"
 #include "cuda_kernels/quant_planes.h"
 #include "cuda_kernels/quantise_rows.h"
@@ -152,6 +158,107 @@ Prepared PrepareSample(const Bench& bench, RandomMemory& pool) {
   return {[=, &bench] { return cuda::Sample(args, bench.stream); }, rows * vocabulary * 4};
 }
 
+Prepared PrepareCapLogits(const Bench& bench, RandomMemory& pool) {
+  const int64_t count = bench.Size(256 * 128256, 200);
+  const cuda::CapLogitsArgs args = {.x = pool.Floats(count), .count = count, .cap = 30};
+  return {[=, &bench] { return cuda::CapLogits(args, bench.stream); }, count * 8};
+}
+
+// Half of them under the repetition penalty, the others under the two of what was chosen.
+Prepared PreparePenalties(const Bench& bench, RandomMemory& pool) {
+  const int64_t rows = bench.Size(256, 2);
+  const int64_t vocabulary = bench.Size(128256, 100);
+  const auto tokens = static_cast<int32_t>(bench.Size(2048, 10));  // of a row
+  std::vector<int32_t> slots;
+  std::vector<cuda::PenaltyParams> params;
+  std::vector<cuda::TokenValue> lists;
+  for (int32_t row = 0; row < rows; ++row) {
+    slots.push_back(row);
+    params.push_back({.repetition = 1.1f,
+                      .begin = static_cast<int32_t>(lists.size()),
+                      .repeated = tokens / 2,
+                      .penalties = tokens - tokens / 2});
+    for (int32_t i = 0; i < tokens; ++i) {
+      lists.push_back({static_cast<int32_t>((i * int64_t{7919} + row) % vocabulary), 0.01f});
+    }
+  }
+  const cuda::PenaltyArgs args = {.logits = pool.Floats(rows * vocabulary),
+                                  .params = pool.Copied(params),
+                                  .lists = pool.Copied(lists),
+                                  .slots = pool.Copied(slots),
+                                  .rows = rows,
+                                  .stride = vocabulary};
+  return {[=, &bench] { return cuda::Penalise(args, bench.stream); }, rows * tokens * 16};
+}
+
+Prepared PrepareLogprobs(const Bench& bench, RandomMemory& pool) {
+  const int64_t rows = bench.Size(256, 2);
+  const int64_t vocabulary = bench.Size(128256, 100);
+  std::vector<int32_t> slots;
+  for (int32_t row = 0; row < rows; ++row) slots.push_back(row);
+  const cuda::LogprobArgs args = {
+      .logits = pool.Floats(rows * vocabulary),
+      .slots = pool.Copied(slots),
+      .wanted = pool.Copied(std::vector<int32_t>(static_cast<size_t>(rows), 5)),
+      .tokens = pool.Copied(slots),
+      .chosen = pool.Floats(rows),
+      .top_tokens = pool.Words<int32_t>(rows * cuda::kLogprobsMax),
+      .top_logprobs = pool.Floats(rows * cuda::kLogprobsMax),
+      .rows = rows,
+      .vocabulary = vocabulary,
+      .stride = vocabulary,
+      .top = cuda::kLogprobsMax};
+  return {[=, &bench] { return cuda::Logprobs(args, bench.stream); }, rows * vocabulary * 4};
+}
+
+// Of an encoder of 768 dimensions, as are the next two.
+Prepared PrepareLayerNorm(const Bench& bench, RandomMemory& pool) {
+  const int64_t rows = bench.Size(65536, 3);
+  const int64_t dim = bench.Size(768, 64);
+  const cuda::LayerNormArgs<Bf16> args = {.x = pool.Floats(rows * dim),
+                                          .branch = pool.Bf16s(rows * dim),
+                                          .branch_bias = pool.Floats(dim),
+                                          .weight = pool.Floats(dim),
+                                          .bias = pool.Floats(dim),
+                                          .y = pool.Bf16s(rows * dim),
+                                          .rows = rows,
+                                          .dim = dim,
+                                          .epsilon = 1e-12f,
+                                          .post_norm = true};
+  return {[=, &bench] { return cuda::LayerNorm(args, bench.stream); },
+          rows * dim * (4 + 4 + 2 + 2)};
+}
+
+Prepared PrepareAddBias(const Bench& bench, RandomMemory& pool) {
+  const int64_t rows = bench.Size(65536, 3);
+  const int64_t dim = bench.Size(3072, 64);
+  const cuda::AddBiasArgs<Bf16> args = {.x = pool.Bf16s(rows * dim),
+                                        .bias = pool.Floats(dim),
+                                        .rows = rows,
+                                        .dim = dim,
+                                        .then = cuda::BiasThen::kGelu};
+  return {[=, &bench] { return cuda::AddBias(args, bench.stream); }, rows * dim * 4};
+}
+
+Prepared PreparePoolRows(const Bench& bench, RandomMemory& pool) {
+  const int64_t pools = bench.Size(512, 3);
+  const auto rows = static_cast<int32_t>(bench.Size(256, 4));  // of each
+  const int64_t dim = bench.Size(768, 64);
+  std::vector<int32_t> begins;
+  std::vector<int32_t> ends;
+  for (int32_t i = 0; i < pools; ++i) {
+    begins.push_back(i * rows);
+    ends.push_back((i + 1) * rows);
+  }
+  const cuda::PoolRowsArgs args = {.x = pool.Floats(pools * rows * dim),
+                                   .begins = pool.Copied(begins),
+                                   .ends = pool.Copied(ends),
+                                   .y = pool.Floats(pools * dim),
+                                   .pools = pools,
+                                   .dim = dim};
+  return {[=, &bench] { return cuda::PoolRows(args, bench.stream); }, pools * rows * dim * 4};
+}
+
 Prepared PreparePackVectors(const Bench& bench, RandomMemory& pool) {
   const int64_t rows = bench.Size(1'000'000, 10);
   const int64_t dimension = bench.Size(768, 24);
@@ -177,6 +284,12 @@ constexpr KernelFigure kFigures[] = {
     {"kernel.float_gemv", PrepareFloatGemv},
     {"kernel.dequantise_weights", PrepareDequantise},
     {"kernel.sample", PrepareSample},
+    {"kernel.cap_logits", PrepareCapLogits},
+    {"kernel.penalties", PreparePenalties},
+    {"kernel.logprobs", PrepareLogprobs},
+    {"kernel.layer_norm", PrepareLayerNorm},
+    {"kernel.add_bias", PrepareAddBias},
+    {"kernel.pool_rows", PreparePoolRows},
     {"kernel.pack_vectors", PreparePackVectors},
 };
 

@@ -120,6 +120,7 @@ class CountingEmbed final : public Executor, public EmbedSkill {
   ClusterSkill* cluster() override { return cpu_->cluster(); }
   GraphSkill* graph() override { return nullptr; }
   const IvfMath* ivf() override { return nullptr; }
+  std::string Unable(const Embedder&) const override { return ""; }
   int64_t ModelBytes(const TextEncoder& encoder) const override {
     return cpu_->embed()->ModelBytes(encoder);
   }

@@ -49,7 +49,10 @@ TEST_CASE("answers come apart as the batches went together") {
   CHECK(parts[1].times.run_us == 2);
 
   EmbedBatch texts{.texts = {"a", "b"}};
-  Append(EmbedBatch{.texts = {"c"}}, texts);
+  Append(EmbedBatch{.texts = {}}, texts);
+  CHECK_FALSE(texts.deterministic);
+  Append(EmbedBatch{.texts = {"c"}, .deterministic = true}, texts);
+  CHECK(texts.deterministic);
   CHECK(texts.texts == std::vector<std::string>{"a", "b", "c"});
   EmbedBatchResult embedded{
       .embeddings = {{1}, {2}, {3}}, .inputs = {{}, {}, {}}, .texts = {"a", "b", "c"}};

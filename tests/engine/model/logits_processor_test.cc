@@ -157,6 +157,7 @@ TEST_CASE("any settings and tokens: as from the whole history, after copies, aft
       const std::vector<float> want = Naive(setup, generated, logits);
       REQUIRE(Processed(processor, logits) == want);
       if (!processor.active()) REQUIRE(want == logits);
+      if (!processor.changes()->any()) REQUIRE(want == logits);
 
       LogitsProcessor guess = processor;  // goes on another way, and is thrown away
       guess.Advance(token());
@@ -186,6 +187,7 @@ TEST_CASE("what a grammar excludes is excluded last, and moves by chosen tokens"
   setup.min_tokens = 3;
   LogitsProcessor processor(setup);
   CHECK(processor.active());
+  CHECK_FALSE(processor.changes().has_value());
   CHECK(Processed(processor, {9, 1, 2, 3}) ==
         std::vector<float>{kExcluded, -99, kExcluded, kExcluded});
   processor.Advance(1);

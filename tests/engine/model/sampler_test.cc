@@ -126,12 +126,20 @@ TEST_CASE("a choice made elsewhere goes on as if it were the sampler's", "[sampl
 
   SamplingParams penalty = Params(0);
   penalty.presence_penalty = 1;
-  CHECK_FALSE(Sampler({.params = penalty}).plain().has_value());
+  penalty.frequency_penalty = 0.5f;
+  Sampler penalised({.params = penalty});
+  CHECK_FALSE(penalised.plain()->changes.any());  // nothing was chosen yet
+  penalised.TakeChosen(7, 0);
+  penalised.TakeChosen(7, 0);
+  const LogitChanges changes = penalised.plain()->changes;
+  REQUIRE(changes.chosen.size() == 1);
+  CHECK(changes.chosen[0].token == 7);
+  CHECK(changes.PenaltyOf(changes.chosen[0].count) == 2);
   Sampler at_least_two({.params = Params(0), .min_tokens = 2, .ends = {1}});
-  CHECK_FALSE(at_least_two.plain().has_value());
+  CHECK(at_least_two.plain()->changes.excluded.size() == 1);
   at_least_two.Sample(logits);
   at_least_two.Sample(logits);
-  CHECK(at_least_two.plain().has_value());
+  CHECK_FALSE(at_least_two.plain()->changes.any());
 }
 
 TEST_CASE("extremes neither fail nor leave the vocabulary", "[sampler]") {

@@ -55,6 +55,11 @@ int64_t Submissions();
 int64_t EarlyLaunches();
 // So many devices are told of; all compute with the same memory. 1 at the start.
 void SetDeviceCount(int count);
+// The newest CUDA that the driver supports, as CUDA counts versions; 0: there is no driver. Below
+// the runtime's own no device is told of.
+void SetDriverVersion(int cuda_version);
+// Of all devices. 9 at the start.
+void SetComputeCapabilityMajor(int major);
 // How much memory the device has, what is allocated included; 0: as at the start, 8 GiB.
 void SetDeviceMemory(int64_t bytes);
 

@@ -27,6 +27,8 @@ cudaError_t sticky_error = cudaSuccess;
 std::atomic<int64_t> device_memory_bytes{kDeviceMemoryDefault};
 std::atomic<uintptr_t> handles{0};
 std::atomic<int> device_count{1};
+std::atomic<int> driver_version{CUDART_VERSION};
+std::atomic<int> capability_major{9};
 std::map<const std::byte*, size_t, std::less<>> registered;  // host memory: bytes; api_mutex
 int64_t registered_copies = 0;                               // api_mutex
 
@@ -98,6 +100,8 @@ int64_t RegisteredCopies() {
 }
 
 void SetDeviceCount(int count) { device_count = count; }
+void SetDriverVersion(int cuda_version) { driver_version = cuda_version; }
+void SetComputeCapabilityMajor(int major) { capability_major = major; }
 void SetDeviceMemory(int64_t bytes) {
   device_memory_bytes = bytes == 0 ? kDeviceMemoryDefault : bytes;
 }
@@ -187,19 +191,22 @@ const char* cudaGetErrorString(cudaError_t error) {
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  *version = driver_version;
   return Enter("cudaDriverGetVersion");
 }
 cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 0;
+  if (const cudaError_t error = Enter("cudaGetDeviceCount"); error != cudaSuccess) return error;
+  if (driver_version < CUDART_VERSION) return cudaErrorInsufficientDriver;
   *count = device_count;
-  return Enter("cudaGetDeviceCount");
+  return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= device_count) return cudaErrorInvalidDevice;
   *properties = {};
   std::snprintf(properties->name, sizeof(properties->name), "host runtime");
   properties->totalGlobalMem = static_cast<size_t>(device_memory_bytes.load());
-  properties->major = 9;
+  properties->major = capability_major;
   properties->multiProcessorCount = 4;
   return Enter("cudaGetDeviceProperties");
 }

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <span>
 
+#include "cuda_kernels/cap_logits.h"
+
 namespace baton::gpu {
 namespace {
 
@@ -18,7 +20,10 @@ void Answers<T>::Place(Arena& arena, int64_t dim, int64_t vocabulary) {
   dim_ = dim;
   gathered_ = arena.Take<T>(kRows * dim);
   logits_ = arena.Take<float>(kRows * vocabulary);
+  changed_ = arena.Take<float>(kRows * vocabulary);
+  lists_ = arena.Take<cuda::TokenValue>(kChanges);
   choices_ = arena.Take<Choices>(1);
+  logprobs_ = arena.Take<Logprobs>(1);
 }
 
 template <typename T>
@@ -28,6 +33,9 @@ Fault Answers<T>::Start(Device& device, int64_t vocabulary, float logit_cap) {
   logit_cap_ = logit_cap;
   BATON_GPU_TRY(
       device.AllocatePinned("logits", kRows * vocabulary * int64_t{sizeof(float)}, &host_logits_));
+  BATON_GPU_TRY(device.AllocatePinned("log probabilities", sizeof(Logprobs), &host_logprobs_));
+  BATON_GPU_TRY(device.AllocatePinned("changes of logits", kChanges * int64_t{sizeof(*lists_)},
+                                      &host_lists_));
   return device.AllocatePinned("choices of tokens", sizeof(Choices), &host_choices_);
 }
 
@@ -38,10 +46,21 @@ Fault Answers<T>::Copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind
                         "cudaMemcpyAsync");
 }
 
-// Logits that are capped are the host's: it has the cap.
 template <typename T>
-bool Answers<T>::ChoosesItself(const StepPlan::LogitRow& row) const {
-  return row.sampling != nullptr && logit_cap_ == 0 && vocabulary_ <= kSampleVocabularyMax;
+Fault Answers<T>::Multiply(const T* input, int64_t rows, const DeviceMatrix& output,
+                           Products<T>& products, const Stream& stream) {
+  BATON_GPU_TRY(products.Multiply({input, rows, dim_}, output, logits_, vocabulary_));
+  if (logit_cap_ <= 0) return {};
+  return device_->Check(
+      cuda::CapLogits({.x = logits_, .count = rows * vocabulary_, .cap = logit_cap_}, stream.get()),
+      "CapLogits");
+}
+
+template <typename T>
+bool Answers<T>::ChoosesItself(const baton_llm_item& item, const StepPlan::LogitRow& row,
+                               bool tells) const {
+  return row.sampling != nullptr && vocabulary_ <= kSampleVocabularyMax &&
+         (!tells || item.logprobs_top <= cuda::kLogprobsMax);
 }
 
 template <typename T>
@@ -63,24 +82,60 @@ Fault Answers<T>::Give(const baton_llm_batch& batch, std::span<const StepPlan::L
       i = end;
     }
     if (!together) input = gathered_;
-    BATON_GPU_TRY(products.Multiply({input, count, dim_}, output, logits_, vocabulary_));
-    Stage(some);
+    BATON_GPU_TRY(Multiply(input, count, output, products, stream));
+    Stage(batch, some);
     BATON_GPU_TRY(Finish(batch, some, /*chose=*/false, stream));
   }
   return {};
 }
 
 template <typename T>
-bool Answers<T>::Stage(std::span<const StepPlan::LogitRow> rows) {
+bool Answers<T>::StageChanges(const baton_logit_changes& changes, size_t row) {
+  const int64_t count =
+      changes.bias_count + changes.repeated_count + changes.penalty_count + changes.excluded_count;
+  if (count > kChanges - list_entries_) return false;
   Choices& choices = staged();
+  choices.changes[row] = {.repetition = changes.repetition,
+                          .begin = static_cast<int32_t>(list_entries_),
+                          .biases = static_cast<int32_t>(changes.bias_count),
+                          .repeated = static_cast<int32_t>(changes.repeated_count),
+                          .penalties = static_cast<int32_t>(changes.penalty_count),
+                          .excluded = static_cast<int32_t>(changes.excluded_count)};
+  choices.changed[row] = static_cast<int32_t>(row);
+  auto* to = reinterpret_cast<cuda::TokenValue*>(host_lists_.data()) + list_entries_;
+  for (int64_t i = 0; i < changes.bias_count; ++i) {
+    *to++ = {changes.biases[i].token, changes.biases[i].value};
+  }
+  for (int64_t i = 0; i < changes.repeated_count; ++i) *to++ = {changes.repeated[i], 0};
+  for (int64_t i = 0; i < changes.penalty_count; ++i) {
+    *to++ = {changes.penalties[i].token, changes.penalties[i].value};
+  }
+  for (int64_t i = 0; i < changes.excluded_count; ++i) *to++ = {changes.excluded[i], 0};
+  list_entries_ += count;
+  return true;
+}
+
+template <typename T>
+bool Answers<T>::Stage(const baton_llm_batch& batch, std::span<const StepPlan::LogitRow> rows) {
+  Choices& choices = staged();
+  list_entries_ = 0;
+  changes_ = tells_ = keeps_ = false;
   bool all = true;
   for (size_t i = 0; i < static_cast<size_t>(kRows); ++i) {
-    choices.slots[i] = -1;
+    choices.slots[i] = choices.changed[i] = choices.logprobs[i] = -1;
     if (i >= rows.size()) continue;  // pads the step
-    if (!ChoosesItself(rows[i])) {
+    const baton_llm_item& item = *baton_item_at(&batch, rows[i].item);
+    const bool knows = BATON_ITEM_HAS(&batch, logprobs_top);
+    const bool tells = knows && item.logprobs_wanted != 0;
+    const bool changes = knows && item.changes != nullptr;
+    if (!ChoosesItself(item, rows[i], tells) || (changes && !StageChanges(*item.changes, i))) {
       all = false;
       continue;
     }
+    if (tells) choices.logprobs[i] = item.logprobs_top;
+    changes_ |= changes;
+    tells_ |= tells;
+    keeps_ |= changes && tells;
     const baton_sampling& sampling = *rows[i].sampling;
     choices.params[i] = {.temperature = sampling.temperature,
                          .top_k = sampling.top_k,
@@ -89,13 +144,13 @@ bool Answers<T>::Stage(std::span<const StepPlan::LogitRow> rows) {
     choices.states[i] = sampling.random_state;
     choices.slots[i] = static_cast<int32_t>(i);
   }
-  return all;
+  return all && !changes_ && !tells_;
 }
 
 template <typename T>
 Fault Answers<T>::Launch(const T* normed, int64_t rows, bool chooses, const DeviceMatrix& output,
                          Products<T>& products, const Stream& stream) {
-  BATON_GPU_TRY(products.Multiply({normed, rows, dim_}, output, logits_, vocabulary_));
+  BATON_GPU_TRY(Multiply(normed, rows, output, products, stream));
   return chooses ? Choose(rows, stream) : Fault();
 }
 
@@ -119,21 +174,35 @@ Fault Answers<T>::Finish(const baton_llm_batch& batch, std::span<const StepPlan:
 
   for (size_t i = 0; i < rows.size(); ++i) {
     if (choices.slots[i] >= 0) {
-      if (!std::isfinite(choices.logits[i])) {
+      // Changes may leave no token that can be chosen.
+      const bool excluded = choices.changed[i] >= 0 && choices.logits[i] == -INFINITY;
+      if (!std::isfinite(choices.logits[i]) && !excluded) {
         return {BATON_INTERNAL, "the model gave logits that are not finite"};
       }
-      batch.on_token(batch.context, rows[i].item, choices.tokens[i], choices.states[i]);
+      GiveToken(batch, rows[i].item, i);
       continue;
     }
-    float* const of_row = logits + static_cast<int64_t>(i) * vocabulary_;
-    if (logit_cap_ > 0) {
-      for (int64_t t = 0; t < vocabulary_; ++t) {
-        of_row[t] = logit_cap_ * std::tanh(of_row[t] / logit_cap_);
-      }
-    }
-    batch.on_logits(batch.context, rows[i].item, of_row);
+    batch.on_logits(batch.context, rows[i].item, logits + static_cast<int64_t>(i) * vocabulary_);
   }
   return {};
+}
+
+template <typename T>
+void Answers<T>::GiveToken(const baton_llm_batch& batch, int64_t item, size_t row) const {
+  const Choices& choices = staged();
+  const int32_t wanted = choices.logprobs[row];
+  if (wanted >= 0) {
+    const size_t at = row * cuda::kLogprobsMax;
+    const baton_token_logprobs logprobs = {
+        .struct_size = sizeof(logprobs),
+        .chosen = told().chosen[row],
+        .top_count = static_cast<int32_t>(std::min<int64_t>(wanted, vocabulary_)),
+        .reserved = 0,
+        .top_tokens = told().top_tokens + at,
+        .top_logprobs = told().top + at};
+    batch.on_logprobs(batch.context, item, &logprobs);
+  }
+  batch.on_token(batch.context, item, choices.tokens[row], choices.states[row]);
 }
 
 // The tokens of the rows with a slot, and their logits, which tell whether anything went wrong.
@@ -141,7 +210,8 @@ template <typename T>
 Fault Answers<T>::Choose(int64_t rows, const Stream& stream) {
   Choices& host = staged();
   BATON_GPU_TRY(Copy(choices_, &host, sizeof(Choices), cudaMemcpyHostToDevice, stream));
-  BATON_GPU_TRY(device_->Check(cuda::Sample({.logits = logits_,
+  if (changes_) BATON_GPU_TRY(Change(rows, stream));
+  BATON_GPU_TRY(device_->Check(cuda::Sample({.logits = keeps_ ? changed_ : logits_,
                                              .params = choices_->params,
                                              .states = choices_->states,
                                              .slots = choices_->slots,
@@ -152,7 +222,45 @@ Fault Answers<T>::Choose(int64_t rows, const Stream& stream) {
                                              .stride = vocabulary_},
                                             stream.get()),
                                "Sample"));
+  if (tells_) BATON_GPU_TRY(Tell(rows, stream));
   return Copy(&host, choices_, sizeof(Choices), cudaMemcpyDeviceToHost, stream);
+}
+
+// In place, or where log probabilities are wanted of what is there, in a copy of all rows.
+template <typename T>
+Fault Answers<T>::Change(int64_t rows, const Stream& stream) {
+  BATON_GPU_TRY(Copy(lists_, host_lists_.data(), list_entries_ * int64_t{sizeof(*lists_)},
+                     cudaMemcpyHostToDevice, stream));
+  if (keeps_) {
+    BATON_GPU_TRY(Copy(changed_, logits_, rows * vocabulary_ * int64_t{sizeof(float)},
+                       cudaMemcpyDeviceToDevice, stream));
+  }
+  return device_->Check(cuda::Penalise({.logits = keeps_ ? changed_ : logits_,
+                                        .params = choices_->changes,
+                                        .lists = lists_,
+                                        .slots = choices_->changed,
+                                        .rows = rows,
+                                        .stride = vocabulary_},
+                                       stream.get()),
+                        "Penalise");
+}
+
+template <typename T>
+Fault Answers<T>::Tell(int64_t rows, const Stream& stream) {
+  BATON_GPU_TRY(device_->Check(cuda::Logprobs({.logits = logits_,
+                                               .slots = choices_->slots,
+                                               .wanted = choices_->logprobs,
+                                               .tokens = choices_->tokens,
+                                               .chosen = logprobs_->chosen,
+                                               .top_tokens = logprobs_->top_tokens,
+                                               .top_logprobs = logprobs_->top,
+                                               .rows = rows,
+                                               .vocabulary = vocabulary_,
+                                               .stride = vocabulary_,
+                                               .top = cuda::kLogprobsMax},
+                                              stream.get()),
+                               "Logprobs"));
+  return Copy(host_logprobs_.data(), logprobs_, sizeof(Logprobs), cudaMemcpyDeviceToHost, stream);
 }
 
 template class Answers<float>;

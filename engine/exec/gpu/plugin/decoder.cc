@@ -55,15 +55,6 @@ Fault CheckCanRun(const baton_llm_model& model) {
   return {};
 }
 
-// Of the largest part.
-int64_t QuantisedWeights(const DeviceMatrix& w) {
-  int64_t weights = 0;
-  for (const DeviceMatrix::Part& part : w.parts) {
-    if (part.quantised) weights = std::max(weights, part.rows * w.cols);
-  }
-  return weights;
-}
-
 template <typename T>
 class DecoderOf final : public Decoder {
  public:
@@ -361,7 +352,7 @@ Fault DecoderOf<T>::Decode(const baton_llm_batch& batch) {
       .positions = std::min(StepGraphs::PositionsFor(positions), limits_.context_tokens)};
   BATON_GPU_TRY(plan_.Make(device_, limits_, batch, room, stream_));
   if (std::exchange(graphs_moves_, plan_.moves()) != plan_.moves()) graphs_.Forget();
-  const bool chooses = answers_.Stage(plan_.logit_rows());
+  const bool chooses = answers_.Stage(batch, plan_.logit_rows());
   const StepGraphs::Key key = {.rows = plan_.rows(),
                                .positions = plan_.single_positions_max(),
                                .pool = plan_.kv().pool,

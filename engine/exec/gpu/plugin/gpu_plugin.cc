@@ -11,6 +11,7 @@
 #include "engine/exec/gpu/plugin/copies.h"
 #include "engine/exec/gpu/plugin/decoder.h"
 #include "engine/exec/gpu/plugin/device.h"
+#include "engine/exec/gpu/plugin/encoder.h"
 #include "engine/exec/gpu/plugin/fault.h"
 #include "engine/exec/gpu/plugin/gemm.h"
 #include "engine/exec/gpu/plugin/graph_job.h"
@@ -29,6 +30,9 @@ struct baton_open_device {
 
 struct baton_loaded_model {
   std::unique_ptr<baton::gpu::Decoder> decoder;
+};
+struct baton_loaded_encoder {
+  std::unique_ptr<baton::gpu::Encoder> encoder;
 };
 
 namespace {
@@ -166,6 +170,31 @@ int32_t LlmRun(baton_open_device* device, baton_loaded_model* model, const baton
 int32_t WarmUpStep(baton_open_device*, baton_loaded_model* model, uint32_t index,
                    int32_t* sequences, int32_t* positions) {
   return model->decoder->WarmUpStep(index, sequences, positions) ? 1 : 0;
+}
+
+int32_t EncoderLoad(baton_open_device* device, const baton_encoder_model* model,
+                    baton_loaded_encoder** loaded, int32_t* tokens_max, baton_error* error) {
+  auto made = std::make_unique<baton_loaded_encoder>();
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) {
+    fault = baton::gpu::Encoder::Load(*device->device, *model, &made->encoder);
+  }
+  if (!fault.failed()) {
+    *tokens_max = made->encoder->tokens_max();
+    *loaded = made.release();
+  }
+  return fault.Tell(error);
+}
+
+void EncoderUnload(baton_open_device*, baton_loaded_encoder* encoder) {
+  const std::unique_ptr<baton_loaded_encoder> unloaded(encoder);
+}
+
+int32_t EncoderRun(baton_open_device* device, baton_loaded_encoder* encoder,
+                   const baton_encoder_batch* batch, baton_error* error) {
+  Fault fault = device->device->Enter();
+  if (!fault.failed()) fault = encoder->encoder->Run(*batch);
+  return fault.Tell(error);
 }
 
 // Tickets are the queues' own, times two, odd of those from the device.
@@ -327,7 +356,7 @@ constexpr baton_executor_plugin kPlugin = {
     .rows_mark = RowsMark,
     .search = Search,
     .graph_links = GraphLinks,
-    .flags = BATON_PLUGIN_TELLS_LAYERS,
+    .flags = BATON_PLUGIN_TELLS_LAYERS | BATON_PLUGIN_CHANGES_LOGITS,
     .host_map = HostMap,
     .host_unmap = HostUnmap,
     .warm_up_step = WarmUpStep,
@@ -338,6 +367,9 @@ constexpr baton_executor_plugin kPlugin = {
     .ivf_free = IvfFree,
     .ivf_scan = IvfScan,
     .copy_packed = CopyPacked,
+    .encoder_load = EncoderLoad,
+    .encoder_unload = EncoderUnload,
+    .encoder_run = EncoderRun,
 };
 
 }  // namespace

@@ -126,17 +126,18 @@ template <typename T>
 template <typename Y>
 Fault Products<T>::MultiplyDense(const Input& input, const void* w, int64_t w_rows, int64_t cols,
                                  Y* y, int64_t y_stride) {
-  return device_.gemm().Multiply({.x = input.x,
-                                  .w = w,
-                                  .y = y,
-                                  .m = input.rows,
-                                  .n = w_rows,
-                                  .k = cols,
-                                  .x_stride = input.stride,
-                                  .y_stride = y_stride,
-                                  .in = ElementOf<T>,
-                                  .out = ElementOf<Y>},
-                                 stream_.stream);
+  Gemm& gemm = gemm_ == nullptr ? device_.gemm() : *gemm_;
+  return gemm.Multiply({.x = input.x,
+                        .w = w,
+                        .y = y,
+                        .m = input.rows,
+                        .n = w_rows,
+                        .k = cols,
+                        .x_stride = input.stride,
+                        .y_stride = y_stride,
+                        .in = ElementOf<T>,
+                        .out = ElementOf<Y>},
+                       stream_.stream);
 }
 
 template class Products<float>;

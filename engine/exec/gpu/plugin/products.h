@@ -24,6 +24,8 @@ template <typename T>
 class Products {
  public:
   explicit Products(Device& device) : device_(device) {}
+  // Dense ones by `gemm` from now on, not by the device's, which steps of decoders use.
+  void UseGemm(Gemm& gemm) { gemm_ = &gemm; }
 
   // Takes its workspace, for inputs of at most `cols_max` columns, and quantised matrices of at
   // most `quantised_max` weights; 0: there are none.
@@ -60,6 +62,7 @@ class Products {
   Fault MultiplyMany(const Input& input, const DeviceMatrix::Part& part, Y* y, int64_t y_stride);
 
   Device& device_;
+  Gemm* gemm_ = nullptr;  // null: the device's
   cuda::LaunchStream stream_ = nullptr;
   bool deterministic_ = false;
   int64_t dense_count_ = 0;

@@ -15,6 +15,26 @@ int64_t Blocks(const baton_llm_item& item, int32_t block_tokens) {
   return cuda::CeilDiv(int64_t{item.position} + item.token_count, block_tokens);
 }
 
+// Which are to be below the model's vocabulary.
+Fault CheckTokens(const StepLimits& limits, const auto& list, int64_t count, const auto& token_of) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t token = token_of(list[i]);
+    if (token >= 0 && token < limits.vocabulary) continue;
+    return {BATON_INVALID_ARGUMENT, Text("token ", token, " is not in [0, ", limits.vocabulary,
+                                         ") of model ", limits.model)};
+  }
+  return {};
+}
+
+Fault CheckChanges(const StepLimits& limits, const baton_logit_changes& changes) {
+  const auto itself = [](int32_t token) { return token; };
+  const auto of_value = [](const baton_token_value& value) { return value.token; };
+  BATON_GPU_TRY(CheckTokens(limits, changes.biases, changes.bias_count, of_value));
+  BATON_GPU_TRY(CheckTokens(limits, changes.repeated, changes.repeated_count, itself));
+  BATON_GPU_TRY(CheckTokens(limits, changes.penalties, changes.penalty_count, of_value));
+  return CheckTokens(limits, changes.excluded, changes.excluded_count, itself);
+}
+
 }  // namespace
 
 Fault StepPlan::Check(const StepLimits& limits, const baton_llm_batch& batch) {
@@ -46,11 +66,10 @@ Fault StepPlan::Check(const StepLimits& limits, const baton_llm_batch& batch) {
       return {BATON_INVALID_ARGUMENT,
               Text("logits after ", item.logits, " of ", item.token_count, " tokens")};
     }
-    for (int32_t t = 0; t < item.token_count; ++t) {
-      if (item.tokens[t] < 0 || item.tokens[t] >= limits.vocabulary) {
-        return {BATON_INVALID_ARGUMENT, Text("token ", item.tokens[t], " is not in [0, ",
-                                             limits.vocabulary, ") of model ", limits.model)};
-      }
+    BATON_GPU_TRY(
+        CheckTokens(limits, item.tokens, item.token_count, [](int32_t token) { return token; }));
+    if (BATON_ITEM_HAS(&batch, changes) && item.changes != nullptr) {
+      BATON_GPU_TRY(CheckChanges(limits, *item.changes));
     }
     tokens += item.token_count;
   }

@@ -51,6 +51,14 @@ bool HasPlanes(uint32_t gguf_type, cuda::QuantFormat* format) {
   }
 }
 
+int64_t QuantisedWeights(const DeviceMatrix& w) {
+  int64_t weights = 0;
+  for (const DeviceMatrix::Part& part : w.parts) {
+    if (part.quantised) weights = std::max(weights, part.rows * w.cols);
+  }
+  return weights;
+}
+
 template <typename T>
 Fault WeightLoader<T>::Start() {
   BATON_GPU_TRY(stream_.Create(device_));

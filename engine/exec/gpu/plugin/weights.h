@@ -29,6 +29,9 @@ struct DeviceMatrix {
   int64_t cols = 0;
 };
 
+// Of its largest quantised part; 0: there is none.
+int64_t QuantisedWeights(const DeviceMatrix& w);
+
 // Puts a file's weights into an arena of the device: Q8_0, Q4_0, Q4_K and Q6_K as planes of what
 // they are, all other types as T. While the arena counts, nothing is copied. T: float or
 // __nv_bfloat16. From one thread; the device and the arena outlive it.

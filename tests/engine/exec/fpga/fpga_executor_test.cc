@@ -125,9 +125,9 @@ TEST_CASE("the card chooses tokens and does so anew with the same random state")
         [&](size_t, std::span<const float> logits) {
           chosen = -Greedy(logits) - 1000;  // left to the host
         },
-        [&](size_t, TokenId token, uint64_t random_state) {
-          chosen = token;
-          if (state != nullptr) *state = random_state;
+        [&](size_t, const ChosenToken& token) {
+          chosen = token.token;
+          if (state != nullptr) *state = token.random_state;
         }));
     return chosen;
   };
@@ -187,7 +187,7 @@ TEST_CASE("batches that contradict the model end with the field") {
     return std::string((*forward)
                            ->Run(
                                of, {&item, 1}, [](size_t, std::span<const float>) {},
-                               [](size_t, TokenId, uint64_t) {})
+                               [](size_t, const ChosenToken&) {})
                            .message());
   };
   const ForwardItem good = {.tokens = tokens, .blocks = own, .logits = 1};

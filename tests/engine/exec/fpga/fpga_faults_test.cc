@@ -29,7 +29,7 @@ struct OneSequence {
     const absl::Status status = forward->Run(
         layout, {&item, 1},
         [&](size_t, std::span<const float> values) { logits.assign(values.begin(), values.end()); },
-        [](size_t, TokenId, uint64_t) {});
+        [](size_t, const ChosenToken&) {});
     if (!status.ok()) return status;
     return logits;
   }

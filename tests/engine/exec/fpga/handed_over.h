@@ -17,7 +17,7 @@ inline std::vector<float> LogitsOf(PluginForward& forward, const KvLayout& layou
   REQUIRE_OK(forward.Run(
       layout, {&item, 1},
       [&](size_t, std::span<const float> values) { logits.assign(values.begin(), values.end()); },
-      [](size_t, TokenId, uint64_t) { FAIL("a token instead of logits"); }));
+      [](size_t, const ChosenToken&) { FAIL("a token instead of logits"); }));
   return logits;
 }
 

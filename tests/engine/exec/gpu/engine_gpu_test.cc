@@ -172,6 +172,43 @@ TEST_CASE("bulk searches are the GPU's and those that it cannot do are the CPU's
              Catch::Contains("k and offset are 600 together, the GPU's limit is 512"));
 }
 
+TEST_CASE("texts are embedded on the GPU and where it cannot on the CPU, and the route says why") {
+  const bool fits = GENERATE(true, false);
+  CAPTURE(fits);
+  GpuAndCpu f;
+  f.options.route.platforms.of[static_cast<size_t>(WorkClass::kEmbed)] = {"gpu", "cpu"};
+  f.AddGpu();
+  f.AddRandomEncoder("mini", {.dim = 64, .heads = fits ? 4 : 16});
+  f.Start();
+  const auto embed = [&](const std::string& model, std::optional<Platform> pin) {
+    EmbedRequest request{.model = model, .texts = {"the light house", "a"}};
+    request.envelope.hints.platform = pin;
+    return Call<EmbedResult>(
+        [&](auto done) { return f.engine->Submit(std::move(request), std::move(done)); });
+  };
+  const auto found = embed("mini", std::nullopt);
+  REQUIRE_OK(found);
+  const Route& route = found->timings.stages.at(0).route;
+  CHECK(route.platform == (fits ? Platform::kGpu : Platform::kCpu));
+  const auto on_cpu = embed("mini", Platform::kCpu);
+  REQUIRE_OK(on_cpu);
+  REQUIRE(found->embeddings.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    for (size_t d = 0; d < 64; ++d) {
+      CHECK(found->embeddings[i][d] == Approx(on_cpu->embeddings[i][d]).margin(1e-4));
+    }
+  }
+  if (!fits) {
+    REQUIRE(route.passed_over.size() == 1);
+    CHECK_THAT(route.passed_over[0].reason,
+               Catch::Contains("heads of 4 dimensions, must be a multiple of 8"));
+    return;
+  }
+  const auto words = embed("lexical-512", std::nullopt);
+  REQUIRE_OK(words);
+  CHECK(words->timings.stages.at(0).route.platform == Platform::kCpu);
+}
+
 TEST_CASE("single searches that come together are one launch of the GPU within their budget") {
   constexpr int kTogether = 8;
   constexpr int64_t kBudgetUs = 300'000;

@@ -14,7 +14,7 @@ namespace baton {
 
 inline constexpr uint32_t kGpuSeed = 20261122;
 
-inline void NoToken(size_t, TokenId, uint64_t) { FAIL("a token instead of logits"); }
+inline void NoToken(size_t, const ChosenToken&) { FAIL("a token instead of logits"); }
 
 // The logits after each of `tokens`, in steps of `chunk`.
 inline std::vector<std::vector<float>> LogitsOf(PluginForward& forward, const KvLayout& layout,

@@ -107,7 +107,7 @@ class Decodes {
         [&](size_t item, std::span<const float> logits) {
           given[item].logits.assign(logits.begin(), logits.end());
         },
-        [&](size_t item, TokenId token, uint64_t) { given[item].token = token; });
+        [&](size_t item, const ChosenToken& chosen) { given[item].token = chosen.token; });
     return {std::move(given), std::move(status)};
   }
 

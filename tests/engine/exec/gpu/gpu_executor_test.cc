@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/exec/cpu/cpu_llm.h"
+#include "engine/exec/plugin_forward.h"
 #include "engine/transfer/host_copy_path.h"
 #include "tests/engine/exec/gpu/gpu_harness.h"
 #include "tests/support/cuda_host/cuda_host.h"
@@ -58,8 +59,10 @@ struct Skill {
     return promise->get_future().get();
   }
 
-  // The tokens of a prompt and some decodes, of which every third brings guesses.
-  std::vector<TokenId> Generate(const SlotSetup& setup) {
+  // The tokens of a prompt and some decodes, of which every third brings guesses; and their log
+  // probabilities, where these are wanted.
+  std::vector<TokenId> Generate(const SlotSetup& setup,
+                                std::vector<TokenLogprobs>* logprobs = nullptr) {
     llm.OpenSlot(kSlot, setup);
     LlmBatchResult result = Run(WorkClass::kPrefill, {5, 9, 100, 42, 7}, 0);
     std::vector<TokenId> all;
@@ -69,6 +72,8 @@ struct Skill {
       const std::vector<TokenId>& tokens = result.items[0].tokens;
       if (i > 0) position += static_cast<int32_t>(tokens.size());
       all.insert(all.end(), tokens.begin(), tokens.end());
+      const std::vector<TokenLogprobs>& told = result.items[0].logprobs;
+      if (logprobs != nullptr) logprobs->insert(logprobs->end(), told.begin(), told.end());
       std::vector<TokenId> guesses;
       if (i % 3 == 2) guesses = {all[all.size() / 2], 17};
       result = Run(WorkClass::kDecode, guesses, position);
@@ -162,11 +167,67 @@ TEST_CASE("in f32 the GPU generates the CPU's tokens, however they are chosen") 
   drawn.sampler.params.seed = 5;
   SlotSetup penalised = drawn;
   penalised.sampler.params.presence_penalty = 1.5f;
-  SlotSetup told = greedy;
+  penalised.sampler.params.frequency_penalty = 0.5f;
+  SlotSetup repeats = greedy;
+  repeats.sampler.params.repetition_penalty = 1.4f;
+  repeats.sampler.params.penalty_last_n = 4;
+  repeats.sampler.params.logit_bias = {{7, 3.0f}, {8, -3.0f}};
+  repeats.sampler.prompt = {5, 9, 100, 42, 7};
+  SlotSetup ends = greedy;
+  ends.sampler.min_tokens = 4;
+  for (TokenId end = 1; end < 320; end += 2) ends.sampler.ends.push_back(end);
+  SlotSetup told = repeats;
   told.logprobs = 3;
-  for (const SlotSetup& setup : {greedy, drawn, penalised, told}) {
-    CHECK(on_gpu.Generate(setup) == on_cpu.Generate(setup));
+  for (const SlotSetup& setup : {greedy, drawn, penalised, repeats, ends, told}) {
+    std::vector<TokenLogprobs> got;
+    std::vector<TokenLogprobs> want;
+    CHECK(on_gpu.Generate(setup, &got) == on_cpu.Generate(setup, &want));
+    REQUIRE(got.size() == want.size());
+    CHECK(got.empty() != setup.logprobs.has_value());
+    for (size_t i = 0; i < got.size(); ++i) {
+      CAPTURE(i);
+      CHECK(got[i].token.id == want[i].token.id);
+      CHECK(got[i].token.logprob == Approx(want[i].token.logprob).margin(1e-4));
+      REQUIRE(got[i].top.size() == 3);
+      for (size_t k = 0; k < 3; ++k) {
+        CHECK(got[i].top[k].id == want[i].top[k].id);
+        CHECK(got[i].top[k].logprob == Approx(want[i].top[k].logprob).margin(1e-4));
+      }
+    }
   }
+}
+
+TEST_CASE("a plug-in that changes no logits leaves such choices to the host") {
+  const auto plugin = GpuPluginUnderTest();
+  REQUIRE_OK(plugin);
+  baton_executor_plugin table = *plugin->table;
+  table.flags &= ~static_cast<uint32_t>(BATON_PLUGIN_CHANGES_LOGITS);
+  const auto device = PluginDevice::Open(
+      {.table = &table, .devices = plugin->devices},
+      {.label = "GPU", .f32_activations = true, .space = {.kind = MemorySpace::Kind::kCuda}});
+  REQUIRE_OK(device);
+  const auto model = RandomModel({});
+  const auto forward = PluginForward::Load(*device, model);
+  REQUIRE_OK(forward);
+  const KvLayout layout = LayoutOf(model->shape(), 16);
+  DeviceBlocks blocks(**device, layout, 4);
+  const std::vector<TokenId> tokens = {5, 9};
+  const TokenId excluded[] = {3};
+  PlainSampling changed;
+  changed.changes.excluded = excluded;
+  std::vector<std::vector<std::byte*>> of;
+  for (int i = 0; i < 3; ++i) of.push_back(blocks.Take(2));
+  const ForwardItem items[] = {
+      {.tokens = tokens, .blocks = of[0], .logits = 1, .sampling = PlainSampling{}},
+      {.tokens = tokens, .blocks = of[1], .logits = 1, .sampling = changed},
+      {.tokens = tokens, .blocks = of[2], .logits = 1, .sampling = PlainSampling{}, .logprobs = 1}};
+  std::vector<size_t> logits;
+  std::vector<size_t> chosen;
+  REQUIRE_OK((*forward)->Run(
+      layout, items, [&](size_t item, std::span<const float>) { logits.push_back(item); },
+      [&](size_t item, const ChosenToken&) { chosen.push_back(item); }));
+  CHECK(logits == std::vector<size_t>{1, 2});
+  CHECK(chosen == std::vector<size_t>{0});
 }
 
 TEST_CASE("a prompt's log probabilities are the CPU's") {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/strings.h"
 #include "engine/exec/plugin_forward.h"
 #include "tests/engine/exec/gpu/gpu_harness.h"
 #include "tests/support/cuda_host/cuda_host.h"
@@ -23,6 +24,8 @@ struct Runtime {
   ~Runtime() {
     cuda_host::ForgetFailures();
     cuda_host::SetDeviceMemory(0);
+    cuda_host::SetDriverVersion(CUDART_VERSION);
+    cuda_host::SetComputeCapabilityMajor(9);
   }
 };
 
@@ -46,7 +49,7 @@ struct Stepper {
     logits = 0;
     return forward->Run(
         layout, {&item, 1}, [this](size_t, std::span<const float>) { ++logits; },
-        [](size_t, TokenId, uint64_t) {});
+        [](size_t, const ChosenToken&) {});
   }
 
   std::shared_ptr<PluginDevice> device;
@@ -60,7 +63,7 @@ struct Stepper {
 
 }  // namespace
 
-TEST_CASE("no driver and no device are reasons") {
+TEST_CASE("no device is a reason") {
   const Runtime runtime;
   cuda_host::InjectFailure({.call = "cudaGetDeviceCount", .error = cudaErrorNoDevice});
   const PluginExecutor none = MakeGpu();
@@ -69,6 +72,37 @@ TEST_CASE("no driver and no device are reasons") {
         "no GPU: no CUDA-capable device is detected (CUDA error 100 cudaErrorNoDevice)");
   CHECK(none.executor->llm() == nullptr);
   CHECK(none.paths.empty());
+}
+
+TEST_CASE("no driver and one that is too old are reasons and say what to do") {
+  const Runtime runtime;
+  const std::string own =
+      StrCat(CUDART_VERSION / 1000, ".", CUDART_VERSION % 1000 / 10);  // what the plug-in is of
+  const auto [version, want] = GENERATE_REF(
+      std::pair(0,
+                "no GPU: no NVIDIA driver (CUDA error 35 cudaErrorInsufficientDriver); install "
+                "one that supports CUDA " +
+                    own),
+      std::pair(11040, "no GPU: the NVIDIA driver supports CUDA 11.4, the plug-in needs " + own +
+                           " (CUDA error 35 cudaErrorInsufficientDriver); update the driver"));
+  cuda_host::SetDriverVersion(version);
+  const PluginExecutor gpu = MakeGpu();
+  CHECK_FALSE(gpu.executor->Describe().present);
+  CHECK(gpu.executor->Describe().reason == want);
+  CHECK(gpu.executor->llm() == nullptr);
+  CHECK(gpu.executor->search() == nullptr);
+  CHECK(gpu.paths.empty());
+}
+
+TEST_CASE("a device that is older than the kernels says so") {
+  const Runtime runtime;
+  cuda_host::SetComputeCapabilityMajor(7);
+  const PluginExecutor gpu = MakeGpu();
+  CHECK(gpu.executor->Describe().present);
+  CHECK(gpu.executor->Describe().reason ==
+        "device present, but it cannot be taken into use: host runtime has compute capability 7.0, "
+        "the kernels need 8.0");
+  CHECK(gpu.executor->llm() == nullptr);
 }
 
 TEST_CASE("a device that cannot be taken into use says why") {

@@ -69,7 +69,7 @@ TEST_CASE("F32 and F16 models generate the golden tokens on the GPU in f32") {
       position += static_cast<int32_t>(tokens.size());
       REQUIRE_OK((*forward)->Run(
           layout, {&item, 1}, [](size_t, std::span<const float>) { FAIL("logits"); },
-          [&](size_t, TokenId token, uint64_t) { got.push_back(token); }));
+          [&](size_t, const ChosenToken& chosen) { got.push_back(chosen.token); }));
       tokens = {got.back()};
     }
     CHECK(got ==

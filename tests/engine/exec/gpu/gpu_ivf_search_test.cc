@@ -161,6 +161,52 @@ TEST_CASE("inverted files and rows share the memory that searches have") {
   CHECK(lists.loads() > static_cast<int64_t>(ViewIvf::AllOf(*view).size()));
 }
 
+TEST_CASE("what was asked for the longest ago makes room whether it is lists or rows") {
+  Store store(IvfSpec(IndexKind::kIvfPq));
+  CollectionSpec second = IvfSpec(IndexKind::kIvfPq);
+  second.name = "second";
+  REQUIRE_OK(store.store->CreateCollection(second, ""));
+  REQUIRE_OK(store.store->CreateCollection(Spec("rows", kDimension), ""));
+  for (const char* name : {"c", "second", "rows"}) store.Upsert(0, 192, name);
+  store.store->WaitUntilIdle();
+  const auto first_view = store.View();
+  const auto second_view = store.View("second");
+  const auto rows_view = store.View("rows");
+  const auto queries = Queries(store, *first_view, 2);
+  int64_t list_bytes = 0;
+  int64_t row_bytes = 0;
+  {
+    Gpu none(1);
+    for (const ViewIvf& file : ViewIvf::AllOf(*first_view)) {
+      list_bytes += none.search.ivf_lists()->BytesOf(file);
+    }
+    const std::string why = none.search.Unable(*rows_view, {.k = 3});
+    REQUIRE(std::sscanf(why.c_str(), "the collection takes %" SCNd64 " bytes", &row_bytes) == 1);
+  }
+  // Room for the rows and one collection's lists.
+  Gpu gpu(row_bytes + list_bytes + list_bytes / 2);
+  const PluginIvfLists& lists = *gpu.search.ivf_lists();
+  const auto search = [&](const std::shared_ptr<const CollectionView>& view) {
+    REQUIRE_OK(gpu.Submit(view, queries, {.k = 3}).get().status);
+  };
+  search(first_view);
+  search(rows_view);
+  CHECK(lists.evictions() == 0);
+  const int64_t loads = lists.loads();
+  // The first one's lists go, older than the rows; which are found again.
+  search(second_view);
+  CHECK(lists.evictions() >= 1);
+  CHECK(lists.loads() > loads);
+  const int64_t evictions = lists.evictions();
+  cuda_host::InjectFailure({.call = "cudaMalloc", .error = cudaErrorMemoryAllocation});
+  search(rows_view);  // which takes no memory
+  cuda_host::ForgetFailures();
+  CHECK(lists.evictions() == evictions);
+  // Now the second one's are the oldest.
+  search(first_view);
+  CHECK(lists.evictions() > evictions);
+}
+
 TEST_CASE("scans that fail say so and what is dropped is given back") {
   const Runtime runtime;
   Store store(IvfSpec(IndexKind::kIvfSq));

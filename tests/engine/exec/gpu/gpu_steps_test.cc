@@ -1,12 +1,15 @@
 // Steps of the GPU plug-in on the host runtime for kernels: quantised weights, company, tokens
 // chosen there, and what does not fit.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "engine/exec/cpu/decoder_forward.h"
+#include "engine/model/logprobs.h"
 #include "engine/model/sampler.h"
 #include "tests/engine/exec/gpu/forward_checks.h"
 
@@ -133,8 +136,21 @@ TEST_CASE("tokens chosen on the device are the sampler's") {
   params.top_k = GENERATE(0, 20);
   params.top_p = 0.95f;
   params.seed = 11;
-  CAPTURE(params.temperature, params.top_k);
-  Sampler sampler({.params = params});
+  SamplerSetup setup;
+  const bool changed = GENERATE(false, true);
+  if (changed) {
+    params.repetition_penalty = 1.3f;
+    params.penalty_last_n = 6;
+    params.presence_penalty = 0.4f;
+    params.frequency_penalty = 0.2f;
+    params.logit_bias = {{3, 2.5f}, {9, -4.0f}, {100, 1.0f}};
+    setup.prompt = {3, 9, 9, 200};
+    setup.min_tokens = 5;
+    for (TokenId end = 0; end < 320; end += 2) setup.ends.push_back(end);
+  }
+  CAPTURE(params.temperature, params.top_k, changed);
+  setup.params = params;
+  Sampler sampler(setup);
   for (int round = 0; round < 8; ++round) {
     const std::vector<TokenId> tokens = RandomTokens(5, model->shape().vocabulary, random);
     DeviceBlocks own(*device, layout, 2);
@@ -148,13 +164,158 @@ TEST_CASE("tokens chosen on the device are the sampler's") {
     uint64_t state = 0;
     REQUIRE_OK((*forward)->Run(
         layout, {&item, 1}, [](size_t, std::span<const float>) { FAIL("logits"); },
-        [&](size_t, TokenId chosen, uint64_t then) {
-          token = chosen;
-          state = then;
+        [&](size_t, const ChosenToken& chosen) {
+          token = chosen.token;
+          state = chosen.random_state;
         }));
     CHECK(token == sampler.Sample(logits));
     CHECK(state == sampler.plain()->random_state);
   }
+}
+
+TEST_CASE("log probabilities of tokens chosen on the device are of the model's own logits") {
+  const auto device = OpenGpu(/*f32=*/true);
+  const auto model = RandomModel({});
+  auto forward = PluginForward::Load(device, model);
+  REQUIRE_OK(forward);
+  const KvLayout layout = LayoutOf(model->shape(), 16);
+  DeviceBlocks blocks(*device, layout, 16);
+  std::mt19937 random(kGpuSeed);
+  // Each twice: in a step of prompts, then as one that decodes.
+  struct Wish {
+    bool chooses;
+    bool changed;
+    std::optional<int32_t> logprobs;
+    std::vector<TokenId> tokens = {};
+    std::vector<std::byte*> blocks = {};
+    std::vector<float> logits = {};
+  };
+  std::vector<Wish> wishes = {
+      {true, false, std::nullopt}, {true, false, 0},  {true, true, 5},  {true, true, std::nullopt},
+      {true, false, 20},           {false, false, 3}, {true, false, 65}};
+  constexpr size_t kTokens = 6;
+  for (Wish& wish : wishes) {
+    wish.tokens = RandomTokens(kTokens, model->shape().vocabulary, random);
+    wish.blocks = blocks.Take(kTokens);
+    wish.logits = LogitsOf(**forward, layout, wish.blocks, wish.tokens, kTokens).back();
+  }
+  const std::pair<TokenId, float> biases[] = {{4, 30.0f}};
+  const bool decodes = GENERATE(false, true);
+  CAPTURE(decodes);
+  std::vector<ForwardItem> items;
+  for (const Wish& wish : wishes) {
+    ForwardItem item = {.tokens = wish.tokens, .blocks = wish.blocks, .logits = 1};
+    if (decodes) {
+      item.tokens = item.tokens.last(1);
+      item.position = kTokens - 1;
+    }
+    if (wish.chooses) item.sampling.emplace();
+    if (wish.changed) item.sampling->changes.biases = biases;
+    item.logprobs = wish.logprobs;
+    items.push_back(item);
+  }
+  size_t given = 0;
+  REQUIRE_OK((*forward)->Run(
+      layout, items,
+      [&](size_t i, std::span<const float> logits) {
+        CAPTURE(i);
+        // Which asks for none, or for more alternatives than a device finds.
+        CHECK((!wishes[i].chooses || wishes[i].logprobs == 65));
+        CHECK(RelativeError({logits.begin(), logits.end()},
+                            {wishes[i].logits.begin(), wishes[i].logits.end()}) <= 1e-5);
+        ++given;
+      },
+      [&](size_t i, const ChosenToken& chosen) {
+        CAPTURE(i);
+        const Wish& wish = wishes[i];
+        CHECK(wish.chooses);
+        const auto best = std::max_element(wish.logits.begin(), wish.logits.end());
+        CHECK(chosen.token == (wish.changed ? 4 : best - wish.logits.begin()));
+        ++given;
+        REQUIRE(chosen.logprobs.has_value() == wish.logprobs.has_value());
+        if (!wish.logprobs) return;
+        const TokenLogprobs want = LogprobsOf(wish.logits, chosen.token, *wish.logprobs);
+        CHECK(chosen.logprobs->token.id == chosen.token);
+        CHECK(chosen.logprobs->token.logprob == Approx(want.token.logprob).margin(1e-4));
+        REQUIRE(chosen.logprobs->top.size() == want.top.size());
+        for (size_t k = 0; k < want.top.size(); ++k) {
+          CHECK(chosen.logprobs->top[k].id == want.top[k].id);
+          CHECK(chosen.logprobs->top[k].logprob == Approx(want.top[k].logprob).margin(1e-4));
+        }
+      }));
+  CHECK(given == wishes.size());
+}
+
+TEST_CASE("a model that caps its logits has its tokens chosen on the device, too") {
+  const auto device = OpenGpu(/*f32=*/true);
+  const auto model = RandomModel({.architecture = "gemma2", .head_dim = 32, .window = 4});
+  REQUIRE(model->shape().logit_cap > 0);
+  auto forward = PluginForward::Load(device, model);
+  REQUIRE_OK(forward);
+  const KvLayout layout = LayoutOf(model->shape(), 16);
+  DeviceBlocks blocks(*device, layout, 8);
+  std::mt19937 random(kGpuSeed);
+  const std::vector<TokenId> tokens = RandomTokens(6, model->shape().vocabulary, random);
+  const auto of = blocks.Take(6);
+  const std::vector<float> logits = LogitsOf(**forward, layout, of, tokens, 6).back();
+  const ForwardItem item = {
+      .tokens = tokens, .blocks = of, .logits = 1, .sampling = PlainSampling{}, .logprobs = 2};
+  TokenId token = -1;
+  REQUIRE_OK((*forward)->Run(
+      layout, {&item, 1}, [](size_t, std::span<const float>) { FAIL("logits"); },
+      [&](size_t, const ChosenToken& chosen) {
+        token = chosen.token;
+        const TokenLogprobs want = LogprobsOf(logits, token, 2);
+        REQUIRE(chosen.logprobs.has_value());
+        CHECK(chosen.logprobs->token.logprob == Approx(want.token.logprob).margin(1e-4));
+      }));
+  CHECK(token == std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+TEST_CASE("changes that have no room on the device leave the choice to the host") {
+  const auto device = OpenGpu(/*f32=*/true);
+  const auto model = RandomModel({});
+  auto forward = PluginForward::Load(device, model);
+  REQUIRE_OK(forward);
+  const KvLayout layout = LayoutOf(model->shape(), 16);
+  DeviceBlocks blocks(*device, layout, 4);
+  const std::vector<TokenId> tokens = {5};
+  const std::vector<TokenId> few(1000, 7);
+  const std::vector<TokenId> many((1 << 19) - 999, 7);
+  const auto first = blocks.Take(1);
+  const auto second = blocks.Take(1);
+  ForwardItem items[] = {
+      {.tokens = tokens, .blocks = first, .logits = 1, .sampling = PlainSampling{}},
+      {.tokens = tokens, .blocks = second, .logits = 1, .sampling = PlainSampling{}}};
+  items[0].sampling->changes.excluded = few;
+  items[1].sampling->changes.excluded = many;
+  std::vector<size_t> logits;
+  std::vector<size_t> chosen;
+  REQUIRE_OK((*forward)->Run(
+      layout, items, [&](size_t item, std::span<const float>) { logits.push_back(item); },
+      [&](size_t item, const ChosenToken&) { chosen.push_back(item); }));
+  CHECK(logits == std::vector<size_t>{1});
+  CHECK(chosen == std::vector<size_t>{0});
+}
+
+TEST_CASE("a row of which nothing may be chosen is no fault of the model") {
+  const auto device = OpenGpu(/*f32=*/true);
+  const auto model = RandomModel({});
+  auto forward = PluginForward::Load(device, model);
+  REQUIRE_OK(forward);
+  const KvLayout layout = LayoutOf(model->shape(), 16);
+  DeviceBlocks blocks(*device, layout, 4);
+  const std::vector<TokenId> tokens = {5};
+  std::vector<TokenId> all(static_cast<size_t>(model->shape().vocabulary));
+  std::iota(all.begin(), all.end(), 0);
+  const auto of = blocks.Take(1);
+  ForwardItem item = {.tokens = tokens, .blocks = of, .logits = 1, .sampling = PlainSampling{}};
+  item.sampling->changes.excluded = all;
+  TokenId token = -1;
+  REQUIRE_OK((*forward)->Run(
+      layout, {&item, 1}, [](size_t, std::span<const float>) { FAIL("logits"); },
+      [&](size_t, const ChosenToken& chosen) { token = chosen.token; }));
+  CHECK(token == 0);  // as the sampler chooses then
 }
 
 TEST_CASE("a step that does not fit is refused by name and the next one runs") {
@@ -177,6 +338,18 @@ TEST_CASE("a step that does not fit is refused by name and the next one runs") {
   CHECK(run(layout, {.tokens = outside, .blocks = of}) ==
         "token 320 is not in [0, 320) of model random");
   const std::vector<TokenId> two = {5, 6};
+  for (int list = 0; list < 4; ++list) {
+    const std::pair<TokenId, float> biases[] = {{320, 1.0f}};
+    const TokenCounts::Entry counts[] = {{.token = 320, .count = 1}};
+    const TokenId excluded[] = {320};
+    PlainSampling sampling;
+    if (list == 0) sampling.changes.biases = biases;
+    if (list == 1) sampling.changes.repeated = counts;
+    if (list == 2) sampling.changes.chosen = counts;
+    if (list == 3) sampling.changes.excluded = excluded;
+    CHECK(run(layout, {.tokens = two, .blocks = of, .logits = 1, .sampling = sampling}) ==
+          "token 320 is not in [0, 320) of model random");
+  }
   CHECK(run(layout, {.tokens = two, .position = 127, .blocks = of}) ==
         "positions [127, 129) are not within the 128 tokens of model random");
   CHECK(run(layout, {.tokens = two, .position = 15, .blocks = of}) ==

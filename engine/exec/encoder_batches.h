@@ -16,41 +16,43 @@
 #include "absl/status/status.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread_placement.h"
-#include "engine/exec/cpu/encoder_forward.h"
+#include "engine/exec/encoder_pass.h"
 #include "engine/exec/executor.h"
 
 namespace baton {
 
-struct CpuEncoderOptions {
-  int threads = 1;              // at least 1
-  int64_t queue_batches = 256;  // waiting or running
-  bool warm_up = false;         // encoders, in LoadModel
-  ThreadPlacement placement = {};
-};
-
-// Embeds texts by encoders, in steps of as many texts as EncoderForward takes at once. A step is of
-// one encoder and takes texts of all its batches in turn: batches of few texts share a step, and a
-// question does not wait for the end of an ingest. A batch that finds the queue full gets
-// RESOURCE_EXHAUSTED, from the calling thread; one past its deadline DEADLINE_EXCEEDED, at the end
-// of a step. Destruction finishes the running step and answers what is not complete with CANCELLED.
-// Thread safe. Without a model it has no thread; with one, it leads a ThreadTeam.
-class CpuEncoder {
+// What every EmbedSkill has in common: embeds texts by encoders, in steps of as many texts as a
+// forward pass takes at once, which is the executor's. A step is of one encoder and takes texts of
+// all its batches in turn: batches of few texts share a step, and a question does not wait for the
+// end of an ingest. A batch that finds the queue full gets RESOURCE_EXHAUSTED, from the calling
+// thread; one past its deadline DEADLINE_EXCEEDED, at the end of a step. Destruction finishes the
+// running step and answers what is not complete with CANCELLED. Thread safe. Without an encoder it
+// has no thread.
+class EncoderBatches {
  public:
+  struct Options {
+    std::string device = "CPU";   // as messages name it
+    int64_t queue_batches = 256;  // waiting or running
+    bool warm_up = false;         // encoders, in Add
+    // Of the thread, which is the first of so many.
+    ThreadPlacement placement = {};
+    int threads = 1;
+  };
   using Done = absl::AnyInvocable<void(EmbedBatchResult)>;
 
-  // `kernels` and `clock` outlive it.
-  CpuEncoder(const CpuEncoderOptions& options, const CpuKernels& kernels, const Clock& clock);
-  ~CpuEncoder();
-  CpuEncoder(const CpuEncoder&) = delete;
-  CpuEncoder& operator=(const CpuEncoder&) = delete;
+  // `clock` outlives it.
+  EncoderBatches(Options options, const Clock& clock);
+  ~EncoderBatches();
+  EncoderBatches(const EncoderBatches&) = delete;
+  EncoderBatches& operator=(const EncoderBatches&) = delete;
 
-  int64_t ModelBytes(const TextEncoder& encoder) const;
-  // Packs the weights, allocates the workspace and, with warm_up, has a text go through. Blocks.
-  absl::Status LoadModel(std::shared_ptr<const TextEncoder> encoder);
+  bool Has(const Embedder& encoder) const;
+  // From now on its batches are taken; with warm_up, a text goes through before. Blocks.
+  void Add(std::shared_ptr<const TextEncoder> encoder, std::unique_ptr<EncoderPass> pass);
   // Blocks until its batches are answered; then nothing of the encoder is held here.
-  void UnloadModel(const TextEncoder& encoder);
+  void Remove(const TextEncoder& encoder);
 
-  // batch.embedder is an encoder that was loaded before; else INTERNAL.
+  // batch.embedder is an encoder that was added before; else INTERNAL.
   void Execute(EmbedBatch batch, Done done);
 
   int32_t queue_depth() const { return batches_; }  // waiting and running
@@ -58,7 +60,7 @@ class CpuEncoder {
  private:
   struct Model {
     std::shared_ptr<const TextEncoder> encoder;
-    std::unique_ptr<EncoderForward> forward;
+    std::unique_ptr<EncoderPass> pass;
     int64_t jobs = 0;  // not yet answered
   };
   struct Job {
@@ -90,12 +92,11 @@ class CpuEncoder {
   void EndJobs();
   void End(Job& job, absl::Status status);
 
-  const CpuEncoderOptions options_;
-  const CpuKernels& kernels_;
+  const Options options_;
   const Clock& clock_;
   std::atomic<int32_t> batches_{0};
 
-  std::mutex mutex_;  // of what follows up to stopping_, and the models' jobs
+  mutable std::mutex mutex_;  // of what follows up to stopping_, and the models' jobs
   std::condition_variable changed_;
   std::condition_variable answered_;
   std::map<const Embedder*, std::unique_ptr<Model>> models_;
@@ -103,7 +104,6 @@ class CpuEncoder {
   bool stopping_ = false;
 
   // Of the thread alone, once it runs.
-  std::unique_ptr<ThreadTeam> team_;
   std::deque<std::unique_ptr<Job>> jobs_;  // the first has the first word in the next step
   std::thread thread_;
 };

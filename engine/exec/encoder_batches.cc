@@ -1,4 +1,4 @@
-#include "engine/exec/cpu/cpu_encoder.h"
+#include "engine/exec/encoder_batches.h"
 
 #include <future>
 #include <span>
@@ -10,11 +10,10 @@
 
 namespace baton {
 
-CpuEncoder::CpuEncoder(const CpuEncoderOptions& options, const CpuKernels& kernels,
-                       const Clock& clock)
-    : options_(options), kernels_(kernels), clock_(clock) {}
+EncoderBatches::EncoderBatches(Options options, const Clock& clock)
+    : options_(std::move(options)), clock_(clock) {}
 
-CpuEncoder::~CpuEncoder() {
+EncoderBatches::~EncoderBatches() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -23,35 +22,23 @@ CpuEncoder::~CpuEncoder() {
   if (thread_.joinable()) thread_.join();
 }
 
-int64_t CpuEncoder::ModelBytes(const TextEncoder& encoder) const {
-  return EncoderForward::Bytes(encoder, kernels_, options_.threads);
+bool EncoderBatches::Has(const Embedder& encoder) const {
+  const std::lock_guard lock(mutex_);
+  return models_.contains(&encoder);
 }
 
-absl::Status CpuEncoder::LoadModel(std::shared_ptr<const TextEncoder> encoder) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (models_.contains(encoder.get())) return absl::OkStatus();
-    if (team_ == nullptr) {
-      team_ = std::make_unique<ThreadTeam>(options_.threads, options_.placement);
-      thread_ = std::thread([this] { ThreadMain(); });
-    }
-  }
-  auto model = std::make_unique<Model>();
-  {
-    ThreadTeam packers(options_.threads,
-                       options_.placement);  // steps of other encoders may use the team
-    model->forward = std::make_unique<EncoderForward>(encoder, kernels_, *team_, &packers);
-  }
-  model->encoder = encoder;
+void EncoderBatches::Add(std::shared_ptr<const TextEncoder> encoder,
+                         std::unique_ptr<EncoderPass> pass) {
+  auto model = std::make_unique<Model>(Model{.encoder = encoder, .pass = std::move(pass)});
   {
     const std::lock_guard lock(mutex_);
     models_.try_emplace(encoder.get(), std::move(model));
+    if (!thread_.joinable()) thread_ = std::thread([this] { ThreadMain(); });
   }
   if (options_.warm_up) WarmUp(std::move(encoder));
-  return absl::OkStatus();
 }
 
-void CpuEncoder::WarmUp(std::shared_ptr<const TextEncoder> encoder) {
+void EncoderBatches::WarmUp(std::shared_ptr<const TextEncoder> encoder) {
   const std::string name = encoder->name();
   EmbedBatch batch = {.embedder = encoder, .texts = {"warm"}};
   if (encoder->kind() == Embedder::Kind::kCrossEncoder) batch.query = "warm";
@@ -63,13 +50,15 @@ void CpuEncoder::WarmUp(std::shared_ptr<const TextEncoder> encoder) {
           [answer](EmbedBatchResult result) { answer->set_value(std::move(result.status)); });
   const absl::Status status = answered.get();
   if (status.ok()) {
-    Log().info("model {}: warm on the CPU after {} ms", name, (clock_.NowUs() - begun_us) / 1000);
+    Log().info("model {}: warm on the {} after {} ms", name, options_.device,
+               (clock_.NowUs() - begun_us) / 1000);
   } else {
-    Log().warn("model {}: not warmed up on the CPU: {}", name, std::string(status.message()));
+    Log().warn("model {}: not warmed up on the {}: {}", name, options_.device,
+               std::string(status.message()));
   }
 }
 
-void CpuEncoder::UnloadModel(const TextEncoder& encoder) {
+void EncoderBatches::Remove(const TextEncoder& encoder) {
   std::unique_ptr<Model> model;  // outlives the lock: freeing takes a while
   std::unique_lock lock(mutex_);
   const auto found = models_.find(&encoder);
@@ -79,7 +68,7 @@ void CpuEncoder::UnloadModel(const TextEncoder& encoder) {
   models_.erase(found);
 }
 
-void CpuEncoder::Execute(EmbedBatch batch, Done done) {
+void EncoderBatches::Execute(EmbedBatch batch, Done done) {
   auto job = std::make_unique<Job>(
       Job{.batch = std::move(batch), .done = std::move(done), .queued_us = clock_.NowUs()});
   const bool has_room = ++batches_ <= options_.queue_batches;
@@ -95,14 +84,15 @@ void CpuEncoder::Execute(EmbedBatch batch, Done done) {
     }
   }
   if (job == nullptr) return changed_.notify_one();
-  End(*job, is_loaded ? absl::ResourceExhaustedError(
-                            StrCat("the CPU's embedding queue is full: ", options_.queue_batches,
-                                   " batches; retry in 100 ms"))
-                      : absl::InternalError(
-                            "a batch for an encoder that was not loaded into the CPU executor"));
+  End(*job, is_loaded
+                ? absl::ResourceExhaustedError(
+                      StrCat("the ", options_.device, "'s embedding queue is full: ",
+                             options_.queue_batches, " batches; retry in 100 ms"))
+                : absl::InternalError(StrCat("a batch for an encoder that was not loaded into the ",
+                                             options_.device, " executor")));
 }
 
-void CpuEncoder::ThreadMain() {
+void EncoderBatches::ThreadMain() {
   NameThread("encode");
   options_.placement.Bind({.index = 0, .count = options_.threads});
   while (TakeJobs()) {
@@ -111,10 +101,10 @@ void CpuEncoder::ThreadMain() {
     EndJobs();
   }
   for (const auto& job : jobs_)
-    End(*job, absl::CancelledError("the CPU executor is shutting down"));
+    End(*job, absl::CancelledError(StrCat("the ", options_.device, " executor is shutting down")));
 }
 
-bool CpuEncoder::TakeJobs() {
+bool EncoderBatches::TakeJobs() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return stopping_ || !jobs_.empty() || !arrived_.empty(); });
   for (std::unique_ptr<Job>& job : arrived_) jobs_.push_back(std::move(job));
@@ -122,7 +112,7 @@ bool CpuEncoder::TakeJobs() {
   return !stopping_;
 }
 
-void CpuEncoder::EndJobs() {
+void EncoderBatches::EndJobs() {
   const TimeUs now_us = clock_.NowUs();
   std::erase_if(jobs_, [&](const std::unique_ptr<Job>& job) {
     const size_t texts = job->batch.texts.size();
@@ -139,14 +129,16 @@ void CpuEncoder::EndJobs() {
   });
 }
 
-void CpuEncoder::RunStep() {
+void EncoderBatches::RunStep() {
   const std::vector<Text> texts = PlanStep();
   std::vector<EncoderText> inputs;
   for (const Text& text : texts) {
-    inputs.push_back({.tokens = text.input.tokens, .second = text.input.second});
+    inputs.push_back({.tokens = text.input.tokens,
+                      .second = text.input.second,
+                      .deterministic = text.job->batch.deterministic});
   }
   std::vector<std::vector<float>> embeddings;
-  const absl::Status status = texts.front().job->model->forward->Run(inputs, &embeddings);
+  const absl::Status status = texts.front().job->model->pass->Run(inputs, &embeddings);
   if (status.ok()) {
     for (size_t i = 0; i < texts.size(); ++i) {
       texts[i].job->embeddings.push_back(std::move(embeddings[i]));
@@ -166,10 +158,10 @@ void CpuEncoder::RunStep() {
 
 // One text of each job in turn, of those with the first one's encoder, until the next one does not
 // fit.
-std::vector<CpuEncoder::Text> CpuEncoder::PlanStep() {
+std::vector<EncoderBatches::Text> EncoderBatches::PlanStep() {
   const TimeUs now_us = clock_.NowUs();
   const Model* const model = jobs_.front()->model;
-  const auto tokens_max = static_cast<size_t>(model->forward->step_tokens_max());
+  const auto tokens_max = static_cast<size_t>(model->pass->step_tokens_max());
   std::vector<Text> texts;
   size_t tokens = 0;
   for (bool has_more = true; has_more;) {
@@ -190,14 +182,14 @@ std::vector<CpuEncoder::Text> CpuEncoder::PlanStep() {
   return texts;
 }
 
-EncoderInput CpuEncoder::InputOf(Job& job, const std::string& text) {
+EncoderInput EncoderBatches::InputOf(Job& job, const std::string& text) {
   const TextEncoder& encoder = *job.model->encoder;
   if (!job.batch.query) return encoder.InputOf(text);
   if (!job.query) job.query = encoder.FirstOf(*job.batch.query);
   return encoder.PairOf(*job.query, text);
 }
 
-void CpuEncoder::End(Job& job, absl::Status status) {
+void EncoderBatches::End(Job& job, absl::Status status) {
   const TimeUs now_us = clock_.NowUs();
   const TimeUs start_us = job.start_us < 0 ? now_us : job.start_us;
   EmbedBatchResult result;
