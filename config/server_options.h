@@ -55,7 +55,7 @@ struct ServerOptions {
   int64_t message_bytes_max = 48 << 20;
   int64_t streams_per_connection_max = 1024;
   int64_t stream_pending_bytes_max = 1 << 20;
-  int64_t writer_threads = 2;
+  int64_t writer_threads = 0;
   int64_t http_threads = 2;
   int64_t http_connections_max = 1024;
   int64_t http_body_bytes_max = 16 << 20;
@@ -77,8 +77,8 @@ struct ServerOptions {
     v("stream_pending_bytes_max", stream_pending_bytes_max, Range{4096, 1 << 30},
       "what a slow reader of a stream may leave unread in the daemon before its request is "
       "cancelled");
-    v("writer_threads", writer_threads, Range{1, 64},
-      "threads that hand answers and tokens to the transport");
+    v("writer_threads", writer_threads, Range{0, 64},
+      "threads that hand answers and tokens to the transport; 0: one per core, four at most");
     v("http_threads", http_threads, Range{1, 64},
       "threads of the HTTP port; none of them waits for a client");
     v("http_connections_max", http_connections_max, Range{1, 1e6},

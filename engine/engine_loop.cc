@@ -10,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/thread_name.h"
+#include "engine/base/thread_placement.h"
 #include "engine/cost_model_file.h"
 #include "engine/exec/cpu/kernels/kv_convert.h"
 
@@ -73,7 +74,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       index_lane_("index", 1, static_cast<size_t>(options.queues.write_queue_max)),
       write_lane_(*parts_.store, clock_, *parts_.metrics,
                   static_cast<size_t>(options.queues.write_queue_max)),
-      host_lane_("host", static_cast<int>(options.queues.host_threads),
+      host_lane_("host", PoolThreads(options.queues.host_threads),
                  static_cast<size_t>(options.queues.host_queue_max)),
       loader_(std::in_place, "models", 1, static_cast<size_t>(kModelJobsMax)) {
   transfer_.RegisterDirectPath(&host_direct_path_);

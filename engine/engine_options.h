@@ -21,7 +21,7 @@ namespace baton {
 // Bounds of the engine's own queues.
 struct QueueOptions {
   int64_t requests_in_flight_max = 4096;
-  int64_t host_threads = 2;
+  int64_t host_threads = 0;
   int64_t host_queue_max = 4096;
   int64_t write_queue_max = 4096;
   int64_t first_token_wait_ms = 0;
@@ -31,8 +31,9 @@ struct QueueOptions {
   void Describe(Visitor& v) {
     v("requests_in_flight_max", requests_in_flight_max, Range{1, 1e6},
       "requests accepted and not yet ended; more are refused");
-    v("host_threads", host_threads, Range{1, 64},
-      "threads for host work: tokenizing, splitting documents, reading points");
+    v("host_threads", host_threads, Range{0, 64},
+      "threads for host work: tokenizing, splitting documents, reading points; 0: one per core, "
+      "four at most");
     v("host_queue_max", host_queue_max, Range{1, 1e6}, "host work queued at most");
     v("write_queue_max", write_queue_max, Range{1, 1e6}, "writes queued for commit at most");
     v("first_token_wait_ms", first_token_wait_ms, Range{0, 86400000},

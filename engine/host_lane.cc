@@ -1,7 +1,8 @@
 #include "engine/host_lane.h"
-#include "engine/base/thread_name.h"
 
 #include <optional>
+
+#include "engine/base/thread_name.h"
 
 namespace baton {
 

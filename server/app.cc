@@ -17,6 +17,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/thread_placement.h"
 #include "engine/model/any_model.h"
 #include "engine/model/embedder.h"
 #include "engine/vector/vector_store.h"
@@ -112,7 +113,7 @@ absl::Status App::Build() {
                                           .metrics = &metrics_,
                                           .ready = [this] { return Ready(); },
                                           .tls = std::move(http_context)}));
-  writers_ = std::make_unique<WriterPool>(static_cast<int>(server.writer_threads));
+  writers_ = std::make_unique<WriterPool>(PoolThreads(server.writer_threads));
   RETURN_IF_ERROR(BuildEngine());
 
   rpc_metrics_ = std::make_unique<RpcMetrics>(metrics_, SystemClock());

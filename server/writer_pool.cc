@@ -1,8 +1,9 @@
 #include "server/writer_pool.h"
-#include "engine/base/thread_name.h"
 
 #include <limits>
 #include <utility>
+
+#include "engine/base/thread_name.h"
 
 namespace baton {
 

@@ -50,7 +50,7 @@ std::vector<MetricRow> MakeTable() {
                 "RPC time from arrival to the last byte handed to the transport", SecondsBuckets(),
                 kNothing, "nv_inference_request_duration_us"),
       Gauge(kRequestsInFlight, "baton_requests_in_flight", "requests", {},
-            "Requests accepted by the engine and not yet finished", kNothing,
+            "Requests accepted by the engine whose answer is not yet out", kNothing,
             "nv_inference_pending_request_count"),
       Histogram(kStageSeconds, "baton_stage_seconds", "seconds", {"work_class", "platform"},
                 "Time a stage of a request ran on its executor", SecondsBuckets(), kNothing,

@@ -43,4 +43,9 @@ void ThreadPlacement::Bind(ThreadNumber thread) const {
   if (!bound.ok()) Log().warn("placement: {}", std::string(bound.message()));
 }
 
+int PoolThreads(int64_t option) {
+  constexpr int kMost = 4;
+  return option > 0 ? static_cast<int>(option) : std::min(kMost, ThreadPlacement().ThreadsMax());
+}
+
 }  // namespace baton

@@ -35,4 +35,10 @@ class ThreadPlacement {
   std::vector<CpuSet> groups_;
 };
 
+// Of a pool whose work is short and comes from all requests: what an option says, 0 for one for
+// each of the calling thread's processors, at most four. More threads than processors cost
+// throughput and, under overload, keep the transport's own from their turn: what that has not read,
+// nothing can refuse.
+int PoolThreads(int64_t option);
+
 }  // namespace baton

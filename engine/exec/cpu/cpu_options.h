@@ -12,7 +12,7 @@ struct CpuOptions {
   int64_t llm_queue_batches = 16;
   int64_t step_tokens_max = 512;  // sizes the workspace; not a key: schedule.step_tokens_max
   int64_t search_threads = 0;
-  int64_t search_queue_batches = 256;
+  int64_t search_queue_batches = 4096;  // who must not wait is refused on arrival (Admission)
   int64_t embed_threads = 0;
   int64_t embed_queue_batches = 256;
   int64_t cluster_queue_batches = 4;

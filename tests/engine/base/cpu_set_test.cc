@@ -1,5 +1,6 @@
 #include "engine/base/cpu_set.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <latch>
 #include <map>
@@ -94,9 +95,12 @@ TEST_CASE("without groups threads run where whoever starts them does") {
   const ThreadPlacement anywhere;
   CHECK(anywhere.anywhere());
   CHECK(anywhere.ThreadsMax() == ThreadCpus().size());
+  CHECK(PoolThreads(0) == std::min(4, ThreadCpus().size()));
   std::thread([&] {  // as in a container that has one processor of the machine's
     REQUIRE(BindThread(CpuSet({ThreadCpus().cpus().front()})).ok());
     CHECK(anywhere.ThreadsMax() == 1);
+    CHECK(PoolThreads(0) == 1);
+    CHECK(PoolThreads(3) == 3);
   })
       .join();
   CHECK(anywhere.CpusOf({}).empty());
