@@ -24,6 +24,7 @@ const TileRegisters& Tiles() {
   static const TileRegisters tiles = [] {
     constexpr unsigned kBf16 = 1U << 22;  // CPUID leaf 7, EDX
     constexpr unsigned kTile = 1U << 24;
+    constexpr unsigned kInt8 = 1U << 25;
     constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
     constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
     unsigned eax = 0;
@@ -32,7 +33,7 @@ const TileRegisters& Tiles() {
     unsigned edx = 0;
     TileRegisters result;
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return result;
-    if ((edx & kTile) == 0 || (edx & kBf16) == 0) return result;
+    if ((edx & kTile) == 0 || (edx & kBf16) == 0 || (edx & kInt8) == 0) return result;
     result.usable = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
     if (!result.usable) {
       result.why_not = StrCat("the system refuses AMX: ", std::strerror(errno));

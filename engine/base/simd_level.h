@@ -8,8 +8,8 @@ namespace baton {
 
 // Instruction sets the CPU kernels are compiled for, each including the ones before it.
 //   kBaseline: x86-64 (SSE2); kAvx2: AVX2, FMA, F16C; kAvx512: AVX-512 F, BW, VL, DQ;
-//   kAvx512Vnni: and VNNI; kAmx: and BF16, and AMX tiles of bf16, which the system gave this
-//   process leave for.
+//   kAvx512Vnni: and VNNI; kAmx: and BF16, and AMX tiles of bf16 and int8, which the system gave
+//   this process leave for.
 enum class SimdLevel { kBaseline, kAvx2, kAvx512, kAvx512Vnni, kAmx };
 
 // All of them, the widest last.

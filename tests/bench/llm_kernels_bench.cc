@@ -18,7 +18,7 @@
 
 #include "engine/base/huge_allocator.h"
 #include "engine/exec/cpu/kernels/kernels.h"
-#include "engine/exec/cpu/packed_matrix.h"
+#include "engine/exec/cpu/matrix_products.h"
 #include "engine/kv/kv_layout.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/quantise.h"
@@ -65,6 +65,7 @@ class Product {
         scales_(x_.size() / 32),
         sums_16_(x_.size() / 16),
         sums_32_(x_.size() / 32),
+        byte_tiles_(static_cast<size_t>(w.cols / 32)),
         tiles_(static_cast<size_t>((m_max + kTileTokens - 1) / kTileTokens * (w.cols / 32))),
         packed_scratch_(static_cast<size_t>(PackedScratchBytes(w.cols))) {
     if (kernels.packed_matmul != nullptr) packed_ = PackedMatrix(w, team_);
@@ -85,8 +86,8 @@ class Product {
                        .scratch = scratch_.data()});
       return;
     }
-    const QuantisedRows rows = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data(),
-                                tiles_.data()};
+    const QuantisedRows rows = {quants_.data(),  scales_.data(),     sums_16_.data(),
+                                sums_32_.data(), byte_tiles_.data(), tiles_.data()};
     kernels_.quantise(
         {.x = x_.data(), .m = m, .cols = w_.cols, .token_begin = 0, .token_end = m, .out = rows});
     kernels_.packed_matmul({.w = packed_.weights(),
@@ -112,6 +113,7 @@ class Product {
   std::vector<float> scales_;
   std::vector<int32_t> sums_16_;
   std::vector<int32_t> sums_32_;
+  std::vector<ByteTile> byte_tiles_;
   std::vector<TokenTile> tiles_;
   std::vector<std::byte> packed_scratch_;
 };
@@ -122,14 +124,14 @@ class TileProduct {
   TileProduct(const CpuKernels& kernels, const MatrixView& w, int64_t m_max)
       : kernels_(kernels),
         team_(1),
-        packed_(w, team_),
+        w_{.file = w, .packed = PackedMatrix(w, team_), .tiled = true},
         x_(static_cast<size_t>(m_max * w.cols), 0.5f),
         y_(static_cast<size_t>(m_max * w.rows)),
         tiles_(static_cast<size_t>(TileCount(m_max, w.cols))),
         scratch_(static_cast<size_t>(kTileScratchBytes)) {}
 
   void Run(int64_t m) {
-    const PackedWeights& w = packed_.weights();
+    const PackedWeights w = w_.TileWeights();
     kernels_.round_to_tiles({.x = x_.data(),
                              .m = m,
                              .cols = w.cols,
@@ -150,7 +152,7 @@ class TileProduct {
  private:
   const CpuKernels& kernels_;
   ThreadTeam team_;
-  PackedMatrix packed_;
+  const PreparedMatrix w_;
   HugeVector<float> x_;
   HugeVector<float> y_;
   HugeVector<Bf16Tile> tiles_;
@@ -187,8 +189,8 @@ void RunTiles(const BenchArgs& args, const CpuKernels& kernels, BenchReport& rep
   const int64_t cols = args.tiny ? 256 : 2048;
   const double bare = BareTileTops(args.tiny);
   report.Add("tiles.bare_top_per_s", bare, "T multiplications and additions/s, without a load");
-  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kQ4K,
-                                TensorType::kQ5K, TensorType::kQ6K}) {
+  for (const TensorType type : {TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ4_0,
+                                TensorType::kQ4K, TensorType::kQ5K, TensorType::kQ6K}) {
     const Matrix matrix = MakeMatrix(type, rows, cols, args.seed);
     TileProduct product(kernels, matrix.view, kPrompts[std::size(kPrompts) - 1]);
     for (const int64_t m : kPrompts) {
@@ -295,8 +297,8 @@ int Run(const BenchArgs& args) {
   const int64_t cols = args.tiny ? 256 : 2048;
   const CpuKernels& kernels = KernelsFor(DetectedSimdLevel());
   for (const TensorType type :
-       {TensorType::kF32, TensorType::kF16, TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kQ4K,
-        TensorType::kQ5K, TensorType::kQ6K}) {
+       {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ4_0,
+        TensorType::kQ4K, TensorType::kQ5K, TensorType::kQ6K}) {
     const double read_gb_per_s = ReadBandwidth(args.tiny);
     const Matrix matrix = MakeMatrix(type, rows, cols, args.seed);
     Product product(kernels, matrix.view, kBatches[std::size(kBatches) - 1]);

@@ -21,6 +21,10 @@ int64_t TokenTiles(const CpuKernels& kernels, const MatrixProducts::Bounds& boun
   return (bounds.rows_max + kTileTokens - 1) / kTileTokens * (bounds.cols_max / kActivationBlock);
 }
 
+int64_t ByteTiles(const CpuKernels& kernels, const MatrixProducts::Bounds& bounds) {
+  return kernels.token_tiles ? bounds.cols_max / kActivationBlock : 0;
+}
+
 int64_t Bf16Tiles(const CpuKernels& kernels, const MatrixProducts::Bounds& bounds) {
   return kernels.tile_matmul == nullptr ? 0 : TileCount(bounds.rows_max, bounds.cols_max);
 }
@@ -43,12 +47,25 @@ int64_t TileGrain(int64_t m, int64_t cols) {
 constexpr int64_t kSharedBytes = 256 * 1024;
 int64_t SharedPanels(const PreparedMatrix& w, int64_t matrices) {
   const int64_t panels = (w.file.rows + kPackedRows - 1) / kPackedRows;
-  const int64_t panel_bytes = matrices * PackedMatrix::Bytes(w.file) / panels;
+  const int64_t bytes = w.packed.empty() ? w.file.rows * RowBytes(w.file.type, w.file.cols)
+                                         : PackedMatrix::Bytes(w.file);
+  const int64_t panel_bytes = std::max<int64_t>(1, matrices * bytes / panels);
   const int64_t fitting = kSharedBytes / panel_bytes / kPackedPanels * kPackedPanels;
   return std::max(fitting, kPackedPanels);
 }
 
+bool IsTiled(const CpuKernels& kernels, const MatrixView& file) {
+  if (kernels.tile_matmul == nullptr) return false;
+  return PackedMatrix::Bytes(file) > 0 ||
+         (file.type == TensorType::kBF16 && file.cols % kActivationBlock == 0);
+}
+
 }  // namespace
+
+PackedWeights PreparedMatrix::TileWeights() const {
+  if (!packed.empty()) return packed.weights();
+  return {.kind = PackedKind::kRowsBF16, .data = file.data, .rows = file.rows, .cols = file.cols};
+}
 
 int64_t WorkGrain(int64_t unit_work) { return std::max<int64_t>(1, kRangeWork / (unit_work + 1)); }
 
@@ -64,7 +81,9 @@ MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, cons
     sums_16_.resize(quants / 16 + 1);
     sums_32_.resize(quants / 32 + 1);
     tiles_.resize(static_cast<size_t>(TokenTiles(kernels, bounds)));
-    quantised_ = {quants_.data(), scales_.data(), sums_16_.data(), sums_32_.data(), tiles_.data()};
+    byte_tiles_.resize(static_cast<size_t>(ByteTiles(kernels, bounds)));
+    quantised_ = {quants_.data(),  scales_.data(),     sums_16_.data(),
+                  sums_32_.data(), byte_tiles_.data(), tiles_.data()};
   }
   bf16_tiles_.resize(static_cast<size_t>(Bf16Tiles(kernels, bounds)));
   gated_tiles_.resize(bounds.gated ? bf16_tiles_.size() : 0);
@@ -72,7 +91,7 @@ MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, cons
 }
 
 PreparedMatrix MatrixProducts::Prepare(const MatrixView& file, ThreadTeam& packers) const {
-  PreparedMatrix matrix{.file = file, .packed = {}};
+  PreparedMatrix matrix{.file = file, .packed = {}, .tiled = IsTiled(kernels_, file)};
   if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, packers);
   return matrix;
 }
@@ -86,12 +105,13 @@ int64_t MatrixProducts::WorkspaceBytes(const CpuKernels& kernels, int threads,
   const int64_t quants = kernels.quantise == nullptr ? 0 : bounds.rows_max * bounds.cols_max;
   // Of each 32 quants a scale and three sums, of 4 bytes.
   return quants + quants / 32 * 16 + TokenTiles(kernels, bounds) * int64_t{sizeof(TokenTile)} +
+         ByteTiles(kernels, bounds) * int64_t{sizeof(ByteTile)} +
          Bf16Tiles(kernels, bounds) * int64_t{sizeof(Bf16Tile)} * (bounds.gated ? 2 : 1) +
          threads * ScratchPerThread(kernels, bounds.cols_max) * int64_t{sizeof(float)};
 }
 
 bool MatrixProducts::TellsPromptsApart(const CpuKernels& kernels, const MatrixView& file) {
-  return kernels.tile_matmul != nullptr && PreparedBytes(kernels, file) > 0;
+  return IsTiled(kernels, file);
 }
 
 void MatrixProducts::ForPanels(std::span<const Product> products, int64_t grain,
@@ -120,25 +140,23 @@ void MatrixProducts::Multiply(const Input& input, Rows rows, std::span<const Pro
                               bool add) {
   const int64_t cols = products[0].w.file.cols;
   BATON_CHECK(rows.count() <= bounds_.rows_max && cols <= bounds_.cols_max);
-  const auto is_packed = [](const Product& product) { return !product.w.packed.empty(); };
-  const bool any_packed = std::any_of(products.begin(), products.end(), is_packed);
-  const bool all_packed = std::all_of(products.begin(), products.end(), is_packed);
+  const auto is_tiled = [](const Product& product) { return product.w.tiled; };
+  const bool any_tiled = std::any_of(products.begin(), products.end(), is_tiled);
+  const bool all_tiled = std::all_of(products.begin(), products.end(), is_tiled);
   // The first row of those that are multiplied in the way of generated text.
-  const int64_t packed_from = kernels_.tile_matmul == nullptr ? 0 : rows.prompt;
-  if (any_packed && packed_from > 0) RoundToTiles(input, packed_from, cols);
-  if (all_packed && packed_from > 0 && packed_from < rows.count()) {
-    const float* const x = Normed(input, packed_from, rows.count(), cols);
-    MultiplyInBoth({bf16_tiles_.data(), packed_from},
-                   {x + packed_from * cols, rows.count() - packed_from}, products, add);
+  const int64_t tiled_m = any_tiled ? rows.prompt : 0;
+  if (tiled_m > 0) RoundToTiles(input, tiled_m, cols);
+  if (all_tiled && tiled_m > 0 && tiled_m < rows.count()) {
+    const float* const x = Normed(input, tiled_m, rows.count(), cols);
+    MultiplyInBoth({bf16_tiles_.data(), tiled_m}, {x + tiled_m * cols, rows.count() - tiled_m},
+                   products, add);
     return;
   }
-  if (any_packed && packed_from > 0) {
-    MultiplyInTiles(bf16_tiles_.data(), packed_from, products, add);
-  }
-  const int64_t others_from = all_packed ? packed_from : 0;
+  if (tiled_m > 0) MultiplyInTiles(bf16_tiles_.data(), tiled_m, products, add);
+  const int64_t others_from = all_tiled ? tiled_m : 0;
   if (others_from == rows.count()) return;
   const float* const x = Normed(input, others_from, rows.count(), cols);
-  MultiplyInRows(x, rows.count(), packed_from, products, add);
+  MultiplyInRows(x, rows.count(), tiled_m, products, add);
 }
 
 const float* MatrixProducts::Normed(const Input& input, int64_t begin, int64_t end, int64_t cols) {
@@ -156,8 +174,8 @@ const float* MatrixProducts::Normed(const Input& input, int64_t begin, int64_t e
 
 bool MatrixProducts::GatesInTiles(const Gated& gated, const Product& down) const {
   if (kernels_.tile_matmul == nullptr || gated_tiles_.empty()) return false;
-  return !gated.gate.packed.empty() && !gated.up.packed.empty() && !down.w.packed.empty() &&
-         gated.gate.packed.weights().kind == gated.up.packed.weights().kind;
+  return gated.gate.tiled && gated.up.tiled && down.w.tiled &&
+         gated.gate.TileWeights().kind == gated.up.TileWeights().kind;
 }
 
 void MatrixProducts::MultiplyGated(const Input& input, Rows rows, const Gated& gated,
@@ -196,7 +214,7 @@ void MatrixProducts::MultiplyGated(const Input& input, Rows rows, const Gated& g
 
 void MatrixProducts::TilesByPanels(Tiled tiled, const Product& product, PanelRange panels,
                                    bool add) {
-  kernels_.tile_matmul({.w = product.w.packed.weights(),
+  kernels_.tile_matmul({.w = product.w.TileWeights(),
                         .x = tiled.x,
                         .y = product.y,
                         .y_stride = product.y_stride,
@@ -211,8 +229,8 @@ void MatrixProducts::TilesByPanels(Tiled tiled, const Product& product, PanelRan
 void MatrixProducts::GatesByPanels(int64_t m, const Gated& gated, PanelRange panels) {
   const bool silu = gated.activation == Activation::kSilu;
   const auto gate = silu ? kernels_.tile_silu_gate : kernels_.tile_gelu_gate;
-  gate({.gate = gated.gate.packed.weights(),
-        .up = gated.up.packed.weights(),
+  gate({.gate = gated.gate.TileWeights(),
+        .up = gated.up.TileWeights(),
         .x = bf16_tiles_.data(),
         .out = gated_tiles_.data(),
         .m = m,
@@ -222,29 +240,45 @@ void MatrixProducts::GatesByPanels(int64_t m, const Gated& gated, PanelRange pan
         .ahead_panels = panels.ahead});
 }
 
-void MatrixProducts::RowsByPanels(int64_t from, int64_t m, const Product& product,
+void MatrixProducts::RowsByPanels(int64_t from, Rowed rowed, const Product& product,
                                   PanelRange panels, bool add) {
-  kernels_.packed_matmul({.w = product.w.packed.weights(),
-                          .x = quantised_,
-                          .y = product.y + from * product.y_stride,
-                          .y_stride = product.y_stride,
-                          .m = m,
-                          .panel_begin = panels.begin,
-                          .panel_end = panels.end,
-                          .add = add,
-                          .scratch = reinterpret_cast<std::byte*>(panels.scratch)});
+  float* const y = product.y + from * product.y_stride;
+  if (!product.w.packed.empty()) {
+    kernels_.packed_matmul({.w = product.w.packed.weights(),
+                            .x = quantised_,
+                            .y = y,
+                            .y_stride = product.y_stride,
+                            .m = rowed.m,
+                            .panel_begin = panels.begin,
+                            .panel_end = panels.end,
+                            .add = add,
+                            .scratch = reinterpret_cast<std::byte*>(panels.scratch)});
+    return;
+  }
+  const MatrixView& w = product.w.file;
+  kernels_.matmul({.x = rowed.x,
+                   .w = w.data,
+                   .type = w.type,
+                   .y = y,
+                   .y_stride = product.y_stride,
+                   .m = rowed.m,
+                   .cols = w.cols,
+                   .row_begin = panels.begin * kMatmulPanelRows,
+                   .row_end = std::min(panels.end * kMatmulPanelRows, w.rows),
+                   .add = add,
+                   .scratch = panels.scratch});
 }
 
 void MatrixProducts::MultiplyInBoth(Tiled tiled, Rowed rowed, std::span<const Product> products,
                                     bool add) {
   if (rowed.m == 0) return MultiplyInTiles(tiled.x, tiled.m, products, add);
-  Quantise(rowed.x, rowed.m, products[0].w.file.cols);
+  Quantise(rowed, products);
   ForPanels(products, SharedPanels(products[0].w, 1),
             [&](const Product& product, int64_t begin, int64_t end, float* scratch) {
               const int64_t step = SharedPanels(product.w, 1);
               for (int64_t at = begin; at < end; at += step) {
                 PanelRange panels = {at, std::min(at + step, end), scratch, step};
-                RowsByPanels(tiled.m, rowed.m, product, panels, add);
+                RowsByPanels(tiled.m, rowed, product, panels, add);
                 TilesByPanels(tiled, product, panels, add);
               }
             });
@@ -262,47 +296,33 @@ void MatrixProducts::GateInBoth(int64_t tiled_m, Rowed rowed, const Gated& gated
               });
     return;
   }
-  Quantise(rowed.x, rowed.m, cols);
+  Quantise(rowed, {&gate, 1});
   const int64_t step = SharedPanels(gated.gate, 2);
   ForPanels({&gate, 1}, step, [&](const Product&, int64_t begin, int64_t end, float* scratch) {
     for (int64_t at = begin; at < end; at += step) {
       const PanelRange panels = {at, std::min(at + step, end), scratch, step};
-      RowsByPanels(0, rowed.m, gate, panels, /*add=*/false);
-      RowsByPanels(0, rowed.m, up, panels, /*add=*/false);
+      RowsByPanels(0, rowed, gate, panels, /*add=*/false);
+      RowsByPanels(0, rowed, up, panels, /*add=*/false);
       GatesByPanels(tiled_m, gated, panels);
     }
   });
 }
 
-void MatrixProducts::MultiplyInRows(const float* x, int64_t m, int64_t packed_from,
+void MatrixProducts::MultiplyInRows(const float* x, int64_t m, int64_t tiled_m,
                                     std::span<const Product> products, bool add) {
   const int64_t cols = products[0].w.file.cols;
-  const bool any_packed = std::any_of(products.begin(), products.end(), [](const Product& product) {
-    return !product.w.packed.empty();
-  });
-  const int64_t packed_m = m - packed_from;
-  if (any_packed && packed_m > 0) Quantise(x + packed_from * cols, packed_m, cols);
+  const Rowed all = {x, m};
+  const Rowed behind = {x + tiled_m * cols, m - tiled_m};
+  const bool packed = Quantise(behind, products);
   int64_t grain = WorkGrain(m * cols * kPackedRows);
-  if (any_packed) grain = (grain + kPackedPanels - 1) / kPackedPanels * kPackedPanels;
+  if (packed) grain = (grain + kPackedPanels - 1) / kPackedPanels * kPackedPanels;
   if (m >= kWideRows) grain = std::max(grain, kernels_.token_tiles ? kTilePanels : kWidePanels);
   ForPanels(products, grain,
             [&](const Product& product, int64_t begin, int64_t end, float* scratch) {
-              const MatrixView& w = product.w.file;
-              if (product.w.packed.empty()) {
-                kernels_.matmul({.x = x,
-                                 .w = w.data,
-                                 .type = w.type,
-                                 .y = product.y,
-                                 .y_stride = product.y_stride,
-                                 .m = m,
-                                 .cols = cols,
-                                 .row_begin = begin * kMatmulPanelRows,
-                                 .row_end = std::min(end * kMatmulPanelRows, w.rows),
-                                 .add = add,
-                                 .scratch = scratch});
-              } else if (packed_m > 0) {
-                RowsByPanels(packed_from, packed_m, product, {begin, end, scratch}, add);
-              }
+              const bool tiled = product.w.tiled;
+              if (tiled && behind.m == 0) return;
+              RowsByPanels(tiled ? tiled_m : 0, tiled ? behind : all, product,
+                           {begin, end, scratch}, add);
             });
 }
 
@@ -325,16 +345,25 @@ void MatrixProducts::MultiplyInTiles(const Bf16Tile* x, int64_t m,
                                      std::span<const Product> products, bool add) {
   ForPanels(products, TileGrain(m, products[0].w.file.cols),
             [&](const Product& product, int64_t begin, int64_t end, float* scratch) {
-              if (product.w.packed.empty()) return;
+              if (!product.w.tiled) return;
               TilesByPanels({x, m}, product, {begin, end, scratch}, add);
             });
 }
 
-void MatrixProducts::Quantise(const float* x, int64_t m, int64_t cols) {
-  team_.ParallelFor(m, WorkGrain(8 * cols), [&](int64_t begin, int64_t end, int) {
-    kernels_.quantise(
-        {.x = x, .m = m, .cols = cols, .token_begin = begin, .token_end = end, .out = quantised_});
+bool MatrixProducts::Quantise(Rowed rowed, std::span<const Product> products) {
+  const bool packed = std::any_of(products.begin(), products.end(),
+                                  [](const Product& product) { return !product.w.packed.empty(); });
+  if (!packed || rowed.m == 0) return packed;
+  const int64_t cols = products[0].w.file.cols;
+  team_.ParallelFor(rowed.m, WorkGrain(8 * cols), [&](int64_t begin, int64_t end, int) {
+    kernels_.quantise({.x = rowed.x,
+                       .m = rowed.m,
+                       .cols = cols,
+                       .token_begin = begin,
+                       .token_end = end,
+                       .out = quantised_});
   });
+  return true;
 }
 
 }  // namespace baton

@@ -22,6 +22,10 @@ int64_t WorkGrain(int64_t unit_work);
 struct PreparedMatrix {
   MatrixView file;
   PackedMatrix packed;
+  bool tiled = false;  // rows of prompts are multiplied in tile registers
+
+  // As tile registers take it.
+  PackedWeights TileWeights() const;
 };
 
 // Products of activations with matrices of weights, shared by the threads of a team. Each element
@@ -102,13 +106,13 @@ class MatrixProducts {
   void RoundToTiles(const Input& input, int64_t m, int64_t cols);
   // The input as f32, with rows [begin, end) normed.
   const float* Normed(const Input& input, int64_t begin, int64_t end, int64_t cols);
-  // Of rows [0, m) in tiles, with packed matrices.
+  // Of rows [0, m) in tiles, with matrices that are tiled.
   void MultiplyInTiles(const Bf16Tile* x, int64_t m, std::span<const Product> products, bool add);
-  // The rows behind the first packed_from, with packed matrices; all rows with others.
-  void MultiplyInRows(const float* x, int64_t m, int64_t packed_from,
-                      std::span<const Product> products, bool add);
-  // Both, `tiled` the ones and `rowed` the others, with packed matrices alone: each panel comes
-  // from memory once, for both.
+  // The rows behind the first tiled_m, with matrices that are tiled; all rows with others.
+  void MultiplyInRows(const float* x, int64_t m, int64_t tiled_m, std::span<const Product> products,
+                      bool add);
+  // Both, `tiled` the ones and `rowed` the others, with tiled matrices alone: each panel comes from
+  // memory once, for both.
   struct Tiled {
     const Bf16Tile* x;
     int64_t m;
@@ -120,13 +124,14 @@ class MatrixProducts {
   void MultiplyInBoth(Tiled tiled, Rowed rowed, std::span<const Product> products, bool add);
   // The same of gate and up, from bf16_tiles_ into gated_tiles_, and from x into their y.
   void GateInBoth(int64_t tiled_m, Rowed rowed, const Gated& gated);
-  // Of some panels, with a packed matrix. Tiles: `ahead` as in TileMatmulArgs. Rows: of quantised_.
+  // Of some panels. Tiles: `ahead` as in TileMatmulArgs. Rows: the m from `from` on, of x, or, with
+  // a packed matrix, of quantised_.
   void TilesByPanels(Tiled tiled, const Product& product, PanelRange panels, bool add);
   void GatesByPanels(int64_t m, const Gated& gated, PanelRange panels);
-  void RowsByPanels(int64_t from, int64_t m, const Product& product, PanelRange panels, bool add);
+  void RowsByPanels(int64_t from, Rowed rowed, const Product& product, PanelRange panels, bool add);
   bool GatesInTiles(const Gated& gated, const Product& down) const;
-  // x: [m, cols], into quantised_.
-  void Quantise(const float* x, int64_t m, int64_t cols);
+  // Into quantised_, where a product's matrix is packed; says whether one is.
+  bool Quantise(Rowed rowed, std::span<const Product> products);
 
   const CpuKernels& kernels_;
   ThreadTeam& team_;
@@ -136,6 +141,7 @@ class MatrixProducts {
   HugeVector<float> scales_;
   HugeVector<int32_t> sums_16_;
   HugeVector<int32_t> sums_32_;
+  HugeVector<ByteTile> byte_tiles_;  // where the kernels take some tokens so: [cols_max / 32]
   HugeVector<TokenTile> tiles_;  // where the kernels take many tokens so: [m / 16, cols_max / 32]
   HugeVector<Bf16Tile> bf16_tiles_;   // of prompts: [TileCount(rows_max, cols_max)]
   HugeVector<Bf16Tile> gated_tiles_;  // the same, of a gated product

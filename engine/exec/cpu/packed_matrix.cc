@@ -77,6 +77,8 @@ void Place(PackedKind kind, const QuantBlock& block, int r, std::byte* out) {
       }
       p += columns * 4;
       break;
+    case PackedKind::kRowsBF16:
+      return;  // not packed
   }
   place_half(p, block.scale_f16);
   p += 32;

@@ -130,7 +130,8 @@ TEST_CASE("keys and values in fewer bits move the logits within the stated bound
 
 TEST_CASE("a sequence gives the same bits alone and in any company, on any team") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const TensorType type = GENERATE(TensorType::kF32, TensorType::kF16, TensorType::kQ8_0);
+  const TensorType type =
+      GENERATE(TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ8_0);
   const int threads = GENERATE(1, 2, 5);
   // What differs between architectures here is the end of their branches, and the windows.
   const char* const architecture = GENERATE("llama", "gemma3", "phi3");
@@ -197,7 +198,8 @@ TEST_CASE("a sequence gives the same bits alone and in any company, on any team"
 
 TEST_CASE("generated tokens give the same bits one by one, guessed, and computed again") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
-  const TensorType type = GENERATE(TensorType::kF16, TensorType::kQ8_0, TensorType::kQ4K);
+  const TensorType type =
+      GENERATE(TensorType::kF16, TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ4K);
   const KvType kv_type = GENERATE(KvType::kF16, KvType::kInt8);
   CAPTURE(Name(level), Name(type), Name(kv_type), kSeed);
   const auto model = RandomModel({.dim = 256,
@@ -324,7 +326,8 @@ TEST_CASE("a step that does not fit is refused, naming what and by how much") {
 }
 
 TEST_CASE("a decoder takes the memory that is foretold") {
-  const TensorType type = GENERATE(TensorType::kF32, TensorType::kQ8_0, TensorType::kQ4K);
+  const TensorType type =
+      GENERATE(TensorType::kF32, TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ4K);
   const auto model = RandomModel({.architecture = "gemma3",
                                   .dim = 256,
                                   .ffn_dim = 768,

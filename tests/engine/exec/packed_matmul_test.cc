@@ -41,8 +41,11 @@ struct Activations {
         sums_16(static_cast<size_t>(m * cols / 16)),
         sums_32(static_cast<size_t>(m * cols / 32)),
         tiled(kernels.token_tiles && m >= kPackedWideFrom),
+        byte_tiled(kernels.token_tiles && !tiled && m >= kByteTilesFrom ? kTileTokens : 0),
+        byte_tiles(static_cast<size_t>(cols / 32)),
         tiles(static_cast<size_t>((m + kTileTokens - 1) / kTileTokens * (cols / 32))),
-        rows{q.data(), scales.data(), sums_16.data(), sums_32.data(), tiles.data()} {
+        rows{q.data(),       scales.data(),     sums_16.data(),
+             sums_32.data(), byte_tiles.data(), tiles.data()} {
     // In two goes, cut where no tile need end.
     for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, m / 3}, {m / 3, m}}) {
       kernels.quantise(
@@ -57,11 +60,16 @@ struct Activations {
   const TokenTile& Tile(int64_t token, int64_t column) const {
     return tiles[static_cast<size_t>(token / kTileTokens * (cols / 32) + column / 32)];
   }
+  const ByteTile& Bytes(int64_t column) const {
+    return byte_tiles[static_cast<size_t>(column / 32)];
+  }
   float Scale(int64_t token, int64_t column) const {
+    if (token < byte_tiled) return Bytes(column).scales[token];
     if (tiled) return Tile(token, column).scales[token % kTileTokens];
     return scales[Index(token, column / 32, cols / 32)];
   }
   int32_t Quant(int64_t token, int64_t column) const {
+    if (token < byte_tiled) return Bytes(column).q[token][column % 32];
     if (tiled) {
       const int64_t in_four = column % 4;
       const int64_t place = in_four == 1 ? 2 : in_four == 2 ? 1 : in_four;
@@ -90,6 +98,8 @@ struct Activations {
   std::vector<int32_t> sums_16;
   std::vector<int32_t> sums_32;
   bool tiled;
+  int64_t byte_tiled;  // so many tokens
+  std::vector<ByteTile> byte_tiles;
   std::vector<TokenTile> tiles;
   QuantisedRows rows;
 };
@@ -116,7 +126,7 @@ TEST_CASE("activations are rounded to the nearest of 255 values") {
   if (levels.empty()) return;
   const CpuKernels& kernels = KernelsFor(GENERATE_COPY(from_range(levels)));
   std::mt19937 random(kSeed);
-  const int64_t m = GENERATE(3, 8, 15, 24);
+  const int64_t m = GENERATE(2, 3, 8, 15, 18, 24);
   const int64_t cols = 96;
   std::vector<float> x = RandomVector(m * cols, random);
   std::fill(x.begin() + 32, x.begin() + 64, 0.0f);
@@ -137,6 +147,10 @@ TEST_CASE("activations are rounded to the nearest of 255 values") {
       const TokenTile& tile = activations.Tile(token, part * 32);
       CHECK(tile.scaled_sums[token % kTileTokens] ==
             tile.scales[token % kTileTokens] * static_cast<float>(sum));
+    } else if (token < activations.byte_tiled) {
+      const ByteTile& tile = activations.Bytes(part * 32);
+      CHECK(tile.scaled_sums[token] == tile.scales[token] * static_cast<float>(sum));
+      CHECK(tile.offsets[token] == -kPackedOffset8Bit * sum);
     } else {
       CHECK(activations.sums_32[activations.Index(token, part, cols / 32)] == sum);
       CHECK(activations.sums_16[activations.Index(token, 2 * part, cols / 16)] +
@@ -169,7 +183,7 @@ TEST_CASE("packed products equal their naive twin for ragged sizes") {
         DequantizeRow(type, w.view.data + r * RowBytes(type, cols), cols,
                       weights.data() + r * cols);
       }
-      for (const int64_t m : {0, 1, 2, 3, 4, 5, 7, 8, 9, 19, 24, 31, 260}) {
+      for (const int64_t m : {0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17, 19, 23, 24, 31, 260}) {
         if (m > 100 && rows != 53) continue;  // more than one block of tokens: once is enough
         CAPTURE(cols, rows, m);
         const std::vector<float> x = RandomVector(m * cols, random);

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/exec/cpu/kernels/kernels.h"
-#include "engine/exec/cpu/packed_matrix.h"
+#include "engine/exec/cpu/matrix_products.h"
 #include "tests/support/quantise.h"
 
 namespace baton {
@@ -57,7 +57,7 @@ struct TileMatrix {
              .rows = rows,
              .cols = cols} {
     ThreadTeam team(1);
-    packed = PackedMatrix(view, team);
+    prepared = {.file = view, .packed = PackedMatrix(view, team), .tiled = true};
     weights.resize(static_cast<size_t>(rows * cols));
     for (int64_t r = 0; r < rows; ++r) {
       DequantizeRow(type, view.data + r * RowBytes(type, cols), cols, weights.data() + r * cols);
@@ -65,13 +65,16 @@ struct TileMatrix {
   }
   std::string bytes;
   MatrixView view;
-  PackedMatrix packed;
+  PreparedMatrix prepared;
   std::vector<float> weights;
 };
 
-const std::vector<TensorType> kTileTypes = {TensorType::kQ8_0, TensorType::kQ5_0, TensorType::kQ4_0,
-                                            TensorType::kQ4_1, TensorType::kQ5_1, TensorType::kQ4K,
-                                            TensorType::kQ5K,  TensorType::kQ6K};
+const std::vector<TensorType> kTileTypes = {
+    TensorType::kQ8_0, TensorType::kQ5_0, TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ5_1,
+    TensorType::kQ4K,  TensorType::kQ5K,  TensorType::kQ6K,  TensorType::kBF16};
+
+// Columns that rows of a type come in, in tiles.
+int64_t TileBlock(TensorType type) { return std::max(kActivationBlock, BlockWeights(type)); }
 
 std::vector<float> Multiply(const CpuKernels& kernels, const TileMatrix& w, const float* x,
                             int64_t m, int64_t stride, bool add, int64_t cut) {
@@ -80,7 +83,7 @@ std::vector<float> Multiply(const CpuKernels& kernels, const TileMatrix& w, cons
   std::vector<std::byte> scratch(static_cast<size_t>(kTileScratchBytes + 4));
   const int64_t panels = (w.view.rows + kPackedRows - 1) / kPackedRows;
   for (int64_t begin = 0; begin < panels; begin += cut) {
-    kernels.tile_matmul({.w = w.packed.weights(),
+    kernels.tile_matmul({.w = w.prepared.TileWeights(),
                          .x = rows.tiles.data(),
                          .y = y.data(),
                          .y_stride = stride,
@@ -102,7 +105,7 @@ TEST_CASE("products in tiles equal their naive twin for ragged sizes") {
   const TensorType type = GENERATE(from_range(kTileTypes));
   std::mt19937 random(kTileSeed);
   CAPTURE(kTileSeed, Name(type));
-  const int64_t block = BlockWeights(type);
+  const int64_t block = TileBlock(type);
   for (const int64_t cols : {block, 2 * block, 5 * block, 544 / block * block, 9 * block}) {
     for (const int64_t rows : {1, 15, 16, 17, 48, 53}) {
       const TileMatrix w(type, rows, cols, random);
@@ -218,7 +221,7 @@ TEST_CASE("a gated product in tiles is the gate of two products and rounded to b
   const TensorType type = GENERATE(from_range(kTileTypes));
   const bool silu = GENERATE(true, false);
   std::mt19937 random(kTileSeed);
-  const int64_t cols = 2 * BlockWeights(type);
+  const int64_t cols = 2 * TileBlock(type);
   for (const int64_t rows : {32, 96, 288, 544}) {
     const TileMatrix gate(type, rows, cols, random);
     const TileMatrix up(type, rows, cols, random);
@@ -238,8 +241,8 @@ TEST_CASE("a gated product in tiles is the gate of two products and rounded to b
       std::vector<std::byte> scratch(static_cast<size_t>(kTileScratchBytes + 4));
       for (int64_t begin = 0; begin < rows / kPackedRows; begin += cut) {
         (silu ? kernels->tile_silu_gate
-              : kernels->tile_gelu_gate)({.gate = gate.packed.weights(),
-                                          .up = up.packed.weights(),
+              : kernels->tile_gelu_gate)({.gate = gate.prepared.TileWeights(),
+                                          .up = up.prepared.TileWeights(),
                                           .x = input.tiles.data(),
                                           .out = got.data(),
                                           .m = m,

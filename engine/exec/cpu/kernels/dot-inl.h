@@ -9,7 +9,7 @@ namespace baton::BATON_SIMD_NAMESPACE {
 constexpr int64_t kSegment = 32;
 static_assert(kSegment == kQ8BlockWeights && kSegment % kLanes == 0);
 
-// The three forms of a weight row, as floats. Segment(c) is what all columns of [c, c + kSegment)
+// The forms of a weight row, as floats. Segment(c) is what all columns of [c, c + kSegment)
 // share; Lanes() gives kLanes weights of it; Partial() the first n of a row's last lanes.
 struct F32Row {
   struct Shared {};
@@ -29,6 +29,15 @@ struct F16Row {
   BATON_INLINE Shared Segment(int64_t) const { return {}; }
   BATON_INLINE F32 Lanes(Shared, int64_t c) const { return LoadF16(p + 2 * c); }
   BATON_INLINE F32 Partial(int64_t c, int64_t n) const { return LoadF16Partial(p + 2 * c, n); }
+};
+
+struct BF16Row {
+  struct Shared {};
+  const std::byte* p;  // [cols], bf16
+  static BATON_INLINE BF16Row At(const std::byte* row) { return {row}; }
+  BATON_INLINE Shared Segment(int64_t) const { return {}; }
+  BATON_INLINE F32 Lanes(Shared, int64_t c) const { return LoadBF16(p + 2 * c); }
+  BATON_INLINE F32 Partial(int64_t c, int64_t n) const { return LoadBF16Partial(p + 2 * c, n); }
 };
 
 struct Q8Row {

@@ -12,7 +12,9 @@
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/layer_norm-inl.h"
 #include "engine/exec/cpu/kernels/matmul-inl.h"
+#include "engine/exec/cpu/kernels/packed_avx2-inl.h"
 #include "engine/exec/cpu/kernels/packed_matmul-inl.h"
+#include "engine/exec/cpu/kernels/quantise-inl.h"
 #include "engine/exec/cpu/kernels/rms_norm-inl.h"
 #include "engine/exec/cpu/kernels/rope-inl.h"
 #include "engine/exec/cpu/kernels/soft_cap-inl.h"
@@ -35,7 +37,7 @@ constexpr CpuKernels kTable = {
     .add_bias = &AddBias,
     .gelu = &Gelu,
     .encoder_attention = &EncoderAttention,
-#if defined(__AVX512VNNI__)
+#if defined(__AVX2__)
     .quantise = &Quantise,
     .packed_matmul = &PackedMatmul,
 #if defined(__AMX_BF16__)

@@ -52,6 +52,9 @@ enum class PackedKind : uint8_t {
   k4BitK,    // 256 columns; weight = scale * s * q - min_scale * m
   k8BitK,    // as k4BitK
   k6BitK,    // 256 columns; weight = scale * s * (q - 32)
+  // Not packed, and of products in tile registers alone: bf16 as the file has them, [rows, cols],
+  // row-major, cols a multiple of 32.
+  kRowsBF16,
 };
 inline constexpr int64_t kPackedRows = 16;
 inline constexpr int kPackedOffset8Bit = 128;
@@ -61,6 +64,7 @@ inline constexpr int64_t PackedBlockColumns(PackedKind kind) {
     case PackedKind::k4Bit:
     case PackedKind::k4BitMin:
     case PackedKind::k8BitMin:
+    case PackedKind::kRowsBF16:
       return 32;
     default:
       return 256;
@@ -82,13 +86,15 @@ inline constexpr int64_t PackedBlockBytes(PackedKind kind) {
       return 4096 + 64 + 256;
     case PackedKind::k6BitK:
       return 2048 + 1024 + 32 + 256;
+    case PackedKind::kRowsBF16:  // of sixteen rows, which lie apart
+      return 1024;
   }
   return 0;
 }
 struct PackedWeights {
   PackedKind kind;
   const std::byte* data;  // [ceil(rows / kPackedRows)][cols / columns][PackedBlockBytes], 64-byte
-                          // aligned
+                          // aligned; or the file's
   int64_t rows;
   int64_t cols;
 };
@@ -99,9 +105,16 @@ inline constexpr int64_t PanelCount(const PackedWeights& w) {
 // Activations in 8 bits: x = scale * q for each 32 columns, q in [-127, 127]; and sums of q.
 inline constexpr int64_t kActivationBlock = 32;
 //
-// Kernels with tile registers take them, from kPackedWideFrom tokens on, as TokenTiles instead, of
-// sixteen tokens each: tiles[token / 16][column / 32].
+// Kernels with tile registers take sixteen tokens each in a tile: from kPackedWideFrom tokens on
+// all of them as tiles[token / 16][column / 32]; from kByteTilesFrom on the first sixteen as
+// byte_tiles[column / 32].
 inline constexpr int64_t kTileTokens = 16;
+struct alignas(64) ByteTile {
+  int8_t q[kTileTokens][kActivationBlock];
+  float scales[kTileTokens];
+  float scaled_sums[kTileTokens];  // scale * sum of q
+  int32_t offsets[kTileTokens];    // -kPackedOffset8Bit * sum of q
+};
 struct alignas(64) TokenTile {
   uint16_t q[kTileTokens][kActivationBlock];  // bf16; of each four columns the first, third, second
                                               // and fourth
@@ -109,11 +122,12 @@ struct alignas(64) TokenTile {
   float scaled_sums[kTileTokens];  // scale * sum of q
 };
 struct QuantisedRows {
-  int8_t* q;                   // [m, cols]
-  float* scales;               // [m, cols / 32]
-  int32_t* sums_16;            // [m, cols / 16], of 16 columns
-  int32_t* sums_32;            // [m, cols / 32], of 32
-  TokenTile* tiles = nullptr;  // [ceil(m / kTileTokens), cols / 32]
+  int8_t* q;                       // [m, cols]
+  float* scales;                   // [m, cols / 32]
+  int32_t* sums_16;                // [m, cols / 16], of 16 columns
+  int32_t* sums_32;                // [m, cols / 32], of 32
+  ByteTile* byte_tiles = nullptr;  // [cols / 32]
+  TokenTile* tiles = nullptr;      // [ceil(m / kTileTokens), cols / 32]
 };
 // Tokens that a product takes together stand side by side in QuantisedRows: of a tile, q is
 // [cols / 4][tokens][4], the others [..][tokens]. A tile begins where it would in rows.
@@ -123,17 +137,15 @@ struct ActivationTile {
 };
 // Tokens from which on panels are unpacked once for all of them, and tiles have one token.
 inline constexpr int64_t kPackedWideFrom = 24;
+// Fewer are sooner multiplied without tile registers, which take their time for each product.
+inline constexpr int64_t kByteTilesFrom = 12;
 inline constexpr int64_t kPackedTokens = 8;
-// The tile of a token, of m in all: as many of kPackedTokens as there are, then 4, 2 and 1.
+// The tile of a token, of m in all: of kPackedTokens each, the last one of those that are left.
 inline constexpr ActivationTile TileOf(int64_t token, int64_t m) {
   if (m >= kPackedWideFrom) return {token, 1};
-  int64_t tokens = kPackedTokens;
-  int64_t first = token / tokens * tokens;
-  while (first + tokens > m) {
-    tokens /= 2;
-    if (token >= first + tokens && first + tokens <= m) first += tokens;
-  }
-  return {first, tokens};
+  const int64_t first = token / kPackedTokens * kPackedTokens;
+  const int64_t left = m - first;
+  return {first, left < kPackedTokens ? left : kPackedTokens};
 }
 struct QuantiseArgs {
   const float* x;  // [m, cols]
@@ -165,7 +177,7 @@ inline constexpr int64_t PackedScratchBytes(int64_t cols) {
   return corrections > wide ? corrections : wide;
 }
 
-// ---- Products of bf16 in tile registers, of the same packed weights: for many rows
+// ---- Products of bf16 in tile registers, of the same packed weights or bf16: for many rows
 
 // Sixteen tokens by 32 columns.
 struct alignas(64) Bf16Tile {
@@ -377,7 +389,7 @@ struct CpuKernels {
   // Both null where the instruction set has no integer dot product.
   void (*quantise)(const QuantiseArgs& args) = nullptr;
   void (*packed_matmul)(const PackedMatmulArgs& args) = nullptr;
-  bool token_tiles = false;  // from kPackedWideFrom tokens on, QuantisedRows::tiles
+  bool token_tiles = false;  // QuantisedRows::byte_tiles and tiles
   // All null where the instruction set has no tile registers.
   void (*round_to_tiles)(const RoundToTilesArgs& args) = nullptr;
   void (*tile_matmul)(const TileMatmulArgs& args) = nullptr;

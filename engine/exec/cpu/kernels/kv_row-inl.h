@@ -1,20 +1,11 @@
 #pragma once
 
-// Rows of a KV block beside dot-inl.h's F32Row and F16Row, and how a row of each type is written.
+// Rows of a KV block beside those of dot-inl.h, and how a row of each type is written.
 
 #include "engine/exec/cpu/kernels/dot-inl.h"
 #include "engine/exec/cpu/kernels/simd-inl.h"
 
 namespace baton::BATON_SIMD_NAMESPACE {
-
-struct BF16Row {
-  struct Shared {};
-  const std::byte* p;  // [head_dim], bf16
-  static BATON_INLINE BF16Row At(const std::byte* row) { return {row}; }
-  BATON_INLINE Shared Segment(int64_t) const { return {}; }
-  BATON_INLINE F32 Lanes(Shared, int64_t c) const { return LoadBF16(p + 2 * c); }
-  BATON_INLINE F32 Partial(int64_t c, int64_t n) const { return LoadBF16Partial(p + 2 * c, n); }
-};
 
 // One position's int8 elements, without their scale: that multiplies what comes of the whole
 // vector, once.

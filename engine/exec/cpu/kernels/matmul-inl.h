@@ -118,6 +118,8 @@ static void Matmul(const MatmulArgs& args) {
       return MatmulPanels<F32Row>(args, args.cols * int64_t{sizeof(float)});
     case TensorType::kF16:
       return MatmulPanels<F16Row>(args, args.cols * int64_t{sizeof(uint16_t)});
+    case TensorType::kBF16:
+      return MatmulPanels<BF16Row>(args, args.cols * int64_t{sizeof(uint16_t)});
     case TensorType::kQ8_0:
       return MatmulPanels<Q8Row>(args, args.cols / kSegment * int64_t{sizeof(BlockQ8)});
     default:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/exec/cpu/kernels/kernels.h"
+#include "engine/exec/cpu/kernels/packed_form-inl.h"
 #include "engine/exec/cpu/kernels/simd-inl.h"
 
 #if defined(__AVX512VNNI__)
@@ -24,33 +25,6 @@ struct PackedTile {
             sums_32 + tokens * (cols / 32), cols};
   }
 };
-
-// How the values of a kind's quants come about: the scales of 32 columns, their offset (0: none),
-// and whether they have minimums.
-template <PackedKind kKind>
-struct PackedForm {
-  static constexpr bool kSubScales = kKind == PackedKind::k4BitK || kKind == PackedKind::k8BitK;
-  static constexpr bool kMinimums =
-      kSubScales || kKind == PackedKind::k4BitMin || kKind == PackedKind::k8BitMin;
-  static constexpr int kScales = kKind == PackedKind::k6BitK ? 2 : 1;
-  static constexpr int kOffset = kKind == PackedKind::k8Bit    ? kPackedOffset8Bit
-                                 : kKind == PackedKind::k4Bit  ? 8
-                                 : kKind == PackedKind::k6BitK ? 32
-                                                               : 0;
-};
-
-constexpr int QuantBits(PackedKind kind) {
-  switch (kind) {
-    case PackedKind::k8Bit:
-    case PackedKind::k8BitMin:
-    case PackedKind::k8BitK:
-      return 8;
-    case PackedKind::k6BitK:
-      return 6;
-    default:
-      return 4;
-  }
-}
 
 // The rows of a panel that the matrix has.
 static BATON_INLINE __mmask16 PackedRowMask(const PackedWeights& w, int64_t panel) {
@@ -156,18 +130,6 @@ static BATON_INLINE void PackedCorrections(const PackedTile& x, int64_t part, in
       _mm512_mask_storeu_epi32(offsets + i, mask,
                                _mm512_mullo_epi32(some, _mm512_set1_epi32(-Form::kOffset)));
     }
-  }
-}
-
-// How far ahead of the arithmetic weights are asked for.
-constexpr int64_t kPackedAheadBytes = 3072;
-
-// Asks for the piece `index` of as many bytes of a block; a few lines at a time, for the processor
-// waits where more are under way than it can note down.
-template <int64_t kBytes>
-static BATON_INLINE void FetchAhead(const std::byte* block, int64_t index) {
-  for (int64_t i = 0; i < kBytes; i += 64) {
-    __builtin_prefetch(block + kPackedAheadBytes + index * kBytes + i, 0, 3);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/kernels/packed_block-inl.h"
+#include "engine/exec/cpu/kernels/packed_byte_tiles-inl.h"
 #include "engine/exec/cpu/kernels/packed_tiles-inl.h"
 #include "engine/exec/cpu/kernels/packed_wide-inl.h"
 
@@ -43,50 +44,79 @@ static void PackedPanelTile(const PackedWeights& w, int64_t panel, const PackedT
   }
 }
 
-// Panels [panel, panel + kPanels) by all tokens, as many at a time as TileOf has them. `x`: with
-// corrections.
+// Panels [panel, panel + kPanels) by a tile of kTokens tokens. `x`: with corrections.
+template <PackedKind kKind, int kPanels, int kTokens>
+static void PackedPanels(const PackedMatmulArgs& args, int64_t panel, const PackedTile& x,
+                         float* y) {
+  constexpr int kAtOnce = kTokens < 5 || kPanels < 2 ? kPanels : 2;
+  for (int p = 0; p < kPanels; p += kAtOnce) {
+    PackedPanelTile<kKind, kTokens, kAtOnce>(args.w, panel + p, x, y, args.y_stride, args.add);
+  }
+}
+
+// The same by the tokens from `token` on, a tile after the other.
 template <PackedKind kKind, int kPanels>
-static void PackedPanels(const PackedMatmulArgs& args, int64_t panel, PackedTile x) {
-  float* y = args.y;
-  int64_t left = args.m;
-  const auto take = [&]<int kTokens>() {
-    constexpr int kAtOnce = kTokens < 8 || kPanels < 2 ? kPanels : 2;
-    for (int p = 0; p < kPanels; p += kAtOnce) {
-      PackedPanelTile<kKind, kTokens, kAtOnce>(args.w, panel + p, x, y, args.y_stride, args.add);
+static void PackedPanels(const PackedMatmulArgs& args, int64_t panel, PackedTile x, int64_t token) {
+  while (token < args.m) {
+    float* const y = args.y + token * args.y_stride;
+    const int64_t tokens = TileOf(token, args.m).tokens;
+    switch (tokens) {
+      case 1:
+        PackedPanels<kKind, kPanels, 1>(args, panel, x, y);
+        break;
+      case 2:
+        PackedPanels<kKind, kPanels, 2>(args, panel, x, y);
+        break;
+      case 3:
+        PackedPanels<kKind, kPanels, 3>(args, panel, x, y);
+        break;
+      case 4:
+        PackedPanels<kKind, kPanels, 4>(args, panel, x, y);
+        break;
+      case 5:
+        PackedPanels<kKind, kPanels, 5>(args, panel, x, y);
+        break;
+      case 6:
+        PackedPanels<kKind, kPanels, 6>(args, panel, x, y);
+        break;
+      case 7:
+        PackedPanels<kKind, kPanels, 7>(args, panel, x, y);
+        break;
+      default:
+        PackedPanels<kKind, kPanels, kPackedTokens>(args, panel, x, y);
     }
-    const int64_t parts = kTokens * (x.cols / 32);
+    const int64_t parts = tokens * (x.cols / 32);
     const PackedTile before = x;
-    x = x.Behind(kTokens);
+    x = x.Behind(tokens);
     x.offsets = before.offsets + parts * PackedForm<kKind>::kScales;
     x.scaled_sums = before.scaled_sums + parts;
-    y += kTokens * args.y_stride;
-    left -= kTokens;
-  };
-  while (left >= kPackedTokens) take.template operator()<kPackedTokens>();
-  if (left >= 4) take.template operator()<4>();
-  if (left >= 2) take.template operator()<2>();
-  if (left >= 1) take.template operator()<1>();
+    token += tokens;
+  }
 }
 
 template <PackedKind kKind>
 static void PackedMatmulOf(const PackedMatmulArgs& args) {
+  int64_t token = 0;
 #if defined(__AMX_BF16__)
   if (args.m >= kPackedWideFrom) return PackedTilesOf<kKind>(args);
+  if (args.m >= kByteTilesFrom) token = PackedByteTilesOf<kKind>(args);
 #else
   if (args.m >= kPackedWideFrom) return PackedWideOf<kKind>(args);
 #endif
+  if (token == args.m) return;
   const PackedWeights& w = args.w;
-  PackedTile all = {args.x.q, args.x.scales, args.x.sums_16, args.x.sums_32, w.cols};
+  PackedTile x = {args.x.q, args.x.scales, args.x.sums_16, args.x.sums_32, w.cols};
+  x = x.Behind(token);
   auto* const offsets = reinterpret_cast<int32_t*>(args.scratch);
   auto* const scaled_sums = reinterpret_cast<float*>(args.scratch);
-  PackedCorrections<kKind>(all, 0, args.m * (w.cols / 32), offsets, scaled_sums);
-  all.offsets = offsets;
-  all.scaled_sums = scaled_sums;
+  PackedCorrections<kKind>(x, 0, (args.m - token) * (w.cols / 32), offsets, scaled_sums);
+  x.offsets = offsets;
+  x.scaled_sums = scaled_sums;
   int64_t panel = args.panel_begin;
   for (; panel + kPackedPanels <= args.panel_end; panel += kPackedPanels) {
-    PackedPanels<kKind, kPackedPanels>(args, panel, all);
+    PackedPanels<kKind, kPackedPanels>(args, panel, x, token);
   }
-  for (; panel < args.panel_end; ++panel) PackedPanels<kKind, 1>(args, panel, all);
+  for (; panel < args.panel_end; ++panel) PackedPanels<kKind, 1>(args, panel, x, token);
 }
 
 static void PackedMatmul(const PackedMatmulArgs& args) {
@@ -105,47 +135,8 @@ static void PackedMatmul(const PackedMatmulArgs& args) {
       return PackedMatmulOf<PackedKind::k8BitK>(args);
     case PackedKind::k6BitK:
       return PackedMatmulOf<PackedKind::k6BitK>(args);
-  }
-}
-
-// Writes columns [32 * i, 32 * i + 32) of token t of a tile, which begins at `out`. To nearest,
-// ties to even, with the scale that the largest magnitude of the 32 asks for.
-static BATON_INLINE void Quantise32(const float* x, int64_t i, int64_t t, int64_t tokens,
-                                    const QuantisedRows& out) {
-  const __m512 low = _mm512_loadu_ps(x);
-  const __m512 high = _mm512_loadu_ps(x + 16);
-  const float largest =
-      _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
-  const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-  const __m512i q_low = _mm512_cvtps_epi32(_mm512_mul_ps(low, _mm512_set1_ps(inverse)));
-  const __m512i q_high = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(inverse)));
-  alignas(32) int32_t fours[8];
-  _mm_store_si128(reinterpret_cast<__m128i*>(fours), _mm512_cvtsepi32_epi8(q_low));
-  _mm_store_si128(reinterpret_cast<__m128i*>(fours + 4), _mm512_cvtsepi32_epi8(q_high));
-  int8_t* const q = out.q + i * kActivationBlock * tokens + t * 4;
-  for (int64_t g = 0; g < 8; ++g) __builtin_memcpy(q + g * tokens * 4, fours + g, 4);
-  const int32_t sum_low = _mm512_reduce_add_epi32(q_low);
-  const int32_t sum_high = _mm512_reduce_add_epi32(q_high);
-  out.scales[i * tokens + t] = largest / 127.0f;
-  out.sums_16[2 * i * tokens + t] = sum_low;
-  out.sums_16[(2 * i + 1) * tokens + t] = sum_high;
-  out.sums_32[i * tokens + t] = sum_low + sum_high;
-}
-
-static void Quantise(const QuantiseArgs& args) {
-#if defined(__AMX_BF16__)
-  if (args.m >= kPackedWideFrom) return QuantiseTiles(args);
-#endif
-  const int64_t parts = args.cols / kActivationBlock;
-  for (int64_t token = args.token_begin; token < args.token_end; ++token) {
-    const ActivationTile tile = TileOf(token, args.m);
-    const QuantisedRows out = {
-        args.out.q + tile.first * args.cols, args.out.scales + tile.first * parts,
-        args.out.sums_16 + tile.first * parts * 2, args.out.sums_32 + tile.first * parts};
-    for (int64_t i = 0; i < parts; ++i) {
-      Quantise32(args.x + token * args.cols + i * kActivationBlock, i, token - tile.first,
-                 tile.tokens, out);
-    }
+    case PackedKind::kRowsBF16:
+      __builtin_trap();  // of products in tile registers alone
   }
 }
 

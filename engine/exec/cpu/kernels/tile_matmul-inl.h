@@ -74,13 +74,20 @@ static BATON_INLINE void FourColumns(__m512i bytes, const TileScales& s, uint16_
                      PairsOfBF16(weight(ByteAsFloat<-1>(bytes)), weight(ByteAsFloat<-9>(bytes))));
 }
 
+// Where a panel is dequantised from.
+struct TilePanel {
+  const std::byte* data;
+  int64_t cols;
+  int64_t rows;  // that it has
+};
+
 // A tile that is dequantised, columns [32 * part, 32 * (part + 1)) of a panel, in eight steps.
 template <PackedKind kKind>
 struct TileToDequantise {
-  TileToDequantise(const std::byte* panel, int64_t part, Bf16Tile& tile) : out(tile.q[0]) {
+  TileToDequantise(const TilePanel& panel, int64_t part, Bf16Tile& tile) : out(tile.q[0]) {
     using Form = PackedForm<kKind>;
     constexpr int64_t kBlockParts = PackedBlockColumns(kKind) / 32;
-    const std::byte* const p = panel + part / kBlockParts * PackedBlockBytes(kKind);
+    const std::byte* const p = panel.data + part / kBlockParts * PackedBlockBytes(kKind);
     const int64_t j = part % kBlockParts;
     quants = p + j * 64 * QuantBits(kKind == PackedKind::k6BitK ? PackedKind::k4Bit : kKind);
     pairs = p + 2048 + j / 2 * 256;
@@ -120,16 +127,6 @@ struct TileToDequantise {
       FourColumns(v, kUpper ? high : low, out + kStep * 64);
     }
   }
-  BATON_INLINE void All() const {
-    Step<0>();
-    Step<1>();
-    Step<2>();
-    Step<3>();
-    Step<4>();
-    Step<5>();
-    Step<6>();
-    Step<7>();
-  }
 
   const std::byte* quants;
   const std::byte* pairs;  // of 6 bits: the upper two
@@ -138,6 +135,62 @@ struct TileToDequantise {
   TileScales high;
   uint16_t* out;
 };
+
+// The same of rows of bf16: pairs of columns are turned from rows into columns, of four rows at a
+// time. Rows that the matrix has not are its last one once more; their sums go nowhere.
+template <>
+struct TileToDequantise<PackedKind::kRowsBF16> {
+  TileToDequantise(const TilePanel& panel, int64_t part, Bf16Tile& tile)
+      : from(panel.data + part * 64),
+        row_bytes(panel.cols * 2),
+        last(panel.rows < kPackedRows ? panel.rows - 1 : kPackedRows - 1),
+        out(tile.q[0]) {}
+
+  template <int kStep>
+  BATON_INLINE void Step() const {
+    constexpr int kRow = kStep / 2 * 4;   // of four
+    constexpr int kPair = kStep % 2 * 8;  // of eight
+    const __m256i a = Pairs<kPair>(kRow);
+    const __m256i b = Pairs<kPair>(kRow + 1);
+    const __m256i c = Pairs<kPair>(kRow + 2);
+    const __m256i d = Pairs<kPair>(kRow + 3);
+    const __m256i ab_low = _mm256_unpacklo_epi32(a, b);
+    const __m256i ab_high = _mm256_unpackhi_epi32(a, b);
+    const __m256i cd_low = _mm256_unpacklo_epi32(c, d);
+    const __m256i cd_high = _mm256_unpackhi_epi32(c, d);
+    const auto store = [this](int pair, __m256i v) {
+      uint16_t* const to = out + (kPair + pair) * 32 + kRow * 2;
+      _mm_store_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(v));
+      _mm_store_si128(reinterpret_cast<__m128i*>(to + 4 * 32), _mm256_extracti128_si256(v, 1));
+    };
+    store(0, _mm256_unpacklo_epi64(ab_low, cd_low));
+    store(1, _mm256_unpackhi_epi64(ab_low, cd_low));
+    store(2, _mm256_unpacklo_epi64(ab_high, cd_high));
+    store(3, _mm256_unpackhi_epi64(ab_high, cd_high));
+  }
+  template <int kPair>
+  BATON_INLINE __m256i Pairs(int64_t row) const {
+    const std::byte* const p = from + (row < last ? row : last) * row_bytes + kPair * 4;
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+
+  const std::byte* from;
+  int64_t row_bytes;
+  int64_t last;  // row of the panel
+  uint16_t* out;
+};
+
+template <PackedKind kKind>
+static BATON_INLINE void DequantiseTile(const TileToDequantise<kKind>& tile) {
+  tile.template Step<0>();
+  tile.template Step<1>();
+  tile.template Step<2>();
+  tile.template Step<3>();
+  tile.template Step<4>();
+  tile.template Step<5>();
+  tile.template Step<6>();
+  tile.template Step<7>();
+}
 
 // A pair of panels, or of its first alone, and a stretch of columns.
 struct PanelTurn {
@@ -160,13 +213,13 @@ struct TurnToDequantise {
   template <class Beside>
   BATON_INLINE void Rest(const Beside& beside) {
     for (; done < count(); ++done) {
-      Tile(done).All();
+      DequantiseTile(Tile(done));
       beside();
     }
   }
 
   PanelTurn turn;
-  const std::byte* panels[2];
+  TilePanel panels[2];
   Bf16Tile* out;  // [parts][2]
   int64_t done = 0;
 };
@@ -309,13 +362,22 @@ static void StoreTokens(const TileMatmulArgs& args, const TileSums* sums, const 
 // multiplied, some lines at a time.
 struct TileAhead {
   const std::byte* panels[2];
-  int64_t bytes;  // of each
+  int64_t bytes;      // of each,
+  int64_t row_bytes;  // so many of them at a time,
+  int64_t row_apart;  // which lie so far apart
   int64_t at = 0;
+  int64_t of_row = 0;
 
   BATON_INLINE void Fetch(int64_t count) {
     for (const int64_t end = at + count; at < end && at < bytes; at += 64) {
-      __builtin_prefetch(panels[0] + at, 0, 2);
-      __builtin_prefetch(panels[1] + at, 0, 2);
+      __builtin_prefetch(panels[0] + of_row, 0, 2);
+      __builtin_prefetch(panels[1] + of_row, 0, 2);
+      of_row += 64;
+      if (of_row == row_bytes) {
+        of_row = 0;
+        panels[0] += row_apart;
+        panels[1] += row_apart;
+      }
     }
   }
 };
@@ -334,8 +396,8 @@ struct PanelPairs {
   const std::byte* first;
   const std::byte* second;
   int64_t cols;
-  int64_t apart;   // panels, of a pair and the next
-  int64_t panels;  // of first's matrix
+  int64_t apart;  // panels, of a pair and the next
+  int64_t rows;   // of first's matrix
 };
 
 // Calls store(sums, block) for what is done of the product.
@@ -368,8 +430,10 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
       const auto weights_of = [&](int64_t i) {
         const PanelTurn turn = turn_at(i);
         const int64_t at = turn.panel * panel_bytes;
-        return TurnToDequantise<kKind>{
-            turn, {w.first + at, w.second + at}, space.weights[i % 2][0]};
+        const int64_t rows = w.rows - turn.panel * kPackedRows;
+        const TilePanel first = {w.first + at, w.cols, rows};
+        const TilePanel second = {w.second + at, w.cols, rows - (w.apart - 1) * kPackedRows};
+        return TurnToDequantise<kKind>{turn, {first, second}, space.weights[i % 2][0]};
       };
       TurnToDequantise<kKind> now = weights_of(0);
       StagedSums staged;
@@ -379,17 +443,23 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
         // What is dequantised after the next turn comes from memory meanwhile, or what the caller
         // will want after these panels.
         const int64_t part_bytes = panel_bytes / row_parts;
+        // Where a panel's columns follow one another; else rows do, each with its own.
+        constexpr bool kByRows = kKind == PackedKind::kRowsBF16;
+        const int64_t column_bytes = kByRows ? 64 : part_bytes;
         int64_t from = end * panel_bytes;
         int64_t ahead_bytes = parts * part_bytes;
         if (args.ahead_panels > 0) {
           const int64_t panel = turn.panel + args.ahead_panels;
-          from = panel * panel_bytes + turn.part * part_bytes;
-          if (panel + w.apart > w.panels) ahead_bytes = 0;
+          from = panel * panel_bytes + turn.part * column_bytes;
+          if ((panel + w.apart - 1) * kPackedRows >= w.rows) ahead_bytes = 0;
         } else if (i + 2 < turns) {
           const PanelTurn later = turn_at(i + 2);
-          from = later.panel * panel_bytes + later.part * part_bytes;
+          from = later.panel * panel_bytes + later.part * column_bytes;
         }
-        TileAhead ahead = {{w.first + from, w.second + from}, ahead_bytes};
+        TileAhead ahead = {{w.first + from, w.second + from},
+                           ahead_bytes,
+                           kByRows ? parts * column_bytes : 0,
+                           w.cols * 2};
         const int64_t pieces = now.count() - now.done + pairs;
         const int64_t piece_bytes = (ahead_bytes / pieces + 63) / 64 * 64;
         now.Rest([&] { ahead.Fetch(piece_bytes); });
@@ -442,6 +512,8 @@ static BATON_INLINE void ForKind(PackedKind kind, const Of& of) {
       return of.template operator()<PackedKind::k8BitK>();
     case PackedKind::k6BitK:
       return of.template operator()<PackedKind::k6BitK>();
+    case PackedKind::kRowsBF16:
+      return of.template operator()<PackedKind::kRowsBF16>();
   }
 }
 
@@ -451,7 +523,7 @@ static void TileMatmul(const TileMatmulArgs& args) {
     const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
     MultiplyPairs<kKind>(
         {args.x, args.m, args.panel_begin, args.panel_end, args.ahead_panels, args.scratch},
-        {w.data, w.data + panel_bytes, w.cols, 2, PanelCount(w)},
+        {w.data, w.data + panel_bytes, w.cols, 2, w.rows},
         [&args](const TileSums* sums, const TileBlock& block) { StoreTokens(args, sums, block); });
   });
 }
@@ -488,7 +560,7 @@ static void TileGate(const TileGateArgs& args) {
   ForKind(args.gate.kind, [&args]<PackedKind kKind>() {
     MultiplyPairs<kKind>(
         {args.x, args.m, args.panel_begin, args.panel_end, args.ahead_panels, args.scratch},
-        {args.gate.data, args.up.data, args.gate.cols, 1, PanelCount(args.gate)},
+        {args.gate.data, args.up.data, args.gate.cols, 1, args.gate.rows},
         [&args](const TileSums* sums, const TileBlock& block) {
           StoreGated<Activation>(args, sums, block);
         });

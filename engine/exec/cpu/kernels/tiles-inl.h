@@ -56,6 +56,16 @@ template <int kTile, int kA, int kB>
 static BATON_INLINE void AddTileProduct() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTile), "i"(kA), "i"(kB));
 }
+// The same of bytes, 64 products each, kB's row r holding 4r to 4r + 3 of each column: kA's signed,
+// kB's too unless kUnsigned. Sums are int32.
+template <int kTile, int kA, int kB, bool kUnsigned>
+static BATON_INLINE void AddByteProduct() {
+  if constexpr (kUnsigned) {
+    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTile), "i"(kA), "i"(kB));
+  } else {
+    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTile), "i"(kA), "i"(kB));
+  }
+}
 
 static BATON_INLINE void LoadTileConfig(const TileConfig& config) {
   asm volatile("ldtilecfg %0" : : "m"(config));
