@@ -50,8 +50,7 @@ struct VectorOptions {
     v("fsync_interval_ms", fsync_interval_ms, Range{1, 60'000}, "for fsync: interval");
     v("write_buffer_mb", write_buffer_mb, Range{1, 65'536},
       "memory for writes of all collections that are in the write-ahead log alone, MiB: where it "
-      "is "
-      "full, writes wait until a part of it is in a table; a restart reads as much again");
+      "is full, writes wait until a part of it is in a table; a restart reads as much again");
     v("collections_max", collections_max, Range{1, 100'000}, "collections at most");
     v("aliases_max", aliases_max, Range{0, 100'000}, "aliases of collections at most");
     v("points_max", points_max, Range{1, 1e9}, "points of all collections at most");
