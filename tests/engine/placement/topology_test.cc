@@ -44,7 +44,7 @@ std::string TwoPackages(const std::string& on_first, const std::string& on_secon
                         "</object>");
   };
   return absl::StrCat(
-      R"(<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE topology SYSTEM "hwloc2.dtd">)",
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE topology SYSTEM \"hwloc2.dtd\">\n",
       R"(<topology version="2.0"><object type="Machine" os_index="0" cpuset="0xff")",
       R"( complete_cpuset="0xff" allowed_cpuset="0xff" nodeset="0x3" complete_nodeset="0x3")",
       R"( allowed_nodeset="0x3">)", package(0, "0x0000000f", on_first),
