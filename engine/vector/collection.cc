@@ -45,7 +45,9 @@ VectorOptions WithSealPoints(VectorOptions options, int32_t dimension) {
 
 int64_t SealPointsFor(const VectorOptions& options, int32_t dimension) {
   if (options.seal_points > 0) return options.seal_points;
-  return std::clamp(kSealValues / std::max(dimension, 1), kSealPointsMin, kSealPointsMax);
+  // A full buffer has no graph yet, and another one grows beside it.
+  return std::min(std::clamp(kSealValues / std::max(dimension, 1), kSealPointsMin, kSealPointsMax),
+                  options.unindexed_points_max / 2);
 }
 
 Collection::Collection(StoredCollection stored, const VectorOptions& options, Metrics& metrics)

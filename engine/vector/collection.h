@@ -45,7 +45,8 @@ struct SidecarJob {
 
 // Points in a growing buffer when it is sealed; where VectorOptions leave it open, so many that a
 // scan reads about 2 MiB of codes (nibble_screen.h). More points to a segment are fewer segments to
-// walk and fewer merges; of long vectors, whose walks take longer, at least kSealPointsMin.
+// walk and fewer merges; of long vectors, whose walks take longer, at least kSealPointsMin. At most
+// half of those that may be without a graph.
 inline constexpr int64_t kSealPointsMin = 8192;
 inline constexpr int64_t kSealPointsMax = 32'768;
 int64_t SealPointsFor(const VectorOptions& options, int32_t dimension);

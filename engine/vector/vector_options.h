@@ -73,7 +73,8 @@ struct VectorOptions {
       "partitions of one collection with a partition key at most");
     v("seal_points", seal_points, Range{0, 1 << 20},
       "points in the growing buffer of a collection when it is sealed into a segment; 0: by the "
-      "dimension, 32768 of 128 values or less, fewer of more, at least 8192");
+      "dimension, 32768 of 128 values or less, fewer of more, at least 8192, but half of "
+      "unindexed_points_max at most");
     v("segment_points_max", segment_points_max, Range{16, 1 << 28},
       "a segment of more points is not merged with others");
     v("merge_quiet_ms", merge_quiet_ms, Range{0, 86'400'000},

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "engine/base/metrics.h"
+#include "engine/vector/collection.h"
 #include "engine/vector/vector_store.h"
 #include "engine/vector/view_search.h"
 #include "tests/bench/bench_daemon.h"
@@ -184,7 +185,7 @@ int Main(int argc, char** argv) {
   options.data_dir = keep.empty() ? dir.File("data") : keep;
   options.merge_quiet_ms = args.tiny ? 50 : 1000;
   if (args.tiny) options.seal_points = 256;
-  const int64_t tail = options.seal_points / 4 * 3;
+  const int64_t tail = SealPointsFor(options, kDimension) / 4 * 3;
   options.points_max = std::max(options.points_max, 2 * rows);
 
   VectorGenerator generator(Metric::kL2, kDimension, args.seed);

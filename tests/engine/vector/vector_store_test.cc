@@ -293,6 +293,17 @@ TEST_CASE("where it is not said when a buffer is sealed, it is by the dimension"
   CHECK(points(65'536) == 8192);
   CHECK(points(768, 16) == 16);
   CHECK(points(4, 100'000) == 100'000);
+  VectorOptions few;
+  few.unindexed_points_max = 1000;
+  CHECK(SealPointsFor(few, 128) == 500);
+
+  const TempDir dir;
+  Metrics metrics;
+  few.data_dir = dir.File("data");
+  CHECK(VectorStore::Open(few, metrics).ok());
+  few.seal_points = 1000;
+  REQUIRE_STATUS(VectorStore::Open(few, metrics).status(), absl::StatusCode::kInvalidArgument,
+                 "vector.unindexed_points_max is 1000: it must be more than vector.seal_points");
 }
 
 TEST_CASE("what the store takes of the disk is told, until a collection is gone") {
