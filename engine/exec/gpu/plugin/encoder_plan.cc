@@ -79,8 +79,10 @@ Fault EncoderPlan::Make(const baton_encoder_batch& batch, int32_t second_offset)
     }
   }
   // Those of the longest texts first.
-  std::stable_sort(tiles.begin(), tiles.end(), [this](const auto& a, const auto& b) {
-    return Staged(lengths_)[a.sequence] > Staged(lengths_)[b.sequence];
+  std::sort(tiles.begin(), tiles.end(), [this](const auto& a, const auto& b) {
+    const int32_t of_a = Staged(lengths_)[a.sequence];
+    const int32_t of_b = Staged(lengths_)[b.sequence];
+    return of_a != of_b ? of_a > of_b : a.first_row < b.first_row;
   });
   tile_count_ = static_cast<int64_t>(tiles.size());
   std::copy(tiles.begin(), tiles.end(), reinterpret_cast<cuda::PrefillTile*>(Staged(tiles_)));
