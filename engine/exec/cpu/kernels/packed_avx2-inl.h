@@ -281,24 +281,7 @@ static void PackedMatmulOf(const PackedMatmulArgs& args) {
 }
 
 static void PackedMatmul(const PackedMatmulArgs& args) {
-  switch (args.w.kind) {
-    case PackedKind::k8Bit:
-      return PackedMatmulOf<PackedKind::k8Bit>(args);
-    case PackedKind::k4Bit:
-      return PackedMatmulOf<PackedKind::k4Bit>(args);
-    case PackedKind::k4BitMin:
-      return PackedMatmulOf<PackedKind::k4BitMin>(args);
-    case PackedKind::k8BitMin:
-      return PackedMatmulOf<PackedKind::k8BitMin>(args);
-    case PackedKind::k4BitK:
-      return PackedMatmulOf<PackedKind::k4BitK>(args);
-    case PackedKind::k8BitK:
-      return PackedMatmulOf<PackedKind::k8BitK>(args);
-    case PackedKind::k6BitK:
-      return PackedMatmulOf<PackedKind::k6BitK>(args);
-    case PackedKind::kRowsBF16:
-      __builtin_trap();  // of products in tile registers alone
-  }
+  ForPackedKind(args.w.kind, [&args]<PackedKind kKind>() { PackedMatmulOf<kKind>(args); });
 }
 
 }  // namespace baton::BATON_SIMD_NAMESPACE

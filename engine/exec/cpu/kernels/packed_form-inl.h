@@ -32,6 +32,29 @@ constexpr int QuantBits(PackedKind kind) {
   }
 }
 
+// Calls of(kind) with the kind as a constant, of weights that are packed.
+template <class Of>
+static BATON_INLINE void ForPackedKind(PackedKind kind, const Of& of) {
+  switch (kind) {
+    case PackedKind::k8Bit:
+      return of.template operator()<PackedKind::k8Bit>();
+    case PackedKind::k4Bit:
+      return of.template operator()<PackedKind::k4Bit>();
+    case PackedKind::k4BitMin:
+      return of.template operator()<PackedKind::k4BitMin>();
+    case PackedKind::k8BitMin:
+      return of.template operator()<PackedKind::k8BitMin>();
+    case PackedKind::k4BitK:
+      return of.template operator()<PackedKind::k4BitK>();
+    case PackedKind::k8BitK:
+      return of.template operator()<PackedKind::k8BitK>();
+    case PackedKind::k6BitK:
+      return of.template operator()<PackedKind::k6BitK>();
+    case PackedKind::kRowsBF16:
+      __builtin_trap();  // of products in tile registers alone
+  }
+}
+
 // How far ahead of the arithmetic weights are asked for.
 constexpr int64_t kPackedAheadBytes = 3072;
 

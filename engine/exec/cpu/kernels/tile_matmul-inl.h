@@ -494,27 +494,11 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
   ReleaseTiles();
 }
 
-// Calls of(kind) with the kind as a constant.
+// Calls of(kind) with the kind as a constant, of packed weights or of rows.
 template <class Of>
 static BATON_INLINE void ForKind(PackedKind kind, const Of& of) {
-  switch (kind) {
-    case PackedKind::k8Bit:
-      return of.template operator()<PackedKind::k8Bit>();
-    case PackedKind::k4Bit:
-      return of.template operator()<PackedKind::k4Bit>();
-    case PackedKind::k4BitMin:
-      return of.template operator()<PackedKind::k4BitMin>();
-    case PackedKind::k8BitMin:
-      return of.template operator()<PackedKind::k8BitMin>();
-    case PackedKind::k4BitK:
-      return of.template operator()<PackedKind::k4BitK>();
-    case PackedKind::k8BitK:
-      return of.template operator()<PackedKind::k8BitK>();
-    case PackedKind::k6BitK:
-      return of.template operator()<PackedKind::k6BitK>();
-    case PackedKind::kRowsBF16:
-      return of.template operator()<PackedKind::kRowsBF16>();
-  }
+  if (kind == PackedKind::kRowsBF16) return of.template operator()<PackedKind::kRowsBF16>();
+  ForPackedKind(kind, of);
 }
 
 static void TileMatmul(const TileMatmulArgs& args) {
