@@ -9,14 +9,21 @@
 //
 // attention.TYPE.gN.tokens_per_s is how often a second one position attends to a long text, of N
 // query heads for each key/value head; its limit is reading the keys and values once.
+// attention.TYPE.promptN.top_per_s: the same of N positions of a prompt together, in the way that
+// prompts take.
+//
+// --only PART,PART: products, tiles, attention.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/base/huge_allocator.h"
+#include "engine/base/strings.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/matrix_products.h"
 #include "engine/kv/kv_layout.h"
@@ -28,7 +35,8 @@ namespace baton {
 namespace {
 
 constexpr int64_t kBatches[] = {1, 2, 4, 8, 16, 64, 512};
-constexpr int64_t kPrompts[] = {32, 128, 512};
+constexpr int64_t kPrompts[] = {16, 32, 128, 512};
+constexpr int64_t kPromptChunks[] = {8, 16, 32, 64};
 
 struct Matrix {
   std::string bytes;
@@ -209,6 +217,7 @@ class LongAttention {
   static constexpr int64_t kHeadDim = 64;
   static constexpr int32_t kKvHeads = 4;
   static constexpr int64_t kGroupMax = 8;
+  static constexpr int64_t kQueriesMax = 64;
 
   LongAttention(const CpuKernels& kernels, KvType type, int64_t blocks)
       : kernels_(kernels),
@@ -218,9 +227,11 @@ class LongAttention {
                  .block_tokens = 64,
                  .type = type}),
         memory_(static_cast<size_t>(blocks * layout_.block_bytes())),
-        q_(kGroupMax * kHeadDim, 0.5f),
+        q_(kQueriesMax * kGroupMax * kHeadDim, 0.5f),
         out_(q_.size()),
-        scratch_(static_cast<size_t>(AttentionScratch(kGroupMax, layout_.block_tokens, kHeadDim))) {
+        scratch_(static_cast<size_t>(
+            std::max(AttentionScratch(kQueriesMax * kGroupMax, layout_.block_tokens, kHeadDim),
+                     TileAttentionScratch(kQueriesMax * kGroupMax, kHeadDim)))) {
     std::mt19937_64 random(1);
     std::normal_distribution<float> normal;
     std::vector<float> vectors(kKvHeads * kHeadDim);
@@ -241,27 +252,31 @@ class LongAttention {
     }
   }
 
-  void Run(int64_t group) {
+  // The last `queries` positions, by the kernel of generated text or the one of prompts.
+  void Run(int64_t group, int64_t queries, bool prompt) {
+    const bool in_tiles = prompt && kernels_.tile_attention != nullptr;
+    const auto attention = in_tiles ? kernels_.tile_attention : kernels_.attention;
     for (int64_t head = 0; head < kKvHeads; ++head) {
-      kernels_.attention({.q = q_.data(),
-                          .out = out_.data(),
-                          .stride = kGroupMax * kHeadDim,
-                          .queries = 1,
-                          .blocks = blocks_.data(),
-                          .type = layout_.type,
-                          .key_offset = head * layout_.area_bytes(),
-                          .value_offset = layout_.plane_bytes() + head * layout_.area_bytes(),
-                          .block_tokens = layout_.block_tokens,
-                          .positions = std::ssize(blocks_) * layout_.block_tokens,
-                          .window = 0,
-                          .group = group,
-                          .head_dim = kHeadDim,
-                          .scale = 0.125f,
-                          .score_cap = 0,
-                          .scratch = scratch_.data()});
+      attention({.q = q_.data(),
+                 .out = out_.data(),
+                 .stride = kGroupMax * kHeadDim,
+                 .queries = queries,
+                 .blocks = blocks_.data(),
+                 .type = layout_.type,
+                 .key_offset = head * layout_.area_bytes(),
+                 .value_offset = layout_.plane_bytes() + head * layout_.area_bytes(),
+                 .block_tokens = layout_.block_tokens,
+                 .positions = positions() - queries + 1,
+                 .window = 0,
+                 .group = group,
+                 .head_dim = kHeadDim,
+                 .scale = 0.125f,
+                 .score_cap = 0,
+                 .scratch = scratch_.data()});
     }
   }
 
+  int64_t positions() const { return std::ssize(blocks_) * layout_.block_tokens; }
   double bytes() const { return static_cast<double>(memory_.size()); }
 
  private:
@@ -281,21 +296,29 @@ void RunAttention(const BenchArgs& args, const CpuKernels& kernels, BenchReport&
     const std::string name = "attention." + std::string(Name(type));
     report.Add(name + ".read_gb_per_s", read_gb_per_s, "GB/s, one thread that only reads");
     for (const int64_t group : {1, 4, 8}) {
-      const double seconds = BestSecondsPerCall(args.tiny, [&] { attention.Run(group); });
+      const double seconds = BestSecondsPerCall(args.tiny, [&] { attention.Run(group, 1, false); });
       const std::string row = name + ".g" + std::to_string(group);
       const double gb_per_s = attention.bytes() / seconds * 1e-9;
       report.Add(row + ".tokens_per_s", 1 / seconds, "positions/s");
       report.Add(row + ".gb_per_s", gb_per_s, "GB/s of keys and values");
       report.Add(row + ".bandwidth_share", gb_per_s / read_gb_per_s, "of the read bandwidth");
     }
+    for (const int64_t queries : kPromptChunks) {
+      const int64_t group = LongAttention::kGroupMax;
+      const double seconds =
+          BestSecondsPerCall(args.tiny, [&] { attention.Run(group, queries, true); });
+      const auto vectors = static_cast<double>(queries * group * LongAttention::kKvHeads);
+      const double operations =
+          4 * vectors * static_cast<double>(attention.positions()) * LongAttention::kHeadDim;
+      report.Add(name + ".prompt" + std::to_string(queries) + ".top_per_s",
+                 operations / seconds * 1e-12, "T multiplications and additions/s");
+    }
   }
 }
 
-int Run(const BenchArgs& args) {
-  BenchReport report(args);
+void RunProducts(const BenchArgs& args, const CpuKernels& kernels, BenchReport& report) {
   const int64_t rows = args.tiny ? 32 : 32768;
   const int64_t cols = args.tiny ? 256 : 2048;
-  const CpuKernels& kernels = KernelsFor(DetectedSimdLevel());
   for (const TensorType type :
        {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ4_0,
         TensorType::kQ4K, TensorType::kQ5K, TensorType::kQ6K}) {
@@ -322,12 +345,23 @@ int Run(const BenchArgs& args) {
       }
     }
   }
-  RunTiles(args, kernels, report);
-  RunAttention(args, kernels, report);
+}
+
+int Run(int argc, char** argv) {
+  std::string only;
+  const BenchArgs args = ParseBenchArgs(argc, argv, {{"--only", "PART,PART", &only}});
+  BenchReport report(args);
+  const auto wanted = [&only](std::string_view part) {
+    return only.empty() || StrCat(",", only, ",").find(StrCat(",", part, ",")) != std::string::npos;
+  };
+  const CpuKernels& kernels = KernelsFor(DetectedSimdLevel());
+  if (wanted("products")) RunProducts(args, kernels, report);
+  if (wanted("tiles")) RunTiles(args, kernels, report);
+  if (wanted("attention")) RunAttention(args, kernels, report);
   return report.Finish();
 }
 
 }  // namespace
 }  // namespace baton
 
-int main(int argc, char** argv) { return baton::Run(baton::ParseBenchArgs(argc, argv)); }
+int main(int argc, char** argv) { return baton::Run(argc, argv); }
