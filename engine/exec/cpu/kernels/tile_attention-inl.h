@@ -94,17 +94,15 @@ static BATON_INLINE void Transpose16(__m512i (&v)[16]) {
 
 // 2^x for x <= 0, within 3e-6 of it; 0 below -149. NaN stays NaN.
 static BATON_INLINE __m512 Exp2(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-200), x);
-  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(x, n);
-  // ln(2)^i / i!
-  __m512 p = _mm512_set1_ps(1.3333558e-3f);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.6181291e-3f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.5504109e-2f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4022651e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9314718e-1f));
+  // x - floor(x); scalef takes the floor by itself.
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  // Of those that are 1 at 0 the one whose largest relative error over [0, 1) is least.
+  __m512 p = _mm512_set1_ps(1.34266843e-2f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.22424743e-2f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.41280205e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93044845e-1f));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
-  return _mm512_scalef_ps(p, n);
+  return _mm512_scalef_ps(p, x);
 }
 
 // Lanes [d, d + 16) of a row of `count`; zeros behind it.
@@ -147,25 +145,47 @@ static void PlaceQueries(const AttentionArgs& args, const TileAttentionSpace& s,
   __builtin_memset(s.out, 0, static_cast<size_t>(s.units * s.dim_tiles * 2) * sizeof(*s.out));
 }
 
-// A stretch's keys and values as bf16; those outside [first, end) are zeros.
+// Where the positions of a stretch are.
+struct TileStretch {
+  const std::byte* blocks[kTileKeys];  // null: outside of what is attended to
+  int64_t in_block[kTileKeys];
+};
+
+static BATON_INLINE TileStretch StretchAt(const AttentionArgs& args, int64_t start, int64_t first,
+                                          int64_t end) {
+  TileStretch stretch;
+  int64_t block = start / args.block_tokens;
+  int64_t in_block = start % args.block_tokens;
+  for (int64_t key = 0; key < kTileKeys; ++key) {
+    const bool seen = start + key >= first && start + key < end;
+    stretch.blocks[key] = seen ? args.blocks[block] : nullptr;
+    stretch.in_block[key] = in_block;
+    if (++in_block < args.block_tokens) continue;
+    in_block = 0;
+    ++block;
+  }
+  return stretch;
+}
+
+// A stretch's keys and values as bf16; those outside of it are zeros.
 template <class Row, int64_t kElementBytes, bool kScaled>
 static void PlaceKeysAndValues(const AttentionArgs& args, const TileAttentionSpace& s,
-                               int64_t start, int64_t first, int64_t end) {
+                               const TileStretch& stretch) {
   const int64_t row_bytes = args.head_dim * kElementBytes;
   struct Position {
     Row row;
     __m512 scale;
     bool none;
   };
-  const auto position_of = [&](int64_t position, int64_t area) {
-    if (position < first || position >= end) return Position{Row{}, _mm512_setzero_ps(), true};
-    const int64_t in_block = position % args.block_tokens;
-    const std::byte* const p = args.blocks[position / args.block_tokens] + area;
+  const auto position_of = [&](int64_t key, int64_t area) {
+    if (stretch.blocks[key] == nullptr) return Position{Row{}, _mm512_setzero_ps(), true};
+    const std::byte* const p = stretch.blocks[key] + area;
     float scale = 1;
     if constexpr (kScaled) {
-      __builtin_memcpy(&scale, p + args.block_tokens * row_bytes + in_block * 4, sizeof(scale));
+      __builtin_memcpy(&scale, p + args.block_tokens * row_bytes + stretch.in_block[key] * 4,
+                       sizeof(scale));
     }
-    return Position{Row::At(p + in_block * row_bytes), _mm512_set1_ps(scale), false};
+    return Position{Row::At(p + stretch.in_block[key] * row_bytes), _mm512_set1_ps(scale), false};
   };
   const auto sixteen = [&](const Position& position, int64_t d) {
     if (position.none) return _mm512_setzero_ps();
@@ -174,7 +194,7 @@ static void PlaceKeysAndValues(const AttentionArgs& args, const TileAttentionSpa
     return v;
   };
   for (int64_t key = 0; key < kTileKeys; ++key) {
-    const Position position = position_of(start + key, args.key_offset);
+    const Position position = position_of(key, args.key_offset);
     uint16_t* const out = s.keys + key * s.steps * 32;
     for (int64_t d = 0; d < s.steps * 32; d += 32) {
       const __m512bh both = _mm512_cvtne2ps_pbh(sixteen(position, d + 16), sixteen(position, d));
@@ -185,12 +205,25 @@ static void PlaceKeysAndValues(const AttentionArgs& args, const TileAttentionSpa
     for (int64_t d = 0; d < s.dim_tiles; ++d) {
       __m512i pairs[16];
       for (int64_t i = 0; i < 16; ++i) {
-        const int64_t position = start + half * 32 + 2 * i;
-        pairs[i] = PairsOfBF16(sixteen(position_of(position, args.value_offset), 16 * d),
-                               sixteen(position_of(position + 1, args.value_offset), 16 * d));
+        const int64_t key = half * 32 + 2 * i;
+        pairs[i] = PairsOfBF16(sixteen(position_of(key, args.value_offset), 16 * d),
+                               sixteen(position_of(key + 1, args.value_offset), 16 * d));
       }
       Transpose16(pairs);
       for (int64_t i = 0; i < 16; ++i) _mm512_store_si512(s.values[2 * d + half].q[i], pairs[i]);
+    }
+  }
+}
+
+// Asks for the keys and values [begin, end) of a stretch, rows of so many bytes.
+static BATON_INLINE void FetchPositions(const AttentionArgs& args, const TileStretch& stretch,
+                                        int64_t begin, int64_t end, int64_t row_bytes) {
+  for (int64_t key = begin; key < end; ++key) {
+    if (stretch.blocks[key] == nullptr) continue;
+    const std::byte* const p = stretch.blocks[key] + stretch.in_block[key] * row_bytes;
+    for (int64_t i = 0; i < row_bytes; i += 64) {
+      __builtin_prefetch(p + args.key_offset + i, 0, 2);
+      __builtin_prefetch(p + args.value_offset + i, 0, 2);
     }
   }
 }
@@ -381,9 +414,17 @@ static void TileAttentionOver(const AttentionArgs& args) {
   const int64_t first =
       args.window > 0 && args.positions > args.window ? args.positions - args.window : 0;
   ConfigureWholeTiles();
-  for (int64_t start = first / kTileKeys * kTileKeys; start < end; start += kTileKeys) {
-    PlaceKeysAndValues<Row, kElementBytes, kScaled>(args, s, start, first, end);
-    for (int64_t unit = 0; unit < s.units; ++unit) AttendTiles(args, s, unit, start);
+  const int64_t begin = first / kTileKeys * kTileKeys;
+  TileStretch stretch = StretchAt(args, begin, first, end);
+  for (int64_t start = begin; start < end; start += kTileKeys) {
+    PlaceKeysAndValues<Row, kElementBytes, kScaled>(args, s, stretch);
+    // The next stretch comes from memory while this one is attended to.
+    stretch = StretchAt(args, start + kTileKeys, first, end);
+    for (int64_t unit = 0; unit < s.units; ++unit) {
+      FetchPositions(args, stretch, unit * kTileKeys / s.units, (unit + 1) * kTileKeys / s.units,
+                     args.head_dim * kElementBytes);
+      AttendTiles(args, s, unit, start);
+    }
   }
   ReleaseTiles();
   StoreAttended(args, s);
