@@ -2,8 +2,8 @@
 
 #include "engine/exec/cpu/kernels/gate-inl.h"
 #include "engine/exec/cpu/kernels/kernels.h"
-#include "engine/exec/cpu/kernels/packed_block-inl.h"
 #include "engine/exec/cpu/kernels/rms_norm-inl.h"
+#include "engine/exec/cpu/kernels/tile_dequantise-inl.h"
 #include "engine/exec/cpu/kernels/tiles-inl.h"
 
 #if defined(__AMX_BF16__)
@@ -37,192 +37,6 @@ struct TileMatmulSpace {
   TileSums sums[kTileUnits];
 };
 static_assert(sizeof(TileMatmulSpace) + 64 <= kTileScratchBytes);
-
-// ---- Dequantisation
-
-// Sixteen rows' weights of 32 columns: w = scale * q - min, with one of both, or one for each half.
-struct TileScales {
-  __m512 scale;
-  __m512 bias;  // of q with kTileMagic in place: -(256 + offset) * scale, or -256 * scale - min
-};
-
-static BATON_INLINE TileScales OffsetScales(__m512 scale, int offset) {
-  return {scale, _mm512_mul_ps(scale, _mm512_set1_ps(static_cast<float>(-256 - offset)))};
-}
-
-// A byte in the upper bits of the mantissa of 256 makes 256 + q; the product with the scale is
-// exact but for the last rounding, for 256 + offset times an f16 is.
-template <int kShift>
-static BATON_INLINE __m512 ByteAsFloat(__m512i v) {
-  __m512i placed;
-  if constexpr (kShift > 0) {
-    placed = _mm512_slli_epi32(v, kShift);
-  } else {
-    placed = _mm512_srli_epi32(v, -kShift);
-  }
-  constexpr int kAndOr = 0xea;  // (a & b) | c
-  return reinterpret_cast<__m512>(_mm512_ternarylogic_epi32(placed, _mm512_set1_epi32(0xff << 15),
-                                                            _mm512_set1_epi32(0x43800000), kAndOr));
-}
-
-// Four columns of sixteen rows, a byte each: two rows of a tile.
-static BATON_INLINE void FourColumns(__m512i bytes, const TileScales& s, uint16_t* out) {
-  const auto weight = [&s](__m512 q) { return _mm512_fmadd_ps(q, s.scale, s.bias); };
-  _mm512_store_si512(out,
-                     PairsOfBF16(weight(ByteAsFloat<15>(bytes)), weight(ByteAsFloat<7>(bytes))));
-  _mm512_store_si512(out + 32,
-                     PairsOfBF16(weight(ByteAsFloat<-1>(bytes)), weight(ByteAsFloat<-9>(bytes))));
-}
-
-// Where a panel is dequantised from.
-struct TilePanel {
-  const std::byte* data;
-  int64_t cols;
-  int64_t rows;  // that it has
-};
-
-// A tile that is dequantised, columns [32 * part, 32 * (part + 1)) of a panel, in eight steps.
-template <PackedKind kKind>
-struct TileToDequantise {
-  TileToDequantise(const TilePanel& panel, int64_t part, Bf16Tile& tile) : out(tile.q[0]) {
-    using Form = PackedForm<kKind>;
-    constexpr int64_t kBlockParts = PackedBlockColumns(kKind) / 32;
-    const std::byte* const p = panel.data + part / kBlockParts * PackedBlockBytes(kKind);
-    const int64_t j = part % kBlockParts;
-    quants = p + j * 64 * QuantBits(kKind == PackedKind::k6BitK ? PackedKind::k4Bit : kKind);
-    pairs = p + 2048 + j / 2 * 256;
-    odd = j % 2 != 0;
-    const std::byte* const tail =
-        p + PackedBlockColumns(kKind) * kPackedRows * QuantBits(kKind) / 8;
-    if constexpr (Form::kMinimums) {
-      const auto [scale, min] = ScaleAndMinOf<kKind>(tail, j);
-      low = {scale, _mm512_fnmsub_ps(scale, _mm512_set1_ps(256), min)};
-      high = low;
-    } else if constexpr (kKind == PackedKind::k6BitK) {
-      const __m512 d = HalfScales(tail);
-      const std::byte* const scales = tail + 32 + j * 32;
-      low = OffsetScales(_mm512_mul_ps(d, SignedByteScales(scales)), Form::kOffset);
-      high = OffsetScales(_mm512_mul_ps(d, SignedByteScales(scales + 16)), Form::kOffset);
-    } else {
-      low = OffsetScales(HalfScales(tail), Form::kOffset);
-      high = low;
-    }
-  }
-
-  template <int kStep>
-  BATON_INLINE void Step() const {
-    if constexpr (QuantBits(kKind) == 8) {
-      FourColumns(LoadQuants(quants + kStep * 64), low, out + kStep * 64);
-    } else {
-      constexpr bool kUpper = kStep >= 4;
-      const __m512i both = LoadQuants(quants + kStep % 4 * 64);
-      __m512i v =
-          _mm512_and_si512(kUpper ? _mm512_srli_epi16(both, 4) : both, _mm512_set1_epi8(15));
-      if constexpr (kKind == PackedKind::k6BitK) {
-        // Bits 0..3 of the even 32 columns' pairs, 4..7 of the odd ones'.
-        const __m512i pair = _mm512_srli_epi16(LoadQuants(pairs + kStep % 4 * 64), odd ? 4 : 0);
-        v = _mm512_or_si512(
-            v, _mm512_and_si512(_mm512_slli_epi16(pair, kUpper ? 2 : 4), _mm512_set1_epi8(0x30)));
-      }
-      FourColumns(v, kUpper ? high : low, out + kStep * 64);
-    }
-  }
-
-  const std::byte* quants;
-  const std::byte* pairs;  // of 6 bits: the upper two
-  bool odd;
-  TileScales low;
-  TileScales high;
-  uint16_t* out;
-};
-
-// The same of rows of bf16: pairs of columns are turned from rows into columns, of four rows at a
-// time. Rows that the matrix has not are its last one once more; their sums go nowhere.
-template <>
-struct TileToDequantise<PackedKind::kRowsBF16> {
-  TileToDequantise(const TilePanel& panel, int64_t part, Bf16Tile& tile)
-      : from(panel.data + part * 64),
-        row_bytes(panel.cols * 2),
-        last(panel.rows < kPackedRows ? panel.rows - 1 : kPackedRows - 1),
-        out(tile.q[0]) {}
-
-  template <int kStep>
-  BATON_INLINE void Step() const {
-    constexpr int kRow = kStep / 2 * 4;   // of four
-    constexpr int kPair = kStep % 2 * 8;  // of eight
-    const __m256i a = Pairs<kPair>(kRow);
-    const __m256i b = Pairs<kPair>(kRow + 1);
-    const __m256i c = Pairs<kPair>(kRow + 2);
-    const __m256i d = Pairs<kPair>(kRow + 3);
-    const __m256i ab_low = _mm256_unpacklo_epi32(a, b);
-    const __m256i ab_high = _mm256_unpackhi_epi32(a, b);
-    const __m256i cd_low = _mm256_unpacklo_epi32(c, d);
-    const __m256i cd_high = _mm256_unpackhi_epi32(c, d);
-    const auto store = [this](int pair, __m256i v) {
-      uint16_t* const to = out + (kPair + pair) * 32 + kRow * 2;
-      _mm_store_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(v));
-      _mm_store_si128(reinterpret_cast<__m128i*>(to + 4 * 32), _mm256_extracti128_si256(v, 1));
-    };
-    store(0, _mm256_unpacklo_epi64(ab_low, cd_low));
-    store(1, _mm256_unpackhi_epi64(ab_low, cd_low));
-    store(2, _mm256_unpacklo_epi64(ab_high, cd_high));
-    store(3, _mm256_unpackhi_epi64(ab_high, cd_high));
-  }
-  template <int kPair>
-  BATON_INLINE __m256i Pairs(int64_t row) const {
-    const std::byte* const p = from + (row < last ? row : last) * row_bytes + kPair * 4;
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  }
-
-  const std::byte* from;
-  int64_t row_bytes;
-  int64_t last;  // row of the panel
-  uint16_t* out;
-};
-
-template <PackedKind kKind>
-static BATON_INLINE void DequantiseTile(const TileToDequantise<kKind>& tile) {
-  tile.template Step<0>();
-  tile.template Step<1>();
-  tile.template Step<2>();
-  tile.template Step<3>();
-  tile.template Step<4>();
-  tile.template Step<5>();
-  tile.template Step<6>();
-  tile.template Step<7>();
-}
-
-// A pair of panels, or of its first alone, and a stretch of columns.
-struct PanelTurn {
-  int64_t panel;
-  int64_t part;
-  int64_t parts;
-  bool whole;
-};
-
-// The tiles of a turn, in the order in which they are dequantised.
-template <PackedKind kKind>
-struct TurnToDequantise {
-  BATON_INLINE TileToDequantise<kKind> Tile(int64_t i) const {
-    const int64_t panel = turn.whole ? i % 2 : 0;
-    const int64_t part = turn.whole ? i / 2 : i;
-    return TileToDequantise<kKind>(panels[panel], turn.part + part, out[2 * part + panel]);
-  }
-  BATON_INLINE int64_t count() const { return turn.parts * (turn.whole ? 2 : 1); }
-  // Calls beside() with each.
-  template <class Beside>
-  BATON_INLINE void Rest(const Beside& beside) {
-    for (; done < count(); ++done) {
-      DequantiseTile(Tile(done));
-      beside();
-    }
-  }
-
-  PanelTurn turn;
-  TilePanel panels[2];
-  Bf16Tile* out;  // [parts][2]
-  int64_t done = 0;
-};
 
 // ---- Products
 
@@ -275,51 +89,81 @@ static BATON_INLINE void StoreSums(TileSums& sums) {
   StoreTile<7>(sums.tiles[3]);
 }
 
-// sums = the products of `parts` tiles, which are two apart; zeros where there are none.
+// A pair of tiles of tokens by a turn's panels.
+struct TileUnit {
+  const Bf16Tile* x;
+  const Bf16Tile* w;
+  int64_t parts;
+  const StagedSums& before;  // added up meanwhile
+  TileSums& sums;
+  TileAhead& ahead;
+  int64_t ahead_bytes;  // asked for beside a part
+};
+
+// sums = the products of the unit's tiles, which are two apart; zeros where there are none.
 template <int kTokenTiles, int kPanels>
-static BATON_INLINE void MultiplyUnit(const Bf16Tile* x, const Bf16Tile* w, int64_t parts,
-                                      const StagedSums& before, TileSums& sums) {
+static BATON_INLINE void MultiplyUnit(const TileUnit& unit) {
   ClearSums();
-  before.Add(0, kSumVectors);
-  for (int64_t i = 0; i < parts; ++i, x += 2, w += 2) AddPart<kTokenTiles, kPanels>(x, w);
-  StoreSums(sums);
+  unit.before.Add(0, kSumVectors);
+  for (int64_t i = 0; i < unit.parts; ++i) {
+    AddPart<kTokenTiles, kPanels>(unit.x + 2 * i, unit.w + 2 * i);
+    unit.ahead.Fetch(unit.ahead_bytes);
+  }
+  StoreSums(unit.sums);
 }
 
-// The same of two tiles of tokens and two panels, while a tile of the next turn is dequantised
-// every eight parts: a step of that takes less than the four products beside it.
-template <PackedKind kKind>
-static BATON_INLINE void MultiplyUnitBeside(const Bf16Tile* x, const Bf16Tile* w, int64_t parts,
-                                            const StagedSums& before, TileSums& sums,
-                                            TurnToDequantise<kKind>& next) {
+// A tile's steps from kFirst on, so many of them after each call of one().
+template <int kFirst, int kSteps, PackedKind kKind, class One>
+static BATON_INLINE void StepsBeside(const One& one, const TileToDequantise<kKind>& tile) {
+  if constexpr (kFirst < 8) {
+    one();
+    DequantiseSteps<kFirst, kSteps>(tile);
+    StepsBeside<kFirst + kSteps, kSteps>(one, tile);
+  }
+}
+
+// The same of two by two, while the next turn's tiles are dequantised: so many steps of them, of
+// eight each, beside a part. Four steps take less than its four products; where there are few
+// tokens, more are needed for all of the turn, and products are what is done beside.
+template <int kSteps, PackedKind kKind>
+static BATON_INLINE void MultiplyUnitBeside(const TileUnit& unit, TurnToDequantise<kKind>& next) {
   ClearSums();
+  const int64_t parts = unit.parts;
   int64_t added = 0;
   int64_t part = 0;
   const int64_t vectors = parts < 16 ? 8 : 4;  // added beside a part
   const auto one = [&] {
-    AddPart<2, 2>(x + 2 * part, w + 2 * part);
+    AddPart<2, 2>(unit.x + 2 * part, unit.w + 2 * part);
     const int64_t end = added + vectors < kSumVectors ? added + vectors : kSumVectors;
-    before.Add(added, end);
+    unit.before.Add(added, end);
+    unit.ahead.Fetch(unit.ahead_bytes);
     added = end;
     ++part;
   };
-  for (; part + 8 <= parts && next.done < next.count(); ++next.done) {
-    const TileToDequantise<kKind> tile = next.Tile(next.done);
-    const auto step = [&]<int kStep>() {
-      one();
-      tile.template Step<kStep>();
-    };
-    step.template operator()<0>();
-    step.template operator()<1>();
-    step.template operator()<2>();
-    step.template operator()<3>();
-    step.template operator()<4>();
-    step.template operator()<5>();
-    step.template operator()<6>();
-    step.template operator()<7>();
+  for (; part + 8 / kSteps <= parts && next.done < next.count(); ++next.done) {
+    StepsBeside<0, kSteps>(one, next.Tile(next.done));
   }
   while (part < parts) one();
-  before.Add(added, kSumVectors);
-  StoreSums(sums);
+  unit.before.Add(added, kSumVectors);
+  StoreSums(unit.sums);
+}
+
+// A unit of so many tokens, or more, in a block of so many pairs; `whole`: of two panels.
+template <PackedKind kKind>
+static BATON_INLINE void MultiplyUnitOf(const TileUnit& unit, int64_t tokens, int64_t pairs,
+                                        bool whole, TurnToDequantise<kKind>& next) {
+  const bool two = tokens > kTileTokens;
+  if (!whole) {
+    two ? MultiplyUnit<2, 1>(unit) : MultiplyUnit<1, 1>(unit);
+  } else if (!two) {
+    MultiplyUnit<1, 2>(unit);
+  } else if (pairs < 4) {
+    MultiplyUnitBeside<8>(unit, next);
+  } else if (pairs < kTilePairs) {
+    MultiplyUnitBeside<4>(unit, next);
+  } else {
+    MultiplyUnitBeside<1>(unit, next);
+  }
 }
 
 // Pairs of tiles of tokens by panels [panel_begin, panel_end).
@@ -358,30 +202,6 @@ static void StoreTokens(const TileMatmulArgs& args, const TileSums* sums, const 
   }
 }
 
-// What a later pair of panels will be dequantised from is asked for while this one is unpacked and
-// multiplied, some lines at a time.
-struct TileAhead {
-  const std::byte* panels[2];
-  int64_t bytes;      // of each,
-  int64_t row_bytes;  // so many of them at a time,
-  int64_t row_apart;  // which lie so far apart
-  int64_t at = 0;
-  int64_t of_row = 0;
-
-  BATON_INLINE void Fetch(int64_t count) {
-    for (const int64_t end = at + count; at < end && at < bytes; at += 64) {
-      __builtin_prefetch(panels[0] + of_row, 0, 2);
-      __builtin_prefetch(panels[1] + of_row, 0, 2);
-      of_row += 64;
-      if (of_row == row_bytes) {
-        of_row = 0;
-        panels[0] += row_apart;
-        panels[1] += row_apart;
-      }
-    }
-  }
-};
-
 struct TileInput {
   const Bf16Tile* x;
   int64_t m;
@@ -400,11 +220,169 @@ struct PanelPairs {
   int64_t rows;   // of first's matrix
 };
 
+// A block's turns: all pairs of panels and stretches, stretch by stretch.
+template <PackedKind kKind>
+struct TileTurns {
+  TileTurns(const TileInput& input, const PanelPairs& panel_pairs, const TileBlock& of)
+      : args(input),
+        w(panel_pairs),
+        block(of),
+        row_parts(w.cols / 32),
+        panel_bytes(w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind)),
+        of_stretch((block.panel_end - block.panel_begin + w.apart - 1) / w.apart),
+        count((row_parts + kStretchParts - 1) / kStretchParts * of_stretch) {}
+
+  BATON_INLINE PanelTurn At(int64_t i) const {
+    const int64_t part = i / of_stretch * kStretchParts;
+    const int64_t rest = row_parts - part;
+    const int64_t panel = block.panel_begin + i % of_stretch * w.apart;
+    return {panel, part, rest < kStretchParts ? rest : kStretchParts,
+            panel + w.apart <= block.panel_end};
+  }
+  BATON_INLINE TurnToDequantise<kKind> WeightsOf(int64_t i, Bf16Tile* out) const {
+    const PanelTurn turn = At(i);
+    const int64_t at = turn.panel * panel_bytes;
+    const int64_t rows = w.rows - turn.panel * kPackedRows;
+    const TilePanel first = {w.first + at, w.cols, rows};
+    const TilePanel second = {w.second + at, w.cols, rows - (w.apart - 1) * kPackedRows};
+    return {turn, {first, second}, out};
+  }
+  // What is dequantised after the next turn, or what the caller will want after these panels: it
+  // comes from memory meanwhile.
+  BATON_INLINE TileAhead AheadOf(int64_t i) const {
+    const PanelTurn turn = At(i);
+    const int64_t part_bytes = panel_bytes / row_parts;
+    // Where a panel's columns follow one another; else rows do, each with its own.
+    constexpr bool kByRows = kKind == PackedKind::kRowsBF16;
+    const int64_t column_bytes = kByRows ? 64 : part_bytes;
+    int64_t from = block.panel_end * panel_bytes;
+    int64_t bytes = turn.parts * part_bytes;
+    if (args.ahead_panels > 0) {
+      const int64_t panel = turn.panel + args.ahead_panels;
+      from = panel * panel_bytes + turn.part * column_bytes;
+      if ((panel + w.apart - 1) * kPackedRows >= w.rows) bytes = 0;
+    } else if (i + 2 < count) {
+      const PanelTurn later = At(i + 2);
+      from = later.panel * panel_bytes + later.part * column_bytes;
+    }
+    return {{w.first + from, w.second + from},
+            bytes,
+            kByRows ? turn.parts * column_bytes : 0,
+            w.cols * 2};
+  }
+
+  const TileInput& args;
+  const PanelPairs& w;
+  const TileBlock block;
+  const int64_t row_parts;
+  const int64_t panel_bytes;
+  const int64_t of_stretch;
+  const int64_t count;
+};
+
+template <PackedKind kKind>
+static void MultiplyBlock(const TileTurns<kKind>& turns, int64_t all_pairs,
+                          TileMatmulSpace& space) {
+  const int64_t first_pair = turns.block.first_pair;
+  const int64_t pairs = turns.block.pairs;
+  TurnToDequantise<kKind> now = turns.WeightsOf(0, space.weights[0][0]);
+  StagedSums staged;
+  for (int64_t i = 0; i < turns.count; ++i) {
+    const PanelTurn& turn = now.turn;
+    const int64_t parts = turn.parts;
+    TileAhead ahead = turns.AheadOf(i);
+    const int64_t ahead_bytes = (ahead.bytes / (pairs * parts) + 63) / 64 * 64;
+    now.Rest([&] { ahead.Fetch(ahead_bytes); });
+    // The next turn's weights are dequantised beside these products.
+    TurnToDequantise<kKind> next =
+        turns.WeightsOf(i + 1 < turns.count ? i + 1 : i, space.weights[(i + 1) % 2][0]);
+    if (i + 1 == turns.count) next.done = next.count();
+    // Tiles of a stretch of columns follow one another, pair by pair.
+    const Bf16Tile* x = turns.args.x + (turn.part * all_pairs + first_pair * parts) * 2;
+    TileSums* sums = space.sums + i % turns.of_stretch * pairs;
+    TileFence();
+    for (int64_t pair = 0; pair < pairs; ++pair, x += 2 * parts, ++sums) {
+      TileSums& stage = space.staged[(i * pairs + pair) % 2];
+      const int64_t tokens = turns.args.m - (first_pair + pair) * 2 * kTileTokens;
+      const TileUnit unit = {x, now.out, parts, staged, stage, ahead, ahead_bytes};
+      MultiplyUnitOf(unit, tokens, pairs, turn.whole, next);
+      staged = {&stage, sums, turn.part == 0};
+    }
+    now = next;
+  }
+  staged.Add(0, kSumVectors);
+}
+
+// Weights of one pair of tiles of tokens, which are used once: of few parts at a time, so that they
+// and the tokens of a stretch stay in the first cache.
+template <PackedKind kKind>
+struct PartsAhead {
+  static constexpr int64_t kParts = 4;  // that there is room for
+  static constexpr int64_t kAhead = 2;  // parts from being stored to being loaded
+
+  PartsAhead(const TileTurns<kKind>& of, Bf16Tile (*to)[2])
+      : turns(of), out(to), turn(of.WeightsOf(0, to[0])) {
+    for (int i = 0; i < kAhead; ++i) Next();
+  }
+  // Dequantises a part more, where there is one.
+  void Next() {
+    if (index == turns.count) return;
+    Bf16Tile* const tiles = out[stored++ % kParts];
+    for (int64_t panel = 0; panel < (turn.turn.whole ? 2 : 1); ++panel) {
+      DequantiseTile(
+          TileToDequantise<kKind>(turn.panels[panel], turn.turn.part + part, tiles[panel]));
+    }
+    if (++part < turn.turn.parts) return;
+    part = 0;
+    if (++index < turns.count) turn = turns.WeightsOf(index, out[0]);
+  }
+  // What is to be used next.
+  BATON_INLINE const Bf16Tile* Take() { return out[taken++ % kParts]; }
+
+  const TileTurns<kKind>& turns;
+  Bf16Tile (*const out)[2];
+  TurnToDequantise<kKind> turn;
+  int64_t index = 0;  // of the turn
+  int64_t part = 0;   // of it
+  int64_t stored = 0;
+  int64_t taken = 0;
+};
+
+template <int kTokenTiles, PackedKind kKind>
+static void MultiplyOnePair(const TileTurns<kKind>& turns, int64_t all_pairs,
+                            TileMatmulSpace& space) {
+  PartsAhead<kKind> weights(turns, space.weights[0]);
+  StagedSums staged;
+  for (int64_t i = 0; i < turns.count; ++i) {
+    const PanelTurn turn = turns.At(i);
+    TileAhead ahead = turns.AheadOf(i);
+    const int64_t ahead_bytes = (ahead.bytes / turn.parts + 63) / 64 * 64;
+    const Bf16Tile* const x =
+        turns.args.x + (turn.part * all_pairs + turns.block.first_pair * turn.parts) * 2;
+    TileSums& stage = space.staged[i % 2];
+    const int64_t vectors = (kSumVectors + turn.parts - 1) / turn.parts;  // added beside a part
+    ClearSums();
+    for (int64_t part = 0; part < turn.parts; ++part) {
+      if (turn.whole) {
+        AddPart<kTokenTiles, 2>(x + 2 * part, weights.Take());
+      } else {
+        AddPart<kTokenTiles, 1>(x + 2 * part, weights.Take());
+      }
+      const int64_t begin = part * vectors;
+      const int64_t end = begin + vectors < kSumVectors ? begin + vectors : kSumVectors;
+      staged.Add(begin, end);
+      ahead.Fetch(ahead_bytes);
+      weights.Next();
+    }
+    StoreSums(stage);
+    staged = {&stage, space.sums + i % turns.of_stretch, turn.part == 0};
+  }
+  staged.Add(0, kSumVectors);
+}
+
 // Calls store(sums, block) for what is done of the product.
 template <PackedKind kKind, class Store>
 static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Store& store) {
-  const int64_t row_parts = w.cols / 32;
-  const int64_t panel_bytes = w.cols / PackedBlockColumns(kKind) * PackedBlockBytes(kKind);
   const auto address = reinterpret_cast<uintptr_t>(args.scratch);
   auto& space = *reinterpret_cast<TileMatmulSpace*>((address + 63) / 64 * 64);
   const int64_t all_pairs = (args.m + 2 * kTileTokens - 1) / (2 * kTileTokens);
@@ -413,82 +391,21 @@ static void MultiplyPairs(const TileInput& args, const PanelPairs& w, const Stor
   for (int64_t first_pair = 0; first_pair < all_pairs; first_pair += kTilePairs) {
     const int64_t left = all_pairs - first_pair;
     const int64_t pairs = left < kTilePairs ? left : kTilePairs;
+    const int64_t tokens = args.m - first_pair * 2 * kTileTokens;
     const int64_t panels_at_once = kTileUnits / pairs * w.apart;
     for (int64_t begin = args.panel_begin; begin < args.panel_end; begin += panels_at_once) {
       const int64_t end =
           args.panel_end - begin < panels_at_once ? args.panel_end : begin + panels_at_once;
-      // All turns of a pair of panels and a stretch, stretch by stretch.
-      const int64_t of_stretch = (end - begin + w.apart - 1) / w.apart;
-      const int64_t turns = (row_parts + kStretchParts - 1) / kStretchParts * of_stretch;
-      const auto turn_at = [&](int64_t i) {
-        const int64_t part = i / of_stretch * kStretchParts;
-        const int64_t rest = row_parts - part;
-        const int64_t panel = begin + i % of_stretch * w.apart;
-        return PanelTurn{panel, part, rest < kStretchParts ? rest : kStretchParts,
-                         panel + w.apart <= end};
-      };
-      const auto weights_of = [&](int64_t i) {
-        const PanelTurn turn = turn_at(i);
-        const int64_t at = turn.panel * panel_bytes;
-        const int64_t rows = w.rows - turn.panel * kPackedRows;
-        const TilePanel first = {w.first + at, w.cols, rows};
-        const TilePanel second = {w.second + at, w.cols, rows - (w.apart - 1) * kPackedRows};
-        return TurnToDequantise<kKind>{turn, {first, second}, space.weights[i % 2][0]};
-      };
-      TurnToDequantise<kKind> now = weights_of(0);
-      StagedSums staged;
-      for (int64_t i = 0; i < turns; ++i) {
-        const PanelTurn& turn = now.turn;
-        const int64_t parts = turn.parts;
-        // What is dequantised after the next turn comes from memory meanwhile, or what the caller
-        // will want after these panels.
-        const int64_t part_bytes = panel_bytes / row_parts;
-        // Where a panel's columns follow one another; else rows do, each with its own.
-        constexpr bool kByRows = kKind == PackedKind::kRowsBF16;
-        const int64_t column_bytes = kByRows ? 64 : part_bytes;
-        int64_t from = end * panel_bytes;
-        int64_t ahead_bytes = parts * part_bytes;
-        if (args.ahead_panels > 0) {
-          const int64_t panel = turn.panel + args.ahead_panels;
-          from = panel * panel_bytes + turn.part * column_bytes;
-          if ((panel + w.apart - 1) * kPackedRows >= w.rows) ahead_bytes = 0;
-        } else if (i + 2 < turns) {
-          const PanelTurn later = turn_at(i + 2);
-          from = later.panel * panel_bytes + later.part * column_bytes;
-        }
-        TileAhead ahead = {{w.first + from, w.second + from},
-                           ahead_bytes,
-                           kByRows ? parts * column_bytes : 0,
-                           w.cols * 2};
-        const int64_t pieces = now.count() - now.done + pairs;
-        const int64_t piece_bytes = (ahead_bytes / pieces + 63) / 64 * 64;
-        now.Rest([&] { ahead.Fetch(piece_bytes); });
-        // The next turn's weights are dequantised beside these products.
-        TurnToDequantise<kKind> next = weights_of(i + 1 < turns ? i + 1 : i);
-        if (i + 1 == turns) next.done = next.count();
-        // Tiles of a stretch of columns follow one another, pair by pair.
-        const Bf16Tile* x = args.x + (turn.part * all_pairs + first_pair * parts) * 2;
-        TileSums* sums = space.sums + i % of_stretch * pairs;
-        TileFence();
-        for (int64_t pair = 0; pair < pairs; ++pair, x += 2 * parts, ++sums) {
-          TileSums& stage = space.staged[(i * pairs + pair) % 2];
-          const int64_t tokens = args.m - (first_pair + pair) * 2 * kTileTokens;
-          if (tokens > kTileTokens && turn.whole) {
-            MultiplyUnitBeside<kKind>(x, now.out, parts, staged, stage, next);
-          } else if (tokens > kTileTokens) {
-            MultiplyUnit<2, 1>(x, now.out, parts, staged, stage);
-          } else if (turn.whole) {
-            MultiplyUnit<1, 2>(x, now.out, parts, staged, stage);
-          } else {
-            MultiplyUnit<1, 1>(x, now.out, parts, staged, stage);
-          }
-          staged = {&stage, sums, turn.part == 0};
-          ahead.Fetch(piece_bytes);
-        }
-        now = next;
+      const TileBlock block = {first_pair, pairs, begin, end};
+      const TileTurns<kKind> turns(args, w, block);
+      if (pairs > 1) {
+        MultiplyBlock(turns, all_pairs, space);
+      } else if (tokens > kTileTokens) {
+        MultiplyOnePair<2>(turns, all_pairs, space);
+      } else {
+        MultiplyOnePair<1>(turns, all_pairs, space);
       }
-      staged.Add(0, kSumVectors);
-      store(space.sums, TileBlock{first_pair, pairs, begin, end});
+      store(space.sums, block);
     }
   }
   ReleaseTiles();
