@@ -427,10 +427,16 @@ void Engine::Loop::AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<
                               std::optional<std::vector<float>> scores) {
   RunHost<AskMachine::Context>(
       flow->active,
-      [flow, found = std::move(found), scores = std::move(scores),
+      [this, flow, found = std::move(found), scores = std::move(scores),
        grammars = flow->model != nullptr ? GrammarsOf(*flow->model)
                                          : nullptr]() -> absl::StatusOr<AskMachine::Context> {
         ASSIGN_OR_RETURN(AskMachine::Context context, flow->machine.Prepare(found, scores));
+        if (options_.schedule.draft_tokens_max > 0 && !context.neighbours.empty()) {
+          ASSIGN_OR_RETURN(const std::vector<Point> neighbours,
+                           parts_.store->Get(flow->collection, context.neighbours,
+                                             /*with_vectors=*/false, /*with_payload=*/true));
+          flow->machine.AddNeighbours(neighbours, context);
+        }
         if (!context.grammar.empty()) {
           ASSIGN_OR_RETURN(flow->grammar, grammars->Compile({TextConstraint::Kind::kGrammar,
                                                              std::move(context.grammar)}));

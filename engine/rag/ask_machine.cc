@@ -16,6 +16,26 @@
 namespace baton {
 namespace {
 
+// Passages beside those of a prompt that are looked through for what an answer quotes: the next one
+// on either side of the best ones.
+constexpr size_t kNeighboursMax = 16;
+
+// Of the first `given` passages.
+std::vector<PointId> NeighboursOf(std::span<const Passage> passages, size_t given) {
+  std::vector<PointId> neighbours;
+  for (const Passage& passage : passages.first(given)) {
+    for (const int32_t number : {passage.passage + 1, passage.passage - 1}) {
+      if (number < 0 || neighbours.size() == kNeighboursMax) continue;
+      const PointId id = PassageId(passage.document_id, number);
+      const auto retrieved = [id](const Passage& other) { return other.id == id; };
+      const bool known = std::any_of(passages.begin(), passages.end(), retrieved) ||
+                         std::find(neighbours.begin(), neighbours.end(), id) != neighbours.end();
+      if (!known) neighbours.push_back(id);
+    }
+  }
+  return neighbours;
+}
+
 Citation Cite(const Passage& passage, int32_t number, TextRange quote) {
   return Citation{.number = number,
                   .passage_id = passage.id,
@@ -148,6 +168,7 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
       }
       context.grammar = VerbatimGrammar(context.quotes);
     }
+    context.neighbours = NeighboursOf(context.passages, cited);
     for (size_t i = cited; i < context.passages.size(); ++i) {
       context.quotable.push_back(writer_.tokenizer->Encode(context.passages[i].text));
     }
@@ -158,6 +179,13 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
         Cite(passage, static_cast<int32_t>(i) + 1, FindQuote(request_.question, passage.text)));
   }
   return context;
+}
+
+void AskMachine::AddNeighbours(const std::vector<Point>& neighbours, Context& context) const {
+  for (const Point& point : neighbours) {
+    const absl::StatusOr<Passage> passage = PassageFromPayload(point.id, 0, point.payload);
+    if (passage.ok()) context.quotable.push_back(writer_.tokenizer->Encode(passage->text));
+  }
 }
 
 AskMachine::Work AskMachine::OnPrepared(Context context) {

@@ -57,8 +57,11 @@ class AskMachine {
     std::vector<Citation> citations;             // of those an answer may rest on, by their numbers
     std::vector<TokenId> prompt;                 // empty where nothing is generated
     std::vector<std::vector<TokenId>> quotable;  // retrieved passages that are not in the prompt
-    std::vector<Citation> quotes;                // one of which the answer is to be; empty: free
-    std::string grammar;                         // GBNF of such an answer
+    // Of those that are: the passages beside them in their documents, where they were not retrieved
+    // themselves. There may be none of that id.
+    std::vector<PointId> neighbours;
+    std::vector<Citation> quotes;  // one of which the answer is to be; empty: free
+    std::string grammar;           // GBNF of such an answer
   };
 
   // `request` has been validated. The tokenizer and the chat templates outlive the machine.
@@ -76,6 +79,9 @@ class AskMachine {
   // point was not stored by Ingest.
   absl::StatusOr<Context> Prepare(const std::vector<ScoredPoint>& found,
                                   const std::optional<std::vector<float>>& scores = {}) const;
+  // What the context's neighbours are, as stored: an answer may go on to quote them, too. What is
+  // no passage is left out. Pure and const.
+  void AddNeighbours(const std::vector<Point>& neighbours, Context& context) const;
   Work OnPrepared(Context context);
   // Once for each of the request's answers. `answer`: all of its text.
   Work OnGenerated(GenerateResult generated, std::string_view answer) const;

@@ -196,6 +196,67 @@ TEST_CASE("only passages that are in the prompt are cited") {
   }
 }
 
+TEST_CASE("passages beside those of the prompt may be quoted, too") {
+  const auto stored = [](int32_t number, int32_t passages) {
+    const std::string text = "The ferry sails on day " + std::to_string(number) + ".";
+    const Document document{.id = "long", .title = "Ferries", .text = text};
+    return Point{.id = PassageId("long", number),
+                 .vector = {},
+                 .payload = MakePassagePayload(document, {0, static_cast<int64_t>(text.size())},
+                                               {.passage = number, .passages = passages})};
+  };
+  const auto found = [&](std::vector<int32_t> numbers) {
+    std::vector<ScoredPoint> points;
+    for (const int32_t number : numbers) {
+      const Point point = stored(number, 40);
+      points.push_back({.id = point.id,
+                        .score = 1.0f - 0.01f * static_cast<float>(points.size()),
+                        .payload = point.payload});
+    }
+    return points;
+  };
+  const auto texts = [](const AskMachine::Context& context) {
+    std::vector<std::string> all;
+    for (const auto& tokens : context.quotable) all.emplace_back(tokens.begin(), tokens.end());
+    return all;
+  };
+  const AskMachine::Writer writer = {.tokenizer = &kTokenizer, .context_tokens = 4000};
+
+  SECTION("on either side, but for what was retrieved") {
+    const AskMachine machine({.question = "When?", .k = 4}, {.context_passages_max = 1}, writer);
+    auto context = machine.Prepare(found({5, 6}));
+    REQUIRE_OK(context);
+    CHECK(context->citations.size() == 1);
+    CHECK(context->neighbours == std::vector{PassageId("long", 4)});
+    CHECK(texts(*context) == std::vector<std::string>{"The ferry sails on day 6."});
+    // What a client has put in its place is no passage.
+    machine.AddNeighbours({stored(4, 40), Point{.id = 7}}, *context);
+    CHECK(texts(*context) ==
+          std::vector<std::string>{"The ferry sails on day 6.", "The ferry sails on day 4."});
+  }
+  SECTION("none before the first, each once") {
+    const AskMachine machine({.question = "When?", .k = 4}, {}, writer);
+    auto context = machine.Prepare(found({0, 2}));
+    REQUIRE_OK(context);
+    CHECK(context->neighbours == std::vector{PassageId("long", 1), PassageId("long", 3)});
+  }
+  SECTION("of many, those of the best") {
+    const AskMachine machine({.question = "When?", .k = 20}, {.context_passages_max = 20}, writer);
+    std::vector<int32_t> numbers;
+    for (int32_t i = 0; i < 12; ++i) numbers.push_back(3 * i + 1);
+    auto context = machine.Prepare(found(numbers));
+    REQUIRE_OK(context);
+    CHECK(context->neighbours.size() == 16);
+    CHECK(context->neighbours.front() == PassageId("long", 2));
+  }
+  SECTION("where nothing is generated, none") {
+    const AskMachine machine({.question = "When?", .k = 4}, {}, {.reason = "none"});
+    auto context = machine.Prepare(found({5}));
+    REQUIRE_OK(context);
+    CHECK(context->neighbours.empty());
+  }
+}
+
 TEST_CASE("a verbatim answer is a sentence of the prompt, and is what it cites") {
   const AskMachine::Writer writer = {.tokenizer = &kTokenizer, .context_tokens = 2000};
   AskMachine machine({.question = "Which ferry sails?", .verbatim = true},
