@@ -11,13 +11,13 @@ constexpr double kDecodeRate = 1.0 / 32;  // a line takes more of them than a me
 // own. Chunks that are cut to the same time all differ a little, and the time does not.
 constexpr double kDecodeVarianceMin = 0.01;
 constexpr double kPromptVarianceMin = 0.06;
-// A prompt token costs at least this share of a chunk's mean by its tokens: where chunks that are
-// cut to the same time grow, they seem to be free, and farther into a prompt each costs more than
-// when the slope was learnt.
-constexpr double kPromptShareMin = 1.0 / 4;
-// What a chunk's tokens take at least, of what it takes before the first. With the share above:
-// where that alone is too long, chunks stay as long as they are.
-constexpr double kChunkShareMin = kPromptShareMin / (1 - kPromptShareMin);
+// What a chunk's tokens take at least, of what it takes before the first: less of them would hardly
+// make a step shorter, and a prompt wait for many more steps.
+constexpr double kChunkShareMin = 1.0 / 6;
+// A prompt token costs at least this share of a chunk's mean by its tokens: where chunks of one
+// length come to take less, the rest would seem to be free. With the share above: where what comes
+// before the first token alone is too long, chunks stay as long as they are.
+constexpr double kPromptShareMin = kChunkShareMin / (1 + kChunkShareMin);
 
 }  // namespace
 
@@ -46,7 +46,9 @@ void StepForecast::Observe(int64_t decode_tokens, int64_t prompt_tokens, TimeUs 
   } else if (decode_tokens == 0 || decodes_.count > 0) {
     const double beside = decode_tokens == 0 ? 0 : DecodeUs(decodes);
     prompts_.Learn(static_cast<double>(prompt_tokens), std::max(1.0, us - beside), kPromptRate);
-    if (prompts_.Variance() >= kPromptVarianceMin) prompt_slope_ = prompts_.Slope();
+    if (prompts_.Variance() >= kPromptVarianceMin) {
+      prompt_before_us_ = prompts_.us - prompts_.Slope() * prompts_.count;
+    }
   }
 }
 
@@ -62,8 +64,7 @@ double StepForecast::DecodeUs(double decodes) const {
 double StepForecast::PromptTokenUs() const {
   if (prompts_.count == 0) return 0;
   const double share = prompts_.us / prompts_.count;
-  if (prompt_slope_ == 0) return share;
-  return std::clamp(prompt_slope_, share * kPromptShareMin, share);
+  return std::clamp(share - prompt_before_us_ / prompts_.count, share * kPromptShareMin, share);
 }
 
 double StepForecast::PromptUs(double prompt_tokens) const {

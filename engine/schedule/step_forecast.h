@@ -20,14 +20,15 @@ class StepForecast {
   // Prompt tokens beside `decodes`, so that a step takes at most `percent` of one without them in
   // which all `running` sequences decode, those of the prompts with them: were it of fewer, few
   // decodes would keep many prompts waiting, and so remain few. At least kTokensMin, and as many as
-  // cost a third of what the chunk costs before its first, so that prompts get on; INT64_MAX
+  // cost a sixth of what the chunk costs before its first, so that prompts get on; INT64_MAX
   // where too little is known.
   int64_t PromptTokens(int64_t percent, int64_t decodes, int64_t running) const;
 
   // Of a step; 0 where too little is known.
   double StepUs(int64_t decodes, int64_t prompt_tokens) const;
 
-  static constexpr int64_t kTokensMin = 8;
+  // Where products are made in tiles of sixteen tokens, fewer take as long.
+  static constexpr int64_t kTokensMin = 16;
 
  private:
   // What is known of some steps, by how many tokens they held: means.
@@ -48,9 +49,12 @@ class StepForecast {
   double PromptTokenUs() const;                 // of each prompt token more
   double PromptUs(double prompt_tokens) const;  // of so many, beside decodes
 
-  Means decodes_;            // steps of decodes alone
-  Means prompts_;            // prompts alone, or what they add to a step with decodes
-  double prompt_slope_ = 0;  // when their numbers last differed; 0: they never did
+  Means decodes_;  // steps of decodes alone
+  Means prompts_;  // prompts alone, or what they add to a step with decodes
+  // What a chunk costs before its first token, when their numbers last differed. What chunks take
+  // more while they do not differ is each token's: farther into a prompt it looks at more before
+  // it.
+  double prompt_before_us_ = 0;
 };
 
 }  // namespace baton
