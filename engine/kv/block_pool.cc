@@ -35,9 +35,6 @@ absl::StatusOr<std::unique_ptr<KvBlockPool>> KvBlockPool::Create(const KvLayout&
     return absl::ResourceExhaustedError(
         StrCat("cannot map ", bytes, " bytes for ", block_count, " KV blocks"));
   }
-  // Only advice. A head's keys in a block are a page or two, apart from those in the next block: in
-  // small pages a long text has the processor look up each.
-  madvise(memory, bytes, MADV_HUGEPAGE);
   return std::unique_ptr<KvBlockPool>(
       new KvBlockPool(layout, block_count, std::make_unique<MappedKvMemory>(memory, bytes)));
 }
