@@ -292,7 +292,8 @@ void Collection::BeginJobLocked(SealJob* job) {
 }
 
 // What is merged beyond the tiers while nobody writes: as many segments as may be one, smallest
-// first, where that makes the largest of them a good deal larger. Empty: nothing, or not yet.
+// first, where that makes the largest of them a good deal larger; where a small one has none of its
+// kind beside it, what is larger than it. Empty: nothing, or not yet.
 std::vector<std::shared_ptr<const Segment>> Collection::QuietMergeLocked(int64_t rows_max,
                                                                          TimeUs now_us) {
   if (sequence_ != quiet_sequence_) {
@@ -305,17 +306,21 @@ std::vector<std::shared_ptr<const Segment>> Collection::QuietMergeLocked(int64_t
   std::sort(states.begin(), states.end(),
             [](const SegmentState* a, const SegmentState* b) { return a->live < b->live; });
   rows_max = std::min(rows_max, options_.segment_points_max);
-  int64_t smaller_rows = 0;
-  size_t end = 0;
-  for (size_t i = 0; i < states.size(); ++i) {
-    const int64_t live = states[i]->live;
-    if (smaller_rows + live > rows_max) break;
-    if (smaller_rows * kQuietGrowth >= live) end = i + 1;
-    smaller_rows += live;
+  for (size_t first = 0; first < states.size(); ++first) {
+    int64_t smaller_rows = 0;
+    size_t end = first;
+    for (size_t i = first; i < states.size(); ++i) {
+      const int64_t live = states[i]->live;
+      if (smaller_rows + live > rows_max) break;
+      if (smaller_rows * kQuietGrowth >= live) end = i + 1;
+      smaller_rows += live;
+    }
+    if (end < first + 2) continue;
+    std::vector<std::shared_ptr<const Segment>> merged;
+    for (size_t i = first; i < end; ++i) merged.push_back(states[i]->segment);
+    return merged;
   }
-  std::vector<std::shared_ptr<const Segment>> merged;
-  for (size_t i = 0; end > 1 && i < end; ++i) merged.push_back(states[i]->segment);
-  return merged;
+  return {};
 }
 
 TimeUs Collection::QuietFromUsLocked() const {

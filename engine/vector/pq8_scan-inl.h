@@ -106,40 +106,29 @@ constexpr int kTogether = 2;
 
 #endif
 
-template <int kBlocks>
-inline void ScanBlocks(const PqScan& scan, int64_t block) {
-  RowSums sums[kBlocks];
-  SumBlocks<kBlocks>(scan.tables, scan.groups, scan.blocks + block * scan.groups * kPqLineBytes,
-                     sums);
-  for (int b = 0; b < kBlocks; ++b) StoreBlock(scan, sums[b], block + b);
-}
-
 #else
 
-inline void ScanBlock(const PqScan& scan, int64_t block) {
-  const uint8_t* codes = scan.blocks + block * scan.groups * kPqLineBytes;
-  int32_t sums[kPqBlockRows] = {};
-  for (int64_t m = 0; m < kPq8Group * scan.groups; ++m, codes += kPqBlockRows) {
-    const uint8_t* const table = scan.tables + m * kTableBytes;
-    for (int64_t r = 0; r < kPqBlockRows; ++r) sums[r] += table[codes[r]];
+template <int kBlocks>
+inline void SumBlocks(const uint8_t* tables, int64_t groups, const uint8_t* blocks,
+                      RowSums (&sums)[kBlocks]) {
+  const uint8_t* codes = blocks;
+  for (RowSums& block : sums) {
+    block = {};
+    for (int64_t m = 0; m < kPq8Group * groups; ++m, codes += kPqBlockRows) {
+      const uint8_t* const table = tables + m * kTableBytes;
+      for (int64_t r = 0; r < kPqBlockRows; ++r) block.row[r] += table[codes[r]];
+    }
   }
-  StoreBlock(scan, sums, block);
 }
+
+constexpr int kTogether = 1;
 
 #endif
 
 }  // namespace
 
-void ScanPq8(const PqScan& scan) {
-  int64_t block = 0;
-#if defined(__AVX2__)
-  for (; block + kTogether <= scan.block_count; block += kTogether) {
-    ScanBlocks<kTogether>(scan, block);
-  }
-  for (; block < scan.block_count; ++block) ScanBlocks<1>(scan, block);
-#else
-  for (; block < scan.block_count; ++block) ScanBlock(scan, block);
-#endif
-}
+#include "engine/vector/pq_blocks-inl.h"
+
+void ScanPq8(const PqScan& scan) { ScanAllBlocks(scan); }
 
 }  // namespace baton::BATON_SIMD_NAMESPACE

@@ -58,14 +58,18 @@ inline void StoreBlock(const PqScan& scan, const RowSums& sums, int64_t block) {
 
 #else
 
-// sums: [32]
-inline void StoreBlock(const PqScan& scan, const int32_t* sums, int64_t block) {
+// Sums of a block's rows.
+struct RowSums {
+  int32_t row[kPqBlockRows];
+};
+
+inline void StoreBlock(const PqScan& scan, const RowSums& sums, int64_t block) {
   uint32_t nearer = 0;
   for (int64_t r = 0; r < kPqBlockRows; ++r) {
     const int64_t row = block * kPqBlockRows + r;
     float key = scan.base;
     if (scan.terms != nullptr) key += scan.terms[row];
-    key += scan.scale * static_cast<float>(sums[r]);
+    key += scan.scale * static_cast<float>(sums.row[r]);
     scan.keys[row] = key;
     nearer |= (key < scan.bound ? uint32_t{1} : uint32_t{0}) << r;
   }

@@ -88,47 +88,35 @@ inline void SumBlocks(const uint8_t* tables, int64_t groups, const uint8_t* bloc
 
 #endif
 
-template <int kBlocks>
-inline void ScanBlocks(const PqScan& scan, int64_t block) {
-  RowSums sums[kBlocks];
-  SumBlocks<kBlocks>(scan.tables, scan.groups, scan.blocks + block * scan.groups * kPqLineBytes,
-                     sums);
-  for (int b = 0; b < kBlocks; ++b) StoreBlock(scan, sums[b], block + b);
-}
-
 // Blocks taken together: their chains of additions overlap, and fit into 16 registers.
 constexpr int kTogether = 4;
 
 #else
 
-inline void ScanBlock(const PqScan& scan, int64_t block) {
-  const uint8_t* const lines = scan.blocks + block * scan.groups * kPqLineBytes;
-  int32_t sums[kPqBlockRows] = {};
-  for (int64_t pair = 0; pair < 2 * scan.groups; ++pair) {
-    const uint8_t* const first = scan.tables + 2 * pair * 16;
-    const uint8_t* const second = first + 16;
-    const uint8_t* const codes = lines + pair * kPqBlockRows;
-    for (int64_t r = 0; r < kPqBlockRows; ++r) {
-      sums[r] += first[codes[r] & 15] + second[codes[r] >> 4];
+template <int kBlocks>
+inline void SumBlocks(const uint8_t* tables, int64_t groups, const uint8_t* blocks,
+                      RowSums (&sums)[kBlocks]) {
+  const uint8_t* codes = blocks;
+  for (RowSums& block : sums) {
+    block = {};
+    for (int64_t pair = 0; pair < 2 * groups; ++pair, codes += kPqBlockRows) {
+      const uint8_t* const first = tables + 2 * pair * 16;
+      const uint8_t* const second = first + 16;
+      for (int64_t r = 0; r < kPqBlockRows; ++r) {
+        block.row[r] += first[codes[r] & 15] + second[codes[r] >> 4];
+      }
     }
   }
-  StoreBlock(scan, sums, block);
 }
+
+constexpr int kTogether = 1;
 
 #endif
 
 }  // namespace
 
-void ScanPq(const PqScan& scan) {
-  int64_t block = 0;
-#if defined(__AVX2__)
-  for (; block + kTogether <= scan.block_count; block += kTogether) {
-    ScanBlocks<kTogether>(scan, block);
-  }
-  for (; block < scan.block_count; ++block) ScanBlocks<1>(scan, block);
-#else
-  for (; block < scan.block_count; ++block) ScanBlock(scan, block);
-#endif
-}
+#include "engine/vector/pq_blocks-inl.h"
+
+void ScanPq(const PqScan& scan) { ScanAllBlocks(scan); }
 
 }  // namespace baton::BATON_SIMD_NAMESPACE

@@ -112,11 +112,19 @@ class SealedGraph {
 
   // The node of each row, [rows]: how those two know rows.
   std::vector<uint32_t> RowNodes() const;
+  // The rows that a filter leaves.
+  struct Matching {
+    LiveRow live;
+    double share = 1;                     // they are of all rows, about
+    std::span<const uint32_t> seeds;      // some of them, from all over
+    std::span<const uint32_t> row_nodes;  // RowNodes()
+  };
   // A walk of which the `ef` nearest nodes all have a live row: it goes past others to what is
   // behind them (the two-hop expansion of ACORN-1, Patel et al. 2024). Begins near the query and at
-  // the rows `seeds`. `live` is asked about many more rows than are compared.
-  void SearchMatching(const float* query, int64_t ef, int64_t wanted, LiveRow live,
-                      std::span<const uint32_t> seeds, std::span<const uint32_t> row_nodes,
+  // the seeds; where next to none match near the query, with all that do behind its nearest nodes:
+  // few links lead to those from others that match. `live` is asked about many more rows than are
+  // compared.
+  void SearchMatching(const float* query, int64_t ef, int64_t wanted, const Matching& matching,
                       std::vector<GraphNeighbor>* found) const;
   // Of `rows`, at least the `wanted` nearest by code, if there are so many; in no order.
   void SearchRows(const float* query, int64_t wanted, std::span<const uint32_t> rows,
@@ -156,6 +164,7 @@ class SealedGraph {
   struct Scratch {
     std::vector<uint64_t> visited;  // a bit per node
     std::vector<Candidate> candidates;
+    std::vector<Candidate> near;  // of FollowMatching
     QueryEncoder query;
     std::vector<uint32_t> nodes;    // [2 m]
     std::vector<float> keys;        // [2 m]
@@ -208,9 +217,8 @@ class SealedGraph {
   template <class Scorer>
   Candidate Descend(const Scorer& scorer, Scratch& scratch) const;
   template <class Scorer, class Pool>
-  std::span<const Candidate> FollowMatching(const Scorer& scorer, Pool& pool, LiveRow live,
-                                            std::span<const uint32_t> seeds,
-                                            Scratch& scratch) const;
+  std::span<const Candidate> FollowMatching(const Scorer& scorer, Pool& pool, int64_t ef,
+                                            const Matching& matching, Scratch& scratch) const;
   // What `use` makes of the scorer that walks compare with.
   template <class Use>
   std::span<const Candidate> WithScorer(const float* query, Scratch& scratch, Use use) const;

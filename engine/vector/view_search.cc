@@ -430,8 +430,9 @@ class BlockSearch {
     if (!row_nodes.empty()) seeds = filter.Sample(kSeeds);
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
     for (size_t query = first; query < last; ++query) {
-      segment.index().graph()->SearchMatching(queries_[query].data(), plan.ef, wanted, live, seeds,
-                                              row_nodes, &found_);
+      segment.index().graph()->SearchMatching(
+          queries_[query].data(), plan.ef, wanted,
+          {.live = live, .share = plan.share, .seeds = seeds, .row_nodes = row_nodes}, &found_);
       RETURN_IF_ERROR(Worked(plan.ef * 4 * view_.spec().hnsw_m * dimension_));
       if (std::ssize(found_) < wanted) {
         RETURN_IF_ERROR(compare_all(query, query + 1));

@@ -8,7 +8,8 @@
 //   NAME.exact_qps          comparing with every match
 //   NAME.bar_ratio          qps / the better of exact_qps and unfiltered.qps / 10; 1 and more is
 //   met
-// --keep FOLDER keeps the index there, and takes it from there: building takes most of the time.
+// --only NAME measures that share alone, beside no filter. --keep FOLDER keeps the index there, and
+// takes it from there: building takes most of the time.
 
 #include <algorithm>
 #include <chrono>
@@ -201,9 +202,12 @@ int Main(int argc, char** argv) {
   std::string points = "1000000";
   std::string queries = "200";
   std::string keep;
-  const BenchArgs args = ParseBenchArgs(
-      argc, argv,
-      {{"--points", "N", &points}, {"--queries", "N", &queries}, {"--keep", "FOLDER", &keep}});
+  std::string only;
+  const BenchArgs args = ParseBenchArgs(argc, argv,
+                                        {{"--points", "N", &points},
+                                         {"--queries", "N", &queries},
+                                         {"--only", "NAME", &only},
+                                         {"--keep", "FOLDER", &keep}});
   GeneratedSet wanted{.name = "l2-128",
                       .metric = Metric::kL2,
                       .dimension = args.tiny ? 16 : 128,
@@ -234,7 +238,8 @@ int Main(int argc, char** argv) {
             std::pair{"filter_5pct", 50}, std::pair{"filter_20pct", 200},
             std::pair{"filter_50pct", 500}, std::pair{"filter_90pct", 900},
             std::pair{"filter_99pct", 990}}) {
-        bench.Run(std::string(name) + (far ? "_far" : ""), per_mille, far);
+        const std::string full_name = std::string(name) + (far ? "_far" : "");
+        if (only.empty() || only == full_name) bench.Run(full_name, per_mille, far);
       }
     }
   }

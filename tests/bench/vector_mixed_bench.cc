@@ -5,14 +5,19 @@
 // vector.seal_points, by default the daemon's.
 //
 //   search.p99_ratio        p99 while writing / p99 of quiet
+//   search.busy_slow_*_us   where the slowest hundredth of these spent their time, on average: late
+//                           (before the thread ran), on a processor, and waiting for one
 //   deleted_half.*          a collection half of which is deleted, vacuum off, beside itself before
 //   index.*                 a payload index of points that are there, made beside writes
+
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <random>
 #include <string>
@@ -42,14 +47,55 @@ SteadyClock::time_point After(SteadyClock::time_point begin, double seconds) {
          std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds));
 }
 
-struct Latencies {
-  std::vector<double> us;
+double MicrosSince(SteadyClock::time_point begin) { return SecondsSince(begin) * 1e6; }
 
-  double Percentile(double share) {
-    std::sort(us.begin(), us.end());
-    return us[std::min(us.size() - 1, static_cast<size_t>(share * static_cast<double>(us.size())))];
+// One search: from when it was due, and of that what passed before it began, and what the thread
+// had a processor for.
+struct Latency {
+  double us = 0;
+  double late_us = 0;
+  double cpu_us = 0;
+  double faults = 0;  // pages that were not there
+};
+
+struct Latencies {
+  std::vector<Latency> searches;
+
+  void Sort() {
+    std::sort(searches.begin(), searches.end(),
+              [](const Latency& a, const Latency& b) { return a.us < b.us; });
+  }
+  // Sorted.
+  size_t Place(double share) const {
+    return std::min(searches.size() - 1,
+                    static_cast<size_t>(share * static_cast<double>(searches.size())));
+  }
+  double Percentile(double share) const { return searches[Place(share)].us; }
+  // The mean of those at or above a percentile.
+  Latency MeanFrom(double share) const {
+    Latency mean;
+    const double count = static_cast<double>(searches.size() - Place(share));
+    for (size_t i = Place(share); i < searches.size(); ++i) {
+      mean.us += searches[i].us / count;
+      mean.late_us += searches[i].late_us / count;
+      mean.cpu_us += searches[i].cpu_us / count;
+      mean.faults += searches[i].faults / count;
+    }
+    return mean;
   }
 };
+
+double ThreadCpuUs() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
+}
+
+double ThreadFaults() {
+  rusage usage;
+  getrusage(RUSAGE_THREAD, &usage);
+  return static_cast<double>(usage.ru_minflt + usage.ru_majflt);
+}
 
 class Mixed {
  public:
@@ -79,15 +125,21 @@ class Mixed {
         const auto due = After(begin, static_cast<double>(i) / kSearchesPerS);
         if (due >= After(begin, seconds)) return;
         std::this_thread::sleep_until(due);
+        const double late_us = MicrosSince(due);
+        const double cpu_us = ThreadCpuUs();
+        const double faults = ThreadFaults();
         SearchOnce(i % set_.query_count(), &found);
-        latencies[thread].us.push_back(
-            std::chrono::duration<double, std::micro>(SteadyClock::now() - due).count());
+        latencies[thread].searches.push_back({.us = MicrosSince(due),
+                                              .late_us = late_us,
+                                              .cpu_us = ThreadCpuUs() - cpu_us,
+                                              .faults = ThreadFaults() - faults});
       }
     };
     std::thread other([&run] { run(1); });
     run(0);
     other.join();
-    latencies[0].us.insert(latencies[0].us.end(), latencies[1].us.begin(), latencies[1].us.end());
+    latencies[0].searches.insert(latencies[0].searches.end(), latencies[1].searches.begin(),
+                                 latencies[1].searches.end());
     return std::move(latencies[0]);
   }
 
@@ -163,7 +215,9 @@ void BenchMixed(const BenchArgs& args, const VectorSet& set, double seconds, int
   const double new_merges = mixed.Built("merge") - merges;
   const int64_t unindexed = mixed.unindexed();
   const Latencies after = mixed.Search(args.tiny ? seconds / 2 : 0);
-  quiet.us.insert(quiet.us.end(), after.us.begin(), after.us.end());
+  quiet.searches.insert(quiet.searches.end(), after.searches.begin(), after.searches.end());
+  quiet.Sort();
+  busy.Sort();
   const double quiet_p99 = quiet.Percentile(0.99);
   const double busy_p99 = busy.Percentile(0.99);
   std::printf(
@@ -178,6 +232,12 @@ void BenchMixed(const BenchArgs& args, const VectorSet& set, double seconds, int
   report.Add("search.busy_p50_us", busy.Percentile(0.5), "us");
   report.Add("search.busy_p99_us", busy_p99, "us");
   report.Add("search.p99_ratio", busy_p99 / quiet_p99, "times quiet");
+  const Latency slow = busy.MeanFrom(0.99);
+  report.Add("search.busy_slow_late_us", slow.late_us, "us of the slowest hundredth");
+  report.Add("search.busy_slow_cpu_us", slow.cpu_us, "us of the slowest hundredth");
+  report.Add("search.busy_slow_waiting_us", slow.us - slow.late_us - slow.cpu_us,
+             "us of the slowest hundredth");
+  report.Add("search.busy_slow_faults", slow.faults, "page faults of the slowest hundredth");
   report.Add("seals", new_seals, "while writing");
   report.Add("merges", new_merges, "while writing");
 }

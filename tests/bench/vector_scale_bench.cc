@@ -212,6 +212,7 @@ int Main(int argc, char** argv) {
       report.Add("build.memory_peak_mib", StatusMib("VmHWM") - StatusMib("RssFile"), "MiB");
     }
     Fill(*store, generator, truth, !kept, rows - tail, rows);
+    store->WaitUntilIdle();  // a full buffer is sealed: no thread builds beside what is timed
   }
 
   Search search;

@@ -294,6 +294,61 @@ TEST_CASE("a filtered walk finds the nearest that match, near the query or far f
   }
 }
 
+// What matches lies beyond a plane through clusters that overlap, and the query on the other side
+// of it: the nearest matches are few among many that do not match, and have few links from others.
+TEST_CASE("a filtered walk finds matches among what does not match") {
+  constexpr int kValues = 24;
+  constexpr int kPoints = 12'000;
+  const TempDir dir;
+  Metrics metrics;
+  VectorOptions options = TestOptions(dir.path());
+  options.seal_points = kPoints;
+  options.write_points_max = kPoints;
+  auto store = OpenStore(options, metrics);
+  CollectionSpec spec = Spec("c", kValues);
+  spec.hnsw_m = 6;
+  REQUIRE_OK(store->CreateCollection(spec, ""));
+  REQUIRE_OK(store->CreatePayloadIndex("c", {"first", PayloadIndexKind::kNumber}));
+  std::mt19937 random(3);
+  std::vector<std::vector<float>> centers;
+  for (int i = 0; i < 40; ++i) centers.push_back(RandomVector(random, kValues));
+  const auto draw = [&] {
+    std::vector<float> vector = RandomVector(random, kValues);
+    const std::vector<float>& center = centers[random() % centers.size()];
+    for (int i = 0; i < kValues; ++i) vector[i] = center[i] + 0.7f * vector[i];
+    return vector;
+  };
+  PointTwin twin;
+  std::vector<Point> points;
+  for (PointId id = 0; id < kPoints; ++id) {
+    const std::vector<float> vector = draw();
+    points.push_back(MakePoint(id, vector, {{"first", double{vector[0]}}}));
+    twin[id] = points.back();
+  }
+  REQUIRE_OK(CommitOne(*store, "c", points).status);
+  store->WaitUntilIdle();
+  const auto view = *store->View("c");
+  REQUIRE(view->segments().size() == 1);
+  std::vector<double> firsts;
+  for (const Point& point : points) firsts.push_back(point.vector[0]);
+  std::sort(firsts.begin(), firsts.end());
+  const auto filter = std::make_shared<Filter>(
+      Condition{.field = "first", .test = InRange{Bounds<double>{.lt = firsts[kPoints / 5]}}});
+  const Twin matching = MatchingTwin(twin, *filter);
+  int64_t right = 0;
+  for (int i = 0; i < 50; ++i) {
+    std::vector<float> query = draw();
+    while (query[0] < firsts[kPoints / 2]) query = draw();
+    const auto found = Search(*view, query, {.k = 10, .ef = 32, .filter = filter});
+    const auto expected = NaiveSearch(matching, Metric::kL2, query, 10);
+    REQUIRE(found.size() == expected.size());
+    for (const Neighbor& neighbor : found) {
+      right += std::count(expected.begin(), expected.end(), neighbor);
+    }
+  }
+  REQUIRE(right >= 420);
+}
+
 TEST_CASE("ids are filtered without any index") {
   const TempDir dir;
   Metrics metrics;

@@ -10,6 +10,7 @@
 
 #include "engine/vector/segment.h"
 #include "tests/engine/vector/vector_harness.h"
+#include "tests/support/eventually.h"
 #include "tests/support/fake_clock.h"
 
 namespace baton {
@@ -174,6 +175,31 @@ TEST_CASE("a collection that nobody writes to has its segments merged further") 
   const std::vector<float> query = RandomVector(random, 20);
   REQUIRE(Search(*f.View("c"), query, {.k = 10, .exact = true}) ==
           NaiveSearch(twin, Metric::kL2, query, 10));
+}
+
+TEST_CASE("a small segment does not keep large ones from being merged") {
+  VectorOptions options = TestOptions("");
+  options.segment_points_max = 256;
+  options.vacuum_deleted_percent = 0;
+  options.merge_quiet_ms = 1000;
+  FakeClock clock;
+  Fixture f(options, clock);
+  REQUIRE_OK(f.store->CreateCollection(Spec("c", 20), ""));
+  std::mt19937 random(36);
+  for (const auto& [first, count] : {std::pair{0, 128}, std::pair{128, 128}, std::pair{256, 64}}) {
+    REQUIRE_OK(CommitOne(*f.store, "c", Points(random, first, count, 20)).status);
+    f.store->WaitUntilIdle();
+  }
+  REQUIRE_OK(CommitOne(*f.store, "c", {}, Ids(256, 44)).status);
+  f.store->WaitUntilIdle();
+  REQUIRE(f.store->Describe("c")->segments == 3);
+  // 20 points are far less than 128, and all together more than may be one.
+  // Since when nobody has written is known when the builder next looks.
+  REQUIRE(Eventually([&f, &clock] {
+    clock.AdvanceUs(1'000'000);
+    return f.store->Describe("c")->segments == 2;
+  }));
+  REQUIRE(f.View("c")->points() == 276);
 }
 
 TEST_CASE("points stay without a graph where there is no memory to build one") {
