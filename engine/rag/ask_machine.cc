@@ -169,8 +169,13 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
       context.grammar = VerbatimGrammar(context.quotes);
     }
     context.neighbours = NeighboursOf(context.passages, cited);
-    for (size_t i = cited; i < context.passages.size(); ++i) {
-      context.quotable.push_back(writer_.tokenizer->Encode(context.passages[i].text));
+    for (size_t i = 0; i < context.passages.size(); ++i) {
+      const std::string& text = context.passages[i].text;
+      if (i < cited && !prompt.cut && texts[i] == text) continue;
+      context.quotable.push_back(writer_.tokenizer->Encode(text));
+    }
+    if (!IsVerbatim()) {
+      context.endings = AnswerEndings(*writer_.tokenizer, prompt.passages_used);
     }
   }
   for (size_t i = 0; i < cited; ++i) {
@@ -194,6 +199,7 @@ AskMachine::Work AskMachine::OnPrepared(Context context) {
   if (!context.prompt.empty()) {
     return Generate{.prompt = std::move(context.prompt),
                     .quotable = std::move(context.quotable),
+                    .endings = std::move(context.endings),
                     .max_tokens = AnswerTokensMax()};
   }
   AskResult result;

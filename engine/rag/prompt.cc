@@ -70,7 +70,11 @@ class Builder {
         const PromptPassage cut = {passages[0].title, passages[0].text.substr(0, cuts[count - 1])};
         return Encode(head, {&cut, 1});
       });
-      if (!shortened.ok() || shortened->has_value()) return shortened;
+      if (!shortened.ok()) return shortened;
+      if (shortened->has_value()) {
+        (*shortened)->cut = true;
+        return shortened;
+      }
     }
     return std::optional<BuiltPrompt>();
   }
@@ -80,7 +84,8 @@ class Builder {
     ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
                      encoder_.Encode(PromptText(head, passages, question_, encoder_.chats())));
     return BuiltPrompt{.tokens = std::move(tokens),
-                       .passages_used = static_cast<int>(passages.size())};
+                       .passages_used = static_cast<int>(passages.size()),
+                       .cut = false};
   }
   bool Fits(const BuiltPrompt& prompt) const { return prompt.tokens.size() <= token_budget_; }
 
@@ -140,6 +145,18 @@ absl::StatusOr<BuiltPrompt> BuildPrompt(const PromptEncoder& encoder, std::strin
   return absl::InvalidArgumentError(StrCat("question takes ", bare.tokens.size(),
                                            " tokens, but only ", token_budget,
                                            " are left for the prompt in the model's context"));
+}
+
+std::vector<std::vector<TokenId>> AnswerEndings(const Tokenizer& tokenizer, int passages) {
+  std::vector<std::vector<TokenId>> endings;
+  const auto add = [&](std::string_view text) {
+    endings.push_back(tokenizer.Encode(text));
+    if (const auto eos = tokenizer.eos()) endings.back().push_back(*eos);
+  };
+  add(kRefusal);
+  // Behind a sentence, so that the mark's first token is that of one within a text.
+  for (int i = passages; i > 0; --i) add(StrCat(". [", i, "]"));
+  return endings;
 }
 
 }  // namespace baton

@@ -21,6 +21,7 @@ struct PromptPassage {
 struct BuiltPrompt {
   std::vector<TokenId> tokens;  // ready for prefill, bos included where the model wants it
   int passages_used = 0;        // the first of those given, numbered from [1]
+  bool cut = false;             // the only one is not all there
 };
 
 // How a prompt's text becomes tokens; the model's chat template puts it into a user's message.
@@ -51,5 +52,9 @@ class PromptEncoder {
 absl::StatusOr<BuiltPrompt> BuildPrompt(const PromptEncoder& encoder, std::string_view question,
                                         std::span<const PromptPassage> passages,
                                         int32_t token_budget);
+
+// How an answer ends that does what such a prompt asks for: with a refusal, or the number of one of
+// the `passages`, [1] last; and then the token that ends a text, where the model has one.
+std::vector<std::vector<TokenId>> AnswerEndings(const Tokenizer& tokenizer, int passages);
 
 }  // namespace baton

@@ -173,6 +173,9 @@ TEST_CASE("only passages that are in the prompt are cited") {
     REQUIRE_OK(context);
     CHECK(context->passages.size() == 5);
     CHECK(context->citations.size() == 2);
+    REQUIRE(context->quotable.size() == 3);
+    CHECK(context->quotable[0] == kTokenizer.Encode(context->passages[2].text));
+    CHECK(context->endings.size() == 3);
   }
   SECTION("of each the sentences that rag.context_sentences_max allows") {
     AskMachine machine({.question = "Which ferry sails?"}, {.context_sentences_max = 1},
@@ -183,6 +186,8 @@ TEST_CASE("only passages that are in the prompt are cited") {
     CHECK_THAT(prompt, Catch::Contains("[3] Ferries: The ferry number 2 sails.\n"));
     CHECK_THAT(prompt, !Catch::Contains("Opening words"));
     CHECK_THAT(context->passages[0].text, Catch::Contains("Opening words"));
+    REQUIRE(context->quotable.size() == 3);  // what was left out of them is there to be quoted
+    CHECK(context->quotable[0] == kTokenizer.Encode(context->passages[0].text));
   }
   SECTION("bounded by the model's context, half of which is left for the answer at most") {
     AskMachine machine({.question = "ferry?", .max_tokens = 100'000}, {},
@@ -190,6 +195,7 @@ TEST_CASE("only passages that are in the prompt are cited") {
     auto context = machine.Prepare(Found(5));
     REQUIRE_OK(context);
     CHECK(context->prompt.size() <= 250);
+    CHECK(context->quotable.size() == 5 - context->citations.size());
     CHECK(context->citations.size() < 5);
     CHECK_FALSE(context->citations.empty());
     CHECK(std::get<AskMachine::Generate>(machine.OnPrepared(*context)).max_tokens == 250);
