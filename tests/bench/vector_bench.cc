@@ -344,6 +344,7 @@ int Main(int argc, char** argv) {
                            GeneratedSet{"cosine-768", Metric::kCosine, 768, 50'000}}) {
     set.queries = 10'000;
     set.seed = args.seed;
+    set.spread = kHardSpread;
     if (args.tiny) {
       set.dimension /= 8;
       set.rows = 2000;

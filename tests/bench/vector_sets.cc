@@ -18,12 +18,8 @@ constexpr int64_t kCheckedQueries = 1000;
 
 constexpr double kTolerance = 1e-3;
 
-// Of generated sets. Found by trial: hnswlib with M = 16 needs ef of 64 to 200 for a recall of
-// 0.95.
-constexpr int64_t kLatent = 32;
-constexpr int64_t kClusters = 300;
-constexpr float kSpread = 0.7f;  // of a cluster, beside 1 of the centers
-constexpr float kNoise = 0.05f;  // of each value, beside about 1 of what it is added to
+// Of each generated value, beside about 1 of what it is added to.
+constexpr float kNoise = 0.05f;
 
 double Distance(const VectorSet& set, const float* a, const float* b) {
   double squares = 0;
@@ -110,12 +106,14 @@ VectorSet ReadVectorSet(const std::string& folder, const std::string& name, int3
   return set;
 }
 
-VectorGenerator::VectorGenerator(Metric metric, int64_t dimension, uint64_t seed)
+VectorGenerator::VectorGenerator(Metric metric, int64_t dimension, uint64_t seed,
+                                 const VectorSpread& spread)
     : metric_(metric),
       dimension_(dimension),
+      spread_(spread),
       random_(seed),
-      matrix_(Normals(kLatent * dimension)),
-      centers_(Normals(kClusters * kLatent)) {}
+      matrix_(Normals(spread.latent * dimension)),
+      centers_(Normals(spread.clusters * spread.latent)) {}
 
 std::vector<float> VectorGenerator::Normals(int64_t count) {
   std::vector<float> values(static_cast<size_t>(count));
@@ -124,20 +122,21 @@ std::vector<float> VectorGenerator::Normals(int64_t count) {
 }
 
 std::vector<float> VectorGenerator::Draw(int64_t count) {
+  const int64_t dimensions = spread_.latent;
   std::vector<float> all;
   all.reserve(static_cast<size_t>(count * dimension_));
   for (int64_t row = 0; row < count; ++row) {
     // The square of an even draw: a few clusters are large, many small.
     const double draw = std::uniform_real_distribution<double>(0, 1)(random_);
-    const auto cluster = static_cast<int64_t>(draw * draw * kClusters);
-    std::vector<float> latent = Normals(kLatent);
-    for (int64_t i = 0; i < kLatent; ++i) {
-      latent[i] = centers_[cluster * kLatent + i] + kSpread * latent[i];
+    const auto cluster = static_cast<int64_t>(draw * draw * static_cast<double>(spread_.clusters));
+    std::vector<float> latent = Normals(dimensions);
+    for (int64_t i = 0; i < dimensions; ++i) {
+      latent[i] = centers_[cluster * dimensions + i] + spread_.spread * latent[i];
     }
     std::vector<float> vector = Normals(dimension_);
     for (float& value : vector) value *= kNoise;
-    for (int64_t i = 0; i < kLatent; ++i) {
-      const float weight = latent[i] / std::sqrt(static_cast<float>(kLatent));
+    for (int64_t i = 0; i < dimensions; ++i) {
+      const float weight = latent[i] / std::sqrt(static_cast<float>(dimensions));
       for (int64_t j = 0; j < dimension_; ++j) {
         vector[j] += weight * matrix_[i * dimension_ + j];
       }
@@ -149,7 +148,7 @@ std::vector<float> VectorGenerator::Draw(int64_t count) {
 }
 
 VectorSet GenerateVectorSet(const GeneratedSet& wanted, int32_t k) {
-  VectorGenerator generator(wanted.metric, wanted.dimension, wanted.seed);
+  VectorGenerator generator(wanted.metric, wanted.dimension, wanted.seed, wanted.spread);
   VectorSet set{.name = wanted.name, .metric = wanted.metric, .dimension = wanted.dimension};
   set.base = generator.Draw(wanted.rows);
   set.queries = generator.Draw(wanted.queries);
