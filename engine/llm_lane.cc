@@ -99,7 +99,6 @@ LlmJob CopyWork(const LlmJob& job) {
   LlmJob copy;
   copy.prompt = job.prompt;
   copy.quotable = job.quotable;
-  copy.endings = job.endings;
   copy.sampling = job.sampling;
   copy.max_tokens = job.max_tokens;
   copy.reason_at_max = job.reason_at_max;
@@ -256,7 +255,7 @@ absl::StatusOr<SequenceId> LlmLane::Start(LlmJob job) {
                              .deadline_us = job.deadline_us,
                              .prefill_executor = job.prefill_executor,
                              .decode_executor = job.decode_executor});
-  LookupDrafter drafter(job.prompt, job.quotable, job.endings, draft_tokens_max_);
+  LookupDrafter drafter(job.prompt, job.quotable, draft_tokens_max_);
   std::vector<TokenId> text = job.prompt;
   std::vector<TokenId> keys = job.prompt;
   StopScanner scanner(job.stop.strings);

@@ -67,7 +67,6 @@ struct LlmPlacement {
 struct LlmJob {
   std::vector<TokenId> prompt;                 // not empty, shorter than the context
   std::vector<std::vector<TokenId>> quotable;  // texts beside the prompt that it may repeat
-  std::vector<std::vector<TokenId>> endings;   // how it is asked to end
   SamplingParams sampling;                     // its seed set
   int32_t max_tokens = 0;
   FinishReason reason_at_max = FinishReason::kLength;

@@ -366,7 +366,6 @@ void Engine::Loop::AskStep(const std::shared_ptr<AskFlow>& flow, AskMachine::Wor
                                           .logprobs = request.logprobs});
     if (!job.ok()) return Fail(active, job.status());
     job->quotable = std::move(generate->quotable);
-    job->endings = std::move(generate->endings);
     std::vector<LlmJob> jobs = Completions(*std::move(job), request.answers);
     flow->answers.resize(jobs.size());
     flow->unfinished = jobs.size();

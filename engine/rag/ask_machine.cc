@@ -174,9 +174,6 @@ absl::StatusOr<AskMachine::Context> AskMachine::Prepare(
       if (i < cited && !prompt.cut && texts[i] == text) continue;
       context.quotable.push_back(writer_.tokenizer->Encode(text));
     }
-    if (!IsVerbatim()) {
-      context.endings = AnswerEndings(*writer_.tokenizer, prompt.passages_used);
-    }
   }
   for (size_t i = 0; i < cited; ++i) {
     const Passage& passage = context.passages[i];
@@ -199,7 +196,6 @@ AskMachine::Work AskMachine::OnPrepared(Context context) {
   if (!context.prompt.empty()) {
     return Generate{.prompt = std::move(context.prompt),
                     .quotable = std::move(context.quotable),
-                    .endings = std::move(context.endings),
                     .max_tokens = AnswerTokensMax()};
   }
   AskResult result;

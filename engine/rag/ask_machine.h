@@ -44,7 +44,6 @@ class AskMachine {
   struct Generate {
     std::vector<TokenId> prompt;
     std::vector<std::vector<TokenId>> quotable;  // what the answer may quote beside the prompt
-    std::vector<std::vector<TokenId>> endings;   // of answers as the prompt asks for them
     int32_t max_tokens = 0;
   };
   struct Finish {
@@ -58,9 +57,8 @@ class AskMachine {
     std::vector<Citation> citations;             // of those an answer may rest on, by their numbers
     std::vector<TokenId> prompt;                 // empty where nothing is generated
     std::vector<std::vector<TokenId>> quotable;  // retrieved, and not or not all in the prompt
-    std::vector<std::vector<TokenId>> endings;   // of answers as the prompt asks for them
-    // Of those in the prompt: the passages beside them in their documents, where they were not
-    // retrieved themselves. There may be none of that id.
+    // Of those that are: the passages beside them in their documents, where they were not retrieved
+    // themselves. There may be none of that id.
     std::vector<PointId> neighbours;
     std::vector<Citation> quotes;  // one of which the answer is to be; empty: free
     std::string grammar;           // GBNF of such an answer

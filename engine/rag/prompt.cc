@@ -147,16 +147,4 @@ absl::StatusOr<BuiltPrompt> BuildPrompt(const PromptEncoder& encoder, std::strin
                                            " are left for the prompt in the model's context"));
 }
 
-std::vector<std::vector<TokenId>> AnswerEndings(const Tokenizer& tokenizer, int passages) {
-  std::vector<std::vector<TokenId>> endings;
-  const auto add = [&](std::string_view text) {
-    endings.push_back(tokenizer.Encode(text));
-    if (const auto eos = tokenizer.eos()) endings.back().push_back(*eos);
-  };
-  add(kRefusal);
-  // Behind a sentence, so that the mark's first token is that of one within a text.
-  for (int i = passages; i > 0; --i) add(StrCat(". [", i, "]"));
-  return endings;
-}
-
 }  // namespace baton

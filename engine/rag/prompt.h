@@ -53,8 +53,4 @@ absl::StatusOr<BuiltPrompt> BuildPrompt(const PromptEncoder& encoder, std::strin
                                         std::span<const PromptPassage> passages,
                                         int32_t token_budget);
 
-// How an answer ends that does what such a prompt asks for: with a refusal, or the number of one of
-// the `passages`, [1] last; and then the token that ends a text, where the model has one.
-std::vector<std::vector<TokenId>> AnswerEndings(const Tokenizer& tokenizer, int passages);
-
 }  // namespace baton

@@ -31,21 +31,17 @@ constexpr int kProbeInterval = 8;
 }  // namespace
 
 LookupDrafter::LookupDrafter(std::span<const TokenId> prompt,
-                             std::span<const std::vector<TokenId>> texts,
-                             std::span<const std::vector<TokenId>> endings,
-                             int32_t draft_tokens_max)
+                             std::span<const std::vector<TokenId>> texts, int32_t draft_tokens_max)
     : draft_tokens_max_(draft_tokens_max),
       length_(LengthFor(kFirstLength, draft_tokens_max)),
       right_(kFirstShare) {
   if (draft_tokens_max == 0) return;
-  const auto add = [this](std::span<const TokenId> text) {
+  for (const std::vector<TokenId>& text : texts) {
     history_.push_back(kSeparator);
     history_.insert(history_.end(), text.begin(), text.end());
-  };
-  for (const std::vector<TokenId>& ending : endings) add(ending);
-  endings_end_ = std::ssize(history_);
-  for (const std::vector<TokenId>& text : texts) add(text);
-  add(prompt);
+  }
+  history_.push_back(kSeparator);
+  history_.insert(history_.end(), prompt.begin(), prompt.end());
 }
 
 bool LookupDrafter::pays() const { return draft_tokens_max_ > 0 && right_ >= kShareMin; }
@@ -76,8 +72,7 @@ std::vector<TokenId> LookupDrafter::Draft() {
   return given_ ? guess_ : std::vector<TokenId>();
 }
 
-// What followed the longest match of the last tokens; of equally long ones, an ending, or else the
-// latest.
+// What followed the longest match of the last tokens; of equally long ones, the latest.
 std::vector<TokenId> LookupDrafter::Guess() const {
   const auto end = static_cast<ptrdiff_t>(history_.size());
   const ptrdiff_t begin = std::max<ptrdiff_t>(0, end - kHistoryMax);
@@ -93,7 +88,7 @@ std::vector<TokenId> LookupDrafter::Guess() const {
            history_[i - length] == history_[end - 1 - length]) {
       ++length;
     }
-    if (length > best_length || (length == best_length && length > 1 && i < endings_end_)) {
+    if (length > best_length) {
       best_length = length;
       best = i;
       if (length == kMatchMax) break;

@@ -17,11 +17,9 @@ namespace baton {
 // thread safe.
 class LookupDrafter {
  public:
-  // `texts`: to look in beside the prompt. `endings`: how the sequence is asked to end; of equally
-  // long matches of two tokens and more, one in them is taken. `draft_tokens_max`: longest guess;
-  // 0: never any.
+  // `texts`: to look in beside the prompt. `draft_tokens_max`: longest guess; 0: never any.
   LookupDrafter(std::span<const TokenId> prompt, std::span<const std::vector<TokenId>> texts,
-                std::span<const std::vector<TokenId>> endings, int32_t draft_tokens_max);
+                int32_t draft_tokens_max);
 
   // The sequence went on with these tokens, at least one; scores the last guess.
   void Append(std::span<const TokenId> tokens);
@@ -35,8 +33,7 @@ class LookupDrafter {
   std::vector<TokenId> Guess() const;
 
   const int32_t draft_tokens_max_;
-  std::vector<TokenId> history_;  // endings and texts, each behind a separator, then the sequence
-  ptrdiff_t endings_end_ = 0;     // of the history
+  std::vector<TokenId> history_;  // texts, each behind a separator, then the sequence
   std::vector<TokenId> guess_;    // of the last Draft, given or not
   bool given_ = false;
   int unpaid_drafts_ = 0;  // calls of Draft since guessing has stopped to pay

@@ -175,7 +175,6 @@ TEST_CASE("only passages that are in the prompt are cited") {
     CHECK(context->citations.size() == 2);
     REQUIRE(context->quotable.size() == 3);
     CHECK(context->quotable[0] == kTokenizer.Encode(context->passages[2].text));
-    CHECK(context->endings.size() == 3);
   }
   SECTION("of each the sentences that rag.context_sentences_max allows") {
     AskMachine machine({.question = "Which ferry sails?"}, {.context_sentences_max = 1},

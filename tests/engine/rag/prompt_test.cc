@@ -11,7 +11,7 @@ namespace baton {
 namespace {
 
 // One token for every three bytes begun, after bos.
-class FakeTokenizer : public Tokenizer {
+class FakeTokenizer final : public Tokenizer {
  public:
   static constexpr TokenId kBos = 1 << 24;
   std::vector<TokenId> Encode(std::string_view text) const override {
@@ -135,26 +135,6 @@ TEST_CASE("any text: never over budget, and more budget never means fewer passag
     }
     REQUIRE(used <= static_cast<int>(passages.size()));
   }
-}
-
-TEST_CASE("answers end with a refusal or a passage's number, and with the model's eos",
-          "[prompt]") {
-  class Ended final : public FakeTokenizer {
-   public:
-    std::optional<TokenId> eos() const override { return 7; }
-  };
-  const auto with_eos = [](std::vector<TokenId> tokens) {
-    tokens.push_back(7);
-    return tokens;
-  };
-  const auto endings = AnswerEndings(Ended(), 2);
-  REQUIRE(endings.size() == 3);
-  CHECK(endings[0] == with_eos(kTokenizer.Encode("Not in the documents.")));
-  CHECK(endings[1] == with_eos(kTokenizer.Encode(". [2]")));
-  CHECK(endings[2] == with_eos(kTokenizer.Encode(". [1]")));
-  const auto without = AnswerEndings(kTokenizer, 0);
-  REQUIRE(without.size() == 1);
-  CHECK(without[0] == kTokenizer.Encode("Not in the documents."));
 }
 
 }  // namespace

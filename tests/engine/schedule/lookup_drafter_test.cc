@@ -9,9 +9,8 @@ namespace {
 
 using Tokens = std::vector<TokenId>;
 
-LookupDrafter Drafter(const Tokens& prompt, std::vector<Tokens> texts = {}, int32_t max = 16,
-                      std::vector<Tokens> endings = {}) {
-  return LookupDrafter(prompt, texts, endings, max);
+LookupDrafter Drafter(const Tokens& prompt, std::vector<Tokens> texts = {}, int32_t max = 16) {
+  return LookupDrafter(prompt, texts, max);
 }
 
 TEST_CASE("what followed the last tokens before is guessed") {
@@ -34,15 +33,6 @@ TEST_CASE("other texts are looked through, and no guess runs from one into the n
   CHECK(Drafter({9, 1, 2}, {{1, 2, 3}, {4, 5, 6}}).Draft() == Tokens{3});
   // A match does not reach across their border either: 3 4 is no match for 3 | 4.
   CHECK(Drafter({4, 7, 7, 3, 4}, {{8, 3}, {4, 5}}).Draft() == Tokens{7, 7, 3});
-}
-
-TEST_CASE("endings are taken of equally long matches, but not of single tokens") {
-  const std::vector<Tokens> endings = {{8, 5, 6, 99}};
-  // 5 6 is followed by 7 in the prompt; in its ending by 99.
-  CHECK(Drafter({5, 6, 7, 1, 5, 6}, {}, 16, endings).Draft() == Tokens{99});
-  CHECK(Drafter({4, 5, 6, 7, 4, 5, 6}, {}, 16, endings).Draft() == Tokens{7, 4, 5});  // longer
-  CHECK(Drafter({6, 7, 1, 6}, {}, 16, endings).Draft() == Tokens{7, 1, 6});
-  CHECK(Drafter({1, 5}, {}, 16, endings).Draft() == Tokens{6, 99});
 }
 
 TEST_CASE("guesses grow while they are right and shrink where they are not") {
@@ -139,16 +129,14 @@ TEST_CASE("whatever the tokens, a guess is what stood somewhere, and never too l
     };
     Tokens sequence = draw(1 + random() % 30);
     const std::vector<Tokens> texts = {draw(random() % 10), draw(random() % 10)};
-    const std::vector<Tokens> endings = {draw(random() % 5), draw(random() % 5)};
-    LookupDrafter drafter(sequence, texts, endings, max);
+    LookupDrafter drafter(sequence, texts, max);
     for (int step = 0; step < 30; ++step) {
       const Tokens guess = drafter.Draft();
       REQUIRE(std::ssize(guess) <= max);
       const auto stood_in = [&guess](const Tokens& text) {
         return std::search(text.begin(), text.end(), guess.begin(), guess.end()) != text.end();
       };
-      REQUIRE((guess.empty() || stood_in(sequence) || stood_in(texts[0]) || stood_in(texts[1]) ||
-               stood_in(endings[0]) || stood_in(endings[1])));
+      REQUIRE((guess.empty() || stood_in(sequence) || stood_in(texts[0]) || stood_in(texts[1])));
       const Tokens next = draw(1 + random() % 4);
       drafter.Append(next);
       sequence.insert(sequence.end(), next.begin(), next.end());
