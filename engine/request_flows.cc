@@ -432,10 +432,14 @@ void Engine::Loop::AskPrepare(const std::shared_ptr<AskFlow>& flow, std::vector<
                                          : nullptr]() -> absl::StatusOr<AskMachine::Context> {
         ASSIGN_OR_RETURN(AskMachine::Context context, flow->machine.Prepare(found, scores));
         if (options_.schedule.draft_tokens_max > 0 && !context.neighbours.empty()) {
-          ASSIGN_OR_RETURN(const std::vector<Point> neighbours,
-                           parts_.store->Get(flow->collection, context.neighbours,
-                                             /*with_vectors=*/false, /*with_payload=*/true));
-          flow->machine.AddNeighbours(neighbours, context);
+          const absl::StatusOr<std::vector<Point>> neighbours =
+              parts_.store->Get(flow->collection, context.neighbours, /*with_vectors=*/false,
+                                /*with_payload=*/true);
+          if (neighbours.ok()) {
+            flow->machine.AddNeighbours(*neighbours, context);
+          } else if (!absl::IsNotFound(neighbours.status())) {
+            return neighbours.status();
+          }  // else dropped since it was searched: the answer needs no more of it
         }
         if (!context.grammar.empty()) {
           ASSIGN_OR_RETURN(flow->grammar, grammars->Compile({TextConstraint::Kind::kGrammar,
