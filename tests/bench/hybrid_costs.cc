@@ -7,8 +7,8 @@
 //                                      after as many as it does in 20 minutes at five a second of
 //                                      each class; as quickly as they go
 //   cost_model.median_error            the worst of both; at most 0.10 is wanted
-//   cost_model.tiny_decode_error       of steps of a tenth of a millisecond, of which the machine's
-//                                      own scheduler makes about as much as the work: not in it
+//   cost_model.tiny_decode_error       of steps of a tenth of a millisecond, which differ by what
+//                                      else runs on the machine more than by their work: not in it
 
 #include <algorithm>
 #include <memory>
@@ -67,7 +67,7 @@ void Generate(Engine& engine, std::mt19937& random) {
   OrDie(sink->Wait());
 }
 
-// stories15M's shape, the smallest that tells a story: steps of half a millisecond and more.
+// stories15M's shape, the smallest that tells a story: steps of about half a millisecond.
 constexpr RandomModelOptions kModel = {.dim = 288,
                                        .ffn_dim = 768,
                                        .layers = 6,
