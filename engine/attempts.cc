@@ -178,9 +178,14 @@ void Engine::Loop::Launch(std::vector<AttemptPtr<Batch, Result>> attempts) {
   auto& execute = attempts.front()->execute;
   execute(*parts_.executors[static_cast<size_t>(executor)], std::move(batch),
           [this, ended = std::move(ended)](Result result) mutable {
-            mailbox_.Post([ended = std::move(ended), result = std::move(result)]() mutable {
+            Mailbox::Task task = [ended = std::move(ended), result = std::move(result)]() mutable {
               ended(std::move(result));
-            });
+            };
+            if constexpr (std::is_same_v<Batch, SearchBatch>) {
+              Bring(std::move(task));
+            } else {
+              mailbox_.Post(std::move(task));
+            }
           });
 }
 

@@ -194,7 +194,7 @@ absl::StatusOr<RequestId> Engine::Submit(EmbedRequest request, Done<EmbedResult>
     }
   }
   if (request.texts.empty()) return absl::InvalidArgumentError("texts is empty");
-  const SharedDone<EmbedResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<EmbedResult> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -215,7 +215,7 @@ absl::StatusOr<RequestId> Engine::Submit(RerankRequest request, Done<RerankResul
   if (request.top_n.has_value() && *request.top_n < 1) {
     return absl::InvalidArgumentError(StrCat("top_n must be at least 1, but is ", *request.top_n));
   }
-  const SharedDone<RerankResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<RerankResult> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -235,7 +235,7 @@ absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResul
   }
   RETURN_IF_ERROR(ValidateQueries(request));
   RETURN_IF_ERROR(ValidateTexts(request));
-  const SharedDone<SearchResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<SearchResult> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -247,7 +247,7 @@ absl::StatusOr<RequestId> Engine::Submit(SearchRequest request, Done<SearchResul
 
 absl::StatusOr<RequestId> Engine::Submit(ClusterRequest request, Done<ClusterResult> done) {
   RETURN_IF_ERROR(ValidateCluster(request));
-  const SharedDone<ClusterResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<ClusterResult> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -258,7 +258,7 @@ absl::StatusOr<RequestId> Engine::Submit(ClusterRequest request, Done<ClusterRes
 
 absl::StatusOr<RequestId> Engine::Submit(UpsertRequest request, Done<UpsertResult> done) {
   if (request.points.empty()) return absl::InvalidArgumentError("points is empty");
-  const SharedDone<UpsertResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<UpsertResult> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -271,7 +271,7 @@ absl::StatusOr<RequestId> Engine::Submit(DeleteRequest request, Done<DeleteResul
   if (request.ids.empty() && request.filter == nullptr) {
     return absl::InvalidArgumentError("ids is empty");
   }
-  const SharedDone<DeleteResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<DeleteResult> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -282,7 +282,7 @@ absl::StatusOr<RequestId> Engine::Submit(DeleteRequest request, Done<DeleteResul
 
 absl::StatusOr<RequestId> Engine::Submit(PatchPayloadRequest request,
                                          Done<PatchPayloadResult> done) {
-  const SharedDone<PatchPayloadResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<PatchPayloadResult> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -295,7 +295,7 @@ absl::StatusOr<RequestId> Engine::Submit(SearchGroupsRequest request,
                                          Done<SearchGroupsResult> done) {
   RETURN_IF_ERROR(ValidateParams(request.params));
   RETURN_IF_ERROR(ValidateGroups(request));
-  const SharedDone<SearchGroupsResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<SearchGroupsResult> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -308,7 +308,7 @@ absl::StatusOr<RequestId> Engine::Submit(IngestRequest request, Done<IngestResul
   Envelope envelope = request.envelope;
   ASSIGN_OR_RETURN(IngestMachine machine,
                    IngestMachine::Create(std::move(request), loop_->options().rag));
-  const SharedDone<IngestResult> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<IngestResult> shared(loop_->answers(), std::move(done));
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
       [this, shared, machine = std::move(machine)](const RequestPtr& active) mutable {
@@ -323,7 +323,7 @@ absl::StatusOr<RequestId> Engine::Submit(LoadModelRequest request, Done<ModelRep
                Escaped(request.name), "\""));
   }
   RETURN_IF_ERROR(CheckModelPath(loop_->options().repository.directory, request.path));
-  const SharedDone<ModelReport> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<ModelReport> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -338,7 +338,7 @@ absl::StatusOr<RequestId> Engine::Submit(UnloadModelRequest request, Done<ModelR
         "models cannot be loaded or unloaded while the daemon runs: repository.directory is not "
         "set");
   }
-  const SharedDone<ModelReport> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<ModelReport> shared(loop_->answers(), std::move(done));
   Envelope envelope = request.envelope;
   return loop_->Admit(
       std::move(envelope), shared.OnFailure(),
@@ -400,7 +400,7 @@ absl::StatusOr<RequestId> Engine::Submit(FacetRequest request, TimeUs deadline_u
 
 absl::StatusOr<RequestId> Engine::SubmitCreateIndex(std::string collection, PayloadIndex index,
                                                     Done<CollectionInfo> done) {
-  const SharedDone<CollectionInfo> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<CollectionInfo> shared(loop_->answers(), std::move(done));
   return loop_->Admit({}, shared.OnFailure(),
                       [this, shared, collection = std::move(collection),
                        index = std::move(index)](const RequestPtr& active) mutable {
@@ -410,7 +410,7 @@ absl::StatusOr<RequestId> Engine::SubmitCreateIndex(std::string collection, Payl
 
 absl::StatusOr<RequestId> Engine::SubmitDropIndex(std::string collection, std::string field,
                                                   Done<CollectionInfo> done) {
-  const SharedDone<CollectionInfo> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<CollectionInfo> shared(loop_->answers(), std::move(done));
   return loop_->Admit({}, shared.OnFailure(),
                       [this, shared, collection = std::move(collection),
                        field = std::move(field)](const RequestPtr& active) mutable {
@@ -419,7 +419,7 @@ absl::StatusOr<RequestId> Engine::SubmitDropIndex(std::string collection, std::s
 }
 
 absl::StatusOr<RequestId> Engine::SubmitCreate(CollectionSpec spec, Done<CollectionInfo> done) {
-  const SharedDone<CollectionInfo> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<CollectionInfo> shared(loop_->answers(), std::move(done));
   return loop_->Admit({}, shared.OnFailure(),
                       [this, shared, spec = std::move(spec)](const RequestPtr& active) mutable {
                         loop_->Create(active, std::move(spec), shared);
@@ -427,7 +427,7 @@ absl::StatusOr<RequestId> Engine::SubmitCreate(CollectionSpec spec, Done<Collect
 }
 
 absl::StatusOr<RequestId> Engine::SubmitDrop(std::string collection, Done<bool> done) {
-  const SharedDone<bool> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<bool> shared(loop_->answers(), std::move(done));
   return loop_->Admit(
       {}, shared.OnFailure(),
       [this, shared, collection = std::move(collection)](const RequestPtr& active) mutable {
@@ -436,7 +436,7 @@ absl::StatusOr<RequestId> Engine::SubmitDrop(std::string collection, Done<bool> 
 }
 
 absl::StatusOr<RequestId> Engine::SubmitAliases(std::vector<AliasAction> actions, Done<bool> done) {
-  const SharedDone<bool> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<bool> shared(loop_->answers(), std::move(done));
   return loop_->Admit(
       {}, shared.OnFailure(),
       [this, shared, actions = std::move(actions)](const RequestPtr& active) mutable {
@@ -482,7 +482,7 @@ absl::StatusOr<RequestId> Engine::SubmitWithModel(
     std::string model, absl::AnyInvocable<absl::StatusOr<T>(const LanguageModel&)> work,
     Done<T> done) {
   RETURN_IF_ERROR(loop_->models().FindLanguage(model).status());
-  const SharedDone<T> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<T> shared(loop_->answers(), std::move(done));
   return loop_->Admit(
       {}, shared.OnFailure(),
       [this, shared, model = std::move(model),
@@ -501,7 +501,7 @@ template <class T>
 absl::StatusOr<RequestId> Engine::SubmitHost(TimeUs deadline_us,
                                              absl::AnyInvocable<absl::StatusOr<T>()> work,
                                              Done<T> done) {
-  const SharedDone<T> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<T> shared(loop_->answers(), std::move(done));
   Envelope envelope;
   envelope.deadline_us = deadline_us;
   return loop_->Admit(std::move(envelope), shared.OnFailure(),
@@ -514,7 +514,7 @@ absl::StatusOr<RequestId> Engine::SubmitHost(TimeUs deadline_us,
 
 absl::StatusOr<RequestId> Engine::SubmitCalibrate(TimeUs deadline_us,
                                                   Done<std::vector<LearnedCost>> done) {
-  const SharedDone<std::vector<LearnedCost>> shared(loop_->parts().answers, std::move(done));
+  const SharedDone<std::vector<LearnedCost>> shared(loop_->answers(), std::move(done));
   Envelope envelope;
   envelope.deadline_us = deadline_us;
   return loop_->Admit(

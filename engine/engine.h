@@ -55,7 +55,8 @@ struct EngineParts {
 };
 
 // The engine: takes requests, classifies their work, routes and schedules it on executors, and
-// answers. One loop thread owns all request state; it never waits on an executor or a disk.
+// answers. One loop owns all request state, a turn at a time; it never waits on an executor or a
+// disk.
 //
 // Submit() never blocks and is thread safe. It returns the request's id, or at once an error for a
 // request that is invalid or for which there is no room (RESOURCE_EXHAUSTED, naming the queue and

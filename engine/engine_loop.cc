@@ -17,7 +17,10 @@
 namespace baton {
 namespace {
 
-constexpr TimeUs kIdleTurnUs = 500'000;         // the loop turns at least this often
+constexpr TimeUs kIdleTurnUs = 500'000;  // the loop turns at least this often
+// Up to so many requests are answered on the threads that work for them. Under more the loop's
+// thread hardly sleeps, and those that work had better do that.
+constexpr int64_t kBringersMax = 2;
 constexpr TimeUs kProgressLimitUs = 5'000'000;  // without a turn for so long it is stuck
 
 // What models may take where the configuration leaves it to the daemon: the rest is for vectors,
@@ -59,6 +62,7 @@ Engine::Loop::Loop(const EngineOptions& options, EngineParts parts)
       clock_(*parts_.clock),
       metrics_(*parts_.metrics),
       slow_log_(options.requests.slow_ms),
+      turns_(clock_, mailbox_, [this] { return Turn(); }),
       board_(options, Pointers(parts_.executors), clock_, metrics_, parts_.placement),
       host_direct_path_(KvConverterFor(DetectedSimdLevel()), clock_),
       host_path_(KvConverterFor(DetectedSimdLevel()),
@@ -130,9 +134,11 @@ absl::Status Engine::Loop::LoadModels() {
 
 void Engine::Loop::StartThread() {
   last_turn_us_ = clock_.NowUs();
+  // Other devices and daemons may want one thread's calls only.
+  brings_ = parts_.answers != nullptr && board_.present_count() == 1 && peers_ == nullptr;
   thread_ = std::thread([this] {
     NameThread("engine");
-    Run();
+    turns_.Run();
   });
 }
 
@@ -149,6 +155,7 @@ Engine::Loop::~Loop() {
     });
     thread_.join();
   }
+  turns_.Close();
   mailbox_.Close();
   SaveCosts();
   loader_.reset();  // it works on the executors
@@ -156,19 +163,24 @@ Engine::Loop::~Loop() {
   while (!parts_.executors.empty()) parts_.executors.pop_back();  // some stand on earlier ones
 }
 
-void Engine::Loop::Run() {
-  while (!stopping_) Turn();
+bool Engine::Loop::MayBring() const { return brings_ && in_flight_->count() <= kBringersMax; }
+
+void Engine::Loop::Bring(Mailbox::Task task) {
+  if (!MayBring()) return mailbox_.Post(std::move(task));
+  turns_.Bring(std::move(task), /*keep=*/true);
 }
 
-void Engine::Loop::Turn() {
-  TimeUs now_us = clock_.NowUs();
+TimeUs Engine::Loop::NextTurnUs(TimeUs now_us) const {
   TimeUs wake_us = now_us + kIdleTurnUs;
   if (!deadlines_.empty()) wake_us = std::min(wake_us, deadlines_.begin()->first);
   for (const auto& lane : llm_lanes_) wake_us = std::min(wake_us, lane->NextWakeUs(now_us));
   if (peers_ != nullptr) wake_us = std::min(wake_us, peers_->NextWakeUs(now_us));
-  wake_us = std::min({wake_us, NextUnloadUs(), board_.NextWatchUs(), collector_.NextDueUs()});
-  for (Mailbox::Task& task : mailbox_.TakeAll(std::max<TimeUs>(0, wake_us - now_us))) task();
-  now_us = clock_.NowUs();
+  return std::min({wake_us, NextUnloadUs(), board_.NextWatchUs(), collector_.NextDueUs()});
+}
+
+std::optional<TimeUs> Engine::Loop::Turn() {
+  for (Mailbox::Task& task : mailbox_.TakeAll()) task();
+  const TimeUs now_us = clock_.NowUs();
   ExpireDeadlines(now_us);
   LaunchDue(now_us);
   if (peers_ != nullptr) peers_->Poll(now_us);
@@ -182,6 +194,8 @@ void Engine::Loop::Turn() {
     host_lane_.TryRun([this] { SaveCosts(); });  // where the lane is full: the next time
   }
   last_turn_us_ = now_us;
+  if (stopping_) return std::nullopt;
+  return NextTurnUs(now_us);
 }
 
 absl::Status Engine::Loop::Progress() const {
@@ -219,13 +233,19 @@ absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope, Outcome outcome
   active->arrived_us = now_us;
   active->outcome = std::move(outcome);
   active->slot = std::move(slot);
-  mailbox_.Post([this, active = std::move(active), begin = std::move(begin)]() mutable {
+  Mailbox::Task task = [this, active = std::move(active), begin = std::move(begin)]() mutable {
     active_.emplace(active->id, active);
     if (active->envelope.deadline_us != kNoDeadline) {
       deadlines_.emplace(active->envelope.deadline_us, active->id);
     }
     begin(active);
-  });
+  };
+  if (waits_for == WaitsFor::kSearch && MayBring()) {
+    // The client's thread is not to fetch points, nor to answer before this returns.
+    turns_.Bring(std::move(task), /*keep=*/false);
+  } else {
+    mailbox_.Post(std::move(task));
+  }
   return id;
 }
 

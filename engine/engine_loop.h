@@ -32,6 +32,7 @@
 #include "engine/transfer/host_copy_path.h"
 #include "engine/transfer/staging.h"
 #include "engine/transfer/transfer_manager.h"
+#include "engine/turns.h"
 #include "engine/write_lane.h"
 
 namespace baton {
@@ -67,10 +68,11 @@ struct ActiveRequest {
 };
 using RequestPtr = std::shared_ptr<ActiveRequest>;
 
-// The loop behind Engine: one thread that owns all request state. What a request needs is done on
-// executors, the host lane or the write lane; each completion comes back through the mailbox and
-// runs the request's next step here. The steps of each kind of request are in request_flows.cc;
-// how models come and go is in model_flows.cc.
+// The loop behind Engine: turns, one at a time, that own all request state. What a request needs is
+// done on executors, the host lane or the write lane; each completion comes back through the
+// mailbox and runs the request's next step here, mostly on a thread of the loop's own (Turns). The
+// steps of each kind of request are in request_flows.cc; how models come and go is in
+// model_flows.cc.
 class Engine::Loop {
  public:
   Loop(const EngineOptions& options, EngineParts parts);
@@ -91,6 +93,8 @@ class Engine::Loop {
   absl::Status Progress() const;
   const EngineOptions& options() const { return options_; }
   const EngineParts& parts() const { return parts_; }
+  // As EngineParts::answers; to be used in a turn.
+  AnswerRunner* answers() { return parts_.answers == nullptr ? nullptr : &answers_; }
   ExecutorBoard& board() { return board_; }
   SlowLog& slow_log() { return slow_log_; }
   // Of other threads, its Paths() only.
@@ -171,8 +175,13 @@ class Engine::Loop {
     Done<ModelReport> done;
   };
 
-  void Run();
-  void Turn();
+  // Nullopt: it was the last.
+  std::optional<TimeUs> Turn();
+  TimeUs NextTurnUs(TimeUs now_us) const;
+  // To the mailbox. Where few requests are in flight the calling thread takes the loop's turn, and
+  // goes on with what follows from it.
+  void Bring(Mailbox::Task task);
+  bool MayBring() const;
   void ExpireDeadlines(TimeUs now_us);
   // How long a request may wait; < 0: for any time.
   TimeUs WaitUsMax(const Envelope& envelope, WaitsFor what, TimeUs now_us) const;
@@ -324,12 +333,27 @@ class Engine::Loop {
   TimeUs NextUnloadUs() const;
   void EndUnload(const std::string& name);
 
+  // Answers on the thread that has brought the turn, or on those of EngineParts::answers.
+  class Answers final : public AnswerRunner {
+   public:
+    explicit Answers(Loop& loop) : loop_(loop) {}
+    void Post(Job job) override {
+      if (!loop_.turns_.Keep(job)) loop_.parts_.answers->Post(std::move(job));
+    }
+
+   private:
+    Loop& loop_;
+  };
+
   const EngineOptions options_;
   EngineParts parts_;
   const Clock& clock_;
   Metrics& metrics_;
   SlowLog slow_log_;
   Mailbox mailbox_;
+  Turns turns_;
+  Answers answers_{*this};
+  bool brings_ = false;  // see Bring()
   ExecutorBoard board_;
   TimeUs saved_us_ = 0;    // the cost model
   std::mutex save_mutex_;  // one writes its file at a time: the host lane, or the end
@@ -372,14 +396,15 @@ class Engine::Loop {
 template <class T>
 void Engine::Loop::RunHost(const RequestPtr& active, absl::AnyInvocable<absl::StatusOr<T>()> work,
                            absl::AnyInvocable<void(T)> then) {
-  const bool queued =
-      host_lane_.TryRun([this, active, work = std::move(work), then = std::move(then)]() mutable {
-        mailbox_.Post([this, active, result = work(), then = std::move(then)]() mutable {
-          if (active->ended) return;
-          if (!result.ok()) return Fail(active, result.status());
-          then(*std::move(result));
-        });
-      });
+  HostLane::Job job = [this, active, work = std::move(work), then = std::move(then)]() mutable {
+    Bring([this, active, result = work(), then = std::move(then)]() mutable {
+      if (active->ended) return;
+      if (!result.ok()) return Fail(active, result.status());
+      then(*std::move(result));
+    });
+  };
+  if (turns_.Keep(job)) return;
+  const bool queued = host_lane_.TryRun(std::move(job));
   if (!queued) RefuseFull(active, "host", options_.queues.host_queue_max);
 }
 

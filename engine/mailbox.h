@@ -1,11 +1,12 @@
 #pragma once
 
-#include <cstddef>
+#include <chrono>
+#include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
-#include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
 
 namespace baton {
@@ -17,13 +18,53 @@ class Mailbox {
  public:
   using Task = absl::AnyInvocable<void()>;
 
-  void Post(Task task) { queue_.Push(std::move(task)); }
-  // Blocks for the first task until `wait_us` passed.
-  std::deque<Task> TakeAll(TimeUs wait_us) { return queue_.PopAll(wait_us); }
-  void Close() { queue_.Close(); }
+  void Post(Task task) {
+    Leave(std::move(task));
+    ready_.notify_one();
+  }
+  // Wakes nobody: whoever leaves it takes it, with all that is here, or calls Wake().
+  void Leave(Task task) {
+    const std::lock_guard lock(mutex_);
+    if (!closed_) tasks_.push_back(std::move(task));
+  }
+
+  // Ends a Wait(), or the next one.
+  void Wake() {
+    {
+      const std::lock_guard lock(mutex_);
+      woken_ = true;
+    }
+    ready_.notify_one();
+  }
+  // Blocks until a task is here, somebody calls Wake() or `wait_us` passed.
+  void Wait(TimeUs wait_us) {
+    std::unique_lock lock(mutex_);
+    if (wait_us > 0) {
+      ready_.wait_for(lock, std::chrono::microseconds(wait_us),
+                      [this] { return woken_ || !tasks_.empty(); });
+    }
+    woken_ = false;
+  }
+  std::deque<Task> TakeAll() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(tasks_, {});
+  }
+  bool empty() const {
+    const std::lock_guard lock(mutex_);
+    return tasks_.empty();
+  }
+
+  void Close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
 
  private:
-  BoundedQueue<Task> queue_{0};  // its capacity binds TryPush only, which nobody calls here
+  mutable std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<Task> tasks_;
+  bool woken_ = false;
+  bool closed_ = false;
 };
 
 }  // namespace baton

@@ -1,8 +1,13 @@
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <mutex>
+#include <optional>
+#include <thread>
 #include <vector>
 
+#include "engine/answer_runner.h"
+#include "engine/base/bounded_queue.h"
 #include "engine/engine.h"
 #include "tests/engine/engine/engine_fixture.h"
 
@@ -72,6 +77,75 @@ TEST_CASE("points are written, found with payload and score, replaced, deleted, 
 
   REQUIRE_OK(Call<bool>([&](Done<bool> done) { return engine.SubmitDrop("c", std::move(done)); }));
   CHECK(engine.ListCollections().empty());
+}
+
+// Answers on a thread of its own, and counts what it does there.
+class CountingRunner final : public AnswerRunner {
+ public:
+  ~CountingRunner() override {
+    jobs_.Close();
+    thread_.join();
+  }
+  void Post(Job job) override {
+    ++count;
+    jobs_.Push(std::move(job));
+  }
+  std::atomic<int> count{0};
+
+ private:
+  BoundedQueue<Job> jobs_{0};
+  std::thread thread_{[this] {
+    while (std::optional<Job> job = jobs_.Pop()) (*job)();
+  }};
+};
+
+TEST_CASE("searches are answered alone, side by side, and beside writes, as the engine ends, too") {
+  CountingRunner answers;
+  EngineFixture f;
+  f.answer_runner = &answers;
+  Engine& engine = f.Start();
+  REQUIRE_OK(MakeCollection(engine, {.name = "c", .dimension = 2, .metric = Metric::kL2}));
+  UpsertRequest points{.collection = "c", .points = {}};
+  for (PointId id = 1; id <= 50; ++id) {
+    points.points.push_back({.id = id,
+                             .vector = {static_cast<float>(id), 0},
+                             .payload = {{"n", static_cast<int64_t>(id)}}});
+  }
+  REQUIRE_OK(Upsert(engine, points));
+  const SearchRequest search{.collection = "c", .queries = {{7, 0}}, .params = {.k = 1}};
+  const auto check = [](const absl::StatusOr<SearchResult>& found) {
+    return found.ok() && found->results.at(0).at(0).id == 7 &&
+           std::get<int64_t>(found->results[0][0].payload.at("n")) == 7;
+  };
+  // One after another: they are answered where they were searched, but for those that met the
+  // loop's thread on its way to sleep.
+  const int before = answers.count;
+  for (int i = 0; i < 200; ++i) REQUIRE(check(Search(engine, search)));
+  CHECK(answers.count - before < 200);
+
+  std::atomic<int> right{0};
+  std::vector<std::thread> clients;
+  for (int client = 0; client < 3; ++client) {
+    clients.emplace_back([&] {
+      for (int i = 0; i < 100; ++i) right += check(Search(engine, search)) ? 1 : 0;
+    });
+  }
+  std::thread writer([&] {
+    for (PointId id = 100; id < 150; ++id) {
+      right += Upsert(engine, {.collection = "c", .points = {{.id = id, .vector = {-9, 0}}}}).ok();
+    }
+  });
+  for (std::thread& client : clients) client.join();
+  writer.join();
+  CHECK(right == 350);
+
+  // What is on its way when the engine ends is answered, one way or the other.
+  std::atomic<int> answered{0};
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE_OK(engine.Submit(search, [&](const absl::StatusOr<SearchResult>&) { ++answered; }));
+  }
+  f.Stop();
+  while (answered < 2) std::this_thread::yield();  // those that were handed to the runner
 }
 
 absl::StatusOr<ClusterResult> Clusters(Engine& engine, ClusterRequest request) {
@@ -206,7 +280,9 @@ TEST_CASE("a request is in flight until its answer is out, however it ends") {
   CHECK(created);
   REQUIRE(ends.size() == 1);
   CHECK(absl::IsNotFound(ends[0]));
-  REQUIRE_OK(search("c"));
+  REQUIRE_OK(engine.Submit(
+      UpsertRequest{.collection = "c", .points = {{.id = 1, .vector = {1, 0}}}},
+      [&ends](const absl::StatusOr<UpsertResult>& result) { ends.push_back(result.status()); }));
   REQUIRE(Eventually([&] { return answers.held() == 1; }));
   // What is still held when the engine ends is handed out all the same.
   f.Stop();

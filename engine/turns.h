@@ -1,0 +1,63 @@
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "absl/functional/any_invocable.h"
+#include "engine/base/clock.h"
+#include "engine/mailbox.h"
+
+namespace baton {
+
+// Whose thread a turn of the engine's loop runs on: its own, which sleeps until something is
+// posted; or that of whoever brings something, where the caller says so. A sleeping thread takes
+// 50 us and more to wake, on a virtual machine several times that; a search goes through the loop
+// three times, so one that is alone is answered sooner when it stays on few threads. One turn runs
+// at a time, and what is posted is done in order, whoever's turn it is.
+class Turns {
+ public:
+  using Job = absl::AnyInvocable<void()>;
+  // Does what was posted and all that is due. Returns when the next turn is; nullopt: there is
+  // none.
+  using Turn = absl::AnyInvocable<std::optional<TimeUs>()>;
+
+  // `clock` and `mailbox` outlive it.
+  Turns(const Clock& clock, Mailbox& mailbox, Turn turn);
+
+  // The loop's own thread: turns until there is none.
+  void Run();
+
+  // As Mailbox::Post, but the calling thread takes the turn where no other does. `keep`: what that
+  // turn Keeps runs on this thread behind it, before this returns; else nothing is kept. The caller
+  // holds no lock that a turn takes.
+  void Bring(Mailbox::Task task, bool keep);
+
+  // In a turn: whether the job was taken, to be run behind it on the same thread. One is.
+  bool Keep(Job& job);
+
+  // Nobody brings a turn any more; one that runs is waited for.
+  void Close();
+
+ private:
+  // Of a thread that has brought a turn: what is to run behind it.
+  struct Behind {
+    std::optional<Job> job;
+  };
+  // Where the calling thread runs such a job, the place for the next one.
+  static thread_local Behind* behind_;
+
+  const Clock& clock_;
+  Mailbox& mailbox_;
+  Turn turn_;
+
+  std::mutex mutex_;  // held while a turn runs
+  std::atomic<std::thread::id> turner_{};
+  // With the mutex.
+  TimeUs sleeps_until_us_ = 0;
+  Behind* kept_ = nullptr;
+  bool closed_ = false;
+};
+
+}  // namespace baton
