@@ -12,6 +12,7 @@ struct VectorOptions {
   std::string fsync = "always";
   int64_t fsync_interval_ms = 200;
   int64_t write_buffer_mb = 64;
+  int64_t read_cache_mb = 32;
   int64_t collections_max = 1000;
   int64_t aliases_max = 1000;
   int64_t points_max = 10'000'000;
@@ -51,6 +52,9 @@ struct VectorOptions {
     v("write_buffer_mb", write_buffer_mb, Range{1, 65'536},
       "memory for writes of all collections that are in the write-ahead log alone, MiB: where it "
       "is full, writes wait until a part of it is in a table; a restart reads as much again");
+    v("read_cache_mb", read_cache_mb, Range{1, 65'536},
+      "memory for what was read of the database's tables, payloads mostly, MiB; the page cache is "
+      "behind it");
     v("collections_max", collections_max, Range{1, 100'000}, "collections at most");
     v("aliases_max", aliases_max, Range{0, 100'000}, "aliases of collections at most");
     v("points_max", points_max, Range{1, 1e9}, "points of all collections at most");

@@ -153,24 +153,30 @@ void WaitUntilMerged(VectorStore& store, const VectorOptions& options) {
 void BenchRpc(const VectorOptions& options, const std::vector<float>& queries, int32_t ef,
               BenchReport& report) {
   BenchDaemon daemon(options);
-  std::vector<double> us;
   v1::SearchRequest request;
   request.set_collection("c");
   request.mutable_params()->set_k(kK);
   request.mutable_params()->set_ef(ef);
   const auto count = static_cast<int64_t>(queries.size()) / kDimension;
-  for (int64_t q = 0; q < count; ++q) {
-    request.mutable_vector()->Clear();
-    request.mutable_vector()->Add(queries.begin() + q * kDimension,
-                                  queries.begin() + (q + 1) * kDimension);
-    grpc::ClientContext context;
-    v1::SearchResponse response;
-    const auto begin = SteadyClock::now();
-    RpcOrDie(daemon.stub().Search(&context, request, &response));
-    us.push_back(SecondsSince(begin) * 1e6);
+  std::vector<double> us;
+  for (const bool payloads : {true, false}) {
+    us.clear();
+    request.mutable_params()->set_with_payload(payloads);
+    for (int64_t q = 0; q < count; ++q) {
+      request.mutable_vector()->Clear();
+      request.mutable_vector()->Add(queries.begin() + q * kDimension,
+                                    queries.begin() + (q + 1) * kDimension);
+      grpc::ClientContext context;
+      v1::SearchResponse response;
+      const auto begin = SteadyClock::now();
+      RpcOrDie(daemon.stub().Search(&context, request, &response));
+      us.push_back(SecondsSince(begin) * 1e6);
+    }
+    const std::string name = payloads ? "rpc" : "rpc.bare";
+    const std::string what = payloads ? "us over gRPC on loopback" : "us without payloads";
+    report.Add(name + ".p50_us", Median(us), what);
+    report.Add(name + ".p99_us", Quantile(us, 0.99), what);
   }
-  report.Add("rpc.p50_us", Median(us), "us over gRPC on loopback");
-  report.Add("rpc.p99_us", Quantile(us, 0.99), "us over gRPC on loopback");
 
   // What an RPC takes that asks the engine for nothing.
   us.clear();
