@@ -273,6 +273,7 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
                                                        Scratch& scratch) const {
   const Header& h = header();
   const size_t degree = 2 * size_t{h.m};
+  const auto degree_bytes = static_cast<int64_t>(degree * sizeof(uint32_t));
   const auto* const all_links = Array<uint32_t>(layout_.links);
   const auto* const rows = Array<uint32_t>(layout_.rows);
   const uint32_t at = Descend(scorer, scratch).node;
@@ -293,28 +294,46 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
     ++looked;
     return HasLiveRow(node, matching.live);
   };
-  // Of the nodes that were not visited, matches are taken, and others kept in scratch.passed.
-  const auto look_at = [&](uint32_t from) {
+  // Adds those links of a node that were not visited to scratch.met, and asks for their rows.
+  const auto meet = [&](uint32_t from) {
     const uint32_t* const links = all_links + from * degree;
-    for (size_t i = 0; i < degree && links[i] != kNoLink; ++i) __builtin_prefetch(rows + links[i]);
     for (size_t i = 0; i < degree && links[i] != kNoLink; ++i) {
       if (!scratch.Visit(links[i])) continue;
-      if (matches(links[i])) {
-        take(links[i]);
+      scratch.met.push_back(links[i]);
+      __builtin_prefetch(rows + links[i]);
+    }
+  };
+  // Asks for what tells whether they match.
+  const auto want_met = [&] {
+    for (const uint32_t node : scratch.met) matching.want(rows[node] & ~kHasCopies);
+  };
+  // Of the nodes that were not visited, matches are taken, and others kept in scratch.passed.
+  const auto look_at = [&](uint32_t from) {
+    scratch.met.clear();
+    meet(from);
+    want_met();
+    for (const uint32_t node : scratch.met) {
+      if (matches(node)) {
+        take(node);
       } else {
-        scratch.passed.push_back(links[i]);
+        scratch.passed.push_back(node);
       }
     }
   };
   // A match among their links is as good as a link, until there are as many as a node has links.
   const auto look_past = [&] {
-    for (const uint32_t node : scratch.passed) Prefetch(all_links + node * degree, kLineBytes);
-    for (const uint32_t node : scratch.passed) {
-      if (count >= degree) break;
-      const uint32_t* const links = all_links + node * degree;
-      for (size_t i = 0; i < degree && links[i] != kNoLink && count < degree; ++i) {
-        if (scratch.Visit(links[i]) && matches(links[i])) take(links[i]);
+    for (const uint32_t node : scratch.passed) Prefetch(all_links + node * degree, degree_bytes);
+    for (size_t next = 0; next < scratch.passed.size() && count < degree;) {
+      scratch.met.clear();
+      while (next < scratch.passed.size() && scratch.met.size() < degree) {
+        meet(scratch.passed[next++]);
       }
+      want_met();
+      size_t i = 0;
+      for (; i < scratch.met.size() && count < degree; ++i) {
+        if (matches(scratch.met[i])) take(scratch.met[i]);
+      }
+      for (; i < scratch.met.size(); ++i) scratch.Leave(scratch.met[i]);
     }
     scratch.passed.clear();
   };
@@ -323,7 +342,7 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
     for (size_t i = 0; i < count; ++i) {
       if (!pool.Wants(keys[i])) continue;
       pool.Add(keys[i], nodes[i]);
-      Prefetch(all_links + nodes[i] * degree, static_cast<int64_t>(degree) * 4);
+      Prefetch(all_links + nodes[i] * degree, degree_bytes);
     }
     count = 0;
   };

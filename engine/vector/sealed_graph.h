@@ -115,6 +115,7 @@ class SealedGraph {
   // The rows that a filter leaves.
   struct Matching {
     LiveRow live;
+    absl::FunctionRef<void(int64_t row)> want;  // `live` is soon asked about it
     double share = 1;                     // they are of all rows, about
     std::span<const uint32_t> seeds;      // some of them, from all over
     std::span<const uint32_t> row_nodes;  // RowNodes()
@@ -171,7 +172,8 @@ class SealedGraph {
     std::vector<int32_t> products;  // [2 m]
     std::vector<int32_t> squares;   // [2 m]
     std::vector<uint32_t> selected;
-    std::vector<uint32_t> passed;  // of FollowMatching
+    std::vector<uint32_t> met;     // of FollowMatching
+    std::vector<uint32_t> passed;  // likewise
     std::vector<float> vector;     // [dimension]
 
     // Room for so many nodes to be scored at once.
@@ -190,6 +192,8 @@ class SealedGraph {
       word |= bit;
       return first;
     }
+    // As if it was not.
+    void Leave(uint32_t node) { visited[node / 64] &= ~(uint64_t{1} << node % 64); }
     static Scratch& OfThread();
   };
   class Builder;

@@ -397,8 +397,13 @@ class BlockSearch {
   absl::Status SearchMatchingHere(const CollectionView::SegmentPart& part, const PartFilter& filter,
                                   size_t first, size_t last) {
     const Segment& segment = *part.segment;
+    const bool all_live = part.live == segment.rows();
     const auto live = [&](int64_t row) {
-      return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
+      return filter.Accepts(row) && (all_live || segment.LiveAt(view_.sequence(), row));
+    };
+    const auto want = [&](int64_t row) {
+      filter.Prefetch(row);
+      if (!all_live) segment.PrefetchLive(row);
     };
     const MatchingPlan plan = PlanMatching(view_, part, params_, filter.share());
     std::optional<std::vector<uint32_t>> matches;
@@ -409,8 +414,10 @@ class BlockSearch {
       }
       if (!matches.has_value()) {
         ASSIGN_OR_RETURN(matches, filter.Rows(poll_));
-        std::erase_if(*matches,
-                      [&](uint32_t row) { return !segment.LiveAt(view_.sequence(), row); });
+        if (!all_live) {
+          std::erase_if(*matches,
+                        [&](uint32_t row) { return !segment.LiveAt(view_.sequence(), row); });
+        }
       }
       for (size_t query = begin; query < end; ++query) {
         RETURN_IF_ERROR(CompareRows(part, *matches, query));
@@ -432,7 +439,12 @@ class BlockSearch {
     for (size_t query = first; query < last; ++query) {
       segment.index().graph()->SearchMatching(
           queries_[query].data(), plan.ef, wanted,
-          {.live = live, .share = plan.share, .seeds = seeds, .row_nodes = row_nodes}, &found_);
+          {.live = live,
+           .want = want,
+           .share = plan.share,
+           .seeds = seeds,
+           .row_nodes = row_nodes},
+          &found_);
       RETURN_IF_ERROR(Worked(plan.ef * 4 * view_.spec().hnsw_m * dimension_));
       if (std::ssize(found_) < wanted) {
         RETURN_IF_ERROR(compare_all(query, query + 1));
