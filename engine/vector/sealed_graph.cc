@@ -321,9 +321,11 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
     }
   };
   // A match among their links is as good as a link, until there are as many as a node has links.
+  // What is not looked past then may be met again.
   const auto look_past = [&] {
     for (const uint32_t node : scratch.passed) Prefetch(all_links + node * degree, degree_bytes);
-    for (size_t next = 0; next < scratch.passed.size() && count < degree;) {
+    size_t next = 0;
+    while (next < scratch.passed.size() && count < degree) {
       scratch.met.clear();
       while (next < scratch.passed.size() && scratch.met.size() < degree) {
         meet(scratch.passed[next++]);
@@ -335,6 +337,7 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
       }
       for (; i < scratch.met.size(); ++i) scratch.Leave(scratch.met[i]);
     }
+    for (; next < scratch.passed.size(); ++next) scratch.Leave(scratch.passed[next]);
     scratch.passed.clear();
   };
   const auto keep = [&] {
