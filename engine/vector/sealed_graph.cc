@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/vector/code_products.h"
 #include "engine/vector/distance.h"
+#include "engine/vector/part_ratio.h"
 
 namespace baton {
 namespace {
@@ -37,6 +39,17 @@ void Prefetch(const void* data, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i);
 }
 
+// Where codes are as long, a walk looks at a part of each first, and at the rest of those alone
+// that the part does not show to be too far: most of what it meets is, and each cache line is one
+// more miss. Measured on 50,000 pictures of 768 values.
+constexpr int64_t kSkimFrom = 6 * kLineBytes;
+constexpr int64_t kPartOfCode = 3;
+// The part may have as little of a distance as half of its share; below that it tells nothing.
+constexpr float kPartRatioMin = 0.5f / static_cast<float>(kPartOfCode);
+// The links of one candidate in so many are compared as a whole: how much of a distance is in the
+// part may change on the way.
+constexpr int64_t kWholeHops = 8;
+
 // What walks compare: codes with a query's.
 struct CodeScorer {
   CodeProductsFn products;
@@ -46,14 +59,50 @@ struct CodeScorer {
   const float* norms;   // null: none
   float square_factor;  // 0: none
   float factor;
+  int64_t part;        // of a code, in bytes, that is looked at first; 0: all of it
+  float part_length;   // |query - origin|^2 of that part
+  float whole_length;  // and of all
 
   void Want(uint32_t node) const {
     Prefetch(codes + node * stride, std::min(stride, kPrefetchBytes));
     if (norms != nullptr) __builtin_prefetch(norms + node);
   }
+  bool skims() const { return part > 0; }
+  void WantPart(uint32_t node) const { Prefetch(codes + node * stride, part); }
+  // Squared distances of parts.
+  void ScorePart(std::span<const uint32_t> nodes, float* parts, int32_t* sums,
+                 int32_t* squares) const {
+    products(query, codes, stride, part, nodes.data(), static_cast<int64_t>(nodes.size()), sums,
+             squares);
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      parts[i] = part_length + factor * static_cast<float>(sums[i]) +
+                 square_factor * static_cast<float>(squares[i]);
+    }
+  }
+  // Leaves those nodes that may be nearer than a key, so many, and asks for the rest of them.
+  size_t Skim(std::span<uint32_t> nodes, float farthest, const PartRatio& ratio, float* parts,
+              int32_t* sums, int32_t* squares) const {
+    ScorePart(nodes, parts, sums, squares);
+    const float limit = ratio.LargestPart(farthest + whole_length);
+    size_t kept = 0;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      if (!(parts[i] < limit)) continue;
+      nodes[kept++] = nodes[i];
+      Prefetch(codes + nodes[i] * stride + part, stride - part);
+    }
+    return kept;
+  }
+  // Of nodes with these keys, those that are nearer than `farthest`.
+  void Learn(std::span<const uint32_t> nodes, const float* keys, float farthest, float* parts,
+             int32_t* sums, int32_t* squares, PartRatio& ratio) const {
+    ScorePart(nodes, parts, sums, squares);
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      if (keys[i] < farthest) ratio.Add(parts[i], keys[i] + whole_length);
+    }
+  }
   void Score(std::span<const uint32_t> nodes, float* keys, int32_t* sums, int32_t* squares) const {
     const bool with_squares = square_factor != 0;
-    products(query, codes, stride, nodes.data(), static_cast<int64_t>(nodes.size()), sums,
+    products(query, codes, stride, stride, nodes.data(), static_cast<int64_t>(nodes.size()), sums,
              with_squares ? squares : nullptr);
     for (size_t i = 0; i < nodes.size(); ++i) {
       keys[i] = factor * static_cast<float>(sums[i]);
@@ -71,6 +120,15 @@ struct VectorScorer {
   const uint32_t* rows;
   uint32_t row_mask;
 
+  // Vectors are looked at as a whole.
+  static constexpr bool skims() { return false; }
+  void WantPart(uint32_t) const {}
+  size_t Skim(std::span<uint32_t> nodes, float, const PartRatio&, float*, int32_t*,
+              int32_t*) const {
+    return nodes.size();
+  }
+  void Learn(std::span<const uint32_t>, const float*, float, float*, int32_t*, int32_t*,
+             PartRatio&) const {}
   const std::byte* At(uint32_t node) const { return vectors.At(rows[node] & row_mask); }
   void Want(uint32_t node) const {
     Prefetch(At(node), std::min(vectors.format.row_bytes(), kPrefetchBytes));
@@ -237,15 +295,32 @@ std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
   scratch.visited.assign((h.nodes + 63) / 64, 0);
   scratch.Visit(at);
   pool.Add(at_key, at);
+  PartRatio ratio(kPartRatioMin);
+  int64_t hop = 0;
   while (const std::optional<uint32_t> from = pool.Next()) {
     const uint32_t* const links = all_links + *from * degree;
+    const float farthest = pool.Farthest();
+    const bool skims = scorer.skims() && farthest < std::numeric_limits<float>::infinity() &&
+                       ++hop % kWholeHops != 0 && ratio.Tells();
     size_t count = 0;
     for (int64_t i = 0; i < degree && links[i] != kNoLink; ++i) {
       if (!scratch.Visit(links[i])) continue;
       nodes[count++] = links[i];
-      scorer.Want(links[i]);
+      if (skims) {
+        scorer.WantPart(links[i]);
+      } else {
+        scorer.Want(links[i]);
+      }
+    }
+    if (skims) {
+      count = scorer.Skim({nodes, count}, farthest, ratio, scratch.parts.data(),
+                          scratch.products.data(), scratch.squares.data());
     }
     score(count);
+    if (scorer.skims() && !skims) {
+      scorer.Learn({nodes, count}, keys, farthest, scratch.parts.data(), scratch.products.data(),
+                   scratch.squares.data(), ratio);
+    }
     for (size_t i = 0; i < count; ++i) {
       if (!pool.Wants(keys[i])) continue;
       pool.Add(keys[i], nodes[i]);
@@ -416,13 +491,20 @@ std::span<const Candidate> SealedGraph::WithScorer(const float* query, Scratch& 
   }
   const CodeBook book = code_book();
   scratch.query.Encode(book, rows_.metric, query);
+  // Norms are of whole vectors, and products alone are no distances.
+  const int64_t stride = header().stride;
+  const bool skims = book.square_factor != 0 && stride >= kSkimFrom;
+  const int64_t part = skims ? stride / kPartOfCode / kLineBytes * kLineBytes : 0;
   return use(CodeScorer{.products = CodeProductsFor(),
                         .query = scratch.query.code(),
                         .codes = Array<uint8_t>(layout_.codes),
-                        .stride = header().stride,
+                        .stride = stride,
                         .norms = header().norms != 0 ? Array<float>(layout_.norms) : nullptr,
                         .square_factor = book.square_factor,
-                        .factor = scratch.query.factor()});
+                        .factor = scratch.query.factor(),
+                        .part = part,
+                        .part_length = skims ? LengthSquared(book, query, part) : 0,
+                        .whole_length = skims ? LengthSquared(book, query, book.dimension) : 0});
 }
 
 std::span<const Candidate> SealedGraph::Walk(const float* query, int64_t ef,

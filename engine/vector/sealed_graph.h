@@ -169,12 +169,13 @@ class SealedGraph {
     QueryEncoder query;
     std::vector<uint32_t> nodes;    // [2 m]
     std::vector<float> keys;        // [2 m]
+    std::vector<float> parts;       // [2 m]
     std::vector<int32_t> products;  // [2 m]
     std::vector<int32_t> squares;   // [2 m]
     std::vector<uint32_t> selected;
-    std::vector<uint32_t> met;     // of FollowMatching
-    std::vector<uint32_t> passed;  // likewise
-    std::vector<float> vector;     // [dimension]
+    std::vector<uint32_t> met;      // of FollowMatching
+    std::vector<uint32_t> passed;   // likewise
+    std::vector<float> vector;      // [dimension]
 
     // Room for so many nodes to be scored at once.
     void Resize(size_t count) {
