@@ -514,42 +514,50 @@ std::span<const Candidate> SealedGraph::Walk(const float* query, int64_t ef,
 }
 
 void SealedGraph::SelectRows(std::span<const Candidate> candidates, int64_t limit, LiveRow live,
-                             std::vector<uint32_t>* selected) const {
+                             std::vector<GraphNeighbor>* found) const {
   const auto* const rows = Array<uint32_t>(layout_.rows);
   const std::span copies(Array<std::pair<uint32_t, uint32_t>>(layout_.copies), header().copies);
-  const auto add = [&](uint32_t node) {
+  const auto add = [&](uint32_t node, float key) {
     const uint32_t row = rows[node] & ~kHasCopies;
-    if (live(row)) selected->push_back(row);
+    if (live(row)) found->push_back({key, row});
     if ((rows[node] & kHasCopies) == 0) return;
     for (auto copy = std::lower_bound(copies.begin(), copies.end(), std::pair(node, 0u));
          copy != copies.end() && copy->first == node; ++copy) {
-      if (live(copy->second)) selected->push_back(copy->second);
+      if (live(copy->second)) found->push_back({key, copy->second});
     }
   };
+  found->clear();
   // Other walks than those that looked for them may meet some: none is given twice.
   const std::span<const uint32_t> beside = unreached();
   std::vector<uint32_t> met;
   for (const Candidate& candidate : candidates) {
-    if (std::ssize(*selected) >= limit) break;
-    add(candidate.node);
+    if (std::ssize(*found) >= limit) break;
+    add(candidate.node, candidate.key);
     if (beside.empty() || !std::binary_search(beside.begin(), beside.end(), candidate.node)) {
       continue;
     }
     met.push_back(candidate.node);
   }
   for (const uint32_t node : beside) {
-    if (std::find(met.begin(), met.end(), node) == met.end()) add(node);
+    if (std::find(met.begin(), met.end(), node) != met.end()) continue;
+    add(node, -std::numeric_limits<float>::infinity());
   }
+}
+
+void SealedGraph::Find(const float* query, int64_t ef, int64_t wanted, LiveRow live,
+                       std::vector<GraphNeighbor>* found) const {
+  SelectRows(Walk(query, ef, Scratch::OfThread()), RescoredRows(wanted), live, found);
+  if (!has_codes()) return;
+  const CodeBook book = code_book();
+  const float constant =
+      QueryConstant(book, rows_.metric, query, LengthSquared(book, query, book.dimension));
+  for (GraphNeighbor& neighbor : *found) neighbor.distance += constant;
 }
 
 void SealedGraph::Search(const float* query, int64_t ef, int64_t wanted, LiveRow live,
                          std::vector<GraphNeighbor>* found) const {
-  Scratch& scratch = Scratch::OfThread();
-  const std::span<const Candidate> candidates = Walk(query, ef, scratch);
-  std::vector<uint32_t>& selected = scratch.selected;
-  selected.clear();
-  SelectRows(candidates, RescoredRows(wanted), live, &selected);
-  Rescore(query, scratch, found);
+  SelectRows(Walk(query, ef, Scratch::OfThread()), RescoredRows(wanted), live, found);
+  Rescore(query, *found);
 }
 
 void SealedGraph::SearchNodes(const float* query, std::span<const uint32_t> nodes, int64_t limit,
@@ -557,9 +565,8 @@ void SealedGraph::SearchNodes(const float* query, std::span<const uint32_t> node
   Scratch& scratch = Scratch::OfThread();
   scratch.candidates.clear();
   for (const uint32_t node : nodes) scratch.candidates.push_back({.key = 0, .node = node});
-  scratch.selected.clear();
-  SelectRows(scratch.candidates, limit, live, &scratch.selected);
-  Rescore(query, scratch, found);
+  SelectRows(scratch.candidates, limit, live, found);
+  Rescore(query, *found);
 }
 
 std::vector<uint32_t> SealedGraph::LiveNodes(LiveRow live) const {
@@ -597,9 +604,8 @@ void SealedGraph::SearchMatching(const float* query, int64_t ef, int64_t wanted,
         HeapPool pool(ef, scratch.candidates);
         return FollowMatching(scorer, pool, ef, matching, scratch);
       });
-  scratch.selected.clear();
-  SelectRows(candidates, RescoredRows(wanted), matching.live, &scratch.selected);
-  Rescore(query, scratch, found);
+  SelectRows(candidates, RescoredRows(wanted), matching.live, found);
+  Rescore(query, *found);
 }
 
 void SealedGraph::SearchRows(const float* query, int64_t wanted, std::span<const uint32_t> rows,
@@ -607,9 +613,10 @@ void SealedGraph::SearchRows(const float* query, int64_t wanted, std::span<const
                              std::vector<GraphNeighbor>* found) const {
   Scratch& scratch = Scratch::OfThread();
   const int64_t kept = RescoredRows(wanted);
+  found->clear();
   if (std::ssize(rows) <= kept) {
-    scratch.selected.assign(rows.begin(), rows.end());
-    return Rescore(query, scratch, found);
+    for (const uint32_t row : rows) found->push_back({0, row});
+    return Rescore(query, *found);
   }
   constexpr size_t kAtOnce = 32;  // the codes of so many are on their way from memory
   const auto score_all = [&](const auto& scorer, auto& pool) {
@@ -647,33 +654,30 @@ void SealedGraph::SearchRows(const float* query, int64_t wanted, std::span<const
         HeapPool pool(kept, scratch.candidates);
         return score_all(scorer, pool);
       });
-  scratch.selected.clear();
-  for (const Candidate& candidate : candidates) scratch.selected.push_back(rows[candidate.node]);
-  Rescore(query, scratch, found);
+  for (const Candidate& candidate : candidates) {
+    found->push_back({candidate.key, rows[candidate.node]});
+  }
+  Rescore(query, *found);
 }
 
-void SealedGraph::Rescore(const float* query, Scratch& scratch,
-                          std::vector<GraphNeighbor>* found) const {
-  const std::vector<uint32_t>& selected = scratch.selected;
-  found->resize(selected.size());
+void SealedGraph::Rescore(const float* query, std::span<GraphNeighbor> found) const {
   if (codes_are_exact()) {
     const DistanceFn distance = DistanceFor(rows_.metric);
-    scratch.vector.resize(static_cast<size_t>(rows_.dimension));
-    for (size_t i = 0; i < selected.size(); ++i) {
-      (*found)[i].row = selected[i];
-      DecodeRow(selected[i], scratch.vector.data());
-      distance(query, scratch.vector.data(), 1, rows_.dimension, &(*found)[i].distance);
+    std::vector<float>& vector = Scratch::OfThread().vector;
+    vector.resize(static_cast<size_t>(rows_.dimension));
+    for (GraphNeighbor& neighbor : found) {
+      DecodeRow(neighbor.row, vector.data());
+      distance(query, vector.data(), 1, rows_.dimension, &neighbor.distance);
     }
     return;
   }
   constexpr size_t kAhead = 2;
   const StoredDistanceFn distance = StoredDistanceFor(stored_.format);
-  for (size_t i = 0; i < selected.size(); ++i) {
-    if (i + kAhead < selected.size()) {
-      Prefetch(stored_.At(selected[i + kAhead]), stored_.format.row_bytes());
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (i + kAhead < found.size()) {
+      Prefetch(stored_.At(found[i + kAhead].row), stored_.format.row_bytes());
     }
-    (*found)[i].row = selected[i];
-    distance(query, stored_.At(selected[i]), 1, rows_.dimension, &(*found)[i].distance);
+    distance(query, stored_.At(found[i].row), 1, rows_.dimension, &found[i].distance);
   }
 }
 
