@@ -81,7 +81,7 @@ bool BufferScan::ScreenByNibbles(const ScanCodes& codes, int64_t first, int64_t 
       __builtin_prefetch(tile + places_[i] * stride_ + byte);
     }
   }
-  products_of_(query.code.code(), tile, stride_, places_, kept, products_, nullptr);
+  products_of_(query.code.code(), tile, stride_, stride_, places_, kept, products_, nullptr);
   const ScanLimits limits = query.code.LimitsFor(farthest);
   for (int64_t i = 0; i < kept; ++i) {
     uint32_t again = 0;
@@ -104,7 +104,7 @@ void BufferScan::ScreenByBytes(const ScanCodes& codes, int64_t first, int64_t co
     for (int64_t byte = (row + 2 * strip) * stride_; byte < ahead_end; byte += kScanLineBytes) {
       __builtin_prefetch(tile + byte, 0, 2);
     }
-    products_of_(query.code(), tile + row * stride_, stride_, numbers_,
+    products_of_(query.code(), tile + row * stride_, stride_, stride_, numbers_,
                  std::min(strip, count - row), products_ + row, nullptr);
   }
   const int64_t kept =

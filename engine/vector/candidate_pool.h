@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -26,6 +27,10 @@ class LinearPool {
   }
 
   bool Wants(float key) const { return size_ < capacity_ || key < memory_[size_ - 1].key; }
+  // Not nearer than this is not wanted; infinite while there is room.
+  float Farthest() const {
+    return size_ < capacity_ ? std::numeric_limits<float>::infinity() : memory_[size_ - 1].key;
+  }
 
   // Where Wants(key).
   void Add(float key, uint32_t node) {
@@ -77,6 +82,10 @@ class HeapPool {
   }
 
   bool Wants(float key) const { return nearest_.size() < capacity_ || key < nearest_.front().key; }
+  float Farthest() const {
+    return nearest_.size() < capacity_ ? std::numeric_limits<float>::infinity()
+                                       : nearest_.front().key;
+  }
 
   void Add(float key, uint32_t node) {
     if (nearest_.size() == capacity_) {

@@ -101,6 +101,22 @@ float LargestScaled(const CodeBook& book, const float* query) {
 
 }  // namespace
 
+float LengthSquared(const CodeBook& book, const float* query, int64_t count) {
+  constexpr int64_t kLanes = 16;
+  float lanes[kLanes] = {};
+  int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const float value = query[j + lane] - book.origin[j + lane];
+      lanes[lane] += value * value;
+    }
+  }
+  float sum = 0;
+  for (const float lane : lanes) sum += lane;
+  for (; j < count; ++j) sum += (query[j] - book.origin[j]) * (query[j] - book.origin[j]);
+  return sum;
+}
+
 void QueryEncoder::Encode(const CodeBook& book, Metric metric, const float* query) {
   const int64_t stride = CodeStride(book.dimension);
   int16_t* const values = planes_.Clear(stride);

@@ -47,6 +47,9 @@ float QueryConstant(const CodeBook& book, Metric metric, const float* vector, fl
 // vector: [dimension]; the one that was encoded, or close to it.
 void DecodeRow(const CodeBook& book, const uint8_t* code, float* vector);
 
+// |query - origin|^2 of the first `count` values; whole cache lines of a code, or all.
+float LengthSquared(const CodeBook& book, const float* query, int64_t count);
+
 // A query's code. Keeps its memory for the next.
 class QueryEncoder {
  public:

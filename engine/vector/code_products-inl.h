@@ -31,11 +31,11 @@ struct CodeSums {
   __m256i squares;
 };
 
-// stride: a multiple of 16
+// length: a multiple of 16
 template <bool kSquares>
-inline CodeSums ShortSums(const QueryCode& query, const uint8_t* code, int64_t stride) {
+inline CodeSums ShortSums(const QueryCode& query, const uint8_t* code, int64_t length) {
   CodeSums sums = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  for (int64_t i = 0; i < stride; i += 16) {
+  for (int64_t i = 0; i < length; i += 16) {
     const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.values + i));
     const __m256i c =
         _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code + i)));
@@ -56,12 +56,12 @@ inline __m256i Halved(__m512i sum) {
 #if defined(__AVX512VNNI__)
 
 template <bool kSquares>
-inline CodeSums LongSums(const QueryCode& query, const uint8_t* code, int64_t stride) {
+inline CodeSums LongSums(const QueryCode& query, const uint8_t* code, int64_t length) {
   __m512i high = _mm512_setzero_si512();
   __m512i low = _mm512_setzero_si512();
   __m512i square = _mm512_setzero_si512();
   __m512i square_top = _mm512_setzero_si512();
-  for (int64_t i = 0; i < stride; i += 64) {
+  for (int64_t i = 0; i < length; i += 64) {
     const __m512i c = _mm512_loadu_si512(code + i);
     high = _mm512_dpbusd_epi32(high, c, _mm512_loadu_si512(query.high + i));
     low = _mm512_dpbusd_epi32(low, c, _mm512_loadu_si512(query.low + i));
@@ -80,10 +80,10 @@ inline CodeSums LongSums(const QueryCode& query, const uint8_t* code, int64_t st
 #else
 
 template <bool kSquares>
-inline CodeSums LongSums(const QueryCode& query, const uint8_t* code, int64_t stride) {
+inline CodeSums LongSums(const QueryCode& query, const uint8_t* code, int64_t length) {
   __m512i products = _mm512_setzero_si512();
   __m512i squares = _mm512_setzero_si512();
-  for (int64_t i = 0; i < stride; i += 32) {
+  for (int64_t i = 0; i < length; i += 32) {
     const __m512i c =
         _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(code + i)));
     const __m512i q = _mm512_loadu_si512(query.values + i);
@@ -96,16 +96,16 @@ inline CodeSums LongSums(const QueryCode& query, const uint8_t* code, int64_t st
 #endif
 
 template <bool kSquares>
-inline CodeSums Sums(const QueryCode& query, const uint8_t* code, int64_t stride) {
-  return stride < 64 ? ShortSums<kSquares>(query, code, stride)
-                     : LongSums<kSquares>(query, code, stride);
+inline CodeSums Sums(const QueryCode& query, const uint8_t* code, int64_t length) {
+  return length < 64 ? ShortSums<kSquares>(query, code, length)
+                     : LongSums<kSquares>(query, code, length);
 }
 
 #elif defined(__AVX2__)
 
 template <bool kSquares>
-inline CodeSums Sums(const QueryCode& query, const uint8_t* code, int64_t stride) {
-  return ShortSums<kSquares>(query, code, stride);
+inline CodeSums Sums(const QueryCode& query, const uint8_t* code, int64_t length) {
+  return ShortSums<kSquares>(query, code, length);
 }
 
 #endif
@@ -123,7 +123,7 @@ inline void Store(__m128i sums, int64_t count, int32_t* out) {
 }
 
 template <bool kSquares>
-inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride,
+inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride, int64_t length,
                     const uint32_t* rows, int64_t count, int32_t* products, int32_t* squares) {
   for (int64_t i = 0; i < count; i += kRows) {
     const int64_t present = count - i < kRows ? count - i : kRows;
@@ -132,7 +132,7 @@ inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride
     for (int64_t r = 0; r < kRows; ++r) {
       // The last row stands in for those that are missing.
       const CodeSums sums =
-          Sums<kSquares>(query, codes + rows[i + (r < present ? r : present - 1)] * stride, stride);
+          Sums<kSquares>(query, codes + rows[i + (r < present ? r : present - 1)] * stride, length);
       product_sums[r] = sums.products;
       square_sums[r] = sums.squares;
     }
@@ -144,13 +144,13 @@ inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride
 #else
 
 template <bool kSquares>
-inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride,
+inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride, int64_t length,
                     const uint32_t* rows, int64_t count, int32_t* products, int32_t* squares) {
   for (int64_t i = 0; i < count; ++i) {
     const uint8_t* const code = codes + rows[i] * stride;
     int32_t product = 0;
     int32_t square = 0;
-    for (int64_t j = 0; j < stride; ++j) {
+    for (int64_t j = 0; j < length; ++j) {
       product += int32_t{query.values[j]} * code[j];
       if (kSquares) square += int32_t{code[j]} * code[j];
     }
@@ -163,12 +163,12 @@ inline void SumRows(const QueryCode& query, const uint8_t* codes, int64_t stride
 
 }  // namespace
 
-void CodeProducts(const QueryCode& query, const uint8_t* codes, int64_t stride,
+void CodeProducts(const QueryCode& query, const uint8_t* codes, int64_t stride, int64_t length,
                   const uint32_t* rows, int64_t count, int32_t* products, int32_t* squares) {
   if (squares == nullptr) {
-    SumRows<false>(query, codes, stride, rows, count, products, nullptr);
+    SumRows<false>(query, codes, stride, length, rows, count, products, nullptr);
   } else {
-    SumRows<true>(query, codes, stride, rows, count, products, squares);
+    SumRows<true>(query, codes, stride, length, rows, count, products, squares);
   }
 }
 

@@ -2,10 +2,10 @@
 
 namespace baton {
 
-#define BATON_DECLARE_PRODUCTS(level)                                                          \
-  namespace level {                                                                            \
-  void CodeProducts(const QueryCode& query, const uint8_t* codes, int64_t stride,              \
-                    const uint32_t* rows, int64_t count, int32_t* products, int32_t* squares); \
+#define BATON_DECLARE_PRODUCTS(level)                                                             \
+  namespace level {                                                                               \
+  void CodeProducts(const QueryCode& query, const uint8_t* codes, int64_t stride, int64_t length, \
+                    const uint32_t* rows, int64_t count, int32_t* products, int32_t* squares);    \
   }
 BATON_DECLARE_PRODUCTS(baseline)
 BATON_DECLARE_PRODUCTS(avx2)

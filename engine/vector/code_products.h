@@ -23,12 +23,13 @@ constexpr int32_t QueryValueMax(int64_t stride) {
 }
 
 // products[i] = sum over j of query[j] * code[j], squares[i] = sum over j of code[j] * code[j], of
-// the code in row rows[i], exactly. Squares cost little beside reading the code; not asked for
-// where null, nor where the stride is above kSquaresStrideMax.
+// the first `length` values of the code in row rows[i], exactly. Squares cost little beside reading
+// the code; not asked for where null, nor where the length is above kSquaresStrideMax.
 //   codes: [any, stride], row-major; rows, products, squares: [count]; stride of CodeStride
+//   length: stride, or whole cache lines of it
 using CodeProductsFn = void (*)(const QueryCode& query, const uint8_t* codes, int64_t stride,
-                                const uint32_t* rows, int64_t count, int32_t* products,
-                                int32_t* squares);
+                                int64_t length, const uint32_t* rows, int64_t count,
+                                int32_t* products, int32_t* squares);
 inline constexpr int64_t kSquaresStrideMax = INT32_MAX / (255 * 255) / 64 * 64;
 
 // The function compiled for `level`; the processor must support it.

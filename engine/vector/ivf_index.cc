@@ -172,7 +172,7 @@ class IvfIndex::ByteListScan {
     std::iota(scratch_.places.begin(), scratch_.places.begin() + count,
               static_cast<uint32_t>(first));
     const bool squares = book_.square_factor != 0;
-    products_(scratch_.query.code(), codes_, stride_, scratch_.places.data(), count,
+    products_(scratch_.query.code(), codes_, stride_, stride_, scratch_.places.data(), count,
               scratch_.products.data(), squares ? scratch_.squares.data() : nullptr);
     for (int64_t i = 0; i < count; ++i) {
       const auto at = static_cast<size_t>(i);

@@ -58,7 +58,7 @@ void CodeSpace::Prepare(uint32_t node, Query* query) const {
 
 void CodeSpace::Score(const Query& query, std::span<const uint32_t> nodes, float* distances) {
   if (sums_.size() < nodes.size()) sums_.resize(nodes.size());
-  products_(query.encoder.code(), reinterpret_cast<const uint8_t*>(codes_.data()), stride_,
+  products_(query.encoder.code(), reinterpret_cast<const uint8_t*>(codes_.data()), stride_, stride_,
             nodes.data(), std::ssize(nodes), sums_.data(), nullptr);
   const float factor = query.encoder.factor();
   for (size_t i = 0; i < nodes.size(); ++i) {

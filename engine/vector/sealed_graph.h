@@ -103,6 +103,17 @@ class SealedGraph {
   void Search(const float* query, int64_t ef, int64_t wanted, LiveRow live,
               std::vector<GraphNeighbor>* found) const;
 
+  // The same in two steps, where several graphs are searched and only the nearest rows of all are
+  // worth a look at their vectors. Distances of Find are by codes, about those of Rescore; of rows
+  // that are to be rescored whatever else is found, below all. RescoredRows(wanted) rows or more,
+  // if so many were met.
+  void Find(const float* query, int64_t ef, int64_t wanted, LiveRow live,
+            std::vector<GraphNeighbor>* found) const;
+  void Rescore(const float* query, std::span<GraphNeighbor> found) const;
+  // How many are taken from the vectors where `wanted` of them are wanted: codes order near ones a
+  // little differently.
+  static int64_t RescoredRows(int64_t wanted) { return wanted + wanted / 2 + 16; }
+
   // The same of a walk that was made elsewhere: `nodes` are what it has met, nearest first. Of
   // their live rows the first `limit` are scored.
   void SearchNodes(const float* query, std::span<const uint32_t> nodes, int64_t limit, LiveRow live,
@@ -115,9 +126,10 @@ class SealedGraph {
   // The rows that a filter leaves.
   struct Matching {
     LiveRow live;
-    double share = 1;                     // they are of all rows, about
-    std::span<const uint32_t> seeds;      // some of them, from all over
-    std::span<const uint32_t> row_nodes;  // RowNodes()
+    absl::FunctionRef<void(int64_t row)> want;  // `live` is soon asked about it
+    double share = 1;                           // they are of all rows, about
+    std::span<const uint32_t> seeds;            // some of them, from all over
+    std::span<const uint32_t> row_nodes;        // RowNodes()
   };
   // A walk of which the `ef` nearest nodes all have a live row: it goes past others to what is
   // behind them (the two-hop expansion of ACORN-1, Patel et al. 2024). Begins near the query and at
@@ -168,16 +180,18 @@ class SealedGraph {
     QueryEncoder query;
     std::vector<uint32_t> nodes;    // [2 m]
     std::vector<float> keys;        // [2 m]
+    std::vector<float> parts;       // [2 m]
     std::vector<int32_t> products;  // [2 m]
     std::vector<int32_t> squares;   // [2 m]
-    std::vector<uint32_t> selected;
-    std::vector<uint32_t> passed;  // of FollowMatching
-    std::vector<float> vector;     // [dimension]
+    std::vector<uint32_t> met;      // of FollowMatching
+    std::vector<uint32_t> passed;   // likewise
+    std::vector<float> vector;      // [dimension]
 
     // Room for so many nodes to be scored at once.
     void Resize(size_t count) {
       nodes.resize(std::max(nodes.size(), count));
       keys.resize(nodes.size());
+      parts.resize(nodes.size());
       products.resize(nodes.size());
       squares.resize(nodes.size());
     }
@@ -190,6 +204,8 @@ class SealedGraph {
       word |= bit;
       return first;
     }
+    // As if it was not.
+    void Leave(uint32_t node) { visited[node / 64] &= ~(uint64_t{1} << node % 64); }
     static Scratch& OfThread();
   };
   class Builder;
@@ -197,15 +213,13 @@ class SealedGraph {
   static constexpr uint32_t kNoLink = UINT32_MAX;
   // In a node's row: there are more rows with its vector.
   static constexpr uint32_t kHasCopies = 1u << 31;
-  // How many are taken from the vectors where `wanted` of them are wanted: codes order near ones a
-  // little differently.
-  static int64_t RescoredRows(int64_t wanted) { return wanted + wanted / 2 + 16; }
 
   SealedGraph(const GraphRows& rows, HugeBuffer buffer);
   absl::Status Check() const;
-  // Live rows of candidates, until there are `limit`, and of nodes that no walk gets to.
+  // Live rows of candidates with their keys, until there are `limit`, and of nodes that no walk
+  // gets to.
   void SelectRows(std::span<const Candidate> candidates, int64_t limit, LiveRow live,
-                  std::vector<uint32_t>* selected) const;
+                  std::vector<GraphNeighbor>* found) const;
   // The nearest nodes of a query: by codes, if there are any; by vectors.
   std::span<const Candidate> WalkVectors(const float* query, int64_t ef, Scratch& scratch) const;
   std::span<const Candidate> Walk(const float* query, int64_t ef, Scratch& scratch) const;
@@ -223,8 +237,6 @@ class SealedGraph {
   template <class Use>
   std::span<const Candidate> WithScorer(const float* query, Scratch& scratch, Use use) const;
   bool HasLiveRow(uint32_t node, LiveRow live) const;
-  // Distances of scratch.selected, from the vectors.
-  void Rescore(const float* query, Scratch& scratch, std::vector<GraphNeighbor>* found) const;
 
   template <class T>
   const T* Array(int64_t offset) const {

@@ -210,6 +210,12 @@ bool PartFilter::MatchesComing(const ViewFilter::Node& node, int64_t row) const 
   return matches;
 }
 
+void PartFilter::Prefetch(int64_t row) const {
+  for (const std::optional<ColumnTest>& test : tests_) {
+    if (test.has_value()) test->Prefetch(row);
+  }
+}
+
 bool PartFilter::Accepts(int64_t row) const {
   const IndexedRow* const record =
       has_records_ ? sidecar_->records().Find(row, sequence_) : nullptr;

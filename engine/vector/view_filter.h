@@ -69,6 +69,8 @@ class PartFilter {
              const CollectionView::SegmentPart& part);
 
   bool Accepts(int64_t row) const;
+  // Asks memory for what Accepts looks at.
+  void Prefetch(int64_t row) const;
   // The part of the rows that match, as estimated; 0 to 1.
   double share() const { return share_; }
   // How many rows Rows() looks at; nothing where it would be all of them.

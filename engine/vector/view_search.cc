@@ -115,6 +115,7 @@ class BlockSearch {
         stored_distance_(StoredDistanceFor(FormatOf(view.spec()))),
         tile_rows_(std::clamp<int64_t>(
             kTileBytes / (dimension_ * static_cast<int64_t>(sizeof(float))), 1, kTileRowsMax)),
+        met_(queries.size()),
         tops_(queries.size(), TopK(params.k, view.points(), FarthestAllowed(view, params))) {}
 
   // Segments first: after them it is known how far is too far, which scans by codes live on.
@@ -146,6 +147,7 @@ class BlockSearch {
 
  private:
   absl::Status SearchSegments() {
+    rescores_together_ = view_.segments().size() > 1;
     for (const CollectionView::SegmentPart& part : view_.segments()) {
       if (skipped_.contains(part.segment.get())) continue;
       if (filter_ != nullptr) {
@@ -177,7 +179,8 @@ class BlockSearch {
         RETURN_IF_ERROR(WalkOrScan(part, ef, query));
       }
     }
-    return TakeWalks();
+    RETURN_IF_ERROR(TakeWalks());
+    return RescoreTogether();
   }
 
   static bool AllRows(int64_t) { return true; }
@@ -298,16 +301,60 @@ class BlockSearch {
   absl::StatusOr<bool> Walk(const CollectionView::SegmentPart& part, int64_t ef, size_t query) {
     const Segment& segment = *part.segment;
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
+    const auto live = [&](int64_t row) { return segment.LiveAt(view_.sequence(), row); };
+    const SealedGraph& graph = *segment.index().graph();
+    const float* const vector = queries_[query].data();
     for (; WalkPays(view_.spec(), segment.rows(), ef); ef *= 2) {
-      segment.index().graph()->Search(
-          queries_[query].data(), ef, wanted,
-          [&](int64_t row) { return segment.LiveAt(view_.sequence(), row); }, &found_);
+      if (rescores_together_) {
+        graph.Find(vector, ef, wanted, live, &found_);
+      } else {
+        graph.Search(vector, ef, wanted, live, &found_);
+      }
       RETURN_IF_ERROR(Worked(ef * 2 * view_.spec().hnsw_m * dimension_));
       if (std::ssize(found_) < wanted) continue;
-      AddFound(segment, query);
+      if (rescores_together_) {
+        for (const GraphNeighbor& near : found_) met_[query].push_back({near, &segment});
+      } else {
+        AddFound(segment, query);
+      }
       return true;
     }
     return false;
+  }
+
+  // Of what walks of all segments met, the nearest by their codes: so that many segments take no
+  // more looks at vectors than one, which may have to come from the disk.
+  absl::Status RescoreTogether() {
+    if (!rescores_together_) return absl::OkStatus();
+    const int64_t rescored = SealedGraph::RescoredRows(params_.k);
+    for (size_t query = 0; query < queries_.size(); ++query) {
+      std::vector<Met>& met = met_[query];
+      // Those that are to be rescored in any case, then the others.
+      const auto others = std::partition(met.begin(), met.end(), [](const Met& row) {
+        return row.near.distance == -std::numeric_limits<float>::infinity();
+      });
+      if (met.end() - others > rescored) {
+        std::nth_element(others, others + rescored, met.end(), [](const Met& a, const Met& b) {
+          return a.near.distance < b.near.distance;
+        });
+        met.erase(others + rescored, met.end());
+      }
+      std::sort(met.begin(), met.end(), [](const Met& a, const Met& b) {
+        return std::pair(a.segment->number(), a.near.row) <
+               std::pair(b.segment->number(), b.near.row);
+      });
+      for (size_t first = 0; first < met.size();) {
+        const Segment& segment = *met[first].segment;
+        found_.clear();
+        for (; first < met.size() && met[first].segment == &segment; ++first) {
+          found_.push_back(met[first].near);
+        }
+        segment.index().graph()->Rescore(queries_[query].data(), found_);
+        AddFound(segment, query);
+      }
+      RETURN_IF_ERROR(Worked(std::ssize(met) * dimension_));
+    }
+    return absl::OkStatus();
   }
 
   // The nearest rows of an inverted file that `accepts` takes.
@@ -397,8 +444,13 @@ class BlockSearch {
   absl::Status SearchMatchingHere(const CollectionView::SegmentPart& part, const PartFilter& filter,
                                   size_t first, size_t last) {
     const Segment& segment = *part.segment;
+    const bool all_live = part.live == segment.rows();
     const auto live = [&](int64_t row) {
-      return filter.Accepts(row) && segment.LiveAt(view_.sequence(), row);
+      return filter.Accepts(row) && (all_live || segment.LiveAt(view_.sequence(), row));
+    };
+    const auto want = [&](int64_t row) {
+      filter.Prefetch(row);
+      if (!all_live) segment.PrefetchLive(row);
     };
     const MatchingPlan plan = PlanMatching(view_, part, params_, filter.share());
     std::optional<std::vector<uint32_t>> matches;
@@ -409,8 +461,10 @@ class BlockSearch {
       }
       if (!matches.has_value()) {
         ASSIGN_OR_RETURN(matches, filter.Rows(poll_));
-        std::erase_if(*matches,
-                      [&](uint32_t row) { return !segment.LiveAt(view_.sequence(), row); });
+        if (!all_live) {
+          std::erase_if(*matches,
+                        [&](uint32_t row) { return !segment.LiveAt(view_.sequence(), row); });
+        }
       }
       for (size_t query = begin; query < end; ++query) {
         RETURN_IF_ERROR(CompareRows(part, *matches, query));
@@ -432,7 +486,8 @@ class BlockSearch {
     for (size_t query = first; query < last; ++query) {
       segment.index().graph()->SearchMatching(
           queries_[query].data(), plan.ef, wanted,
-          {.live = live, .share = plan.share, .seeds = seeds, .row_nodes = row_nodes}, &found_);
+          {.live = live, .want = want, .share = plan.share, .seeds = seeds, .row_nodes = row_nodes},
+          &found_);
       RETURN_IF_ERROR(Worked(plan.ef * 4 * view_.spec().hnsw_m * dimension_));
       if (std::ssize(found_) < wanted) {
         RETURN_IF_ERROR(compare_all(query, query + 1));
@@ -513,12 +568,19 @@ class BlockSearch {
   const DistanceFn distance_;
   const StoredDistanceFn stored_distance_;
   const int64_t tile_rows_;
-  std::vector<float> tile_;            // scratch of Scan: [tile_rows, dimension], row-major
-  std::vector<TopK> tops_;             // [queries]
-  std::optional<BufferScan> by_code_;  // once a buffer is met
-  std::vector<GraphNeighbor> found_;   // scratch of Walk
-  std::vector<uint32_t> probed_;       // of the prober
-  std::vector<GraphWalk> walks_;       // left to the walker
+  std::vector<float> tile_;  // scratch of Scan: [tile_rows, dimension], row-major
+  // A row of a segment that a walk met, its distance by codes.
+  struct Met {
+    GraphNeighbor near;
+    const Segment* segment = nullptr;
+  };
+  bool rescores_together_ = false;
+  std::vector<std::vector<Met>> met_;                    // [queries]
+  std::vector<TopK> tops_;                               // [queries]
+  std::optional<BufferScan> by_code_;                    // once a buffer is met
+  std::vector<GraphNeighbor> found_;                     // scratch of Walk
+  std::vector<uint32_t> probed_;                         // of the prober
+  std::vector<GraphWalk> walks_;                         // left to the walker
   std::vector<std::optional<PartFilter>> walk_filters_;  // [walks]
   int64_t unpolled_ = 0;
 };

@@ -218,7 +218,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "--points must be %d at least, --queries 1\n", kK);
     return 2;
   }
-  const VectorSet set = GenerateVectorSet(wanted, kK);
+  const VectorSet set = GenerateVectorSet(wanted, 0);
   const Direction direction(set, args.seed);
   std::string folder = keep;
   if (keep.empty()) {

@@ -69,7 +69,7 @@ void BenchIngest(const BenchArgs& args, int64_t points, double seconds, int roun
   GeneratedSet wanted{"l2-128", Metric::kL2, 128, args.tiny ? 2000 : points};
   wanted.queries = 1;
   wanted.seed = args.seed;
-  const VectorSet set = GenerateVectorSet(wanted, kK);
+  const VectorSet set = GenerateVectorSet(wanted, 0);
   std::vector<double> bursts;
   std::vector<double> ratios;
   for (int round = 0; round < (args.tiny ? 1 : rounds); ++round) {

@@ -152,7 +152,7 @@ VectorSet GenerateVectorSet(const GeneratedSet& wanted, int32_t k) {
   VectorSet set{.name = wanted.name, .metric = wanted.metric, .dimension = wanted.dimension};
   set.base = generator.Draw(wanted.rows);
   set.queries = generator.Draw(wanted.queries);
-  FindLimits(set, k);
+  if (k > 0) FindLimits(set, k);
   return set;
 }
 

@@ -73,6 +73,7 @@ class VectorGenerator {
   const std::vector<float> centers_;  // [clusters, latent dimensions]
 };
 
+// Without limits where k is 0.
 VectorSet GenerateVectorSet(const GeneratedSet& wanted, int32_t k);
 
 }  // namespace baton

@@ -236,7 +236,7 @@ std::string RunBytes(const Shape& s) {
         }
         std::vector<int32_t> products(places.size());
         std::vector<int32_t> squares(places.size());
-        CodeProductsFor()(encoders[query].code(), codes.data(), stride, places.data(),
+        CodeProductsFor()(encoders[query].code(), codes.data(), stride, stride, places.data(),
                           std::ssize(places), products.data(), squares.data());
         std::vector<float> keys(places.size());
         for (size_t i = 0; i < keys.size(); ++i) {

@@ -90,8 +90,8 @@ std::vector<uint32_t> Kept(SimdLevel level, Metric metric, const ScanQuery& quer
     error.push_back(terms.error);
     size.push_back(terms.size);
     const uint32_t zero = 0;
-    CodeProductsFor(level)(query.code(), rows[i].code.data(), std::ssize(rows[i].code), &zero, 1,
-                           &products[i], nullptr);
+    CodeProductsFor(level)(query.code(), rows[i].code.data(), std::ssize(rows[i].code),
+                           std::ssize(rows[i].code), &zero, 1, &products[i], nullptr);
   }
   std::vector<uint32_t> places(rows.size());
   const ScanRows terms{

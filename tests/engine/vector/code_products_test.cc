@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "engine/vector/code_book.h"
@@ -32,33 +33,38 @@ TEST_CASE("products of codes are the naive ones at every level, stride and numbe
     for (uint8_t& value : codes) value = static_cast<uint8_t>(extreme ? 255 : random());
     std::vector<uint32_t> rows;
     for (int i = 0; i < kRows; ++i) rows.push_back(random() % kRows);
+    constexpr int64_t kLine = 64;
+    std::vector<int64_t> lengths = {stride};
+    if (stride > kLine) lengths.insert(lengths.end(), {kLine, stride / 2 / kLine * kLine + kLine});
     for (int count = 0; count <= kRows; ++count) {
-      for (const int offset : {0, 1}) {
+      for (const auto& [offset, length] :
+           {std::pair(0, lengths.back()), std::pair(1, lengths.front()),
+            std::pair(0, lengths[lengths.size() / 2])}) {
         std::vector<int32_t> expected;
         std::vector<int32_t> expected_squares;
         for (int i = 0; i < count; ++i) {
           int64_t sum = 0;
           int32_t squares = 0;
-          for (int64_t j = 0; j < stride; ++j) {
+          for (int64_t j = 0; j < length; ++j) {
             const int32_t code = codes[offset + rows[i] * stride + j];
             sum += int64_t{query[j]} * code;
-            if (stride <= kSquaresStrideMax) squares += code * code;
+            if (length <= kSquaresStrideMax) squares += code * code;
           }
           expected_squares.push_back(squares);
           expected.push_back(static_cast<int32_t>(sum));
           REQUIRE(expected.back() == sum);
         }
         for (const SimdLevel level : SupportedSimdLevels()) {
-          CAPTURE(dimension, count, offset, Name(level));
+          CAPTURE(dimension, count, offset, length, Name(level));
           std::vector<int32_t> products(static_cast<size_t>(count));
           std::vector<int32_t> squares(static_cast<size_t>(count));
           const QueryCode code{query.data(), high.data(), low.data()};
           const CodeProductsFn compute = CodeProductsFor(level);
-          compute(code, codes.data() + offset, stride, rows.data(), count, products.data(),
+          compute(code, codes.data() + offset, stride, length, rows.data(), count, products.data(),
                   nullptr);
           REQUIRE(products == expected);
-          if (stride > kSquaresStrideMax) continue;
-          compute(code, codes.data() + offset, stride, rows.data(), count, products.data(),
+          if (length > kSquaresStrideMax) continue;
+          compute(code, codes.data() + offset, stride, length, rows.data(), count, products.data(),
                   squares.data());
           REQUIRE(squares == expected_squares);
           REQUIRE(products == expected);
@@ -101,8 +107,8 @@ TEST_CASE("keys by codes are as far apart as distances") {
     const uint32_t zero = 0;
     int32_t product = 0;
     int32_t squares = 0;
-    CodeProductsFor()(encoder.code(), code.data(), CodeStride(kDimension), &zero, 1, &product,
-                      &squares);
+    CodeProductsFor()(encoder.code(), code.data(), CodeStride(kDimension), CodeStride(kDimension),
+                      &zero, 1, &product, &squares);
     if (fit.squares) REQUIRE(norm == Approx(double{step[0]} * step[0] * squares).epsilon(1e-4));
     const double key = (metric == Metric::kL2 ? norm : 0) + double{encoder.factor()} * product;
     const double difference = NaiveDistance(metric, query, vector) - key;

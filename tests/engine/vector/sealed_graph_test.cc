@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/vector/distance.h"
 #include "engine/vector/segment.h"
 #include "tests/engine/vector/vector_harness.h"
 
@@ -159,6 +160,74 @@ TEST_CASE("rows that codes cannot tell apart are walked by their vectors") {
   REQUIRE(std::any_of(found.begin(), found.end(), [](const GraphNeighbor& neighbor) {
     return neighbor.row == 77 && neighbor.distance == 0;
   }));
+}
+
+// Of long codes a part is looked at first. Where the first values say little about a distance,
+// nothing at all, or about near rows and far ones differently, that must not lose rows.
+TEST_CASE("walks and scans of long codes find what comparing all rows does") {
+  constexpr int kCount = 1500;
+  constexpr int kLatent = 10;
+  constexpr int kClusters = 8;
+  constexpr int kQueries = 40;
+  constexpr int kWanted = 10;
+  const int dimension = GENERATE(100, 128, 384, 450, 768);
+  enum class First { kLikeOthers, kConstant, kOfNearRows };
+  const First first = GENERATE(First::kLikeOthers, First::kConstant, First::kOfNearRows);
+  CAPTURE(dimension, static_cast<int>(first));
+  std::mt19937 random(13);
+  const std::vector<float> matrix = RandomVector(random, kLatent * dimension);
+  const std::vector<float> centers = RandomVector(random, kClusters * dimension);
+  const auto draw = [&] {
+    const std::vector<float> latent = RandomVector(random, kLatent);
+    const auto center = static_cast<int>(random() % kClusters);
+    std::vector<float> vector(static_cast<size_t>(dimension));
+    for (int j = 0; j < dimension; ++j) {
+      for (int i = 0; i < kLatent; ++i) vector[j] += latent[i] * matrix[i * dimension + j];
+      const bool is_first = j < std::max(dimension / 3, 64);
+      if (first == First::kConstant && is_first) vector[j] = 1;
+      // Clusters are told by the other values, rows of a cluster mostly by these.
+      if (first == First::kOfNearRows && !is_first) {
+        vector[j] = vector[j] / 4 + 8 * centers[center * dimension + j];
+      }
+    }
+    return vector;
+  };
+  SegmentRows rows = RandomRows(random, kCount, dimension);
+  rows.vectors.clear();
+  for (int i = 0; i < kCount; ++i) {
+    const std::vector<float> vector = draw();
+    rows.vectors.insert(rows.vectors.end(), vector.begin(), vector.end());
+  }
+  const CollectionSpec spec = Spec("c", dimension);
+  auto graph = SealedGraph::Build(GraphRowsOf(spec, rows), Never);
+  REQUIRE_OK(graph);
+  REQUIRE((*graph)->has_codes());
+  const std::vector<uint32_t> row_nodes = (*graph)->RowNodes();
+  std::vector<uint32_t> some;
+  for (uint32_t row = 0; row < kCount; row += 1 + row % 3) some.push_back(row);
+
+  int64_t walked = 0;
+  int64_t scanned = 0;
+  for (int q = 0; q < kQueries; ++q) {
+    const std::vector<float> query = draw();
+    std::vector<float> distances(kCount);
+    DistanceFor(Metric::kL2)(query.data(), rows.vectors.data(), kCount, dimension,
+                             distances.data());
+    const auto count_right = [](std::vector<float> of, const std::vector<GraphNeighbor>& found) {
+      std::nth_element(of.begin(), of.begin() + kWanted - 1, of.end());
+      return std::count_if(
+          found.begin(), found.end(),
+          [limit = of[kWanted - 1]](const GraphNeighbor& near) { return near.distance <= limit; });
+    };
+    walked += count_right(distances, SearchGraph(**graph, query.data(), 48, kWanted));
+    std::vector<float> some_distances;
+    for (const uint32_t row : some) some_distances.push_back(distances[row]);
+    std::vector<GraphNeighbor> found;
+    (*graph)->SearchRows(query.data(), kWanted, some, row_nodes, &found);
+    scanned += count_right(some_distances, found);
+  }
+  REQUIRE(walked >= kQueries * kWanted * 97 / 100);
+  REQUIRE(scanned >= kQueries * kWanted * 97 / 100);
 }
 
 }  // namespace

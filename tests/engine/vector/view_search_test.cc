@@ -151,6 +151,66 @@ TEST_CASE("graph search on clustered data: recall, with and without dead rows") 
   REQUIRE(recall() >= 0.95);
 }
 
+// Segments whose codes have steps of their own: rows of all are compared by them before the nearest
+// are rescored.
+TEST_CASE("a search of several segments finds the nearest rows of all") {
+  constexpr int kPoints = 1800;  // of a segment
+  constexpr int kLatent = 6;
+  constexpr int kK = 10;
+  constexpr int kQueries = 40;
+  const Metric metric = GENERATE(Metric::kCosine, Metric::kDot, Metric::kL2);
+  const int dimension = GENERATE(15, 24);  // walked by vectors, by codes
+  CAPTURE(static_cast<int>(metric), dimension);
+  const TempDir dir;
+  Metrics metrics;
+  VectorOptions options = TestOptions(dir.path());
+  options.seal_points = kPoints;
+  auto store = VectorStore::Open(options, metrics);
+  REQUIRE_OK(store);
+  CollectionSpec spec = Spec("c", dimension, metric);
+  spec.hnsw_m = 8;
+  REQUIRE_OK((*store)->CreateCollection(spec, ""));
+  std::mt19937 random(17);
+  const std::vector<float> matrix = RandomVector(random, kLatent * dimension);
+  const auto draw = [&](float scale) {
+    const std::vector<float> latent = RandomVector(random, kLatent);
+    std::vector<float> vector(static_cast<size_t>(dimension));
+    for (int j = 0; j < dimension; ++j) {
+      for (int i = 0; i < kLatent; ++i) {
+        vector[j] += scale * latent[i] * matrix[i * dimension + j];
+      }
+    }
+    return vector;
+  };
+  Twin twin;
+  PointId id = 0;
+  for (const float scale : {1.0f, 6.0f, 0.8f}) {
+    std::vector<Point> points;
+    for (int i = 0; i < kPoints; ++i, ++id) {
+      points.push_back(MakePoint(id, draw(scale)));
+      twin[id] = points.back().vector;
+    }
+    REQUIRE_OK(CommitOne(**store, "c", std::move(points)).status);
+    (*store)->WaitUntilIdle();
+  }
+  const auto view = (*store)->View("c");
+  REQUIRE_OK(view);
+  REQUIRE((*view)->segments().size() == 3);
+  constexpr int32_t kEf = 20;
+  REQUIRE(WalkPays((*view)->spec(), kPoints, kEf));
+  int64_t right = 0;
+  for (int i = 0; i < kQueries; ++i) {
+    const std::vector<float> query = draw(1);
+    const auto found = Search(**view, query, {.k = kK, .ef = kEf});
+    const auto expected = NaiveSearch(twin, metric, query, kK);
+    REQUIRE(found.size() == kK);
+    for (const Neighbor& neighbor : found) {
+      right += std::count(expected.begin(), expected.end(), neighbor);
+    }
+  }
+  REQUIRE(right >= kQueries * kK * 95 / 100);
+}
+
 // On fresh queries, of what is like the points and of what is not.
 TEST_CASE("a range is all within a score, exactly where that is asked") {
   const TempDir dir;
