@@ -158,35 +158,29 @@ void BenchRpc(const VectorOptions& options, const std::vector<float>& queries, i
   request.mutable_params()->set_k(kK);
   request.mutable_params()->set_ef(ef);
   const auto count = static_cast<int64_t>(queries.size()) / kDimension;
-  std::vector<double> us;
-  for (const bool payloads : {true, false}) {
-    us.clear();
-    request.mutable_params()->set_with_payload(payloads);
+  const auto add = [&](const std::string& name, const std::string& what, const auto& call) {
+    std::vector<double> us;
     for (int64_t q = 0; q < count; ++q) {
-      request.mutable_vector()->Clear();
-      request.mutable_vector()->Add(queries.begin() + q * kDimension,
-                                    queries.begin() + (q + 1) * kDimension);
-      grpc::ClientContext context;
-      v1::SearchResponse response;
       const auto begin = SteadyClock::now();
-      RpcOrDie(daemon.stub().Search(&context, request, &response));
+      call(q);
       us.push_back(SecondsSince(begin) * 1e6);
     }
-    const std::string name = payloads ? "rpc" : "rpc.bare";
-    const std::string what = payloads ? "us over gRPC on loopback" : "us without payloads";
     report.Add(name + ".p50_us", Median(us), what);
     report.Add(name + ".p99_us", Quantile(us, 0.99), what);
-  }
-
-  // What an RPC takes that asks the engine for nothing.
-  us.clear();
-  for (int64_t q = 0; q < count; ++q) {
-    const auto begin = SteadyClock::now();
-    daemon.Describe();
-    us.push_back(SecondsSince(begin) * 1e6);
-  }
-  report.Add("rpc.floor_p50_us", Median(us), "us of an RPC that needs no engine");
-  report.Add("rpc.floor_p99_us", Quantile(us, 0.99), "us of an RPC that needs no engine");
+  };
+  const auto search = [&](int64_t q) {
+    request.mutable_vector()->Clear();
+    request.mutable_vector()->Add(queries.begin() + q * kDimension,
+                                  queries.begin() + (q + 1) * kDimension);
+    grpc::ClientContext context;
+    v1::SearchResponse response;
+    RpcOrDie(daemon.stub().Search(&context, request, &response));
+  };
+  add("rpc.first", "us over gRPC, of what opening left on disk", search);
+  add("rpc", "us over gRPC on loopback", search);
+  request.mutable_params()->set_with_payload(false);
+  add("rpc.bare", "us without payloads", search);
+  add("rpc.floor", "us of an RPC that needs no engine", [&](int64_t) { daemon.Describe(); });
 }
 
 int Main(int argc, char** argv) {

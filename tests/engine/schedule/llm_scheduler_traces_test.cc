@@ -27,8 +27,9 @@ class Trace {
  public:
   explicit Trace(uint32_t seed)
       : random_(seed),
-        options_{.step_tokens_max = 1 + Below(Below(4) == 0 ? 96 : 24),
-                 .prefill_chunk_tokens_max = 1 + Below(Below(4) == 0 ? 96 : 16),
+        large_(Below(4) == 0),
+        options_{.step_tokens_max = large_ ? 60 + Below(60) : 1 + Below(24),
+                 .prefill_chunk_tokens_max = large_ ? 60 + Below(60) : 1 + Below(16),
                  .decode_stall_percent_max = 100 + Below(400),
                  .sequences_running_max = 1 + Below(6),
                  .sequences_waiting_max = 1 + Below(8),
@@ -126,7 +127,7 @@ class Trace {
     ScheduleEvents events;
     if (step_ < kArrivalSteps && Below(100) < arrivals_percent_) {
       SequenceArrival arrival{.id = SequenceId(next_id_++),
-                              .prompt_tokens = 1 + Below(24),
+                              .prompt_tokens = 1 + Below(large_ ? 40 : 24),
                               .max_tokens = 1 + Below(40),
                               .priority = Below(3)};
       if (Below(6) == 0) arrival.deadline_us = step_ + Below(60);
@@ -389,6 +390,7 @@ class Trace {
   }
 
   std::mt19937 random_;
+  const bool large_;  // steps, and prompts
   const ScheduleOptions options_;
   const int arrivals_percent_;
   const int ends_one_of_;
