@@ -15,13 +15,15 @@ namespace {
 
 constexpr TimeUs kCopyPollUs = 200;
 
-// By executor.
-std::vector<bool> TellLayers(const std::vector<Executor*>& executors) {
-  std::vector<bool> tell;
+// By executor: whether its skill does.
+std::vector<bool> EachDoes(const std::vector<Executor*>& executors,
+                           bool (LlmSkill::*does)() const) {
+  std::vector<bool> each;
   for (Executor* executor : executors) {
-    tell.push_back(executor->llm() != nullptr && executor->llm()->TellsLayers());
+    LlmSkill* const skill = executor->llm();
+    each.push_back(skill != nullptr && (skill->*does)());
   }
-  return tell;
+  return each;
 }
 
 // Blocks that are copied ahead at once at least; 0: none are.
@@ -174,7 +176,8 @@ LlmLane::LlmLane(std::shared_ptr<const LanguageModel> model, const ScheduleOptio
            .of_executor = kv_->pool_of(),
            .ahead_blocks_min = AheadBlocksMin(*env_.transfer, kv_->layout(0)),
            .block_tokens = kv_->block_tokens(),
-           .tells_layers = TellLayers(env_.executors)},
+           .tells_layers = EachDoes(env_.executors, &LlmSkill::TellsLayers),
+           .pauses = EachDoes(env_.executors, &LlmSkill::Pauses)},
           kv_->block_tokens(0), [this](SequenceId id, int pool) { return CachedBlocks(id, pool); },
           [this](SequenceId id, int pool) { return ReloadableBlocks(id, pool); }),
       metrics_{.first_token = &env_.metrics->Histogram(MetricId::kTimeToFirstTokenSeconds),

@@ -11,8 +11,11 @@ namespace baton {
 
 void LlmLane::Submit(PlannedBatch planned, TimeUs now_us) {
   LlmSkill& skill = *env_.executors[static_cast<size_t>(planned.executor)]->llm();
-  LlmBatch batch{
-      .model = model_, .layout = kv_->layout(kv_->PoolOf(planned.executor)), .items = {}};
+  LlmBatch batch{.model = model_,
+                 .layout = kv_->layout(kv_->PoolOf(planned.executor)),
+                 .items = {},
+                 .pause_after_us = planned.pause_after_us,
+                 .overtakes = planned.overtakes};
   int64_t tokens = 0;
   for (const PlannedItem& item : planned.items) {
     Sequence& sequence = sequences_.at(item.sequence);
@@ -109,8 +112,11 @@ void LlmLane::OnBatchDone(const PlannedBatch& planned, uint64_t ticket, LlmBatch
   // What a fenced device held has ended or gone elsewhere; here it just gives back what it held.
   Energy energy = env_.board->End(ticket, result.status, result.times).value_or(Energy());
   energy.joules /= static_cast<double>(planned.items.size());
-  BatchCompletion completion{
-      .executor = planned.executor, .items = {}, .run_us = result.times.run_us};
+  BatchCompletion completion{.executor = planned.executor,
+                             .pausing = planned.pause_after_us.has_value(),
+                             .overtakes = planned.overtakes,
+                             .items = {},
+                             .run_us = result.times.run_us};
   const bool fault = IsExecutorsFault(result.status);
   if (fault) Distrust(planned.executor);
   for (size_t i = 0; i < planned.items.size(); ++i) {

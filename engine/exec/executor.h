@@ -33,7 +33,7 @@
 
 namespace baton {
 
-// How long a batch waited in the executor's queue and how long it ran.
+// How long a batch waited in the executor's queue and how long it ran, pauses left out.
 struct BatchTimes {
   TimeUs queue_us = 0;
   TimeUs run_us = 0;
@@ -80,6 +80,13 @@ struct LlmBatch {
   // Told by an executor that TellsLayers while the batch runs, with memory order release: the keys
   // and values of so many first layers are in the blocks, of all items. Null: nobody asks.
   std::shared_ptr<std::atomic<int32_t>> layers_done = {};
+  // For an executor that Pauses: when prompts have run so long it lets the batches run that were
+  // submitted behind it and do not pause themselves. They name none of its slots, nor is one of
+  // these closed before the batch is done. nullopt: it runs without a pause.
+  std::optional<TimeUs> pause_after_us = {};
+  // Of one that pauses: those that do not overtake pause for it, too, but for at most half of the
+  // time.
+  bool overtakes = false;
 };
 
 struct LlmBatchResult {
@@ -113,7 +120,8 @@ struct WarmUpSteps {
 
 // Prefill and decode. Models come and go from a thread of the engine's beside all else, and so does
 // what warms them up; the rest is called from its loop thread only and never blocks. Batches of one
-// executor run in the order of their submission, and those that succeed are done in it.
+// executor run in the order of their submission, and those that succeed are done in it, but for
+// what pauses for those behind it.
 class LlmSkill {
  public:
   virtual ~LlmSkill() = default;
@@ -134,6 +142,8 @@ class LlmSkill {
   virtual bool TellsPromptsApart(const LanguageModel& model) const = 0;
   // Whether it tells LlmBatch::layers_done.
   virtual bool TellsLayers() const = 0;
+  // Whether it heeds LlmBatch::pause_after_us.
+  virtual bool Pauses() const = 0;
   // Steps of the model that are to run before a client's; without decodes: none. For these it takes
   // slots and batches from the thread that loads models.
   virtual WarmUpSteps StepsToWarmUp(const LanguageModel& model) const = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -15,6 +16,11 @@ namespace {
 
 bool AllFinite(std::span<const float> values) {
   return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+bool HasPrompts(const LlmBatch& batch) {
+  return std::any_of(batch.items.begin(), batch.items.end(),
+                     [](const LlmItem& item) { return item.work_class == WorkClass::kPrefill; });
 }
 
 }  // namespace
@@ -55,43 +61,106 @@ void LlmBatches::Execute(LlmBatch batch, absl::AnyInvocable<void(LlmBatchResult)
 void LlmBatches::ThreadMain() {
   NameThread("llm");
   options_.placement.Bind({.index = 0, .count = options_.threads});
-  while (std::optional<Command> command = commands_.Pop()) {
-    if (auto* open = std::get_if<Open>(&*command)) {
-      const std::vector<TokenId>& generated = open->setup.sampler.generated;
-      slots_.insert_or_assign(
-          open->slot,
-          Slot{.sampler = Sampler(open->setup.sampler),
-               .logprobs = open->setup.logprobs,
-               .last_token = generated.empty() ? std::nullopt : std::optional(generated.back())});
-    } else if (auto* close = std::get_if<Close>(&*command)) {
-      slots_.erase(close->slot);
-    } else {
-      RunBatch(std::get<Batch>(*command));
-    }
+  while (std::optional<Command> command = NextCommand()) Obey(*command);
+}
+
+std::optional<LlmBatches::Command> LlmBatches::NextCommand() {
+  if (waiting_.empty()) return commands_.Pop();
+  std::optional<Command> next(std::move(waiting_.front()));
+  waiting_.pop_front();
+  return next;
+}
+
+void LlmBatches::Obey(Command& command) {
+  if (auto* open = std::get_if<Open>(&command)) {
+    const std::vector<TokenId>& generated = open->setup.sampler.generated;
+    slots_.insert_or_assign(
+        open->slot,
+        Slot{.sampler = Sampler(open->setup.sampler),
+             .logprobs = open->setup.logprobs,
+             .last_token = generated.empty() ? std::nullopt : std::optional(generated.back())});
+  } else if (auto* close = std::get_if<Close>(&command)) {
+    slots_.erase(close->slot);
+  } else {
+    RunBatch(std::get<Batch>(command));
   }
 }
 
 void LlmBatches::RunBatch(Batch& batch) {
   LlmBatchResult result;
   const TimeUs start_us = clock_.NowUs();
+  Course course{.start_us = start_us, .point_us = start_us};
+  if (!batch.batch.overtakes) stretch_us_ = start_us;
   result.status =
       stopping_
           ? absl::CancelledError(StrCat("the ", options_.device, " executor is shutting down"))
-          : Run(batch.batch, &result);
+          : Run(batch.batch, course, &result);
   if (!result.status.ok()) result.items.clear();
-  result.times = {.queue_us = start_us - batch.queued_us, .run_us = clock_.NowUs() - start_us};
+  result.times = {.queue_us = start_us - batch.queued_us,
+                  .run_us = clock_.NowUs() - start_us - course.paused_us};
   --batches_;
   batch.batch.model.reset();  // with the last answer the model may go
   batch.done(std::move(result));
 }
 
-// The batch as the forward pass takes it: items_ and the tokens of its decodes.
-absl::Status LlmBatches::GatherItems(const LlmBatch& batch) {
-  items_.clear();
-  decode_tokens_.clear();
-  size_t decode_tokens = 0;
-  for (const LlmItem& item : batch.items) decode_tokens += 1 + item.tokens.size();
-  decode_tokens_.reserve(decode_tokens);  // items_ points into it
+void LlmBatches::Pause(const LlmBatch& batch, Course& course) {
+  if (!batch.pause_after_us) return;
+  const TimeUs now_us = clock_.NowUs();
+  course.parts_us[course.parts % 2] = now_us - course.point_us;
+  // What comes next is of the kind of the part before the last.
+  const TimeUs next_us = course.parts_us[course.parts == 0 ? 0 : (course.parts + 1) % 2];
+  ++course.parts;
+
+  std::ranges::move(commands_.PopAll(/*wait_us=*/0), std::back_inserter(waiting_));
+  int64_t steps = 0;
+  bool prompts = false;
+  bool overtaken = false;
+  for (const Command& command : waiting_) {
+    const auto* other = std::get_if<Batch>(&command);
+    if (other == nullptr) continue;
+    if (other->batch.pause_after_us) {
+      overtaken = overtaken || other->batch.overtakes;
+    } else {
+      ++steps;
+      prompts = prompts || HasPrompts(other->batch);
+    }
+  }
+  const TimeUs after_us = behind_prompts_ ? 0 : *batch.pause_after_us;
+  if (steps > 0 && (prompts || now_us - stretch_us_ + next_us >= after_us)) {
+    ObeyWaiting(steps, [](const LlmBatch& other) { return !other.pause_after_us; });
+    behind_prompts_ = prompts;
+    stretch_us_ = clock_.NowUs();
+  }
+  const TimeUs ran_us = now_us - course.start_us - course.paused_us;
+  if (overtaken && !batch.overtakes && ran_us >= course.overtaken_us) {
+    const TimeUs begin_us = clock_.NowUs();
+    ObeyWaiting(1, [](const LlmBatch& other) { return other.overtakes; });
+    course.overtaken_us += clock_.NowUs() - begin_us;
+  }
+  course.point_us = clock_.NowUs();
+  course.paused_us += course.point_us - now_us;
+}
+
+void LlmBatches::ObeyWaiting(int64_t count, bool (*such)(const LlmBatch& batch)) {
+  while (count > 0) {
+    const auto next = std::ranges::find_if(waiting_, [such](const Command& command) {
+      const auto* const batch = std::get_if<Batch>(&command);
+      return batch == nullptr || such(batch->batch);
+    });
+    if (std::holds_alternative<Batch>(*next)) --count;
+    Command command = std::move(*next);
+    waiting_.erase(next);  // first: others that run meanwhile look through them, too
+    Obey(command);
+  }
+}
+
+absl::StatusOr<LlmBatches::Gathered> LlmBatches::GatherItems(const LlmBatch& batch) const {
+  Gathered gathered;
+  std::vector<TokenId>& decode_tokens = gathered.decode_tokens;
+  size_t count = 0;
+  for (const LlmItem& item : batch.items) count += 1 + item.tokens.size();
+  decode_tokens.reserve(count);  // the items point into it
+  gathered.items.reserve(batch.items.size());
   for (const LlmItem& item : batch.items) {
     const auto slot = slots_.find(item.slot);
     if (slot == slots_.end()) {
@@ -109,10 +178,10 @@ absl::Status LlmBatches::GatherItems(const LlmBatch& batch) {
         return absl::InternalError(
             StrCat("slot ", item.slot.value(), " has no token to continue from"));
       }
-      const size_t first = decode_tokens_.size();
-      decode_tokens_.push_back(*last);
-      decode_tokens_.insert(decode_tokens_.end(), item.tokens.begin(), item.tokens.end());
-      forward.tokens = std::span(decode_tokens_).subspan(first);
+      const size_t first = decode_tokens.size();
+      decode_tokens.push_back(*last);
+      decode_tokens.insert(decode_tokens.end(), item.tokens.begin(), item.tokens.end());
+      forward.tokens = std::span(decode_tokens).subspan(first);
       forward.generated = static_cast<int32_t>(forward.tokens.size());
       if (item.sample) forward.logits = static_cast<int32_t>(forward.tokens.size());
     }
@@ -120,18 +189,18 @@ absl::Status LlmBatches::GatherItems(const LlmBatch& batch) {
       forward.sampling = slot->second.sampler.plain();
       forward.logprobs = slot->second.logprobs;
     }
-    items_.push_back(forward);
+    gathered.items.push_back(forward);
   }
-  return absl::OkStatus();
+  return gathered;
 }
 
-absl::Status LlmBatches::Run(const LlmBatch& batch, LlmBatchResult* result) {
-  RETURN_IF_ERROR(GatherItems(batch));
+absl::Status LlmBatches::Run(const LlmBatch& batch, Course& course, LlmBatchResult* result) {
+  ASSIGN_OR_RETURN(const Gathered gathered, GatherItems(batch));
   for (const LlmItem& item : batch.items) {
     result->items.push_back({.sequence = item.sequence, .tokens = {}});
   }
-  Answers answers(*this, batch, *result);
-  RETURN_IF_ERROR(forward_(*batch.model, batch.layout, items_, answers));
+  Answers answers(*this, batch, course, *result);
+  RETURN_IF_ERROR(forward_(*batch.model, batch.layout, gathered.items, answers));
   RETURN_IF_ERROR(answers.status_);
   for (size_t i = 0; i < batch.items.size(); ++i) {
     const std::vector<TokenId>& sampled = result->items[i].tokens;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
 #include "engine/base/thread_placement.h"
@@ -26,10 +28,26 @@ namespace baton {
 // holds in slots what a sequence carries from batch to batch, its sampler and its last token. The
 // forward pass is the executor's.
 //
+// Where that pass can be paused, a batch with LlmBatch::pause_after_us lets others run on its way:
+// those that do not pause when prompts have run so long since the last of them, but rather before
+// the next part of the pass than after it, and as soon as one with prompts waits. Behind such a one
+// the next need not wait longer than for a part, for what it waits for then has had that time.
+//
 // A batch beyond `queue_batches` gets RESOURCE_EXHAUSTED, from the calling thread; every other
 // `done` comes from the thread here. A batch that fails leaves the slots as they were. Destruction
 // finishes the running batch and answers the waiting ones with CANCELLED.
 class LlmBatches {
+  // Of a batch that runs.
+  struct Course {
+    TimeUs start_us = 0;
+    TimeUs point_us = 0;      // when it could last have paused
+    TimeUs paused_us = 0;     // in all
+    TimeUs overtaken_us = 0;  // of these
+    // Of its last parts between two such points, which alternate.
+    TimeUs parts_us[2] = {};
+    int64_t parts = 0;
+  };
+
  public:
   struct Options {
     std::string device = "CPU";  // as messages name it
@@ -49,13 +67,17 @@ class LlmBatches {
     // Keys and values of the first `layers` layers are in the blocks. From any thread.
     bool asks_layers() const { return batch_.layers_done != nullptr; }
     void OnLayers(int32_t layers);
+    // From the thread that called Forward, which may be called anew before this returns: nothing of
+    // the pass is under way that another pass would touch.
+    void OnPause() { of_.Pause(batch_, course_); }
 
    private:
     friend class LlmBatches;
-    Answers(LlmBatches& of, const LlmBatch& batch, LlmBatchResult& result)
-        : of_(of), batch_(batch), result_(result) {}
+    Answers(LlmBatches& of, const LlmBatch& batch, Course& course, LlmBatchResult& result)
+        : of_(of), batch_(batch), course_(course), result_(result) {}
     LlmBatches& of_;
     const LlmBatch& batch_;
+    Course& course_;
     LlmBatchResult& result_;
     absl::Status status_;
   };
@@ -95,11 +117,21 @@ class LlmBatches {
     TimeUs queued_us = 0;
   };
   using Command = std::variant<Open, Close, Batch>;
-
+  // A batch as the forward pass takes it.
+  struct Gathered {
+    std::vector<ForwardItem> items;
+    std::vector<TokenId> decode_tokens;  // of its decodes, each: last token and guesses
+  };
   void ThreadMain();
+  std::optional<Command> NextCommand();
+  void Obey(Command& command);
+  // Obeys so many batches, of those that wait and are such, and what stands before them.
+  void ObeyWaiting(int64_t count, bool (*such)(const LlmBatch& batch));
   void RunBatch(Batch& batch);
-  absl::Status Run(const LlmBatch& batch, LlmBatchResult* result);
-  absl::Status GatherItems(const LlmBatch& batch);
+  absl::Status Run(const LlmBatch& batch, Course& course, LlmBatchResult* result);
+  absl::StatusOr<Gathered> GatherItems(const LlmBatch& batch) const;
+  // Of the batch that runs: lets others run if it is time.
+  void Pause(const LlmBatch& batch, Course& course);
   // What the next logits of an item give.
   void TakeLogits(const LlmItem& item, std::span<const float> logits, LlmBatchResult::Item& result);
 
@@ -114,8 +146,10 @@ class LlmBatches {
 
   // Of the thread below only.
   std::unordered_map<SlotId, Slot> slots_;
-  std::vector<ForwardItem> items_;      // the batch as the forward pass takes it
-  std::vector<TokenId> decode_tokens_;  // of its decodes, each: last token and guesses
+  std::deque<Command> waiting_;  // taken from commands_, to be done first
+  // Of batches that pause: since when no other has run, and whether that one had prompts.
+  TimeUs stretch_us_ = 0;
+  bool behind_prompts_ = false;
 
   std::thread thread_;  // last: starts when everything above is there
 };

@@ -36,6 +36,7 @@ class PluginLlm final : public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel& model) const override;
   bool TellsLayers() const override { return device_->TellsLayers(); }
+  bool Pauses() const override { return false; }
   WarmUpSteps StepsToWarmUp(const LanguageModel& model) const override;
   MemorySpace kv_space() const override { return device_->options().space; }
   KvMemorySource* kv_memory() override { return device_.get(); }

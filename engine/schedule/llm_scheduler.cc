@@ -38,6 +38,7 @@ LlmScheduler::LlmScheduler(const ScheduleOptions& options, KvPools pools, int32_
       pool_of_executor_(std::move(pools.of_executor)),
       ahead_blocks_min_(pools.ahead_blocks_min),
       tells_layers_(std::move(pools.tells_layers)),
+      pauses_(std::move(pools.pauses)),
       ledgers_(pools.block_counts.begin(), pools.block_counts.end()),
       forecast_(options.admission == "worst_case" ? LengthForecast::WorstCase()
                                                   : LengthForecast::Learning()) {
@@ -59,6 +60,11 @@ int32_t LlmScheduler::ExpectedBlocks(const SequenceArrival& arrival, int32_t gen
 bool LlmScheduler::TellsLayers(int executor) const {
   const auto index = static_cast<size_t>(executor);
   return index < tells_layers_.size() && tells_layers_[index];
+}
+
+bool LlmScheduler::Pauses(int executor) const {
+  const auto index = static_cast<size_t>(executor);
+  return index < pauses_.size() && pauses_[index];
 }
 
 int LlmScheduler::PoolOf(int executor) const {
@@ -240,7 +246,12 @@ Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
 }
 
 void LlmScheduler::Complete(const BatchCompletion& completion) {
-  --plans_in_flight_[completion.executor];
+  PrefillShare& share = shares_[completion.executor];
+  if (completion.pausing) {
+    (completion.overtakes ? share.overtaking : share.pausing) = false;
+  } else {
+    --plans_in_flight_[completion.executor];
+  }
   steps_[completion.executor].Observe(completion.decode_tokens, completion.prompt_tokens,
                                       completion.run_us);
   if (completion.prompt_tokens == 0) {
@@ -249,6 +260,7 @@ void LlmScheduler::Complete(const BatchCompletion& completion) {
   for (const BatchCompletion::Item& item : completion.items) {
     Running& sequence = running_.at(item.sequence);
     --sequence.batches_in_flight;
+    if (completion.pausing) sequence.pausing = false;
     sequence.generated += item.generated;
     sequence.tokens_computed += item.prefilled;
     sequence.draft = item.draft;
@@ -400,17 +412,23 @@ void LlmScheduler::Fill(Plan& plan) {
     executors.insert(sequence.arrival.decode_executor);
   }
   for (const int executor : executors) {
-    const int32_t in_flight = plans_in_flight_[executor];
-    if (in_flight >= options_.plans_in_flight_max) continue;
-    if (in_flight > 0 && shares_[executor].long_step) continue;
-    PlannedBatch batch{.executor = executor, .items = {}};
-    int64_t room = options_.step_tokens_max;
-    PlanDecodes(batch, room, plan);
-    shares_[executor].long_step = PlanPrefills(batch, room, plan);
-    if (batch.items.empty()) continue;
-    ++plans_in_flight_[executor];
-    plan.batches.push_back(std::move(batch));
+    PlanStep(executor, plan);
+    if (Pauses(executor)) PlanPausing(executor, plan);
   }
+}
+
+void LlmScheduler::PlanStep(int executor, Plan& plan) {
+  const int32_t in_flight = plans_in_flight_[executor];
+  PrefillShare& share = shares_[executor];
+  if (in_flight >= options_.plans_in_flight_max) return;
+  if (in_flight > 0 && (share.long_step || share.pausing || share.overtaking)) return;
+  PlannedBatch batch{.executor = executor, .items = {}};
+  int64_t room = options_.step_tokens_max;
+  PlanDecodes(batch, room, plan);
+  share.long_step = PlanPrefills(batch, room, plan);
+  if (batch.items.empty()) return;
+  ++plans_in_flight_[executor];
+  plan.batches.push_back(std::move(batch));
 }
 
 void LlmScheduler::PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan) {
@@ -455,25 +473,52 @@ void LlmScheduler::PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan) {
   }
 }
 
-bool LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) {
+std::vector<SequenceId> LlmScheduler::Prefilling(int executor) const {
   std::vector<SequenceId> prefilling;
   for (const SequenceId id : order_) {
     const Running& sequence = running_.at(id);
-    if (sequence.live() && sequence.phase == Phase::kPrefilling &&
-        sequence.arrival.prefill_executor == batch.executor) {
+    if (sequence.live() && sequence.phase == Phase::kPrefilling && !sequence.pausing &&
+        sequence.arrival.prefill_executor == executor) {
       prefilling.push_back(id);
     }
   }
+  return prefilling;
+}
+
+int64_t LlmScheduler::DecodingCount(int executor) const {
+  return std::count_if(running_.begin(), running_.end(), [executor](const auto& entry) {
+    const Running& sequence = entry.second;
+    return sequence.live() && sequence.phase == Phase::kDecoding &&
+           sequence.arrival.decode_executor == executor;
+  });
+}
+
+int64_t LlmScheduler::BoundedTokens(int executor, int64_t decodes, int64_t prefilling) const {
+  if (decodes == 0) return INT64_MAX;
+  const auto steps = steps_.find(executor);
+  const int64_t tokens = steps == steps_.end()
+                             ? INT64_MAX
+                             : steps->second.PromptTokens(options_.decode_stall_percent_max,
+                                                          decodes, decodes + prefilling);
+  // What a chunk takes is learnt from one that decodes need not wait for.
+  return tokens == INT64_MAX && Pauses(executor) ? StepForecast::kTokensMin : tokens;
+}
+
+bool LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) {
+  std::vector<SequenceId> prefilling = Prefilling(batch.executor);
   if (prefilling.empty()) return false;
   const StepForecast& steps = steps_[batch.executor];
   const int64_t decodes = options_.step_tokens_max - room;
-  int64_t bounded = batch.items.empty()
-                        ? INT64_MAX
-                        : steps.PromptTokens(options_.decode_stall_percent_max, decodes,
-                                             decodes + std::ssize(prefilling));
+  // Those whose guesses are being verified wait for this step, too.
+  const int64_t beside =
+      Pauses(batch.executor) ? std::max(decodes, DecodingCount(batch.executor)) : decodes;
+  int64_t bounded = BoundedTokens(batch.executor, beside, std::ssize(prefilling));
   if (bounded >= room) {
     for (const SequenceId id : prefilling) PlanPrefill(id, batch, room, plan);
     return false;
+  }
+  if (Pauses(batch.executor)) {
+    return PlanShortPrefills(batch, std::move(prefilling), bounded, plan);
   }
   const SequenceId highest = prefilling.front();
   PrefillShare& share = shares_[batch.executor];
@@ -499,6 +544,68 @@ bool LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) 
   const int64_t planned = bounded - kept - room;
   share.ahead = std::clamp<int64_t>(share.ahead + to_highest - planned / 2, 0, bounded / 2);
   return steps.StepUs(decodes, planned) >= kLongStepUs;
+}
+
+bool LlmScheduler::PlanShortPrefills(PlannedBatch& batch, std::vector<SequenceId> prefilling,
+                                     int64_t room, Plan& plan) {
+  const int64_t decodes = std::ssize(batch.items);
+  const int64_t bounded = room;
+  std::erase_if(prefilling, [&](SequenceId id) { return Left(id) > bounded; });
+  std::sort(prefilling.begin(), prefilling.end(),
+            [this](SequenceId a, SequenceId b) { return PrefillsBefore(a, b); });
+  for (const SequenceId id : prefilling) PlanPrefill(id, batch, room, plan);
+  return room < bounded && steps_[batch.executor].StepUs(decodes, bounded - room) >= kLongStepUs;
+}
+
+void LlmScheduler::PlanPausing(int executor, Plan& plan) {
+  PrefillShare& share = shares_[executor];
+  const int64_t decodes = DecodingCount(executor);
+  std::vector<SequenceId> prefilling = Prefilling(executor);
+  const auto running = decodes + std::ssize(prefilling);
+  if ((share.pausing && share.overtaking) || decodes == 0 || prefilling.empty()) return;
+  const int64_t bounded = BoundedTokens(executor, decodes, std::ssize(prefilling));
+  const SequenceId highest = prefilling.front();
+  int64_t room = options_.step_tokens_max;
+  std::erase_if(prefilling, [&](SequenceId id) { return Left(id) <= bounded; });
+  if (share.pausing) {
+    room = std::min(room, options_.prefill_chunk_tokens_max) / 2;
+    std::erase_if(prefilling, [&](SequenceId id) {
+      return Left(id) > room || running_.at(id).arrival.priority < share.priority;
+    });
+  }
+  if (prefilling.empty()) return;
+  std::sort(prefilling.begin(), prefilling.end(),
+            [this](SequenceId a, SequenceId b) { return PrefillsBefore(a, b); });
+  if (!share.pausing && share.highest_next) {
+    const auto place = std::find(prefilling.begin(), prefilling.end(), highest);
+    if (place != prefilling.end()) std::rotate(prefilling.begin(), place, place + 1);
+  }
+  const double spare_us =
+      steps_[executor].SpareUs(options_.decode_stall_percent_max, decodes, running);
+  PlannedBatch batch{.executor = executor,
+                     .items = {},
+                     .pause_after_us = static_cast<TimeUs>(std::max(0.0, spare_us)),
+                     .overtakes = share.pausing};
+  for (const SequenceId id : prefilling) PlanPrefill(id, batch, room, plan);
+  if (batch.items.empty()) return;
+  if (share.pausing) {
+    share.overtaking = true;
+  } else {
+    share.pausing = true;
+    share.highest_next = prefilling.size() == 1 || !share.highest_next;
+    share.priority = INT32_MIN;
+  }
+  for (const PlannedItem& item : batch.items) {
+    Running& sequence = running_.at(item.sequence);
+    sequence.pausing = true;
+    if (!batch.overtakes) share.priority = std::max(share.priority, sequence.arrival.priority);
+  }
+  plan.batches.push_back(std::move(batch));
+}
+
+int64_t LlmScheduler::Left(SequenceId id) const {
+  const Running& sequence = running_.at(id);
+  return sequence.prefill_tokens - sequence.tokens_planned;
 }
 
 bool LlmScheduler::PrefillsBefore(SequenceId a, SequenceId b) const {

@@ -47,6 +47,8 @@ struct KvPools {
   std::vector<int32_t> block_tokens = {};
   // By executor: it tells how many layers of a batch are done; beyond it: it does not.
   std::vector<bool> tells_layers = {};
+  // By executor: it pauses a batch with PlannedBatch::pause_after_us; beyond it: it does not.
+  std::vector<bool> pauses = {};
 };
 
 // How many guesses there are for the tokens after a sequence's next one. kPlanAhead: nobody
@@ -56,6 +58,8 @@ inline constexpr int32_t kPlanAhead = -1;
 // A batch that an executor has completed.
 struct BatchCompletion {
   int executor = 0;
+  bool pausing = false;    // it was planned with pause_after_us
+  bool overtakes = false;  // and to overtake
   struct Item {
     SequenceId sequence;
     bool ended = false;     // reached end-of-text, or failed
@@ -95,6 +99,10 @@ struct PlannedItem {
 struct PlannedBatch {
   int executor = 0;
   std::vector<PlannedItem> items;  // not empty
+  // Of prompts alone: each time that it has run so long it is paused for the batches planned behind
+  // it.
+  std::optional<TimeUs> pause_after_us = {};
+  bool overtakes = false;  // of one that pauses: the one before it, which does not, pauses for it
 };
 
 // Tokens of a prompt that one step takes at most.
@@ -155,6 +163,13 @@ struct Plan {
 // but half of the room is for the highest in rank, over time: under more prompts than can be
 // computed the long ones would otherwise wait for all of the short ones. While a long step of that
 // kind is in flight no other is planned.
+//
+// Where an executor can pause a batch, only short prompts go with the decodes. The others are not
+// cut, but have batches of their own, one at a time, that pause for the decodes after the time that
+// the options leave between these; the highest in rank and the one with the least left are in turn
+// the first in it. Who needs less than half of such a batch does not wait for the next, but
+// overtakes it with one more. While any is in flight one step beside it is planned at a time: who
+// arrives has a place in the next one.
 //
 // Sequences rank by priority, then arrival. Waiting ones are admitted by rank when the blocks that
 // all admitted ones are expected to need can be had (LengthForecast; under worst_case all of
@@ -228,6 +243,7 @@ class LlmScheduler {
     uint64_t ordinal = 0;
     Phase phase = Phase::kPrefilling;
     bool preempting = false;        // nothing is planned; waits for the batches in flight
+    bool pausing = false;           // its chunk in flight pauses: nothing is planned behind it
     int32_t prefill_tokens = 0;     // the prompt's, and those generated before
     int32_t tokens_computed = 0;    // of the prefill, K and V
     int32_t tokens_planned = 0;     // positions whose K and V are computed or in flight
@@ -245,9 +261,13 @@ class LlmScheduler {
   };
   // Of the room for prompts beside decodes, on one executor.
   struct PrefillShare {
-    SequenceId highest = {};  // in rank, of those that prefill
-    int64_t ahead = 0;        // tokens that it has had beyond half of the room
-    bool long_step = false;   // the last plan: none is planned while it is in flight
+    SequenceId highest = {};   // in rank, of those that prefill
+    int64_t ahead = 0;         // tokens that it has had beyond half of the room
+    bool long_step = false;    // the last plan: none is planned while it is in flight
+    bool pausing = false;      // a batch that pauses is in flight
+    bool overtaking = false;   // and one that overtakes such a one
+    int32_t priority = 0;      // the highest of those in the former
+    bool highest_next = true;  // who is to be the first in such a one; else it is the shortest
   };
 
   void Complete(const BatchCompletion& completion);
@@ -257,9 +277,22 @@ class LlmScheduler {
   void Release(Plan& plan);
   void Admit(Plan& plan);
   void Fill(Plan& plan);
+  // Decodes, and the prompts' chunks beside them.
+  void PlanStep(int executor, Plan& plan);
   void PlanDecodes(PlannedBatch& batch, int64_t& room, Plan& plan);
   // Whether chunks were cut to a time, and the step is a long one nevertheless.
   bool PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan);
+  // Where batches can pause: of prompts that end in the step. As PlanPrefills.
+  bool PlanShortPrefills(PlannedBatch& batch, std::vector<SequenceId> prefilling, int64_t room,
+                         Plan& plan);
+  // A batch that pauses, of the prompts that do not fit beside the decodes; and one that overtakes.
+  void PlanPausing(int executor, Plan& plan);
+  // Those that wait for a chunk there, by rank.
+  std::vector<SequenceId> Prefilling(int executor) const;
+  int64_t Left(SequenceId id) const;  // tokens of its prompt that are not planned yet
+  int64_t DecodingCount(int executor) const;
+  // Prompt tokens that a step with so many decodes has room for; INT64_MAX: any number.
+  int64_t BoundedTokens(int executor, int64_t decodes, int64_t prefilling) const;
   // By priority, then by what is left of the prompt.
   bool PrefillsBefore(SequenceId a, SequenceId b) const;
   // Plans a chunk of at most `room` tokens of a sequence that may have been preempted meanwhile.
@@ -292,6 +325,7 @@ class LlmScheduler {
     return (tokens + BlockTokens(pool) - 1) / BlockTokens(pool);
   }
   bool TellsLayers(int executor) const;
+  bool Pauses(int executor) const;
   void Preempt(SequenceId id, Plan& plan);
   int32_t ExpectedBlocks(const SequenceArrival& arrival, int32_t generated, int pool) const;
 
@@ -302,12 +336,13 @@ class LlmScheduler {
   const std::vector<int> pool_of_executor_;
   const int32_t ahead_blocks_min_;
   const std::vector<bool> tells_layers_;
+  const std::vector<bool> pauses_;
   std::vector<BlockLedger> ledgers_;  // by pool
   LengthForecast forecast_;
   std::deque<Waiting> waiting_;             // by rank
   std::vector<SequenceId> order_;           // of running_, by rank
   std::map<SequenceId, Running> running_;   // admitted and not released
-  std::map<int, int32_t> plans_in_flight_;  // by executor
+  std::map<int, int32_t> plans_in_flight_;  // by executor, those that do not pause
   std::map<int, StepForecast> steps_;       // by executor
   std::map<int, GuessCost> guess_costs_;    // by executor
   std::map<int, PrefillShare> shares_;      // by executor

@@ -26,8 +26,9 @@ struct ScheduleOptions {
     v("prefill_chunk_tokens_max", prefill_chunk_tokens_max, Range{1, 65536},
       "prompt tokens of one sequence in one step at most");
     v("decode_stall_percent_max", decode_stall_percent_max, Range{100, 1000000},
-      "time of a step with decodes and prompt chunks that the chunks are cut to, in percent of one "
-      "in which all these sequences decode; small prompts go first then");
+      "time between a sequence's tokens that prompts beside decodes are bounded to, in percent of "
+      "a "
+      "step in which all of these decode; small prompts go first then");
     v("sequences_running_max", sequences_running_max, Range{1, 4096},
       "sequences generating at once, per model");
     v("sequences_waiting_max", sequences_waiting_max, Range{1, 100000},

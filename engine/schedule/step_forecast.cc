@@ -73,13 +73,17 @@ double StepForecast::PromptUs(double prompt_tokens) const {
 
 int64_t StepForecast::PromptTokens(int64_t percent, int64_t decodes, int64_t running) const {
   if (decodes_.count == 0 || prompts_.count == 0) return INT64_MAX;
-  const double spare_us =
-      DecodeUs(static_cast<double>(running)) * static_cast<double>(percent) / 100 -
-      DecodeUs(static_cast<double>(decodes));
   const double before_us = PromptUs(0);
   const double tokens =
-      std::max(spare_us - before_us, before_us * kChunkShareMin) / PromptTokenUs();
+      std::max(SpareUs(percent, decodes, running) - before_us, before_us * kChunkShareMin) /
+      PromptTokenUs();
   return std::max(kTokensMin, static_cast<int64_t>(tokens));
+}
+
+double StepForecast::SpareUs(int64_t percent, int64_t decodes, int64_t running) const {
+  if (decodes_.count == 0) return 0;
+  return DecodeUs(static_cast<double>(running)) * static_cast<double>(percent) / 100 -
+         DecodeUs(static_cast<double>(decodes));
 }
 
 double StepForecast::StepUs(int64_t decodes, int64_t prompt_tokens) const {

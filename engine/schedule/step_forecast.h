@@ -24,6 +24,10 @@ class StepForecast {
   // where too little is known.
   int64_t PromptTokens(int64_t percent, int64_t decodes, int64_t running) const;
 
+  // How long prompts may run between one step of `decodes` and the next, so that these are as far
+  // apart as such a step may take. 0 where too little is known.
+  double SpareUs(int64_t percent, int64_t decodes, int64_t running) const;
+
   // Of a step; 0 where too little is known.
   double StepUs(int64_t decodes, int64_t prompt_tokens) const;
 

@@ -42,6 +42,7 @@ class MemoExecutor final : public Executor, public LlmSkill, public SearchSkill 
     return computes_->llm()->TellsPromptsApart(model);
   }
   bool TellsLayers() const override { return false; }
+  bool Pauses() const override { return false; }
   WarmUpSteps StepsToWarmUp(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return computes_->llm()->kv_space(); }
   KvMemorySource* kv_memory() override { return computes_->llm()->kv_memory(); }

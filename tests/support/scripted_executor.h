@@ -55,6 +55,7 @@ class ScriptedExecutor final : public Executor, public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel&) const override { return false; }
   bool TellsLayers() const override { return options_.tells_layers; }
+  bool Pauses() const override { return false; }
   WarmUpSteps StepsToWarmUp(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return options_.kv_space; }
   KvMemorySource* kv_memory() override { return nullptr; }

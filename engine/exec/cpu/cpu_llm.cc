@@ -68,7 +68,7 @@ absl::Status CpuLlm::Forward(const LanguageModel& model, const KvLayout& layout,
   return forward->Run(
       layout, items,
       [&](size_t item, std::span<const float> logits) { answers.OnLogits(item, logits); },
-      [&](int32_t layers) { answers.OnLayers(layers); });
+      [&](int32_t layers) { answers.OnLayers(layers); }, [&] { answers.OnPause(); });
 }
 
 absl::StatusOr<DecoderForward*> CpuLlm::FindModel(const LanguageModel* model) {

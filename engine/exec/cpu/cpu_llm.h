@@ -42,6 +42,7 @@ class CpuLlm final : public LlmSkill {
   }
   bool TellsPromptsApart(const LanguageModel& model) const override;
   bool TellsLayers() const override { return true; }
+  bool Pauses() const override { return true; }
   WarmUpSteps StepsToWarmUp(const LanguageModel&) const override;
   MemorySpace kv_space() const override { return {.kind = MemorySpace::Kind::kHost}; }
   KvMemorySource* kv_memory() override { return nullptr; }

@@ -66,12 +66,13 @@ int64_t DecoderForward::Bytes(const LanguageModel& model, const CpuKernels& kern
   const int64_t rows = step_tokens_max;
   const int64_t logit_rows = kLogitRows;
   const int64_t ropes = shape.window_rope.has_value() ? 2 : 1;
+  const int64_t of_pass = rows * (shape.dim + ropes * shape.rope_dims);
   const int64_t floats =
-      rows * (shape.dim + 2 * int64_t{shape.heads} * shape.head_dim +
+      std::tuple_size_v<decltype(passes_)> * of_pass +
+      rows * (2 * int64_t{shape.heads} * shape.head_dim +
               2 * int64_t{shape.kv_heads} * shape.head_dim + 2 * int64_t{shape.ffn_dim}) +
       std::max(rows, logit_rows) * shape.dim + std::min(rows, logit_rows) * shape.vocabulary +
-      threads * ScratchPerThread(shape, TellsPromptsApart(model, kernels)) +
-      ropes * rows * shape.rope_dims;
+      threads * ScratchPerThread(shape, TellsPromptsApart(model, kernels));
   return bytes + floats * int64_t{sizeof(float)};
 }
 
@@ -90,10 +91,12 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
       prompts_in_tiles_(TellsPromptsApart(*model_, kernels)),
       products_(kernels, team, ProductBounds(shape_, step_tokens_max)) {
   const auto rows = static_cast<size_t>(step_tokens_max);
-  rows_.reserve(rows);
-  attention_tasks_.reserve(rows);
-  item_rows_.reserve(rows);
-  x_.resize(rows * shape_.dim);
+  for (Pass& pass : passes_) {
+    pass.rows.reserve(rows);
+    pass.attention_tasks.reserve(rows);
+    pass.item_rows.reserve(rows);
+    pass.x.resize(rows * shape_.dim);
+  }
   normed_.resize(std::max<size_t>(rows, kLogitRows) * shape_.dim);
   q_.resize(rows * query_dim_);
   k_.resize(rows * kv_dim_);
@@ -136,23 +139,31 @@ bool DecoderForward::TellsPromptsApart(const LanguageModel& model, const CpuKern
 }
 
 void DecoderForward::AddRope(const RopeParameters& parameters) {
-  const auto angles = static_cast<size_t>(step_tokens_max_ * pairs_);
   ropes_.push_back({.frequency = RopeFrequencies(parameters, shape_.rope_dims),
-                    .magnitude = parameters.magnitude,
-                    .cos = std::vector<float>(angles),
-                    .sin = std::vector<float>(angles)});
+                    .magnitude = parameters.magnitude});
+  const auto angles = static_cast<size_t>(step_tokens_max_ * pairs_);
+  for (Pass& pass : passes_) {
+    pass.angles.push_back({.cos = std::vector<float>(angles), .sin = std::vector<float>(angles)});
+  }
 }
 
 absl::Status DecoderForward::Run(const KvLayout& layout, std::span<const ForwardItem> items,
-                                 OnLogits on_logits, OnLayers on_layers) {
+                                 OnLogits on_logits, OnLayers on_layers, OnPause on_pause) {
   if (items.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(Check(layout, items));
+  BATON_CHECK(passes_under_way_ < passes_.size());
+  Pass* const paused = std::exchange(pass_, &passes_[passes_under_way_++]);
   Plan(items);
   for (int32_t layer = 0; layer < shape_.layers; ++layer) {
-    RunLayer(layout, layer);
+    if (layer > 0) on_pause();
+    RunAttention(layout, layer);
+    on_pause();
+    RunFeedForward(layer);
     on_layers(layer + 1);
   }
   EmitLogits(items, on_logits);
+  --passes_under_way_;
+  pass_ = paused;
   return absl::OkStatus();
 }
 
@@ -198,20 +209,20 @@ absl::Status DecoderForward::Check(const KvLayout& layout,
 
 // Lines up the step's tokens as rows: embedding, position, rotation.
 void DecoderForward::Plan(std::span<const ForwardItem> items) {
-  rows_.clear();
-  attention_tasks_.clear();
-  item_rows_.clear();
+  pass_->rows.clear();
+  pass_->attention_tasks.clear();
+  pass_->item_rows.clear();
   for (const ForwardItem& item : items) {
-    item_rows_.push_back({.prompt = std::ssize(rows_)});
+    pass_->item_rows.push_back({.prompt = std::ssize(pass_->rows)});
     AddRows(item, 0, std::ssize(item.tokens) - item.generated, prompts_in_tiles_);
   }
-  counts_.prompt = std::ssize(rows_);
+  pass_->counts.prompt = std::ssize(pass_->rows);
   for (size_t i = 0; i < items.size(); ++i) {
-    item_rows_[i].generated = std::ssize(rows_);
+    pass_->item_rows[i].generated = std::ssize(pass_->rows);
     const int64_t count = std::ssize(items[i].tokens);
     AddRows(items[i], count - items[i].generated, count, /*in_tiles=*/false);
   }
-  counts_.generated = std::ssize(rows_) - counts_.prompt;
+  pass_->counts.generated = std::ssize(pass_->rows) - pass_->counts.prompt;
 }
 
 void DecoderForward::AddRows(const ForwardItem& item, int64_t begin, int64_t end, bool in_tiles) {
@@ -219,42 +230,48 @@ void DecoderForward::AddRows(const ForwardItem& item, int64_t begin, int64_t end
   const MatrixView& embedding = weights_.token_embedding;
   const int64_t embedding_bytes = RowBytes(embedding.type, embedding.cols);
   for (int64_t i = begin; i < end; ++i) {
-    const auto row = static_cast<int64_t>(rows_.size());
+    const auto row = static_cast<int64_t>(pass_->rows.size());
     if ((i - begin) % task_rows == 0) {
-      attention_tasks_.push_back({.first_row = row, .rows = 0, .in_tiles = in_tiles});
+      pass_->attention_tasks.push_back({.first_row = row, .rows = 0, .in_tiles = in_tiles});
     }
-    ++attention_tasks_.back().rows;
-    rows_.push_back({.item = &item, .position = item.position + static_cast<int32_t>(i)});
-    float* const x = x_.data() + row * shape_.dim;
+    ++pass_->attention_tasks.back().rows;
+    pass_->rows.push_back({.item = &item, .position = item.position + static_cast<int32_t>(i)});
+    float* const x = pass_->x.data() + row * shape_.dim;
     const TokenId token = item.tokens[static_cast<size_t>(i)];
     DequantizeRow(embedding.type, embedding.data + token * embedding_bytes, embedding.cols, x);
     for (int32_t d = 0; d < shape_.dim; ++d) x[d] *= shape_.embedding_scale;
-    for (Rope& rope : ropes_) {
+    for (size_t r = 0; r < ropes_.size(); ++r) {
+      const Rope& rope = ropes_[r];
+      Angles& angles = pass_->angles[r];
       for (int64_t pair = 0; pair < pairs_; ++pair) {
-        const double angle = rows_.back().position * rope.frequency[pair];
-        rope.cos[row * pairs_ + pair] = static_cast<float>(std::cos(angle) * rope.magnitude);
-        rope.sin[row * pairs_ + pair] = static_cast<float>(std::sin(angle) * rope.magnitude);
+        const double angle = pass_->rows.back().position * rope.frequency[pair];
+        angles.cos[row * pairs_ + pair] = static_cast<float>(std::cos(angle) * rope.magnitude);
+        angles.sin[row * pairs_ + pair] = static_cast<float>(std::sin(angle) * rope.magnitude);
       }
     }
   }
 }
 
-void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
+void DecoderForward::RunAttention(const KvLayout& layout, int32_t layer) {
   const LlmLayerWeights& weights = weights_.layers[layer];
   const LayerMatrices& w = layers_[layer];
 
   const MatrixProducts::Product qkv[] = {
       {w.query, q_.data(), query_dim_}, {w.key, k_.data(), kv_dim_}, {w.value, v_.data(), kv_dim_}};
-  products_.Multiply(Normed(weights.attention_norm), counts_, qkv, /*add=*/false);
+  products_.Multiply(Normed(weights.attention_norm), pass_->counts, qkv, /*add=*/false);
   PlaceQueriesAndKeys(layout, layer);
   Attend(layout, layer);
   AddBranch(
       w.output,
       [&](const MatrixProducts::Product& product, bool add) {
-        products_.Multiply({.x = attended_.data()}, counts_, {&product, 1}, add);
+        products_.Multiply({.x = attended_.data()}, pass_->counts, {&product, 1}, add);
       },
       weights.output_bias, weights.attention_post_norm);
+}
 
+void DecoderForward::RunFeedForward(int32_t layer) {
+  const LlmLayerWeights& weights = weights_.layers[layer];
+  const LayerMatrices& w = layers_[layer];
   const MatrixProducts::Gated gated = {.gate = w.gate,
                                        .up = w.up,
                                        .activation = shape_.activation,
@@ -263,7 +280,7 @@ void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
   AddBranch(
       w.down,
       [&](const MatrixProducts::Product& product, bool add) {
-        products_.MultiplyGated(Normed(weights.ffn_norm), counts_, gated, product, add);
+        products_.MultiplyGated(Normed(weights.ffn_norm), pass_->counts, gated, product, add);
       },
       /*bias=*/nullptr, weights.ffn_post_norm);
 }
@@ -272,7 +289,7 @@ void DecoderForward::RunLayer(const KvLayout& layout, int32_t layer) {
 // and values to the sequences' blocks.
 void DecoderForward::PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer) {
   const LlmLayerWeights& weights = weights_.layers[layer];
-  const Rope& angles = shape_.windows[layer] > 0 ? ropes_.back() : ropes_.front();
+  const Angles& angles = shape_.windows[layer] > 0 ? pass_->angles.back() : pass_->angles.front();
   const auto finish = [&](int64_t row, int64_t heads, const float* bias, const float* norm,
                           float* x) {
     AddTo(bias, heads * shape_.head_dim, x);
@@ -292,7 +309,7 @@ void DecoderForward::PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer) 
                    .pairs = pairs_,
                    .halves = shape_.rope_pairs == RopePairs::kHalves});
   };
-  const auto m = static_cast<int64_t>(rows_.size());
+  const auto m = static_cast<int64_t>(pass_->rows.size());
   team_.ParallelFor(m, WorkGrain(4 * (query_dim_ + kv_dim_)), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       float* const k = k_.data() + row * kv_dim_;
@@ -302,9 +319,9 @@ void DecoderForward::PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer) 
       finish(row, shape_.kv_heads, weights.key_bias, weights.key_norm, k);
       AddTo(weights.value_bias, kv_dim_, v);
 
-      const int32_t position = rows_[row].position;
-      std::byte* const keys =
-          rows_[row].item->blocks[position / layout.block_tokens] + layer * layout.layer_bytes();
+      const int32_t position = pass_->rows[row].position;
+      std::byte* const keys = pass_->rows[row].item->blocks[position / layout.block_tokens] +
+                              layer * layout.layer_bytes();
       StoreKvArgs store = {.x = k,
                            .out = keys,
                            .type = layout.type,
@@ -326,18 +343,18 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
   const int64_t group = shape_.heads / shape_.kv_heads;
   const int64_t window = shape_.windows[layer];
   int64_t positions = 0;
-  for (const Row& row : rows_) {
+  for (const Row& row : pass_->rows) {
     const int64_t all = row.position + 1;
     positions += window > 0 ? std::min(all, window) : all;
   }
-  const int64_t count = std::ssize(attention_tasks_);
+  const int64_t count = std::ssize(pass_->attention_tasks);
   const int64_t task_work = 2 * positions / count * group * shape_.head_dim;
   team_.ParallelFor(
       count * shape_.kv_heads, WorkGrain(task_work), [&](int64_t begin, int64_t end, int thread) {
         for (int64_t i = begin; i < end; ++i) {
           const int64_t kv_head = i / count;  // neighbouring tasks share keys and values
-          const AttentionTask& task = attention_tasks_[i % count];
-          const Row& row = rows_[task.first_row];
+          const AttentionTask& task = pass_->attention_tasks[i % count];
+          const Row& row = pass_->rows[task.first_row];
           const int64_t first_head =
               task.first_row * query_dim_ + kv_head * group * shape_.head_dim;
           const int64_t keys = layer * layout.layer_bytes() + kv_head * layout.area_bytes();
@@ -363,14 +380,17 @@ void DecoderForward::Attend(const KvLayout& layout, int32_t layer) {
 }
 
 MatrixProducts::Input DecoderForward::Normed(const float* weight) {
-  return {.x = x_.data(), .norm = weight, .epsilon = shape_.rms_epsilon, .normed = normed_.data()};
+  return {.x = pass_->x.data(),
+          .norm = weight,
+          .epsilon = shape_.rms_epsilon,
+          .normed = normed_.data()};
 }
 
 void DecoderForward::AddBranch(const PreparedMatrix& w, OnProduct multiply, const float* bias,
                                const float* post_norm) {
-  const auto m = static_cast<int64_t>(rows_.size());
+  const auto m = static_cast<int64_t>(pass_->rows.size());
   if (bias == nullptr && post_norm == nullptr) {
-    multiply({w, x_.data(), shape_.dim}, /*add=*/true);
+    multiply({w, pass_->x.data(), shape_.dim}, /*add=*/true);
     return;
   }
   multiply({w, normed_.data(), shape_.dim}, /*add=*/false);
@@ -386,7 +406,7 @@ void DecoderForward::AddBranch(const PreparedMatrix& w, OnProduct multiply, cons
                            .dim = shape_.dim,
                            .epsilon = shape_.rms_epsilon});
       }
-      AddTo(branch, shape_.dim, x_.data() + row * shape_.dim);
+      AddTo(branch, shape_.dim, pass_->x.data() + row * shape_.dim);
     }
   });
 }
@@ -424,9 +444,10 @@ void DecoderForward::EmitLogits(std::span<const ForwardItem> items, OnLogits on_
     const int64_t tokens = std::ssize(items[i].tokens);
     const int64_t in_prompt = tokens - items[i].generated;
     for (int64_t token = tokens - items[i].logits; token < tokens; ++token) {
-      const int64_t row = token < in_prompt ? item_rows_[i].prompt + token
-                                            : item_rows_[i].generated + token - in_prompt;
-      std::copy_n(x_.data() + row * shape_.dim, shape_.dim, normed_.data() + count * shape_.dim);
+      const int64_t row = token < in_prompt ? pass_->item_rows[i].prompt + token
+                                            : pass_->item_rows[i].generated + token - in_prompt;
+      std::copy_n(pass_->x.data() + row * shape_.dim, shape_.dim,
+                  normed_.data() + count * shape_.dim);
       gathered[count] = i;
       if (++count == gathered.size()) emit();
     }

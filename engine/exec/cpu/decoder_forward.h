@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -25,6 +26,9 @@ namespace baton {
 // what else is in the step nor on how a prompt is cut into chunks; but they may on which tokens are
 // the prompt's, which have an arithmetic of their own where that is faster for many.
 //
+// A long step may be paused for another one: between two halves of a layer nothing is under way but
+// the residual stream, of which there are three.
+//
 // The workspace is allocated at construction; Run allocates nothing. Not thread safe; uses the team
 // while it runs. `kernels` and `team` outlive it.
 class DecoderForward {
@@ -48,11 +52,15 @@ class DecoderForward {
   // So many layers have written their keys and values.
   using OnLayers = absl::FunctionRef<void(int32_t layers)>;
 
+  // Between two halves of a layer. Run may be called from it, for a step of other sequences, and
+  // once more from that one's.
+  using OnPause = absl::FunctionRef<void()>;
+
   // Calls on_logits for the tokens whose logits are wanted, in their order. INVALID_ARGUMENT: the
   // step does not fit the model or the workspace; nothing was written then.
   absl::Status Run(
       const KvLayout& layout, std::span<const ForwardItem> items, OnLogits on_logits,
-      OnLayers on_layers = [](int32_t) {});
+      OnLayers on_layers = [](int32_t) {}, OnPause on_pause = [] {});
 
  private:
   // One token of the step, one row of every activation.
@@ -74,12 +82,23 @@ class DecoderForward {
   struct LayerMatrices {
     PreparedMatrix query, key, value, output, gate, up, down;
   };
-  // One way for positions to rotate, and the step's angles.
+  // One way for positions to rotate.
   struct Rope {
     std::vector<double> frequency;  // [pairs], radians per position
     float magnitude = 1;
+  };
+  struct Angles {
     std::vector<float> cos;  // [m, pairs], times magnitude, as sin
     std::vector<float> sin;
+  };
+  // What a step keeps from one half of a layer to the next. [m]: its number of tokens.
+  struct Pass {
+    std::vector<Row> rows;  // [m], those of prompts first
+    MatrixProducts::Rows counts;
+    std::vector<ItemRows> item_rows;  // of each item
+    std::vector<AttentionTask> attention_tasks;
+    HugeVector<float> x;         // [m, dim], row-major, the residual stream
+    std::vector<Angles> angles;  // of each rope
   };
 
   void AddRope(const RopeParameters& parameters);
@@ -87,7 +106,9 @@ class DecoderForward {
   void Plan(std::span<const ForwardItem> items);
   // Tokens [begin, end) of an item, as the next rows.
   void AddRows(const ForwardItem& item, int64_t begin, int64_t end, bool in_tiles);
-  void RunLayer(const KvLayout& layout, int32_t layer);
+  // The two halves of a layer.
+  void RunAttention(const KvLayout& layout, int32_t layer);
+  void RunFeedForward(int32_t layer);
   void PlaceQueriesAndKeys(const KvLayout& layout, int32_t layer);
   void Attend(const KvLayout& layout, int32_t layer);
   // The rows behind a norm.
@@ -114,14 +135,11 @@ class DecoderForward {
   PreparedMatrix output_;
   std::vector<Rope> ropes_;  // of layers without a window first, with one last
 
-  // The step's plan; [m] below is its number of tokens.
-  std::vector<Row> rows_;  // [m], those of prompts first
-  MatrixProducts::Rows counts_;
-  std::vector<ItemRows> item_rows_;  // of each item
-  std::vector<AttentionTask> attention_tasks_;
+  std::array<Pass, 3> passes_;
+  size_t passes_under_way_ = 0;
+  Pass* pass_ = nullptr;  // that runs
 
-  // Activations, row-major, f32.
-  HugeVector<float> x_;         // [m, dim], the residual stream
+  // Activations of half a layer, row-major, f32; [m]: the pass's tokens.
   HugeVector<float> normed_;    // [m, dim]; also a branch's end before it is added
   HugeVector<float> q_;         // [m, query_dim]
   HugeVector<float> k_;         // [m, kv_dim]

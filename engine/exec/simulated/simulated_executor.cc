@@ -103,6 +103,7 @@ class SimulatedLlm final : public LlmSkill {
     return cpu_.TellsPromptsApart(model);
   }
   bool TellsLayers() const override { return true; }
+  bool Pauses() const override { return false; }
   WarmUpSteps StepsToWarmUp(const LanguageModel&) const override { return {}; }
   MemorySpace kv_space() const override { return device_.options().space; }
   KvMemorySource* kv_memory() override { return nullptr; }

@@ -2,9 +2,12 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -42,11 +45,20 @@ struct Fixture {
     item.work_class = WorkClass::kDecode;
     return item;
   }
-  std::future<LlmBatchResult> Submit(std::vector<LlmItem> items) {
+  std::future<LlmBatchResult> Submit(
+      std::vector<LlmItem> items, std::optional<TimeUs> pause_after_us = {},
+      std::function<void()> on_done = [] {}, bool overtakes = false) {
     auto promise = std::make_shared<std::promise<LlmBatchResult>>();
     auto future = promise->get_future();
-    llm.Execute({.model = model, .layout = layout, .items = std::move(items)},
-                [promise](LlmBatchResult result) { promise->set_value(std::move(result)); });
+    llm.Execute({.model = model,
+                 .layout = layout,
+                 .items = std::move(items),
+                 .pause_after_us = pause_after_us,
+                 .overtakes = overtakes},
+                [promise, on_done](LlmBatchResult result) {
+                  on_done();
+                  promise->set_value(std::move(result));
+                });
     return future;
   }
   LlmBatchResult Run(std::vector<LlmItem> items) { return Submit(std::move(items)).get(); }
@@ -261,6 +273,112 @@ TEST_CASE("queue and run times are told apart") {
   const LlmBatchResult got = result.get();
   REQUIRE(got.times.queue_us == 1234);
   REQUIRE(got.times.run_us == 0);
+}
+
+TEST_CASE("a batch that pauses lets those behind it go first") {
+  // On a clock that stands still: at once, or never before it is done, but for prompts.
+  const TimeUs pause_after_us = GENERATE(0, 1000);
+  const bool prompts = GENERATE(false, true);
+  CAPTURE(pause_after_us, prompts);
+  FakeClock clock;
+  Fixture f({.threads = 1}, clock);
+  REQUIRE(f.llm.Pauses());
+  const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
+  std::vector<SequenceBlocks> blocks(4, SequenceBlocks(f.layout, 64));
+  for (int32_t s = 0; s < 4; ++s) {
+    blocks[s] = SequenceBlocks(f.layout, 64);
+    f.llm.OpenSlot(SlotId(s), {.sampler = {.params = Seeded(0)}});
+  }
+  REQUIRE_OK(f.Run({f.Prefill(SlotId(1), blocks[1], prompt)}).status);
+
+  std::string order;  // of the executor's thread
+  const auto submit = [&](char name, LlmItem item, std::optional<TimeUs> after = {}) {
+    return f.Submit({std::move(item)}, after, [&order, &clock, name] {
+      order += name;
+      clock.AdvanceUs(500);  // between two batches, and within a pause
+    });
+  };
+  Plug plug(f);
+  auto a = submit('a', f.Prefill(SlotId(0), blocks[0], prompt), pause_after_us);
+  auto b = submit('b', f.Decode(SlotId(1), blocks[1], 5));
+  auto c = submit('c', f.Prefill(SlotId(2), blocks[2], prompt), pause_after_us);
+  auto d = submit(
+      'd', prompts ? f.Prefill(SlotId(3), blocks[3], prompt) : f.Decode(SlotId(1), blocks[1], 6));
+  plug.Release();
+  const auto want = ByHand(f, prompt, Seeded(0), 3);
+  const LlmBatchResult paused = a.get();
+  REQUIRE_OK(paused.status);
+  CHECK(paused.items.at(0).tokens == std::vector{want[0]});
+  CHECK(b.get().items.at(0).tokens == std::vector{want[1]});
+  CHECK(c.get().items.at(0).tokens == std::vector{want[0]});
+  CHECK(d.get().items.at(0).tokens == std::vector{want[prompts ? 0 : 2]});
+  const bool pauses = pause_after_us == 0 || prompts;
+  CHECK(order == (pauses ? "bdac" : "abcd"));
+  CHECK(paused.times.run_us == 0);
+}
+
+TEST_CASE("a batch that overtakes pauses for the others itself, and takes half of the time") {
+  FakeClock clock;
+  Fixture f({.threads = 1}, clock);
+  const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
+  std::vector<SequenceBlocks> blocks(4, SequenceBlocks(f.layout, 64));
+  for (int32_t s = 0; s < 4; ++s) {
+    blocks[s] = SequenceBlocks(f.layout, 64);
+    if (s < 3) f.llm.OpenSlot(SlotId(s), {.sampler = {.params = Seeded(0)}});
+  }
+  REQUIRE_OK(f.Run({f.Prefill(SlotId(1), blocks[1], prompt)}).status);
+  std::string order;
+  std::vector<std::future<LlmBatchResult>> results;
+  const auto submit = [&](char name, LlmItem item, std::optional<TimeUs> after, bool overtakes,
+                          TimeUs takes_us) {
+    results.push_back(f.Submit(
+        {std::move(item)}, after,
+        [&order, &clock, name, takes_us] {
+          order += name;
+          clock.AdvanceUs(takes_us);
+        },
+        overtakes));
+  };
+  Plug plug(f);
+  submit('a', f.Prefill(SlotId(0), blocks[0], prompt), 0, false, 0);
+  submit('b', f.Prefill(SlotId(2), blocks[2], prompt), 0, true, 500);
+  submit('c', f.Decode(SlotId(1), blocks[1], 5), {}, false, 0);
+  // It has had its half when the clock stands still again.
+  f.llm.OpenSlot(SlotId(3), {.sampler = {.params = Seeded(0)}});
+  submit('d', f.Prefill(SlotId(3), blocks[3], prompt), 0, true, 0);
+  plug.Release();
+  const auto want = ByHand(f, prompt, Seeded(0), 2);
+  for (size_t i = 0; i < results.size(); ++i) {
+    const LlmBatchResult result = results[i].get();
+    REQUIRE_OK(result.status);
+    CHECK(result.items.at(0).tokens == std::vector{want[i == 2 ? 1 : 0]});
+  }
+  CHECK(order == "cbad");
+}
+
+TEST_CASE("behind prompts a batch that pauses does so after its next part") {
+  FakeClock clock;
+  Fixture f({.threads = 1}, clock);
+  const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
+  std::vector<SequenceBlocks> blocks(3, SequenceBlocks(f.layout, 64));
+  for (int32_t s = 0; s < 3; ++s) {
+    blocks[s] = SequenceBlocks(f.layout, 64);
+    f.llm.OpenSlot(SlotId(s), {.sampler = {.params = Seeded(0)}});
+  }
+  REQUIRE_OK(f.Run({f.Prefill(SlotId(1), blocks[1], prompt)}).status);
+  std::string order;
+  std::future<LlmBatchResult> decode;
+  Plug plug(f);
+  auto pausing = f.Submit({f.Prefill(SlotId(0), blocks[0], prompt)}, 1000, [&] { order += 'a'; });
+  auto short_prompt = f.Submit({f.Prefill(SlotId(2), blocks[2], prompt)}, {}, [&] {
+    order += 'b';
+    decode = f.Submit({f.Decode(SlotId(1), blocks[1], 5)}, {}, [&] { order += 'c'; });
+  });
+  plug.Release();
+  REQUIRE_OK(pausing.get().status);
+  REQUIRE_OK(short_prompt.get().status);
+  REQUIRE_OK(decode.get().status);
+  CHECK(order == "bca");
 }
 
 TEST_CASE("the CPU keeps its KV blocks in host memory") {

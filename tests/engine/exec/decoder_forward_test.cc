@@ -79,6 +79,56 @@ constexpr double kF16KvBound = 6e-3;
 constexpr double kBF16KvBound = 2.6e-2;
 constexpr double kInt8KvBound = 9e-2;
 
+TEST_CASE("a step that pauses for others gives what it gives alone, and so do they") {
+  const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
+  const TensorType type = GENERATE(TensorType::kF32, TensorType::kQ8_0);
+  for (const ModelCase& c : ModelCases()) {
+    RandomModelOptions options = c.options;
+    options.type = type;
+    CAPTURE(c.name, Name(level), Name(type), kSeed);
+    const auto model = RandomModel(options, c.add_keys);
+    const LlmShape& shape = model->shape();
+    std::mt19937 random(kSeed);
+    const std::vector<TokenId> prompt = RandomTokens(33, shape.vocabulary, random);
+    const int pauses = 2 * shape.layers - 1;
+    const std::vector<TokenId> text = RandomTokens(3 + pauses, shape.vocabulary, random);
+    const std::span<const TokenId> begin = std::span(text).first(3);
+
+    const KvLayout layout = LayoutOf(shape, 8);
+    ThreadTeam team(2);
+    DecoderForward forward(model, KernelsFor(level), team, 64);
+    SequenceBlocks prompt_blocks(layout, 64);
+    SequenceBlocks text_blocks(layout, 64);
+    const std::vector<float> want = LogitsAfter(forward, layout, prompt_blocks, prompt, 0);
+    std::vector<std::vector<float>> wanted = {LogitsAfter(forward, layout, text_blocks, begin, 0)};
+    for (int i = 0; i < pauses; ++i) {
+      wanted.push_back(LogitsAfter(forward, layout, text_blocks, {&text[3 + i], 1}, 3 + i, 1));
+    }
+
+    SequenceBlocks paused_blocks(layout, 64);
+    SequenceBlocks other_blocks(layout, 64);
+    std::vector<std::vector<float>> others = {LogitsAfter(forward, layout, other_blocks, begin, 0)};
+    std::vector<float> got;
+    int32_t layers_done = 0;
+    const ForwardItem item = {
+        .tokens = prompt, .position = 0, .blocks = paused_blocks.blocks, .logits = 1};
+    REQUIRE_OK(forward.Run(
+        layout, {&item, 1},
+        [&](size_t, std::span<const float> logits) { got.assign(logits.begin(), logits.end()); },
+        [&](int32_t layers) { layers_done = layers; },
+        [&] {
+          const auto at = static_cast<int32_t>(others.size()) + 2;
+          others.push_back(LogitsAfter(forward, layout, other_blocks, {&text[at], 1}, at, 1));
+        }));
+    REQUIRE(others.size() == static_cast<size_t>(1 + pauses));
+    REQUIRE(layers_done == shape.layers);
+    REQUIRE(got == want);
+    REQUIRE(others == wanted);
+    // And it left the keys and values that it should.
+    REQUIRE(paused_blocks.memory == prompt_blocks.memory);
+  }
+}
+
 TEST_CASE("keys and values in fewer bits move the logits within the stated bound, in any chunks") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
   double worst_f16 = 0;

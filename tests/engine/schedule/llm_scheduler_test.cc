@@ -200,6 +200,108 @@ TEST_CASE("while a long step with cut chunks is in flight no other is planned") 
   CHECK(plan.batches.at(0).items.size() == 2);
 }
 
+TEST_CASE("where a batch can pause, long prompts have their own, and short ones go with decodes") {
+  LlmScheduler scheduler({.decode_stall_percent_max = 250, .plans_in_flight_max = 2},
+                         {.block_counts = {2000}, .pauses = {true}}, kBlockTokens);
+  // A step takes 60 ms, a chunk 20 ms and 1 ms for each token: 70 have room in 150 ms.
+  const auto done = [](const PlannedBatch& batch) {
+    BatchCompletion completion = Done(batch);
+    for (const PlannedItem& item : batch.items) {
+      const bool prompt = item.work_class == WorkClass::kPrefill;
+      (prompt ? completion.prompt_tokens : completion.decode_tokens) += item.tokens;
+    }
+    completion.pausing = batch.pause_after_us.has_value();
+    completion.overtakes = batch.overtakes;
+    completion.run_us = (completion.decode_tokens > 0 ? 60'000 : 0) +
+                        (completion.prompt_tokens > 0 ? 20'000 : 0) +
+                        1'000 * completion.prompt_tokens;
+    return completion;
+  };
+  const auto first_of = [](const PlannedBatch& batch) {
+    return batch.items.at(0).sequence.value();
+  };
+  // Alone a prompt need not pause for anybody.
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 300, 500)}}, 0);
+  CHECK_FALSE(plan.batches.at(0).pause_after_us);
+  plan =
+      scheduler.Step({.completed = {done(plan.batches.at(0))}, .handed_over = {SequenceId(1)}}, 0);
+  plan = scheduler.Step({.completed = {done(plan.batches.at(0))}}, 0);
+  const PlannedBatch before = plan.batches.at(0);
+
+  // Beside what is in flight the whole chunk is planned.
+  plan = scheduler.Step({.arrived = {Arrival(2, 1200, 5), Arrival(3, 650, 5)}}, 0);
+  REQUIRE(plan.batches.size() == 2);
+  CHECK(plan.batches[0].items.size() == 1);
+  const PlannedBatch pausing = plan.batches[1];
+  CHECK(pausing.items.size() == 1);
+  CHECK(first_of(pausing) == 2);
+  CHECK(pausing.items[0].tokens == 512);
+  // Three are to decode some day; twice and a half of that, without the step itself.
+  CHECK(pausing.pause_after_us.value_or(0) > 80'000);
+  CHECK(pausing.pause_after_us.value_or(0) < 120'000);
+  // One step beside it at a time.
+  PlannedBatch step = plan.batches[0];
+  plan = scheduler.Step({.completed = {done(before)}}, 0);
+  CHECK(plan.batches.empty());
+  plan = scheduler.Step({.arrived = {Arrival(4, 40, 5)}, .completed = {done(step)}}, 0);
+  REQUIRE(plan.batches.size() == 1);
+  step = plan.batches[0];
+  REQUIRE(step.items.size() == 2);
+  CHECK(step.items[1].sequence == SequenceId(4));
+  CHECK(step.items[1].sample);
+  // Who needs half of a batch at most overtakes, the shorter one first, but nobody of more
+  // importance.
+  SequenceArrival lower = Arrival(7, 120, 5);
+  lower.priority = -1;
+  plan = scheduler.Step({.arrived = {Arrival(5, 150, 5), Arrival(6, 106, 5), lower}}, 0);
+  REQUIRE(plan.batches.size() == 1);
+  const PlannedBatch overtaking = plan.batches[0];
+  CHECK(overtaking.overtakes);
+  CHECK(overtaking.pause_after_us);
+  REQUIRE(overtaking.items.size() == 2);
+  CHECK(first_of(overtaking) == 6);
+  CHECK(overtaking.items[1].tokens == 150);
+  plan = scheduler.Step({.completed = {done(overtaking)}, .cancelled = {SequenceId(7)}}, 0);
+  CHECK(plan.batches.empty());
+  // Then it is the shorter one's turn, then again the higher one's.
+  plan = scheduler.Step({.completed = {done(pausing)}}, 0);
+  REQUIRE(plan.batches.size() == 1);
+  CHECK(first_of(plan.batches[0]) == 3);
+  plan = scheduler.Step({.completed = {done(plan.batches[0])}}, 0);
+  REQUIRE(plan.batches.size() == 1);
+  CHECK(first_of(plan.batches[0]) == 2);
+  CHECK(plan.batches[0].items[0].position == 512);
+  // What is left of them goes in one.
+  const PlannedBatch third = plan.batches[0];
+  plan = scheduler.Step({.completed = {done(third)}}, 0);
+  REQUIRE(plan.batches.size() == 1);
+  REQUIRE(plan.batches[0].items.size() == 2);
+  CHECK(first_of(plan.batches[0]) == 3);
+  CHECK(plan.batches[0].items[0].tokens + plan.batches[0].items[1].tokens == 1200 + 650 - 3 * 512);
+  CHECK(plan.batches[0].items[1].sample);
+}
+
+TEST_CASE("what is cancelled in a batch that pauses is released when that is back") {
+  LlmScheduler scheduler({.plans_in_flight_max = 1}, {.block_counts = {2000}, .pauses = {true}},
+                         kBlockTokens);
+  Plan plan = scheduler.Step({.arrived = {Arrival(1, 8, 500)}}, 0);
+  plan =
+      scheduler.Step({.completed = {Done(plan.batches.at(0))}, .handed_over = {SequenceId(1)}}, 0);
+  PlannedBatch step = plan.batches.at(0);
+  plan = scheduler.Step({.arrived = {Arrival(2, 1000, 5)}}, 0);
+  const PlannedBatch pausing = plan.batches.at(0);
+  REQUIRE(pausing.pause_after_us == 0);  // how long steps take is not known yet
+  plan = scheduler.Step({.completed = {Done(step)}, .cancelled = {SequenceId(2)}}, 0);
+  CHECK(plan.ended.size() == 1);
+  CHECK(plan.released.empty());
+  step = plan.batches.at(0);
+  BatchCompletion completion = Done(pausing);
+  completion.pausing = true;
+  plan = scheduler.Step({.completed = {completion}}, 0);
+  CHECK(plan.released == std::vector{SequenceId(2)});
+  CHECK(plan.batches.empty());  // a step is in flight
+}
+
 TEST_CASE("under more prompts than can be computed all places decode, as after a quiet time") {
   // A step takes 1 ms, and 100 us for each token: 64 requests of 75 and 32 tokens together get most
   // done where the millisecond is shared by many decodes.

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <deque>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -26,8 +27,8 @@ class Trace {
  public:
   explicit Trace(uint32_t seed)
       : random_(seed),
-        options_{.step_tokens_max = 1 + Below(24),
-                 .prefill_chunk_tokens_max = 1 + Below(16),
+        options_{.step_tokens_max = 1 + Below(Below(4) == 0 ? 96 : 24),
+                 .prefill_chunk_tokens_max = 1 + Below(Below(4) == 0 ? 96 : 16),
                  .decode_stall_percent_max = 100 + Below(400),
                  .sequences_running_max = 1 + Below(6),
                  .sequences_waiting_max = 1 + Below(8),
@@ -41,6 +42,7 @@ class Trace {
         ahead_blocks_min_(Below(3)),
         block_tokens_{8 << Below(2), 8 << Below(2)},
         tells_layers_{Below(2) == 0, Below(2) == 0},
+        pauses_{Below(2) == 0, Below(2) == 0},
         scheduler_(options_, Pools(), kBlockTokens, {},
                    [this](SequenceId id, int) { return Reloadable(id); }) {}
 
@@ -65,6 +67,8 @@ class Trace {
   int64_t longest_wait() const { return longest_wait_; }
   int64_t copied_ahead() const { return copied_ahead_; }
   int64_t by_layers() const { return by_layers_; }
+  int64_t paused() const { return paused_count_; }
+  int64_t overtaking() const { return overtaking_count_; }
 
  private:
   struct Sequence {
@@ -91,6 +95,7 @@ class Trace {
     of.ahead_blocks_min = ahead_blocks_min_;
     if (pools_ == 2) of.of_executor = {0, 1};
     of.tells_layers = {tells_layers_[0], tells_layers_[1]};
+    of.pauses = {pauses_[0], pauses_[1]};
     return of;
   }
   int32_t BlockTokens(int pool) const { return block_tokens_[static_cast<size_t>(pool)]; }
@@ -156,6 +161,11 @@ class Trace {
       events.completed.push_back(Complete(queue.front(), events));
       queue.pop_front();
     }
+    for (auto& [executor, batch] : paused_) {
+      if (!batch || Below(6) > 0) continue;
+      events.completed.push_back(Complete(*batch, events));
+      batch.reset();
+    }
     if (Below(25) == 0 && next_id_ > 1) {
       events.cancelled.emplace_back(1 + static_cast<uint64_t>(Below(static_cast<int>(next_id_))));
     }
@@ -163,7 +173,10 @@ class Trace {
   }
 
   BatchCompletion Complete(const PlannedBatch& batch, ScheduleEvents& events) {
-    BatchCompletion completion{.executor = batch.executor, .items = {}};
+    BatchCompletion completion{.executor = batch.executor,
+                               .pausing = batch.pause_after_us.has_value(),
+                               .overtakes = batch.overtakes,
+                               .items = {}};
     for (const PlannedItem& item : batch.items) {
       Sequence& sequence = live_.at(item.sequence);
       const bool decode = item.work_class == WorkClass::kDecode;
@@ -193,12 +206,14 @@ class Trace {
   void Leave(SequenceId id, const char* how) {
     Sequence& sequence = live_.at(id);
     Require(sequence.holding, how, " what holds nothing: ", id.value());
-    for (const auto& [executor, queue] : in_flight_) {
-      for (const PlannedBatch& batch : queue) {
-        for (const PlannedItem& item : batch.items) {
-          Require(item.sequence != id, how, " while in flight: ", id.value());
-        }
+    const auto check = [&](const PlannedBatch& batch) {
+      for (const PlannedItem& item : batch.items) {
+        Require(item.sequence != id, how, " while in flight: ", id.value());
       }
+    };
+    for (const auto& [executor, queue] : in_flight_) std::ranges::for_each(queue, check);
+    for (const auto& [executor, batch] : paused_) {
+      if (batch) check(*batch);
     }
     sequence.holding = false;
     sequence.held = 0;
@@ -316,6 +331,8 @@ class Trace {
       served.insert(item.sequence);
       Require(item.tokens > 0, "an empty item");
       Require(named.insert(item.sequence).second, "twice in a batch: ", item.sequence.value());
+      Require(!InPaused(item.sequence), "behind a batch that pauses: ", item.sequence.value());
+      Require(!batch.pause_after_us || prefill, "a decode that pauses: ", item.sequence.value());
       Require(sequence.holding, "planned without blocks: ", item.sequence.value());
       Require(sequence.reloading == 0, "planned before it is back: ", item.sequence.value());
       Require(!told_.contains(item.sequence), "planned after its end: ", item.sequence.value());
@@ -330,9 +347,25 @@ class Trace {
     }
     Require(!batch.items.empty(), "an empty batch");
     Require(tokens <= options_.step_tokens_max, "the step has ", tokens, " tokens");
+    if (batch.pause_after_us) {
+      Require(pauses_[static_cast<size_t>(batch.executor)], "it cannot pause");
+      std::optional<PlannedBatch>& paused = paused_[{batch.executor, batch.overtakes}];
+      Require(!paused, "two batches that pause");
+      paused = batch;
+      ++(batch.overtakes ? overtaking_count_ : paused_count_);
+      return;
+    }
     std::deque<PlannedBatch>& queue = in_flight_[batch.executor];
     queue.push_back(batch);
     Require(std::ssize(queue) <= options_.plans_in_flight_max, "too many plans in flight");
+  }
+
+  bool InPaused(SequenceId id) const {
+    return std::ranges::any_of(paused_, [id](const auto& entry) {
+      return entry.second && std::ranges::any_of(entry.second->items, [id](const auto& item) {
+               return item.sequence == id;
+             });
+    });
   }
 
   // Whoever ranks highest gets on within as many steps as what is in flight can take to come back,
@@ -364,17 +397,22 @@ class Trace {
   const int32_t ahead_blocks_min_;
   const std::array<int32_t, 2> block_tokens_;  // by pool
   const std::array<bool, 2> tells_layers_;     // by executor
+  const std::array<bool, 2> pauses_;           // by executor
 
   LlmScheduler scheduler_;
   std::map<SequenceId, Sequence> live_;
   std::set<SequenceId> told_;  // that they have ended, other than by themselves
   std::set<SequenceId> gone_;
-  std::map<int, std::deque<PlannedBatch>> in_flight_;
+  std::map<int, std::deque<PlannedBatch>> in_flight_;  // those that do not pause
+  // By executor, and whether it overtakes.
+  std::map<std::pair<int, bool>, std::optional<PlannedBatch>> paused_;
   uint64_t next_id_ = 1;
   int step_ = 0;
   int64_t longest_wait_ = 0;
   int64_t copied_ahead_ = 0;
   int64_t by_layers_ = 0;
+  int64_t paused_count_ = 0;
+  int64_t overtaking_count_ = 0;
   bool stayed_ = false;  // one decodes where it prefilled
   std::string broken_;
 };
@@ -384,6 +422,8 @@ void RunTraces(uint32_t count) {
   int64_t longest_wait = 0;
   int64_t copied_ahead = 0;
   int64_t by_layers = 0;
+  int64_t paused = 0;
+  int64_t overtaking = 0;
   for (uint32_t i = 0; i < count; ++i) {
     Trace trace(first + i);
     const std::string broken = trace.Run();
@@ -391,14 +431,18 @@ void RunTraces(uint32_t count) {
     longest_wait = std::max(longest_wait, trace.longest_wait());
     copied_ahead += trace.copied_ahead();
     by_layers += trace.by_layers();
+    paused += trace.paused();
+    overtaking += trace.overtaking();
   }
   CHECK(copied_ahead > count / 10);
   CHECK(by_layers > count / 10);
+  CHECK(paused > count / 10);
+  CHECK(overtaking > count / 200);
   std::printf(
       "%u traces from seed %u: the highest in rank waited %d steps at most, %d copies ahead, "
-      "%d by layers\n",
+      "%d by layers, %d batches paused, %d overtook\n",
       count, first, static_cast<int>(longest_wait), static_cast<int>(copied_ahead),
-      static_cast<int>(by_layers));
+      static_cast<int>(by_layers), static_cast<int>(paused), static_cast<int>(overtaking));
 }
 
 TEST_CASE("a random trace breaks no bound and starves nobody") { RunTraces(1500); }
