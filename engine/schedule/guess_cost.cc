@@ -39,7 +39,7 @@ double GuessCost::LineUs(double tokens) const { return us_ + Slope() * (tokens -
 
 double GuessCost::Share() const {
   if (steps_ < kStepsMin || Variance() < kCountVarianceMin) return kUnknown;
-  return Slope() / LineUs(1);
+  return std::min(Slope() / LineUs(1), kMost);
 }
 
 }  // namespace baton

@@ -7,17 +7,18 @@
 namespace baton {
 
 // What each token more makes an executor's steps of decodes take longer, learnt from those that it
-// has completed: a line over the tokens that they held. Where memory is the limit it is little, on
-// a device that multiplies each token by itself as much as the first. Not thread safe.
+// has completed: a line over the tokens that they held. Not thread safe.
 class GuessCost {
  public:
   // A step without prompt tokens.
   void Observe(int64_t tokens, TimeUs run_us);
 
-  // As a share of a step of one token. Of steps that all held about as many it cannot be told, and
-  // is taken for kUnknown.
+  // As a share of a step of one token, kMost at most: what few small steps on a busy machine seem
+  // to cost is no reason not to guess at all. Of steps that all held about as many tokens it cannot
+  // be told, and is taken for kUnknown.
   double Share() const;
   static constexpr double kUnknown = 0.1;
+  static constexpr double kMost = 0.25;
 
  private:
   double LineUs(double tokens) const;
