@@ -293,7 +293,7 @@ int32_t LlmLane::Draft(Sequence& sequence, std::span<const TokenId> tokens) {
   if (!scheduler_.PlansDrafts(sequence.job.decode_executor)) return kPlanAhead;
   // Its next token is being computed: what is guessed now would come too late.
   if (sequence.batches_in_flight > 0 && drafter.pays()) return 0;
-  sequence.draft = drafter.Draft();
+  sequence.draft = drafter.Draft(scheduler_.GuessShare(sequence.job.decode_executor));
   return drafter.pays() ? static_cast<int32_t>(sequence.draft.size()) : kPlanAhead;
 }
 

@@ -254,6 +254,9 @@ void LlmScheduler::Complete(const BatchCompletion& completion) {
   }
   steps_[completion.executor].Observe(completion.decode_tokens, completion.prompt_tokens,
                                       completion.run_us);
+  if (completion.prompt_tokens == 0) {
+    guess_costs_[completion.executor].Observe(completion.decode_tokens, completion.run_us);
+  }
   for (const BatchCompletion::Item& item : completion.items) {
     Running& sequence = running_.at(item.sequence);
     --sequence.batches_in_flight;
@@ -682,6 +685,11 @@ bool LlmScheduler::PlansDrafts(int executor) const {
            (sequence.phase == Phase::kHandingOver || sequence.phase == Phase::kDecoding);
   };
   return std::count_if(running_.begin(), running_.end(), decodes) <= options_.draft_sequences_max;
+}
+
+double LlmScheduler::GuessShare(int executor) const {
+  const auto cost = guess_costs_.find(executor);
+  return cost == guess_costs_.end() ? GuessCost::kUnknown : cost->second.Share();
 }
 
 TimeUs LlmScheduler::NextDeadlineUs() const {

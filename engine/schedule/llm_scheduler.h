@@ -14,6 +14,7 @@
 #include "engine/base/ids.h"
 #include "engine/request/work.h"
 #include "engine/schedule/block_ledger.h"
+#include "engine/schedule/guess_cost.h"
 #include "engine/schedule/length_forecast.h"
 #include "engine/schedule/schedule_options.h"
 #include "engine/schedule/step_forecast.h"
@@ -210,6 +211,8 @@ class LlmScheduler {
 
   // Whether so few sequences decode on an executor that their guesses would be planned.
   bool PlansDrafts(int executor) const;
+  // What each guess adds to a step there, as a share of one without.
+  double GuessShare(int executor) const;
 
   int32_t waiting_count() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t running_count() const { return static_cast<int32_t>(running_.size()); }
@@ -341,6 +344,7 @@ class LlmScheduler {
   std::map<SequenceId, Running> running_;   // admitted and not released
   std::map<int, int32_t> plans_in_flight_;  // by executor, those that do not pause
   std::map<int, StepForecast> steps_;       // by executor
+  std::map<int, GuessCost> guess_costs_;    // by executor
   std::map<int, PrefillShare> shares_;      // by executor
   uint64_t next_ordinal_ = 0;
 };

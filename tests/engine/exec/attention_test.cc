@@ -196,7 +196,7 @@ TEST_CASE("attention over blocks equals its naive twin") {
   const int32_t block_tokens = GENERATE(8, 64);
   std::mt19937 random(kSeed);
   CAPTURE(kSeed, Name(level), Name(type), block_tokens);
-  for (const int32_t head_dim : {1, 3, 8, 16, 20, 64, 80, 100, 128, 256}) {
+  for (const int32_t head_dim : {1, 3, 8, 16, 20, 32, 64, 80, 100, 128, 256}) {
     for (const int64_t positions : {1, 2, 5, 8, 9, 17, 63, 64, 65, 130}) {
       for (const int64_t group : {1, 2, 3, 8}) {
         // 1: ordinary scores; 60: one position takes nearly all, and the maximum often moves.
@@ -245,7 +245,7 @@ TEST_CASE("a position's attention is the same bits alone and beside others") {
   const SimdLevel level = GENERATE(from_range(SupportedSimdLevels()));
   const KvType type = GENERATE(KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8);
   const int64_t group = GENERATE(1, 3, 4);
-  const int32_t head_dim = GENERATE(20, 64);
+  const int32_t head_dim = GENERATE(20, 32, 64);
   const int64_t window = GENERATE(0, 5, 70);
   std::mt19937 random(kSeed);
   CAPTURE(kSeed, Name(level), Name(type), group, head_dim, window);
@@ -265,7 +265,7 @@ TEST_CASE("a position's attention is the same bits alone and beside others") {
        .values = {}},
       1.0f, random);
   const std::vector<float> all = Run(KernelsFor(level), problem, 0.25f);
-  for (const int64_t count : {1, 2, 7}) {
+  for (const int64_t count : {1, 2, 3, 7}) {
     for (int64_t begin = 0; begin + count <= problem.queries; ++begin) {
       const std::vector<float> some = Run(KernelsFor(level), problem, 0.25f, begin, count);
       CAPTURE(begin, count);

@@ -454,6 +454,20 @@ TEST_CASE("it says where guesses would be planned") {
   CHECK(scheduler.PlansDrafts(0));
 }
 
+TEST_CASE("what a guess costs is learnt from an executor's steps") {
+  LlmScheduler scheduler({.plans_in_flight_max = 1}, 100, kBlockTokens);
+  PlannedBatch batch = StartDecoding(scheduler, 1, 4, 80);
+  CHECK(scheduler.GuessShare(0) == GuessCost::kUnknown);
+  for (int64_t step = 0; step < 60; ++step) {
+    BatchCompletion completion = Done(batch);
+    completion.decode_tokens = 1 + step % 4;
+    completion.run_us = 1000 + 200 * (step % 4);
+    batch = scheduler.Step({.completed = {completion}}, 0).batches.at(0);
+  }
+  CHECK(scheduler.GuessShare(0) == Approx(0.2).epsilon(0.01));
+  CHECK(scheduler.GuessShare(1) == GuessCost::kUnknown);
+}
+
 TEST_CASE("admission reserves the worst case, where told to, and does not overtake") {
   LlmScheduler scheduler({.admission = "worst_case"}, 4, kBlockTokens);
   Plan plan =

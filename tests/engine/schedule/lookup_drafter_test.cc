@@ -1,7 +1,9 @@
 #include "engine/schedule/lookup_drafter.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <random>
+#include <set>
 #include <vector>
 
 namespace baton {
@@ -9,65 +11,112 @@ namespace {
 
 using Tokens = std::vector<TokenId>;
 
+constexpr double kTokenCost = 0.15;
+
 LookupDrafter Drafter(const Tokens& prompt, std::vector<Tokens> texts = {}, int32_t max = 16) {
   return LookupDrafter(prompt, texts, max);
 }
 
 TEST_CASE("what followed the last tokens before is guessed") {
-  CHECK(Drafter({1, 2, 3, 4, 5, 6, 1, 2}).Draft() == Tokens{3, 4, 5});
-  CHECK(Drafter({7, 8, 9}).Draft().empty());
-  CHECK(Drafter({5}).Draft().empty());
+  CHECK(Drafter({1, 2, 3, 4, 5, 6, 1, 2}).Draft(kTokenCost) == Tokens{3, 4, 5});
+  CHECK(Drafter({7, 8, 9}).Draft(kTokenCost).empty());
+  CHECK(Drafter({5}).Draft(kTokenCost).empty());
 }
 
 TEST_CASE("the longest match decides, then the latest") {
   // 2 stood before 9, 3 and 4; 1 2 before 4 and, latest, 3.
-  CHECK(Drafter({1, 2, 4, 4, 1, 2, 3, 3, 2, 9, 9, 1, 2}).Draft() == Tokens{3, 3, 2});
+  CHECK(Drafter({1, 2, 4, 4, 1, 2, 3, 3, 2, 9, 9, 1, 2}).Draft(kTokenCost) == Tokens{3, 3, 2});
 }
 
-TEST_CASE("a single token is enough only where it is rare") {
-  CHECK(Drafter({1, 2, 3, 4, 1}).Draft() == Tokens{2, 3, 4});
-  CHECK(Drafter({5, 1, 6, 1, 7, 1, 8, 1}).Draft().empty());
+TEST_CASE("a single token is trusted less where it is not rare") {
+  CHECK(Drafter({1, 2, 3, 4, 1}).Draft(0.5) == Tokens{2});
+  const Tokens often = {5, 1, 6, 1, 7, 1, 8, 1};
+  CHECK(Drafter(often).Draft(kTokenCost) == Tokens{8, 1});
+  CHECK(Drafter(often).Draft(0.5).empty());
+}
+
+TEST_CASE("a single token that is not rare has an account of its own") {
+  LookupDrafter drafter = Drafter({5, 1, 6, 1, 7, 1, 8, 1});
+  TokenId other = 1000;
+  int steps = 0;
+  while (!drafter.Draft(kTokenCost).empty()) {
+    drafter.Append(Tokens{++other, 1});
+    REQUIRE(++steps < 100);
+  }
+  CHECK(steps > 3);
+  drafter.Append(Tokens{7});
+  CHECK(drafter.pays());
+  CHECK(drafter.Draft(kTokenCost) == Tokens{1, 8, 1});
 }
 
 TEST_CASE("other texts are looked through, and no guess runs from one into the next") {
-  CHECK(Drafter({9, 1, 2}, {{1, 2, 3}, {4, 5, 6}}).Draft() == Tokens{3});
+  CHECK(Drafter({9, 1, 2}, {{1, 2, 3}, {4, 5, 6}}).Draft(kTokenCost) == Tokens{3});
   // A match does not reach across their border either: 3 4 is no match for 3 | 4.
-  CHECK(Drafter({4, 7, 7, 3, 4}, {{8, 3}, {4, 5}}).Draft() == Tokens{7, 7, 3});
+  CHECK(Drafter({4, 7, 7, 3, 4}, {{8, 3}, {4, 5}}).Draft(kTokenCost) == Tokens{7, 7, 3});
+}
+
+Tokens Counting(TokenId count) {
+  Tokens text;
+  for (TokenId t = 0; t < count; ++t) text.push_back(t);
+  return text;
 }
 
 TEST_CASE("guesses grow while they are right and shrink where they are not") {
-  Tokens text;
-  for (TokenId t = 0; t < 200; ++t) text.push_back(t);
-  Tokens prompt = text;
+  Tokens prompt = Counting(500);
   prompt.insert(prompt.end(), {0, 1});
-  LookupDrafter drafter = Drafter(prompt, {}, 8);
-  REQUIRE(drafter.Draft() == Tokens{2, 3, 4});
-  drafter.Append(Tokens{2, 3, 4, 5});
-  REQUIRE(drafter.Draft().size() == 7);
-  drafter.Append(Tokens{6, 7, 50});
-  CHECK(drafter.Draft() == Tokens{51, 52, 53});  // two were right
-  drafter.Append(Tokens{100});
-  CHECK(drafter.Draft() == Tokens{101});
+  LookupDrafter drafter = Drafter(prompt, {}, 7);
+  size_t length = drafter.Draft(kTokenCost).size();
+  CHECK(length == 3);
+  for (int step = 0; step < 10; ++step) {
+    Tokens right = drafter.Draft(kTokenCost);
+    REQUIRE(right.size() >= length);
+    length = right.size();
+    right.push_back(right.back() + 1);
+    drafter.Append(right);
+  }
+  CHECK(length == 7);
+  for (int step = 0; step < 20; ++step) {  // the first token right, and no other
+    const Tokens half_right = drafter.Draft(kTokenCost);
+    REQUIRE(half_right.size() <= length);
+    length = half_right.size();
+    drafter.Append(Tokens{half_right.front(), 10 * step});
+  }
+  CHECK(length == 1);
 }
 
-TEST_CASE("a step of the last token and a guess is a power of two long") {
-  Tokens prompt;
-  for (TokenId t = 0; t < 200; ++t) prompt.push_back(t);
+TEST_CASE("a guess is as long as its tokens' cost allows") {
+  Tokens prompt = Counting(100);
   prompt.insert(prompt.end(), {0, 1});
-  const auto lengths = [&prompt](int32_t max) {
+  const auto length = [&prompt](double cost) { return Drafter(prompt).Draft(cost).size(); };
+  size_t last = 16;
+  for (const double cost : {0.0, 0.01, 0.05, 0.1, 0.15, 0.3, 0.6, 1.0}) {
+    CHECK(length(cost) <= last);
+    last = length(cost);
+  }
+  CHECK(length(0) == length(0.001));  // nothing is free
+  CHECK(length(0.05) > 3);
+  CHECK(length(0.3) == 2);
+  CHECK(length(1) == 0);
+}
+
+TEST_CASE("what does not fit one pass of eight tokens fills another") {
+  const auto lengths = [](int32_t max) {
+    Tokens prompt = Counting(3000);
+    prompt.insert(prompt.end(), {0, 1});
     LookupDrafter drafter = Drafter(prompt, {}, max);
-    std::vector<size_t> guessed;
-    for (int i = 0; i < 5; ++i) {
-      Tokens right = drafter.Draft();
-      guessed.push_back(right.size());
+    std::set<size_t> guessed;
+    for (int i = 0; i < 40; ++i) {
+      Tokens right = drafter.Draft(0.0);
+      guessed.insert(right.size());
       right.push_back(right.back() + 1);
       drafter.Append(right);
     }
     return guessed;
   };
-  CHECK(lengths(64) == std::vector<size_t>{3, 7, 15, 31, 63});
-  CHECK(lengths(16) == std::vector<size_t>{3, 7, 15, 15, 15});
-  CHECK(lengths(2) == std::vector<size_t>{1, 1, 1, 1, 1});
+  CHECK(*lengths(2).rbegin() == 2);
+  CHECK(*lengths(16).rbegin() == 15);
+  CHECK(*lengths(64).rbegin() == 63);
+  for (const size_t length : lengths(64)) CHECK((length < 8 || length % 8 == 7));
 }
 
 TEST_CASE("it stops where guesses fail, and begins again where they would have been right") {
@@ -76,16 +125,16 @@ TEST_CASE("it stops where guesses fail, and begins again where they would have b
   TokenId other = 1000;
   int steps = 0;
   while (drafter.pays()) {
-    REQUIRE_FALSE(drafter.Draft().empty());
+    REQUIRE_FALSE(drafter.Draft(kTokenCost).empty());
     drafter.Append(Tokens{++other, 1, 2});
     REQUIRE(++steps < 100);
   }
   CHECK(steps > 3);
-  CHECK(drafter.Draft().empty());
+  CHECK(drafter.Draft(kTokenCost).empty());
   for (int i = 0; i < 100 && !drafter.pays(); ++i) {
-    drafter.Draft();
+    drafter.Draft(kTokenCost);
     drafter.Append(Tokens{other});  // what its latest guess was
-    drafter.Draft();
+    drafter.Draft(kTokenCost);
     drafter.Append(Tokens{1, 2});
   }
   CHECK(drafter.pays());
@@ -95,13 +144,13 @@ TEST_CASE("while guessing does not pay, it is tried now and then") {
   LookupDrafter drafter = Drafter({1, 2, 3, 1, 2});
   TokenId other = 1000;
   while (drafter.pays()) {
-    drafter.Draft();
+    drafter.Draft(kTokenCost);
     drafter.Append(Tokens{++other, 1, 2});
   }
   // From here on each guess would be right, but few are made.
   int tokens = 0;
   while (!drafter.pays()) {
-    CHECK(drafter.Draft().empty());
+    CHECK(drafter.Draft(kTokenCost).empty());
     drafter.Append(tokens % 3 == 0 ? Tokens{other} : Tokens{tokens % 3});
     REQUIRE(++tokens < 200);
   }
@@ -111,9 +160,9 @@ TEST_CASE("while guessing does not pay, it is tried now and then") {
 TEST_CASE("with no guesses allowed there are none") {
   LookupDrafter drafter = Drafter({1, 2, 1, 2}, {}, 0);
   CHECK_FALSE(drafter.pays());
-  CHECK(drafter.Draft().empty());
+  CHECK(drafter.Draft(kTokenCost).empty());
   drafter.Append(Tokens{3});
-  CHECK(drafter.Draft().empty());
+  CHECK(drafter.Draft(kTokenCost).empty());
 }
 
 TEST_CASE("whatever the tokens, a guess is what stood somewhere, and never too long") {
@@ -131,7 +180,7 @@ TEST_CASE("whatever the tokens, a guess is what stood somewhere, and never too l
     const std::vector<Tokens> texts = {draw(random() % 10), draw(random() % 10)};
     LookupDrafter drafter(sequence, texts, max);
     for (int step = 0; step < 30; ++step) {
-      const Tokens guess = drafter.Draft();
+      const Tokens guess = drafter.Draft(kTokenCost);
       REQUIRE(std::ssize(guess) <= max);
       const auto stood_in = [&guess](const Tokens& text) {
         return std::search(text.begin(), text.end(), guess.begin(), guess.end()) != text.end();

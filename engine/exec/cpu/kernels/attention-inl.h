@@ -32,6 +32,38 @@ constexpr int64_t kExpandFrom = 8;
 constexpr int kAttentionTile = kLanes == 16 ? 4 : 2;
 constexpr int kAttentionKeys = 4;
 
+#if defined(__AVX512F__)
+// Sixteen sums are added up at once: those of so many times kAttentionKeys keys.
+template <int kQueries>
+constexpr int kKeyTiles = kAttentionTile / kQueries;
+
+// As ScoreKeyTiles, for kKeyTiles<kQueries> times kAttentionKeys keys.
+template <class Row, int kQueries>
+static BATON_INLINE void ScoreSixteen(const float* q, int64_t head_dim, const std::byte* keys,
+                                      int64_t row_bytes, float* scores, int64_t stride) {
+  constexpr int kTiles = kKeyTiles<kQueries>;
+  F32 sums[4][kAttentionKeys] = {};
+#pragma GCC unroll 4
+  for (int tile = 0; tile < kTiles; ++tile, keys += kAttentionKeys * row_bytes) {
+    const Row rows[kAttentionKeys] = {Row::At(keys), Row::At(keys + row_bytes),
+                                      Row::At(keys + 2 * row_bytes), Row::At(keys + 3 * row_bytes)};
+    F32 of_tile[kQueries][kAttentionKeys];
+    DotVectors(rows, q, head_dim, head_dim, of_tile);
+#pragma GCC unroll 4
+    for (int i = 0; i < kQueries; ++i) {
+#pragma GCC unroll 4
+      for (int k = 0; k < kAttentionKeys; ++k) sums[i * kTiles + tile][k] = of_tile[i][k];
+    }
+  }
+  float dots[4][kAttentionKeys];
+  SumTile(sums, dots);
+#pragma GCC unroll 4
+  for (int i = 0; i < kQueries; ++i) {
+    __builtin_memcpy(scores + i * stride, dots[i * kTiles], kTiles * sizeof(dots[0]));
+  }
+}
+#endif
+
 // scores[i * stride + t] = q[i] . keys[t], for kQueries queries, head_dim apart, and `count` keys
 // of one block, row_bytes apart.
 template <class Row, int kQueries>
@@ -39,6 +71,12 @@ static BATON_INLINE void ScoreKeyTiles(const float* q, int64_t head_dim, const s
                                        int64_t row_bytes, int64_t count, float* scores,
                                        int64_t stride) {
   int64_t t = 0;
+#if defined(__AVX512F__)
+  constexpr int64_t kAtOnce = kKeyTiles<kQueries> * kAttentionKeys;
+  for (; t + kAtOnce <= count; t += kAtOnce) {
+    ScoreSixteen<Row, kQueries>(q, head_dim, keys + t * row_bytes, row_bytes, scores + t, stride);
+  }
+#endif
   for (; t + kAttentionKeys <= count; t += kAttentionKeys) {
     const std::byte* key = keys + t * row_bytes;
     const Row rows[kAttentionKeys] = {Row::At(key), Row::At(key + row_bytes),
@@ -160,6 +198,7 @@ template <class Row, int kQueries>
 static BATON_INLINE void AddValues(const WeightedValues& v) {
   int64_t d = 0;
   for (; d + 4 * kLanes <= v.head_dim; d += 4 * kLanes) AddValueVectors<Row, kQueries, 4>(v, d);
+  for (; d + 2 * kLanes <= v.head_dim; d += 2 * kLanes) AddValueVectors<Row, kQueries, 2>(v, d);
   for (; d + kLanes <= v.head_dim; d += kLanes) AddValueVectors<Row, kQueries, 1>(v, d);
   const int64_t rest = v.head_dim - d;
   if (rest == 0) return;
@@ -273,7 +312,12 @@ static BATON_INLINE void ForQueryTiles(int64_t vectors, const DoTile& do_tile) {
   for (; vector + kAttentionTile <= vectors; vector += kAttentionTile) {
     do_tile.template operator()<kAttentionTile>(vector);
   }
-  for (; vector < vectors; ++vector) do_tile.template operator()<1>(vector);
+  const int64_t rest = vectors - vector;
+  if constexpr (kAttentionTile == 4) {
+    if (rest == 3) return do_tile.template operator()<3>(vector);
+    if (rest == 2) return do_tile.template operator()<2>(vector);
+  }
+  if (rest == 1) do_tile.template operator()<1>(vector);
 }
 
 // [count] vectors of a block as f32.

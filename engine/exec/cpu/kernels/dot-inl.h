@@ -93,13 +93,17 @@ static BATON_INLINE void SumTile(const F32 (&sums)[4][4], float (&out)[4][4]) {
 }
 #endif
 
-// A register tile: out[t][r] = x[t] . w[r] for kTokens rows of x and kRows weight rows. One vector
-// of partial sums per element, filled in the order of the columns, so that the element's value does
-// not depend on the tile's shape.
+// sums[t][r] = x[t] . w[r] as vectors whose lanes make up the sum, for kTokens rows of x and kRows
+// weight rows. One vector of partial sums per element, filled in the order of the columns, so that
+// the element's value does not depend on the tile's shape.
 template <class Row, int kTokens, int kRows>
-static BATON_INLINE void DotTile(const Row (&w)[kRows], const float* x, int64_t x_stride,
-                                 int64_t cols, float (&out)[kTokens][kRows]) {
-  F32 sums[kTokens][kRows] = {};
+static BATON_INLINE void DotVectors(const Row (&w)[kRows], const float* x, int64_t x_stride,
+                                    int64_t cols, F32 (&sums)[kTokens][kRows]) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[t][r] = F32{};
+  }
   int64_t c = 0;
   const auto accumulate = [&](const F32(&weights)[kRows], const auto& load_x) {
 #pragma GCC unroll 8
@@ -134,6 +138,14 @@ static BATON_INLINE void DotTile(const Row (&w)[kRows], const float* x, int64_t 
     for (int r = 0; r < kRows; ++r) weights[r] = w[r].Partial(c, cols - c);
     accumulate(weights, [c, cols](const float* row) { return LoadPartial(row + c, cols - c); });
   }
+}
+
+// A register tile: out[t][r] = x[t] . w[r].
+template <class Row, int kTokens, int kRows>
+static BATON_INLINE void DotTile(const Row (&w)[kRows], const float* x, int64_t x_stride,
+                                 int64_t cols, float (&out)[kTokens][kRows]) {
+  F32 sums[kTokens][kRows];
+  DotVectors(w, x, x_stride, cols, sums);
 #if defined(__AVX512F__)
   if constexpr (kTokens == 4 && kRows == 4) return SumTile(sums, out);
 #endif
