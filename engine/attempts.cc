@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "engine/base/check.h"
 #include "engine/engine_loop.h"
 
 namespace baton {
@@ -144,6 +145,7 @@ void Engine::Loop::Launch(std::vector<AttemptPtr<Batch, Result>> attempts) {
     }
   };
   collector_.Begin(executor, work_class);
+  [[maybe_unused]] const bool here = std::is_same_v<Batch, SearchBatch> && MaySearchHere(begun);
   const uint64_t ticket = board_.Begin(std::move(begun), [this, members, for_each] {
     for_each(members, [&](size_t i) {
       OnTried(members[i].attempt,
@@ -175,18 +177,27 @@ void Engine::Loop::Launch(std::vector<AttemptPtr<Batch, Result>> attempts) {
       member.attempt->then(std::move(own));
     });
   };
-  auto& execute = attempts.front()->execute;
-  execute(*parts_.executors[static_cast<size_t>(executor)], std::move(batch),
-          [this, ended = std::move(ended)](Result result) mutable {
-            Mailbox::Task task = [ended = std::move(ended), result = std::move(result)]() mutable {
-              ended(std::move(result));
-            };
-            if constexpr (std::is_same_v<Batch, SearchBatch>) {
-              Bring(std::move(task));
-            } else {
-              mailbox_.Post(std::move(task));
-            }
-          });
+  auto done = [this, ended = std::move(ended)](Result result) mutable {
+    Mailbox::Task task = [ended = std::move(ended), result = std::move(result)]() mutable {
+      ended(std::move(result));
+    };
+    if constexpr (std::is_same_v<Batch, SearchBatch>) {
+      Bring(std::move(task));
+    } else {
+      mailbox_.Post(std::move(task));
+    }
+  };
+  Executor& on = *parts_.executors[static_cast<size_t>(executor)];
+  if constexpr (std::is_same_v<Batch, SearchBatch>) {
+    if (here) {
+      Turns::Job search = [&on, batch = std::move(batch), done = std::move(done)]() mutable {
+        on.search()->ExecuteHere(std::move(batch), std::move(done));
+      };
+      BATON_CHECK(turns_.Keep(search));
+      return;
+    }
+  }
+  attempts.front()->execute(on, std::move(batch), std::move(done));
 }
 
 template <class Batch, class Result>

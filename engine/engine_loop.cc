@@ -21,6 +21,8 @@ constexpr TimeUs kIdleTurnUs = 500'000;  // the loop turns at least this often
 // Up to so many requests are answered on the threads that work for them. Under more the loop's
 // thread hardly sleeps, and those that work had better do that.
 constexpr int64_t kBringersMax = 2;
+// A client's thread may be one of gRPC's few, which others' requests wait for.
+constexpr double kSearchHereUsMax = 1000;
 constexpr TimeUs kProgressLimitUs = 5'000'000;  // without a turn for so long it is stuck
 
 // What models may take where the configuration leaves it to the daemon: the rest is for vectors,
@@ -163,6 +165,14 @@ Engine::Loop::~Loop() {
   while (!parts_.executors.empty()) parts_.executors.pop_back();  // some stand on earlier ones
 }
 
+thread_local bool Engine::Loop::is_clients_thread_ = false;
+
+bool Engine::Loop::MaySearchHere(const ExecutorBoard::Begun& begun) const {
+  if (!is_clients_thread_ || !turns_.keeps()) return false;
+  const std::optional<CostPrediction> expected = board_.Expected(begun);
+  return expected.has_value() && expected->run_us <= kSearchHereUsMax;
+}
+
 bool Engine::Loop::MayBring() const { return brings_ && in_flight_->count() <= kBringersMax; }
 
 void Engine::Loop::Bring(Mailbox::Task task) {
@@ -241,8 +251,9 @@ absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope, Outcome outcome
     begin(active);
   };
   if (waits_for == WaitsFor::kSearch && MayBring()) {
-    // The client's thread is not to fetch points, nor to answer before this returns.
-    turns_.Bring(std::move(task), /*keep=*/false);
+    const bool before = std::exchange(is_clients_thread_, true);
+    turns_.Bring(std::move(task), /*keep=*/true);
+    is_clients_thread_ = before;
   } else {
     mailbox_.Post(std::move(task));
   }

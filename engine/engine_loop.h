@@ -182,6 +182,8 @@ class Engine::Loop {
   // goes on with what follows from it.
   void Bring(Mailbox::Task task);
   bool MayBring() const;
+  // Whether a search is short enough to run on the client's thread that has brought this turn.
+  bool MaySearchHere(const ExecutorBoard::Begun& begun) const;
   void ExpireDeadlines(TimeUs now_us);
   // How long a request may wait; < 0: for any time.
   TimeUs WaitUsMax(const Envelope& envelope, WaitsFor what, TimeUs now_us) const;
@@ -353,7 +355,8 @@ class Engine::Loop {
   Mailbox mailbox_;
   Turns turns_;
   Answers answers_{*this};
-  bool brings_ = false;  // see Bring()
+  bool brings_ = false;                         // see Bring()
+  static thread_local bool is_clients_thread_;  // in Admit()
   ExecutorBoard board_;
   TimeUs saved_us_ = 0;    // the cost model
   std::mutex save_mutex_;  // one writes its file at a time: the host lane, or the end

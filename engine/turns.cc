@@ -47,7 +47,7 @@ void Turns::Bring(Mailbox::Task task, bool keep) {
 }
 
 bool Turns::Keep(Job& job) {
-  if (kept_ == nullptr || kept_->job) return false;
+  if (!keeps()) return false;
   kept_->job = std::move(job);
   return true;
 }

@@ -36,6 +36,7 @@ class Turns {
 
   // In a turn: whether the job was taken, to be run behind it on the same thread. One is.
   bool Keep(Job& job);
+  bool keeps() const { return kept_ != nullptr && !kept_->job; }  // whether Keep would
 
   // Nobody brings a turn any more; one that runs is waited for.
   void Close();

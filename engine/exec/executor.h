@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -178,6 +179,11 @@ class SearchSkill {
   // Why this device does not run such a search; empty: it does.
   virtual std::string Unable(const CollectionView& view, const SearchParams& params) const = 0;
   virtual void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) = 0;
+  // The same on the calling thread, where the device is the one that this runs on. The skill
+  // outlives the call.
+  virtual void ExecuteHere(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) {
+    Execute(std::move(batch), std::move(done));
+  }
 };
 
 // Links between near vectors, which is most of what building a graph takes

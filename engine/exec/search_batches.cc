@@ -39,6 +39,12 @@ void SearchBatches::Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBat
   job.done(std::move(refused));
 }
 
+void SearchBatches::ExecuteHere(SearchBatch batch,
+                                absl::AnyInvocable<void(SearchBatchResult)> done) {
+  ++batches_;
+  RunJob({.batch = std::move(batch), .done = std::move(done), .queued_us = clock_.NowUs()});
+}
+
 void SearchBatches::ThreadMain() {
   while (std::optional<Job> job = jobs_.Pop()) RunJob(*std::move(job));
 }

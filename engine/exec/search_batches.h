@@ -39,6 +39,7 @@ class SearchBatches {
 
   // As SearchSkill's.
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done);
+  void ExecuteHere(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done);
 
   int32_t queue_depth() const { return batches_; }  // waiting and running
 

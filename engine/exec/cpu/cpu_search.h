@@ -17,7 +17,7 @@ struct CpuSearchOptions {
   ThreadPlacement placement = {};
 };
 
-// SearchView on threads of its own (SearchBatches). Thread safe.
+// SearchView on threads of its own (SearchBatches), or the caller's. Thread safe.
 class CpuSearch final : public SearchSkill {
  public:
   // `clock` outlives it.
@@ -34,6 +34,9 @@ class CpuSearch final : public SearchSkill {
   std::string Unable(const CollectionView&, const SearchParams&) const override { return ""; }
   void Execute(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
     batches_.Execute(std::move(batch), std::move(done));
+  }
+  void ExecuteHere(SearchBatch batch, absl::AnyInvocable<void(SearchBatchResult)> done) override {
+    batches_.ExecuteHere(std::move(batch), std::move(done));
   }
 
   int32_t queue_depth() const { return batches_.queue_depth(); }  // waiting and running

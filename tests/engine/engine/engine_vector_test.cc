@@ -259,20 +259,20 @@ TEST_CASE("a request is in flight until its answer is out, however it ends") {
   f.options.queues.requests_in_flight_max = 2;
   Engine& engine = f.Start();
   std::vector<absl::Status> ends;  // of what was handed out, on this thread
-  const auto search = [&](std::string collection) {
+  const auto upsert = [&](std::string collection) {
     return engine.Submit(
-        SearchRequest{.collection = std::move(collection), .queries = {{1, 0}}, .params = {.k = 1}},
-        [&ends](const absl::StatusOr<SearchResult>& result) { ends.push_back(result.status()); });
+        UpsertRequest{.collection = std::move(collection), .points = {{.id = 1, .vector = {1, 0}}}},
+        [&ends](const absl::StatusOr<UpsertResult>& result) { ends.push_back(result.status()); });
   };
   bool created = false;
   REQUIRE_OK(engine.SubmitCreate(
       {.name = "c", .dimension = 2},
       [&](const absl::StatusOr<CollectionInfo>& info) { created = info.ok(); }));
   REQUIRE(Eventually([&] { return answers.held() == 1; }));
-  REQUIRE_OK(search("away"));
+  REQUIRE_OK(upsert("away"));
   REQUIRE(Eventually([&] { return answers.held() == 2; }));
   CHECK(engine.InFlight() == 2);
-  REQUIRE_STATUS(search("c"), absl::StatusCode::kResourceExhausted, "requests_in_flight_max: 2");
+  REQUIRE_STATUS(upsert("c"), absl::StatusCode::kResourceExhausted, "requests_in_flight_max: 2");
   CHECK(ends.empty());
   CHECK_FALSE(created);
   answers.HandOut();
@@ -280,9 +280,7 @@ TEST_CASE("a request is in flight until its answer is out, however it ends") {
   CHECK(created);
   REQUIRE(ends.size() == 1);
   CHECK(absl::IsNotFound(ends[0]));
-  REQUIRE_OK(engine.Submit(
-      UpsertRequest{.collection = "c", .points = {{.id = 1, .vector = {1, 0}}}},
-      [&ends](const absl::StatusOr<UpsertResult>& result) { ends.push_back(result.status()); }));
+  REQUIRE_OK(upsert("c"));
   REQUIRE(Eventually([&] { return answers.held() == 1; }));
   // What is still held when the engine ends is handed out all the same.
   f.Stop();
