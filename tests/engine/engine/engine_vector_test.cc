@@ -1,9 +1,12 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/answer_runner.h"
@@ -79,6 +82,18 @@ TEST_CASE("points are written, found with payload and score, replaced, deleted, 
   CHECK(engine.ListCollections().empty());
 }
 
+// As Search and Upsert, but on any thread: it asserts nothing.
+template <class Result, class Request>
+absl::StatusOr<Result> Ask(Engine& engine, Request request) {
+  auto promise = std::make_shared<std::promise<absl::StatusOr<Result>>>();
+  auto future = promise->get_future();
+  const auto id = engine.Submit(
+      std::move(request),
+      [promise](absl::StatusOr<Result> result) mutable { promise->set_value(std::move(result)); });
+  if (!id.ok()) return id.status();
+  return future.get();
+}
+
 // Answers on a thread of its own, and counts what it does there.
 class CountingRunner final : public AnswerRunner {
  public:
@@ -127,12 +142,13 @@ TEST_CASE("searches are answered alone, side by side, and beside writes, as the 
   std::vector<std::thread> clients;
   for (int client = 0; client < 3; ++client) {
     clients.emplace_back([&] {
-      for (int i = 0; i < 100; ++i) right += check(Search(engine, search)) ? 1 : 0;
+      for (int i = 0; i < 100; ++i) right += check(Ask<SearchResult>(engine, search)) ? 1 : 0;
     });
   }
   std::thread writer([&] {
     for (PointId id = 100; id < 150; ++id) {
-      right += Upsert(engine, {.collection = "c", .points = {{.id = id, .vector = {-9, 0}}}}).ok();
+      const UpsertRequest point{.collection = "c", .points = {{.id = id, .vector = {-9, 0}}}};
+      right += Ask<UpsertResult>(engine, point).ok() ? 1 : 0;
     }
   });
   for (std::thread& client : clients) client.join();
