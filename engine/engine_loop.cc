@@ -177,7 +177,7 @@ bool Engine::Loop::MayBring() const { return brings_ && in_flight_->count() <= k
 
 void Engine::Loop::Bring(Mailbox::Task task) {
   if (!MayBring()) return mailbox_.Post(std::move(task));
-  turns_.Bring(std::move(task), /*keep=*/true);
+  turns_.Bring(std::move(task));
 }
 
 TimeUs Engine::Loop::NextTurnUs(TimeUs now_us) const {
@@ -252,7 +252,7 @@ absl::StatusOr<RequestId> Engine::Loop::Admit(Envelope envelope, Outcome outcome
   };
   if (waits_for == WaitsFor::kSearch && MayBring()) {
     const bool before = std::exchange(is_clients_thread_, true);
-    turns_.Bring(std::move(task), /*keep=*/true);
+    turns_.Bring(std::move(task));
     is_clients_thread_ = before;
   } else {
     mailbox_.Post(std::move(task));

@@ -24,19 +24,21 @@ void Turns::Run() {
   }
 }
 
-void Turns::Bring(Mailbox::Task task, bool keep) {
+void Turns::Bring(Mailbox::Task task) {
   // In a turn of this thread's own it comes with the next one.
   if (turner_ == std::this_thread::get_id()) return mailbox_.Post(std::move(task));
   std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock || closed_) return mailbox_.Post(std::move(task));
-  mailbox_.Leave(std::move(task));
   Behind own;
   Behind* const behind = behind_ != nullptr ? behind_ : &own;
-  kept_ = keep ? behind : nullptr;
+  mailbox_.Leave([this, behind, task = std::move(task)]() mutable {
+    kept_ = behind;
+    task();
+    kept_ = nullptr;
+  });
   turner_ = std::this_thread::get_id();
   const std::optional<TimeUs> next_us = turn_();
   turner_ = std::thread::id();
-  kept_ = nullptr;
   const bool wake = !next_us || *next_us < sleeps_until_us_ || !mailbox_.empty();
   lock.unlock();
   if (wake) mailbox_.Wake();

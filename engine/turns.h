@@ -29,12 +29,13 @@ class Turns {
   // The loop's own thread: turns until there is none.
   void Run();
 
-  // As Mailbox::Post, but the calling thread takes the turn where no other does. `keep`: what that
-  // turn Keeps runs on this thread behind it, before this returns; else nothing is kept. The caller
-  // holds no lock that a turn takes.
-  void Bring(Mailbox::Task task, bool keep);
+  // As Mailbox::Post, but the calling thread takes the turn where no other does. What the task
+  // Keeps runs on this thread behind the turn, before this returns. The caller holds no lock that a
+  // turn takes.
+  void Bring(Mailbox::Task task);
 
-  // In a turn: whether the job was taken, to be run behind it on the same thread. One is.
+  // In a task that has brought its turn: whether the job was taken, to be run behind the turn on
+  // the same thread. One is; none of others' tasks, which are done in the same turn.
   bool Keep(Job& job);
   bool keeps() const { return kept_ != nullptr && !kept_->job; }  // whether Keep would
 
@@ -57,7 +58,7 @@ class Turns {
   std::atomic<std::thread::id> turner_{};
   // With the mutex.
   TimeUs sleeps_until_us_ = 0;
-  Behind* kept_ = nullptr;
+  Behind* kept_ = nullptr;  // while the task runs that has brought the turn
   bool closed_ = false;
 };
 

@@ -25,7 +25,7 @@ struct Fixture {
     ThreadId by;
     while (by != std::this_thread::get_id()) {
       std::promise<ThreadId> ran;
-      turns.Bring([&] { ran.set_value(std::this_thread::get_id()); }, false);
+      turns.Bring([&] { ran.set_value(std::this_thread::get_id()); });
       by = ran.get_future().get();
     }
   }
@@ -60,35 +60,37 @@ TEST_CASE("who brings something while the loop sleeps takes its turn, and keeps 
     by.push_back(std::this_thread::get_id());
   };
   f.mailbox.Leave([&] { note('a'); });  // nobody was woken for it: it goes first
-  f.turns.Bring(
-      [&] {
-        note('b');
-        Turns::Job first = [&] {
-          note('d');
-          f.turns.Bring(
-              [&] {
-                note('e');
-                Turns::Job next = [&] { note('g'); };
-                CHECK(f.turns.Keep(next));
-              },
-              true);
-          note('f');  // what was kept waits for this job's end
-        };
-        CHECK(f.turns.Keep(first));
-        Turns::Job second = [&] { note('x'); };
-        CHECK_FALSE(f.turns.Keep(second));  // one is kept
-        CHECK(second);
-        note('c');
-      },
-      true);
+  f.turns.Bring([&] {
+    note('b');
+    Turns::Job first = [&] {
+      note('d');
+      f.turns.Bring([&] {
+        note('e');
+        Turns::Job next = [&] { note('g'); };
+        CHECK(f.turns.Keep(next));
+      });
+      note('f');  // what was kept waits for this job's end
+    };
+    CHECK(f.turns.Keep(first));
+    Turns::Job second = [&] { note('x'); };
+    CHECK_FALSE(f.turns.Keep(second));  // one is kept
+    CHECK(second);
+    note('c');
+  });
   CHECK(order == "abcdefg");
   CHECK(by == std::vector(7, own));
 }
 
-TEST_CASE("nothing is kept where the bringer does not, nor in the loop's own turns") {
+TEST_CASE("nothing is kept of others' tasks, nor in the loop's own turns") {
   Fixture f;
   Turns::Job job = [] { FAIL("it was not kept"); };
-  f.turns.Bring([&] { CHECK_FALSE(f.turns.Keep(job)); }, false);
+  std::string order;
+  f.mailbox.Leave([&] {
+    CHECK_FALSE(f.turns.Keep(job));
+    order += 'a';
+  });
+  f.turns.Bring([&] { order += 'b'; });
+  CHECK(order == "ab");
   std::promise<ThreadId> posted;
   f.mailbox.Post([&] {
     CHECK_FALSE(f.turns.Keep(job));
@@ -102,16 +104,14 @@ TEST_CASE("what is brought while another turn runs is done behind it, by the loo
   std::promise<void> inside;
   std::promise<void> go_on;
   std::thread other([&] {
-    f.turns.Bring(
-        [&] {
-          inside.set_value();
-          go_on.get_future().wait();
-        },
-        true);
+    f.turns.Bring([&] {
+      inside.set_value();
+      go_on.get_future().wait();
+    });
   });
   inside.get_future().wait();
   std::promise<ThreadId> ran;
-  f.turns.Bring([&] { ran.set_value(std::this_thread::get_id()); }, true);
+  f.turns.Bring([&] { ran.set_value(std::this_thread::get_id()); });
   go_on.set_value();
   CHECK(ran.get_future().get() == f.id);
   other.join();
@@ -121,24 +121,20 @@ TEST_CASE("what a turn brings itself is done in the next one") {
   Fixture f;
   std::promise<ThreadId> ran;
   std::atomic<bool> in_turn{true};
-  f.turns.Bring(
-      [&] {
-        f.turns.Bring(
-            [&] {
-              CHECK_FALSE(in_turn);
-              ran.set_value(std::this_thread::get_id());
-            },
-            true);
-        in_turn = false;
-      },
-      true);
+  f.turns.Bring([&] {
+    f.turns.Bring([&] {
+      CHECK_FALSE(in_turn);
+      ran.set_value(std::this_thread::get_id());
+    });
+    in_turn = false;
+  });
   CHECK(ran.get_future().get() == f.id);
 }
 
 TEST_CASE("a turn that is due sooner than the loop sleeps wakes it") {
   Fixture f;
   const int before = f.turn_count;
-  f.turns.Bring([&] { f.next_us = SystemClock().NowUs(); }, true);
+  f.turns.Bring([&] { f.next_us = SystemClock().NowUs(); });
   while (f.turn_count < before + 3) std::this_thread::yield();  // again and again, since it is due
   f.next_us = kNoDeadline;
 }
@@ -150,7 +146,7 @@ TEST_CASE("after the end nobody brings a turn") {
     return std::nullopt;
   });
   turns.Close();
-  turns.Bring([] { FAIL("a task"); }, true);
+  turns.Bring([] { FAIL("a task"); });
   CHECK(mailbox.TakeAll().size() == 1);
 }
 
@@ -162,15 +158,13 @@ TEST_CASE("many threads bring, and each task is done once, one at a time") {
   std::atomic<int> kept{0};
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) {
-    threads.emplace_back([&, i] {
+    threads.emplace_back([&] {
       for (int task = 0; task < kTasks; ++task) {
-        f.turns.Bring(
-            [&] {
-              ++done;
-              Turns::Job job = [&] { ++kept; };
-              if (!f.turns.Keep(job)) job();
-            },
-            /*keep=*/i % 2 == 0);
+        f.turns.Bring([&] {
+          ++done;
+          Turns::Job job = [&] { ++kept; };
+          if (!f.turns.Keep(job)) job();
+        });
       }
     });
   }
