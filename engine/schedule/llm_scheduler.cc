@@ -246,14 +246,14 @@ Plan LlmScheduler::Step(const ScheduleEvents& events, TimeUs now_us) {
 }
 
 void LlmScheduler::Complete(const BatchCompletion& completion) {
-  PrefillShare& share = shares_[completion.executor];
   if (completion.pausing) {
-    (completion.overtakes ? share.overtaking : share.pausing) = false;
+    PausingBatches& pausing = pausing_[completion.executor];
+    (completion.overtakes ? pausing.overtaking : pausing.one) = false;
   } else {
-    --plans_in_flight_[completion.executor];
+    --steps_[completion.executor].in_flight;
   }
-  steps_[completion.executor].Observe(completion.decode_tokens, completion.prompt_tokens,
-                                      completion.run_us);
+  step_forecasts_[completion.executor].Observe(completion.decode_tokens, completion.prompt_tokens,
+                                               completion.run_us);
   if (completion.prompt_tokens == 0) {
     guess_costs_[completion.executor].Observe(completion.decode_tokens, completion.run_us);
   }
@@ -418,16 +418,16 @@ void LlmScheduler::Fill(Plan& plan) {
 }
 
 void LlmScheduler::PlanStep(int executor, Plan& plan) {
-  const int32_t in_flight = plans_in_flight_[executor];
-  PrefillShare& share = shares_[executor];
-  if (in_flight >= options_.plans_in_flight_max) return;
-  if (in_flight > 0 && (share.long_step || share.pausing || share.overtaking)) return;
+  Steps& steps = steps_[executor];
+  const PausingBatches& pausing = pausing_[executor];
+  if (steps.in_flight >= options_.plans_in_flight_max) return;
+  if (steps.in_flight > 0 && (steps.long_step || pausing.one || pausing.overtaking)) return;
   PlannedBatch batch{.executor = executor, .items = {}};
   int64_t room = options_.step_tokens_max;
   PlanDecodes(batch, room, plan);
-  share.long_step = PlanPrefills(batch, room, plan);
+  steps.long_step = PlanPrefills(batch, room, plan);
   if (batch.items.empty()) return;
-  ++plans_in_flight_[executor];
+  ++steps.in_flight;
   plan.batches.push_back(std::move(batch));
 }
 
@@ -495,8 +495,8 @@ int64_t LlmScheduler::DecodingCount(int executor) const {
 
 int64_t LlmScheduler::BoundedTokens(int executor, int64_t decodes, int64_t prefilling) const {
   if (decodes == 0) return INT64_MAX;
-  const auto steps = steps_.find(executor);
-  const int64_t tokens = steps == steps_.end()
+  const auto steps = step_forecasts_.find(executor);
+  const int64_t tokens = steps == step_forecasts_.end()
                              ? INT64_MAX
                              : steps->second.PromptTokens(options_.decode_stall_percent_max,
                                                           decodes, decodes + prefilling);
@@ -507,7 +507,7 @@ int64_t LlmScheduler::BoundedTokens(int executor, int64_t decodes, int64_t prefi
 bool LlmScheduler::PlanPrefills(PlannedBatch& batch, int64_t& room, Plan& plan) {
   std::vector<SequenceId> prefilling = Prefilling(batch.executor);
   if (prefilling.empty()) return false;
-  const StepForecast& steps = steps_[batch.executor];
+  const StepForecast& steps = step_forecasts_[batch.executor];
   const int64_t decodes = options_.step_tokens_max - room;
   // Those whose guesses are being verified wait for this step, too.
   const int64_t beside =
@@ -554,51 +554,52 @@ bool LlmScheduler::PlanShortPrefills(PlannedBatch& batch, std::vector<SequenceId
   std::sort(prefilling.begin(), prefilling.end(),
             [this](SequenceId a, SequenceId b) { return PrefillsBefore(a, b); });
   for (const SequenceId id : prefilling) PlanPrefill(id, batch, room, plan);
-  return room < bounded && steps_[batch.executor].StepUs(decodes, bounded - room) >= kLongStepUs;
+  return room < bounded &&
+         step_forecasts_[batch.executor].StepUs(decodes, bounded - room) >= kLongStepUs;
 }
 
 void LlmScheduler::PlanPausing(int executor, Plan& plan) {
-  PrefillShare& share = shares_[executor];
+  PausingBatches& pausing = pausing_[executor];
   const int64_t decodes = DecodingCount(executor);
   std::vector<SequenceId> prefilling = Prefilling(executor);
   const auto running = decodes + std::ssize(prefilling);
-  if ((share.pausing && share.overtaking) || decodes == 0 || prefilling.empty()) return;
+  if ((pausing.one && pausing.overtaking) || decodes == 0 || prefilling.empty()) return;
   const int64_t bounded = BoundedTokens(executor, decodes, std::ssize(prefilling));
   const SequenceId highest = prefilling.front();
   int64_t room = options_.step_tokens_max;
   std::erase_if(prefilling, [&](SequenceId id) { return Left(id) <= bounded; });
-  if (share.pausing) {
+  if (pausing.one) {
     room = std::min(room, options_.prefill_chunk_tokens_max) / 2;
     std::erase_if(prefilling, [&](SequenceId id) {
-      return Left(id) > room || running_.at(id).arrival.priority < share.priority;
+      return Left(id) > room || running_.at(id).arrival.priority < pausing.priority;
     });
   }
   if (prefilling.empty()) return;
   std::sort(prefilling.begin(), prefilling.end(),
             [this](SequenceId a, SequenceId b) { return PrefillsBefore(a, b); });
-  if (!share.pausing && share.highest_next) {
+  if (!pausing.one && pausing.highest_next) {
     const auto place = std::find(prefilling.begin(), prefilling.end(), highest);
     if (place != prefilling.end()) std::rotate(prefilling.begin(), place, place + 1);
   }
   const double spare_us =
-      steps_[executor].SpareUs(options_.decode_stall_percent_max, decodes, running);
+      step_forecasts_[executor].SpareUs(options_.decode_stall_percent_max, decodes, running);
   PlannedBatch batch{.executor = executor,
                      .items = {},
                      .pause_after_us = static_cast<TimeUs>(std::max(0.0, spare_us)),
-                     .overtakes = share.pausing};
+                     .overtakes = pausing.one};
   for (const SequenceId id : prefilling) PlanPrefill(id, batch, room, plan);
   if (batch.items.empty()) return;
-  if (share.pausing) {
-    share.overtaking = true;
+  if (pausing.one) {
+    pausing.overtaking = true;
   } else {
-    share.pausing = true;
-    share.highest_next = prefilling.size() == 1 || !share.highest_next;
-    share.priority = INT32_MIN;
+    pausing.one = true;
+    pausing.highest_next = prefilling.size() == 1 || !pausing.highest_next;
+    pausing.priority = INT32_MIN;
   }
   for (const PlannedItem& item : batch.items) {
     Running& sequence = running_.at(item.sequence);
     sequence.pausing = true;
-    if (!batch.overtakes) share.priority = std::max(share.priority, sequence.arrival.priority);
+    if (!batch.overtakes) pausing.priority = std::max(pausing.priority, sequence.arrival.priority);
   }
   plan.batches.push_back(std::move(batch));
 }

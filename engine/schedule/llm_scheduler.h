@@ -259,12 +259,19 @@ class LlmScheduler {
 
     bool live() const { return !preempting && phase != Phase::kDraining; }
   };
-  // Of the room for prompts beside decodes, on one executor.
+  // Of one executor, batches that do not pause.
+  struct Steps {
+    int32_t in_flight = 0;
+    bool long_step = false;  // the last one: none is planned while it is in flight
+  };
+  // Of the room for prompts beside decodes, on one executor that does not pause.
   struct PrefillShare {
-    SequenceId highest = {};   // in rank, of those that prefill
-    int64_t ahead = 0;         // tokens that it has had beyond half of the room
-    bool long_step = false;    // the last plan: none is planned while it is in flight
-    bool pausing = false;      // a batch that pauses is in flight
+    SequenceId highest = {};  // in rank, of those that prefill
+    int64_t ahead = 0;        // tokens that it has had beyond half of the room
+  };
+  // Of one executor that pauses.
+  struct PausingBatches {
+    bool one = false;          // is in flight
     bool overtaking = false;   // and one that overtakes such a one
     int32_t priority = 0;      // the highest of those in the former
     bool highest_next = true;  // who is to be the first in such a one; else it is the shortest
@@ -339,13 +346,15 @@ class LlmScheduler {
   const std::vector<bool> pauses_;
   std::vector<BlockLedger> ledgers_;  // by pool
   LengthForecast forecast_;
-  std::deque<Waiting> waiting_;             // by rank
-  std::vector<SequenceId> order_;           // of running_, by rank
-  std::map<SequenceId, Running> running_;   // admitted and not released
-  std::map<int, int32_t> plans_in_flight_;  // by executor, those that do not pause
-  std::map<int, StepForecast> steps_;       // by executor
-  std::map<int, GuessCost> guess_costs_;    // by executor
-  std::map<int, PrefillShare> shares_;      // by executor
+  std::deque<Waiting> waiting_;            // by rank
+  std::vector<SequenceId> order_;          // of running_, by rank
+  std::map<SequenceId, Running> running_;  // admitted and not released
+  // By executor.
+  std::map<int, Steps> steps_;
+  std::map<int, PrefillShare> shares_;
+  std::map<int, PausingBatches> pausing_;
+  std::map<int, StepForecast> step_forecasts_;
+  std::map<int, GuessCost> guess_costs_;
   uint64_t next_ordinal_ = 0;
 };
 
