@@ -28,6 +28,15 @@ struct Fixture {
     REQUIRE_OK(llm.LoadModel(model));
   }
 
+  // Opens that many slots, from the first; the blocks of a sequence in each.
+  std::vector<SequenceBlocks> Open(int32_t slots, const SamplingParams& sampling) {
+    std::vector<SequenceBlocks> blocks;
+    for (int32_t s = 0; s < slots; ++s) {
+      blocks.emplace_back(layout, 64);
+      llm.OpenSlot(SlotId(s), {.sampler = {.params = sampling}});
+    }
+    return blocks;
+  }
   LlmItem Prefill(SlotId slot, SequenceBlocks& blocks, std::vector<TokenId> tokens,
                   int32_t position = 0, bool sample = true) const {
     LlmItem item;
@@ -171,11 +180,9 @@ TEST_CASE("guesses change nothing but how many tokens a step gives") {
 TEST_CASE("sequences in one batch do not see each other") {
   Fixture f;
   const std::vector<std::vector<TokenId>> prompts = {{1, 2, 3}, {200}, {9, 8, 7, 6, 5, 4}};
-  std::vector<SequenceBlocks> blocks(3, SequenceBlocks(f.layout, 64));
+  std::vector<SequenceBlocks> blocks = f.Open(3, Seeded(0.8f));
   std::vector<LlmItem> items;
   for (int32_t s = 0; s < 3; ++s) {
-    blocks[s] = SequenceBlocks(f.layout, 64);
-    f.llm.OpenSlot(SlotId(s), {.sampler = {.params = Seeded(0.8f)}});
     items.push_back(f.Prefill(SlotId(s), blocks[s], prompts[s]));
   }
   const LlmBatchResult prefill = f.Run(std::move(items));
@@ -284,11 +291,7 @@ TEST_CASE("a batch that pauses lets those behind it go first") {
   Fixture f({.threads = 1}, clock);
   REQUIRE(f.llm.Pauses());
   const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
-  std::vector<SequenceBlocks> blocks(4, SequenceBlocks(f.layout, 64));
-  for (int32_t s = 0; s < 4; ++s) {
-    blocks[s] = SequenceBlocks(f.layout, 64);
-    f.llm.OpenSlot(SlotId(s), {.sampler = {.params = Seeded(0)}});
-  }
+  std::vector<SequenceBlocks> blocks = f.Open(4, Seeded(0));
   REQUIRE_OK(f.Run({f.Prefill(SlotId(1), blocks[1], prompt)}).status);
 
   std::string order;  // of the executor's thread
@@ -321,11 +324,8 @@ TEST_CASE("a batch that overtakes pauses for the others itself, and takes half o
   FakeClock clock;
   Fixture f({.threads = 1}, clock);
   const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
-  std::vector<SequenceBlocks> blocks(4, SequenceBlocks(f.layout, 64));
-  for (int32_t s = 0; s < 4; ++s) {
-    blocks[s] = SequenceBlocks(f.layout, 64);
-    if (s < 3) f.llm.OpenSlot(SlotId(s), {.sampler = {.params = Seeded(0)}});
-  }
+  std::vector<SequenceBlocks> blocks = f.Open(3, Seeded(0));
+  blocks.emplace_back(f.layout, 64);
   REQUIRE_OK(f.Run({f.Prefill(SlotId(1), blocks[1], prompt)}).status);
   std::string order;
   std::vector<std::future<LlmBatchResult>> results;
@@ -360,11 +360,7 @@ TEST_CASE("behind prompts a batch that pauses does so after its next part") {
   FakeClock clock;
   Fixture f({.threads = 1}, clock);
   const std::vector<TokenId> prompt = {5, 9, 100, 42, 7};
-  std::vector<SequenceBlocks> blocks(3, SequenceBlocks(f.layout, 64));
-  for (int32_t s = 0; s < 3; ++s) {
-    blocks[s] = SequenceBlocks(f.layout, 64);
-    f.llm.OpenSlot(SlotId(s), {.sampler = {.params = Seeded(0)}});
-  }
+  std::vector<SequenceBlocks> blocks = f.Open(3, Seeded(0));
   REQUIRE_OK(f.Run({f.Prefill(SlotId(1), blocks[1], prompt)}).status);
   std::string order;
   std::future<LlmBatchResult> decode;
