@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/vector/field_column.h"
+#include "engine/vector/filter_nodes.h"
 #include "engine/vector/row_records.h"
 
 namespace baton {
@@ -46,6 +47,8 @@ class PayloadSidecar {
   const RowRecords& records() const { return records_; }
   // The writer's.
   RowRecords& records() { return records_; }
+  // Of filters over the columns, those by which a search comes while there are no records.
+  FilterNodes& filter_nodes() const { return filter_nodes_; }
 
   // One field of a row that a view of that time includes.
   FieldValues ValuesOf(int64_t row, size_t field, WriteSequence sequence) const {
@@ -63,6 +66,7 @@ class PayloadSidecar {
   const Columns columns_;
   const std::vector<uint32_t> row_nodes_;
   RowRecords records_;
+  mutable FilterNodes filter_nodes_;
 };
 
 }  // namespace baton

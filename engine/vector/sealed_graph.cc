@@ -44,10 +44,18 @@ void Prefetch(const void* data, int64_t bytes) {
 // more miss. Measured on 50,000 pictures of 768 values.
 constexpr int64_t kSkimFrom = 6 * kLineBytes;
 constexpr int64_t kPartOfCode = 3;
+// A scan meets far more that is too far than a walk, and loses what a part excludes wrongly for
+// good.
+constexpr int64_t kScanSkimFrom = 2 * kLineBytes;
+constexpr float kScanDeviations = 3;
+// A scan scores so many codes at once, and asks for as many of those to come before: memory and
+// processor work side by side. So many times as many are on their way.
+constexpr size_t kAtOnce = 8;
+constexpr size_t kBatches = 5;
 // The part may have as little of a distance as half of its share; below that it tells nothing.
 constexpr float kPartRatioMin = 0.5f / static_cast<float>(kPartOfCode);
-// The links of one candidate in so many are compared as a whole: how much of a distance is in the
-// part may change on the way.
+// Of one candidate in so many the links are compared as a whole, and so of a scan: how much of a
+// distance is in the part may change on the way.
 constexpr int64_t kWholeHops = 8;
 
 // What walks compare: codes with a query's.
@@ -79,16 +87,18 @@ struct CodeScorer {
                  square_factor * static_cast<float>(squares[i]);
     }
   }
-  // Leaves those nodes that may be nearer than a key, so many, and asks for the rest of them.
-  size_t Skim(std::span<uint32_t> nodes, float farthest, const PartRatio& ratio, float* parts,
-              int32_t* sums, int32_t* squares) const {
+  // Leaves those nodes that may be nearer than a key, so many, and asks for the rest of them. The
+  // same of `places`, if not null.
+  size_t Skim(std::span<uint32_t> nodes, uint32_t* places, float farthest, const PartRatio& ratio,
+              float* parts, int32_t* sums, int32_t* squares) const {
     ScorePart(nodes, parts, sums, squares);
     const float limit = ratio.LargestPart(farthest + whole_length);
     size_t kept = 0;
     for (size_t i = 0; i < nodes.size(); ++i) {
       if (!(parts[i] < limit)) continue;
-      nodes[kept++] = nodes[i];
       Prefetch(codes + nodes[i] * stride + part, stride - part);
+      if (places != nullptr) places[kept] = places[i];
+      nodes[kept++] = nodes[i];
     }
     return kept;
   }
@@ -123,7 +133,7 @@ struct VectorScorer {
   // Vectors are looked at as a whole.
   static constexpr bool skims() { return false; }
   void WantPart(uint32_t) const {}
-  size_t Skim(std::span<uint32_t> nodes, float, const PartRatio&, float*, int32_t*,
+  size_t Skim(std::span<uint32_t> nodes, uint32_t*, float, const PartRatio&, float*, int32_t*,
               int32_t*) const {
     return nodes.size();
   }
@@ -313,7 +323,7 @@ std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
       }
     }
     if (skims) {
-      count = scorer.Skim({nodes, count}, farthest, ratio, scratch.parts.data(),
+      count = scorer.Skim({nodes, count}, nullptr, farthest, ratio, scratch.parts.data(),
                           scratch.products.data(), scratch.squares.data());
     }
     score(count);
@@ -342,6 +352,14 @@ bool SealedGraph::HasLiveRow(uint32_t node, LiveRow live) const {
   return false;
 }
 
+bool SealedGraph::HasLiveRow(uint32_t node, const Matching& matching) const {
+  if (!matching.nodes.empty()) {
+    if ((matching.nodes[node / 32] >> node % 32 & 1) == 0) return false;
+    if (matching.all_live) return true;
+  }
+  return HasLiveRow(node, matching.live);
+}
+
 template <class Scorer, class Pool>
 std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Pool& pool, int64_t ef,
                                                        const Matching& matching,
@@ -367,19 +385,22 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
   };
   const auto matches = [&](uint32_t node) {
     ++looked;
-    return HasLiveRow(node, matching.live);
+    return HasLiveRow(node, matching);
   };
+  // What tells whether a node matches has to come from memory.
+  const bool wants = matching.nodes.empty();
   // Adds those links of a node that were not visited to scratch.met, and asks for their rows.
   const auto meet = [&](uint32_t from) {
     const uint32_t* const links = all_links + from * degree;
     for (size_t i = 0; i < degree && links[i] != kNoLink; ++i) {
       if (!scratch.Visit(links[i])) continue;
       scratch.met.push_back(links[i]);
-      __builtin_prefetch(rows + links[i]);
+      if (wants) __builtin_prefetch(rows + links[i]);
     }
   };
   // Asks for what tells whether they match.
   const auto want_met = [&] {
+    if (!wants) return;
     for (const uint32_t node : scratch.met) matching.want(rows[node] & ~kHasCopies);
   };
   // Of the nodes that were not visited, matches are taken, and others kept in scratch.passed.
@@ -480,8 +501,8 @@ std::span<const Candidate> SealedGraph::WalkVectors(const float* query, int64_t 
 }
 
 template <class Use>
-std::span<const Candidate> SealedGraph::WithScorer(const float* query, Scratch& scratch,
-                                                   Use use) const {
+std::span<const Candidate> SealedGraph::WithScorer(const float* query, int64_t skim_from,
+                                                   Scratch& scratch, Use use) const {
   if (!has_codes()) {
     return use(VectorScorer{.distance = StoredDistanceFor(stored_.format),
                             .query = query,
@@ -493,8 +514,9 @@ std::span<const Candidate> SealedGraph::WithScorer(const float* query, Scratch& 
   scratch.query.Encode(book, rows_.metric, query);
   // Norms are of whole vectors, and products alone are no distances.
   const int64_t stride = header().stride;
-  const bool skims = book.square_factor != 0 && stride >= kSkimFrom;
-  const int64_t part = skims ? stride / kPartOfCode / kLineBytes * kLineBytes : 0;
+  const bool skims = book.square_factor != 0 && stride >= skim_from;
+  const int64_t part =
+      skims ? std::max(kLineBytes, stride / kPartOfCode / kLineBytes * kLineBytes) : 0;
   return use(CodeScorer{.products = CodeProductsFor(),
                         .query = scratch.query.code(),
                         .codes = Array<uint8_t>(layout_.codes),
@@ -509,7 +531,7 @@ std::span<const Candidate> SealedGraph::WithScorer(const float* query, Scratch& 
 
 std::span<const Candidate> SealedGraph::Walk(const float* query, int64_t ef,
                                              Scratch& scratch) const {
-  return WithScorer(query, scratch,
+  return WithScorer(query, kSkimFrom, scratch,
                     [&](const auto& scorer) { return WalkWith(scorer, ef, scratch); });
 }
 
@@ -596,7 +618,7 @@ void SealedGraph::SearchMatching(const float* query, int64_t ef, int64_t wanted,
   scratch.Resize(2 * 2 * size_t{header().m});
   ef = std::min<int64_t>(ef, header().nodes);
   const auto candidates =
-      WithScorer(query, scratch, [&](const auto& scorer) -> std::span<const Candidate> {
+      WithScorer(query, kSkimFrom, scratch, [&](const auto& scorer) -> std::span<const Candidate> {
         if (ef <= kLinearPoolMax) {
           LinearPool pool(ef, scratch.candidates);
           return FollowMatching(scorer, pool, ef, matching, scratch);
@@ -608,52 +630,127 @@ void SealedGraph::SearchMatching(const float* query, int64_t ef, int64_t wanted,
   Rescore(query, *found);
 }
 
+template <class Next, class Takes>
+std::span<const Candidate> SealedGraph::ScoreAll(const float* query, int64_t wanted, Next next,
+                                                 Takes takes, Scratch& scratch) const {
+  const auto score_all = [&](const auto& scorer, auto& pool) {
+    struct Batch {
+      uint32_t nodes[kAtOnce];
+      uint32_t places[kAtOnce];
+      size_t count = 0;
+    };
+    float keys[2 * kAtOnce];
+    float parts[2 * kAtOnce];
+    int32_t products[2 * kAtOnce];
+    int32_t squares[2 * kAtOnce];
+    const auto take_next = [&](Batch& batch) {
+      batch.count = next(batch.nodes, batch.places);
+      for (size_t i = 0; i < batch.count; ++i) {
+        if (scorer.skims()) {
+          scorer.WantPart(batch.nodes[i]);
+        } else {
+          scorer.Want(batch.nodes[i]);
+        }
+      }
+    };
+    const auto score = [&](std::span<const uint32_t> nodes, const uint32_t* places) {
+      scorer.Score(nodes, keys, products, squares);
+      for (size_t i = 0; i < nodes.size(); ++i) {
+        if (pool.Wants(keys[i]) && takes(nodes[i])) pool.Add(keys[i], places[i]);
+      }
+    };
+    // Those that their part did not exclude.
+    uint32_t near[2 * kAtOnce];
+    uint32_t near_places[2 * kAtOnce];
+    size_t near_count = 0;
+    PartRatio ratio(kPartRatioMin, kScanDeviations);
+    Batch batches[kBatches];  // one is scored, the others are on their way from memory
+    for (size_t i = 0; i + 1 < kBatches; ++i) take_next(batches[i]);
+    for (size_t step = 0;; ++step) {
+      Batch& batch = batches[step % kBatches];
+      if (batch.count == 0) break;
+      take_next(batches[(step + kBatches - 1) % kBatches]);
+      const float farthest = pool.Farthest();
+      if (scorer.skims() && farthest < std::numeric_limits<float>::infinity() &&
+          step % kWholeHops != 0 && ratio.Tells()) {
+        const size_t left = scorer.Skim({batch.nodes, batch.count}, batch.places, farthest, ratio,
+                                        parts, products, squares);
+        std::copy_n(batch.nodes, left, near + near_count);
+        std::copy_n(batch.places, left, near_places + near_count);
+        near_count += left;
+        if (near_count >= kAtOnce) score({near, std::exchange(near_count, 0)}, near_places);
+      } else {
+        score({batch.nodes, batch.count}, batch.places);
+        if (scorer.skims()) {
+          scorer.Learn({batch.nodes, batch.count}, keys, farthest, parts, products, squares, ratio);
+        }
+      }
+    }
+    score({near, near_count}, near_places);
+    return pool.Finish();
+  };
+  const int64_t kept = RescoredRows(wanted);
+  return WithScorer(query, kScanSkimFrom, scratch,
+                    [&](const auto& scorer) -> std::span<const Candidate> {
+                      if (kept <= kLinearPoolMax) {
+                        LinearPool pool(kept, scratch.candidates);
+                        return score_all(scorer, pool);
+                      }
+                      HeapPool pool(kept, scratch.candidates);
+                      return score_all(scorer, pool);
+                    });
+}
+
+void SealedGraph::SearchAllMatching(const float* query, int64_t wanted, const Matching& matching,
+                                    std::vector<GraphNeighbor>* found) const {
+  Scratch& scratch = Scratch::OfThread();
+  size_t at = 0;  // in the list, or the word
+  uint32_t bits = matching.nodes[0];
+  const auto next_listed = [&](uint32_t* nodes) {
+    const size_t count = std::min(kAtOnce, matching.listed.size() - at);
+    std::copy_n(matching.listed.data() + at, count, nodes);
+    at += count;
+    return count;
+  };
+  const auto next_bits = [&](uint32_t* nodes) {
+    size_t count = 0;
+    for (; count < kAtOnce; bits &= bits - 1) {
+      while (bits == 0 && at + 1 < matching.nodes.size()) bits = matching.nodes[++at];
+      if (bits == 0) break;
+      nodes[count++] = static_cast<uint32_t>(at * 32) + static_cast<uint32_t>(__builtin_ctz(bits));
+    }
+    return count;
+  };
+  const auto next = [&](uint32_t* nodes, uint32_t* places) {
+    const size_t count = matching.listed.empty() ? next_bits(nodes) : next_listed(nodes);
+    std::copy_n(nodes, count, places);
+    return count;
+  };
+  const auto candidates = ScoreAll(
+      query, wanted, next, [&](uint32_t node) { return HasLiveRow(node, matching); }, scratch);
+  SelectRows(candidates, RescoredRows(wanted), matching.live, found);
+  Rescore(query, *found);
+}
+
 void SealedGraph::SearchRows(const float* query, int64_t wanted, std::span<const uint32_t> rows,
                              std::span<const uint32_t> row_nodes,
                              std::vector<GraphNeighbor>* found) const {
-  Scratch& scratch = Scratch::OfThread();
-  const int64_t kept = RescoredRows(wanted);
   found->clear();
-  if (std::ssize(rows) <= kept) {
+  if (std::ssize(rows) <= RescoredRows(wanted)) {
     for (const uint32_t row : rows) found->push_back({0, row});
     return Rescore(query, *found);
   }
-  constexpr size_t kAtOnce = 32;  // the codes of so many are on their way from memory
-  const auto score_all = [&](const auto& scorer, auto& pool) {
-    uint32_t nodes[kAtOnce];
-    uint32_t next_nodes[kAtOnce];
-    float keys[kAtOnce];
-    int32_t products[kAtOnce];
-    int32_t squares[kAtOnce];
-    const auto want = [&](size_t first) {
-      const size_t count = std::min(kAtOnce, rows.size() - std::min(first, rows.size()));
-      for (size_t i = 0; i < count; ++i) {
-        next_nodes[i] = row_nodes[rows[first + i]];
-        scorer.Want(next_nodes[i]);
-      }
-      return count;
-    };
-    size_t next_count = want(0);
-    for (size_t first = 0; first < rows.size(); first += kAtOnce) {
-      const size_t count = next_count;
-      std::copy_n(next_nodes, count, nodes);
-      next_count = want(first + kAtOnce);
-      scorer.Score({nodes, count}, keys, products, squares);
-      for (size_t i = 0; i < count; ++i) {
-        if (pool.Wants(keys[i])) pool.Add(keys[i], static_cast<uint32_t>(first + i));
-      }
+  size_t first = 0;
+  const auto next = [&](uint32_t* nodes, uint32_t* places) {
+    const size_t count = std::min(kAtOnce, rows.size() - first);
+    for (size_t i = 0; i < count; ++i, ++first) {
+      nodes[i] = row_nodes[rows[first]];
+      places[i] = static_cast<uint32_t>(first);
     }
-    return pool.Finish();
+    return count;
   };
-  const auto candidates =
-      WithScorer(query, scratch, [&](const auto& scorer) -> std::span<const Candidate> {
-        if (kept <= kLinearPoolMax) {
-          LinearPool pool(kept, scratch.candidates);
-          return score_all(scorer, pool);
-        }
-        HeapPool pool(kept, scratch.candidates);
-        return score_all(scorer, pool);
-      });
+  const auto candidates = ScoreAll(
+      query, wanted, next, [](uint32_t) { return true; }, Scratch::OfThread());
   for (const Candidate& candidate : candidates) {
     found->push_back({candidate.key, rows[candidate.node]});
   }

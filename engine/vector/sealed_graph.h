@@ -130,6 +130,11 @@ class SealedGraph {
     double share = 1;                           // they are of all rows, about
     std::span<const uint32_t> seeds;            // some of them, from all over
     std::span<const uint32_t> row_nodes;        // RowNodes()
+    // Those of its nodes, as LiveNodes, where that is known: of others `live` is not asked, nor of
+    // them where all rows that match are live. Empty: not known.
+    std::span<const uint32_t> nodes = {};
+    std::span<const uint32_t> listed = {};  // the same, ascending; may be empty
+    bool all_live = false;
   };
   // A walk of which the `ef` nearest nodes all have a live row: it goes past others to what is
   // behind them (the two-hop expansion of ACORN-1, Patel et al. 2024). Begins near the query and at
@@ -138,7 +143,11 @@ class SealedGraph {
   // compared.
   void SearchMatching(const float* query, int64_t ef, int64_t wanted, const Matching& matching,
                       std::vector<GraphNeighbor>* found) const;
-  // Of `rows`, at least the `wanted` nearest by code, if there are so many; in no order.
+  // Of all rows of `matching`, whose nodes are known, at least the `wanted` nearest by code, if
+  // there are so many; in no order.
+  void SearchAllMatching(const float* query, int64_t wanted, const Matching& matching,
+                         std::vector<GraphNeighbor>* found) const;
+  // Of `rows`, the same.
   void SearchRows(const float* query, int64_t wanted, std::span<const uint32_t> rows,
                   std::span<const uint32_t> row_nodes, std::vector<GraphNeighbor>* found) const;
 
@@ -233,10 +242,19 @@ class SealedGraph {
   template <class Scorer, class Pool>
   std::span<const Candidate> FollowMatching(const Scorer& scorer, Pool& pool, int64_t ef,
                                             const Matching& matching, Scratch& scratch) const;
-  // What `use` makes of the scorer that walks compare with.
+  // What `use` makes of the scorer that a search compares with. It looks at a part of codes first
+  // where they have so many bytes.
   template <class Use>
-  std::span<const Candidate> WithScorer(const float* query, Scratch& scratch, Use use) const;
+  std::span<const Candidate> WithScorer(const float* query, int64_t skim_from, Scratch& scratch,
+                                        Use use) const;
   bool HasLiveRow(uint32_t node, LiveRow live) const;
+  bool HasLiveRow(uint32_t node, const Matching& matching) const;
+  // The nearest by code of all that `next` gives, RescoredRows(wanted) of them. next(nodes, places)
+  // writes some nodes, and what is to stand for each; how many, 0: there are no more. takes(node)
+  // is asked about those that are near.
+  template <class Next, class Takes>
+  std::span<const Candidate> ScoreAll(const float* query, int64_t wanted, Next next, Takes takes,
+                                      Scratch& scratch) const;
 
   template <class T>
   const T* Array(int64_t offset) const {

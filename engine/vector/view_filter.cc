@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -15,6 +18,49 @@ namespace baton {
 namespace {
 
 using NodeKind = ViewFilter::Node::Kind;
+
+// Filters of more bytes are not known again.
+constexpr size_t kKeyBytesMax = 4096;
+
+// Of filters over the same indexes, those alone have the same that ask the same in the same order.
+std::string KeyOf(std::span<const ViewFilter::Node> nodes) {
+  std::string key;
+  const auto add = [&key](const auto& value) {
+    key.append(reinterpret_cast<const char*>(&value), sizeof(value));
+  };
+  for (const ViewFilter::Node& node : nodes) {
+    // Ids are found without a look at the rows, and no index says when rows begin to match.
+    if (node.kind == NodeKind::kIds || node.is_coming) return "";
+    add(node.parent);
+    add(node.clause);
+    add(node.kind);
+    if (node.kind == NodeKind::kGroup) continue;
+    const FieldTest& test = node.test;
+    add(node.field);
+    add(test.kind);
+    add(test.integer_low);
+    add(test.integer_high);
+    add(test.number_low);
+    add(test.number_high);
+    add(test.values.index());
+    std::visit(
+        [&](const auto& values) {
+          add(values.size());
+          for (const auto& value : values) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::string>) {
+              add(value.size());
+              key += value;
+            } else {
+              add(value);
+            }
+            if (key.size() > kKeyBytesMax) return;
+          }
+        },
+        test.values);
+    if (key.size() > kKeyBytesMax) return "";
+  }
+  return key;
+}
 
 }  // namespace
 
@@ -62,6 +108,7 @@ absl::StatusOr<ViewFilter> ViewFilter::Make(const CollectionView& view, const Fi
     }
     made.nodes_.push_back(std::move(node));
   }
+  made.key_ = KeyOf(made.nodes_);
   return made;
 }
 
@@ -90,6 +137,7 @@ absl::Status CheckFilter(const CollectionView& view, const Filter& filter) {
 PartFilter::PartFilter(const ViewFilter& filter, const CollectionView& view,
                        const CollectionView::BufferPart& part)
     : nodes_(filter.nodes()),
+      key_(filter.key()),
       sequence_(view.sequence()),
       failure_(filter.failure_.get()),
       change_(failure_ == nullptr ? nullptr : view.change().get()),
@@ -103,6 +151,7 @@ PartFilter::PartFilter(const ViewFilter& filter, const CollectionView& view,
 PartFilter::PartFilter(const ViewFilter& filter, const CollectionView& view,
                        const CollectionView::SegmentPart& part)
     : nodes_(filter.nodes()),
+      key_(filter.key()),
       sequence_(view.sequence()),
       failure_(filter.failure_.get()),
       change_(failure_ == nullptr ? nullptr : view.change().get()),
@@ -316,6 +365,26 @@ absl::StatusOr<std::vector<uint32_t>> PartFilter::Rows(
     }
   }
   return rows;
+}
+
+absl::StatusOr<FilterNodes::Nodes> PartFilter::Nodes(absl::FunctionRef<absl::Status()> poll) const {
+  if (key_.empty() || segment_ == nullptr || sidecar_ == nullptr || has_records_) return nullptr;
+  const std::span<const uint32_t> row_nodes = sidecar_->row_nodes();
+  if (row_nodes.empty()) return nullptr;
+  FilterNodes& kept = sidecar_->filter_nodes();
+  FilterNodes::Asked asked = kept.Ask(key_);
+  if (!asked.make) return std::move(asked.nodes);
+  const absl::StatusOr<std::vector<uint32_t>> rows = Rows(poll);
+  if (!rows.ok()) {
+    kept.Put(key_, nullptr);
+    return rows.status();
+  }
+  std::vector<uint32_t> found;
+  found.reserve(rows->size());
+  for (const uint32_t row : *rows) found.push_back(row_nodes[row]);
+  const auto nodes = std::make_shared<const NodeSet>(found, rows_);
+  kept.Put(key_, nodes);
+  return nodes;
 }
 
 std::vector<uint32_t> PartFilter::Sample(int64_t count) const {

@@ -15,6 +15,7 @@
 #include "engine/vector/collection_view.h"
 #include "engine/vector/field_column.h"
 #include "engine/vector/field_test.h"
+#include "engine/vector/filter_nodes.h"
 
 namespace baton {
 
@@ -37,6 +38,8 @@ class ViewFilter {
   static absl::StatusOr<ViewFilter> Make(const CollectionView& view, const Filter& filter);
 
   const std::vector<Node>& nodes() const { return nodes_; }  // parents before children
+  // Of what it asks, for FilterNodes. Empty: the answers are not worth keeping, or may change.
+  const std::string& key() const { return key_; }
   // Whether it asks an index that is being made: payloads are read for rows which that lacks.
   bool asks_coming() const { return failure_ != nullptr; }
   // Not OK where payloads could not be read: what was found meanwhile is not to be told.
@@ -49,6 +52,7 @@ class ViewFilter {
     absl::Status status;  // the first
   };
   std::vector<Node> nodes_;
+  std::string key_;
   std::shared_ptr<Failure> failure_;  // null where payloads are not read
 };
 
@@ -80,6 +84,9 @@ class PartFilter {
   // The rows that match, ascending. `poll` is asked about once per millisecond of work whether to
   // go on.
   absl::StatusOr<std::vector<uint32_t>> Rows(absl::FunctionRef<absl::Status()> poll) const;
+  // The nodes of the segment's graph that have one of them, where that is known of searches before
+  // by the same filter, or worth finding out for those to come; null: it is not. `poll` as of Rows.
+  absl::StatusOr<FilterNodes::Nodes> Nodes(absl::FunctionRef<absl::Status()> poll) const;
   // About so many of them, spread over all. May be fewer, and none.
   std::vector<uint32_t> Sample(int64_t count) const;
 
@@ -100,6 +107,7 @@ class PartFilter {
   void ForEachCandidate(Visit visit) const;
 
   const std::vector<ViewFilter::Node>& nodes_;
+  const std::string& key_;
   const WriteSequence sequence_;
   ViewFilter::Failure* const failure_;           // null: there is no index that is being made
   const IndexChange* const change_;              // null: the same

@@ -453,8 +453,30 @@ class BlockSearch {
       if (!all_live) segment.PrefetchLive(row);
     };
     const MatchingPlan plan = PlanMatching(view_, part, params_, filter.share());
+    const SealedGraph* const graph = segment.index().graph();
+    const auto row_nodes = RowNodesOf(part);
+    FilterNodes::Nodes nodes;
+    if (graph != nullptr && !params_.exact && IsWorthKeeping(segment, filter)) {
+      ASSIGN_OR_RETURN(nodes, filter.Nodes(poll_));
+    }
+    SealedGraph::Matching matching = {
+        .live = live, .want = want, .share = plan.share, .seeds = {}, .row_nodes = row_nodes};
+    if (nodes != nullptr) {
+      matching.nodes = nodes->bits;
+      matching.listed = nodes->listed;
+      matching.all_live = all_live;
+    }
     std::optional<std::vector<uint32_t>> matches;
     const auto compare_all = [&](size_t begin, size_t end) -> absl::Status {
+      if (nodes != nullptr) {
+        for (size_t query = begin; query < end; ++query) {
+          graph->SearchAllMatching(queries_[query].data(), params_.k, matching, &found_);
+          AddFound(segment, query);
+          RETURN_IF_ERROR(
+              Worked(static_cast<int64_t>(filter.share() * segment.rows()) * dimension_));
+        }
+        return absl::OkStatus();
+      }
       if (filter.share() > 0.5) {
         return Scan(segment.Block(0, segment.rows()), &segment, begin, end,
                     [&](int64_t row) { return filter.Accepts(row); });
@@ -479,15 +501,12 @@ class BlockSearch {
       return absl::OkStatus();
     }
     constexpr int64_t kSeeds = 32;
-    const auto row_nodes = RowNodesOf(part);
     std::vector<uint32_t> seeds;
     if (!row_nodes.empty()) seeds = filter.Sample(kSeeds);
+    matching.seeds = seeds;
     const int64_t wanted = std::min<int64_t>(params_.k, part.live);
     for (size_t query = first; query < last; ++query) {
-      segment.index().graph()->SearchMatching(
-          queries_[query].data(), plan.ef, wanted,
-          {.live = live, .want = want, .share = plan.share, .seeds = seeds, .row_nodes = row_nodes},
-          &found_);
+      graph->SearchMatching(queries_[query].data(), plan.ef, wanted, matching, &found_);
       RETURN_IF_ERROR(Worked(plan.ef * 4 * view_.spec().hnsw_m * dimension_));
       if (std::ssize(found_) < wanted) {
         RETURN_IF_ERROR(compare_all(query, query + 1));
@@ -496,6 +515,12 @@ class BlockSearch {
       }
     }
     return absl::OkStatus();
+  }
+
+  // Fewer rows are found and compared as quickly without.
+  static constexpr double kKeptFrom = 1024;
+  static bool IsWorthKeeping(const Segment& segment, const PartFilter& filter) {
+    return filter.share() * static_cast<double>(segment.rows()) >= kKeptFrom;
   }
 
   static std::span<const uint32_t> RowNodesOf(const CollectionView::SegmentPart& part) {

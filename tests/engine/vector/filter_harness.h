@@ -232,8 +232,12 @@ inline bool NaiveMatches(const Condition& condition, PointId id, const Payload& 
           match->any.front());
       const bool equal =
           std::any_of(match->any.begin(), match->any.end(), [&value](const FilterValue& wanted) {
-            return std::visit([&value](const auto& each) { return PayloadValue(each) == value; },
-                              wanted);
+            return std::visit(
+                [&value](const auto& each) {
+                  const auto* const same = std::get_if<std::decay_t<decltype(each)>>(&value);
+                  return same != nullptr && *same == each;
+                },
+                wanted);
           });
       return comparable && equal != match->except;
     }

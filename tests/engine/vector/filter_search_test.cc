@@ -349,6 +349,74 @@ TEST_CASE("a filtered walk finds matches among what does not match") {
   REQUIRE(right >= 420);
 }
 
+// From the second search by a filter on, what matches is known by node.
+TEST_CASE("a filter that is asked again finds what matches then, whatever comes between") {
+  constexpr int kValues = 16;
+  constexpr int kPoints = 8000;
+  constexpr int kSearches = 40;
+  const int64_t percent = GENERATE(15, 30, 60);  // compared with all, walked, walked
+  const TempDir dir;
+  Metrics metrics;
+  VectorOptions options = TestOptions(dir.path());
+  options.seal_points = kPoints;
+  options.write_points_max = kPoints;
+  auto store = OpenStore(options, metrics);
+  REQUIRE_OK(store->CreateCollection(Spec("c", kValues), ""));
+  REQUIRE_OK(store->CreatePayloadIndex("c", {"any", PayloadIndexKind::kInteger}));
+  std::mt19937 random(5);
+  PointTwin twin;
+  std::vector<Point> points;
+  for (PointId id = 0; id < kPoints; ++id) {
+    // One in three has another's vector, which makes them one node, and a value of its own.
+    const std::vector<float> vector =
+        id % 3 == 2 ? points[random() % points.size()].vector : RandomVector(random, kValues);
+    Payload payload;
+    payload.emplace("any", static_cast<int64_t>(random() % 100));
+    points.push_back(MakePoint(id, vector, payload));
+    twin[id] = points.back();
+  }
+  REQUIRE_OK(CommitOne(*store, "c", points).status);
+  store->WaitUntilIdle();
+  const auto filter = std::make_shared<Filter>(
+      Condition{.field = "any", .test = InRange{Bounds<int64_t>{.lt = percent}}});
+  const auto check = [&](const std::string& when) {
+    CAPTURE(when, percent);
+    const auto view = *store->View("c");
+    const Twin matching = MatchingTwin(twin, *filter);
+    int64_t right = 0;
+    for (int i = 0; i < kSearches; ++i) {
+      const std::vector<float> query = RandomVector(random, kValues);
+      const auto found = Search(*view, query, {.k = 10, .ef = 64, .filter = filter});
+      const auto expected = NaiveSearch(matching, Metric::kL2, query, 10);
+      REQUIRE(found.size() == expected.size());
+      for (const Neighbor& neighbor : found) {
+        REQUIRE(matching.contains(neighbor.id));
+        right += std::count(expected.begin(), expected.end(), neighbor);
+      }
+    }
+    REQUIRE(right >= kSearches * 10 * 95 / 100);
+  };
+  check("at first");
+  Write go{.collection = "c"};
+  for (PointId id = 0; id < kPoints; id += 3) {
+    go.deletes.push_back(id);
+    twin.erase(id);
+  }
+  REQUIRE_OK(CommitWrite(*store, std::move(go)).status);
+  check("a third is deleted");
+  Write patch{.collection = "c"};
+  patch.patches.resize(2);
+  patch.patches[0].set = {{"any", int64_t{99}}};
+  patch.patches[1].set = {{"any", int64_t{0}}};
+  for (PointId id = 1; id < kPoints; id += 7) patch.patches[id % 2 == 0 ? 0 : 1].ids.push_back(id);
+  for (const PayloadPatch& one : patch.patches) ApplyPatch(twin, one);
+  REQUIRE_OK(CommitWrite(*store, std::move(patch)).status);
+  check("payloads were patched");
+  store.reset();
+  store = OpenStore(options, metrics);
+  check("opened again");
+}
+
 TEST_CASE("ids are filtered without any index") {
   const TempDir dir;
   Metrics metrics;
