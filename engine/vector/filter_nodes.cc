@@ -4,6 +4,7 @@
 #include <utility>
 
 namespace baton {
+
 NodeSet::NodeSet(std::span<const uint32_t> nodes, int64_t count)
     : bits(static_cast<size_t>(count + 31) / 32) {
   for (const uint32_t node : nodes) bits[node / 32] |= uint32_t{1} << node % 32;

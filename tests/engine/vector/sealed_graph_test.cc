@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/vector/distance.h"
+#include "engine/vector/filter_nodes.h"
 #include "engine/vector/segment.h"
 #include "tests/engine/vector/vector_harness.h"
 
@@ -205,9 +206,19 @@ TEST_CASE("walks and scans of long codes find what comparing all rows does") {
   const std::vector<uint32_t> row_nodes = (*graph)->RowNodes();
   std::vector<uint32_t> some;
   for (uint32_t row = 0; row < kCount; row += 1 + row % 3) some.push_back(row);
+  std::vector<uint32_t> listed;
+  for (const uint32_t row : some) listed.push_back(row_nodes[row]);
+  const NodeSet nodes(listed, kCount);
+  std::sort(listed.begin(), listed.end());
+  const auto is_some = [&some](int64_t row) {
+    return std::binary_search(some.begin(), some.end(), static_cast<uint32_t>(row));
+  };
+  const auto want_nothing = [](int64_t) {};
 
   int64_t walked = 0;
   int64_t scanned = 0;
+  int64_t scanned_bits = 0;
+  int64_t scanned_list = 0;
   for (int q = 0; q < kQueries; ++q) {
     const std::vector<float> query = draw();
     std::vector<float> distances(kCount);
@@ -225,9 +236,23 @@ TEST_CASE("walks and scans of long codes find what comparing all rows does") {
     std::vector<GraphNeighbor> found;
     (*graph)->SearchRows(query.data(), kWanted, some, row_nodes, &found);
     scanned += count_right(some_distances, found);
+    SealedGraph::Matching matching = {.live = is_some,
+                                      .want = want_nothing,
+                                      .share = 0.5,
+                                      .seeds = {},
+                                      .row_nodes = row_nodes,
+                                      .nodes = nodes.bits,
+                                      .all_live = q % 2 == 0};
+    (*graph)->SearchAllMatching(query.data(), kWanted, matching, &found);
+    scanned_bits += count_right(some_distances, found);
+    matching.listed = listed;
+    (*graph)->SearchAllMatching(query.data(), kWanted, matching, &found);
+    scanned_list += count_right(some_distances, found);
   }
   REQUIRE(walked >= kQueries * kWanted * 97 / 100);
   REQUIRE(scanned >= kQueries * kWanted * 97 / 100);
+  REQUIRE(scanned_bits >= kQueries * kWanted * 97 / 100);
+  REQUIRE(scanned_list >= kQueries * kWanted * 97 / 100);
 }
 
 }  // namespace
