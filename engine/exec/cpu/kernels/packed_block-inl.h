@@ -68,12 +68,21 @@ static BATON_INLINE __m512 SignedByteScales(const std::byte* p) {
 
 static BATON_INLINE __m512i LoadQuants(const std::byte* p) { return _mm512_loadu_si512(p); }
 
+// Asks for what lies `ahead` bytes behind what is loaded now. Where there is little arithmetic a
+// line for each load of one keeps memory busier than some lines at once: the processor waits where
+// more are under way than it can note down.
+template <bool kFetches>
+static BATON_INLINE void FetchLine(const std::byte* loaded, int64_t ahead) {
+  if constexpr (kFetches) __builtin_prefetch(loaded + ahead, 0, 3);
+}
+
 // sums[t] += 32 columns of whole bytes at p by the activations at column c.
-template <int kTokens>
-static BATON_INLINE void Dot32Bytes(const std::byte* p, const PackedTile& x, int64_t c,
-                                    __m512i (&sums)[kTokens]) {
+template <bool kFetches, int kTokens>
+static BATON_INLINE void Dot32Bytes(const std::byte* p, int64_t ahead, const PackedTile& x,
+                                    int64_t c, __m512i (&sums)[kTokens]) {
 #pragma GCC unroll 8
   for (int g = 0; g < 8; ++g) {
+    FetchLine<kFetches>(p + g * 64, ahead);
     const __m512i w = LoadQuants(p + g * 64);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
@@ -82,12 +91,13 @@ static BATON_INLINE void Dot32Bytes(const std::byte* p, const PackedTile& x, int
   }
 }
 
-template <int kTokens>
-static BATON_INLINE void Dot32Nibbles(const std::byte* p, const PackedTile& x, int64_t c,
-                                      __m512i (&sums)[kTokens]) {
+template <bool kFetches, int kTokens>
+static BATON_INLINE void Dot32Nibbles(const std::byte* p, int64_t ahead, const PackedTile& x,
+                                      int64_t c, __m512i (&sums)[kTokens]) {
   const __m512i low_mask = _mm512_set1_epi8(15);
 #pragma GCC unroll 4
   for (int g = 0; g < 4; ++g) {
+    FetchLine<kFetches>(p + g * 64, ahead);
     const __m512i both = LoadQuants(p + g * 64);
     const __m512i low = _mm512_and_si512(both, low_mask);
     const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low_mask);
@@ -133,7 +143,8 @@ static BATON_INLINE void PackedCorrections(const PackedTile& x, int64_t part, in
   }
 }
 
-// Adds block b of a panel to the sums of the tile's tokens.
+// Adds block b of a panel to the sums of the tile's tokens. What lies `ahead` bytes behind it is
+// read soon.
 template <PackedKind kKind>
 struct PackedBlock;
 
@@ -141,19 +152,18 @@ struct PackedBlock;
 template <PackedKind kKind>
 struct SimpleBlock {
   template <int kTokens>
-  static BATON_INLINE void Add(const std::byte* p, const PackedTile& x, int64_t b,
+  static BATON_INLINE void Add(const std::byte* p, int64_t ahead, const PackedTile& x, int64_t b,
                                __m512 (&sums)[kTokens]) {
     constexpr bool kBytes = kKind == PackedKind::k8Bit;
-    // Whole bytes by one token are so little arithmetic that the processor itself looks ahead.
-    if constexpr (!kBytes || kTokens > 1) FetchAhead<PackedBlockBytes(kKind)>(p, 0);
     __m512i dots[kTokens];
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) dots[t] = _mm512_set1_epi32(x.offsets[b * kTokens + t]);
     if constexpr (kBytes) {
-      Dot32Bytes(p, x, b * 32, dots);
+      Dot32Bytes<true>(p, ahead, x, b * 32, dots);
     } else {
-      Dot32Nibbles(p, x, b * 32, dots);
+      Dot32Nibbles<true>(p, ahead, x, b * 32, dots);
     }
+    FetchLine<true>(p + (kBytes ? 512 : 256), ahead);
     const __m512 scale = HalfScales(p + (kBytes ? 512 : 256));
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
@@ -186,7 +196,7 @@ static BATON_INLINE ScaleAndMin ScaleAndMinOf(const std::byte* tail, int64_t j) 
 template <PackedKind kKind>
 struct MinBlock {
   template <int kTokens>
-  static BATON_INLINE void Add(const std::byte* p, const PackedTile& x, int64_t b,
+  static BATON_INLINE void Add(const std::byte* p, int64_t, const PackedTile& x, int64_t b,
                                __m512 (&sums)[kTokens]) {
     constexpr bool kBytes = QuantBits(kKind) == 8;
     constexpr int64_t kQuantBytes = kBytes ? 512 : 256;  // of 32 columns
@@ -199,9 +209,9 @@ struct MinBlock {
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) dots[t] = _mm512_setzero_si512();
       if constexpr (kBytes) {
-        Dot32Bytes(p + j * kQuantBytes, x, block * 32, dots);
+        Dot32Bytes<false>(p + j * kQuantBytes, 0, x, block * 32, dots);
       } else {
-        Dot32Nibbles(p + j * kQuantBytes, x, block * 32, dots);
+        Dot32Nibbles<false>(p + j * kQuantBytes, 0, x, block * 32, dots);
       }
       const auto [scale, min] = ScaleAndMinOf<kKind>(tail, j);
 #pragma GCC unroll 8
@@ -258,7 +268,7 @@ struct PackedBlock<PackedKind::k6BitK> {
   }
 
   template <int kTokens>
-  static BATON_INLINE void Add(const std::byte* p, const PackedTile& x, int64_t b,
+  static BATON_INLINE void Add(const std::byte* p, int64_t, const PackedTile& x, int64_t b,
                                __m512 (&sums)[kTokens]) {
     const std::byte* const pairs = p + 2048;
     const std::byte* const tail = pairs + 1024;

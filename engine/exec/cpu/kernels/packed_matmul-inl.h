@@ -25,11 +25,16 @@ static void PackedPanelTile(const PackedWeights& w, int64_t panel, const PackedT
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) sums[p][t] = _mm512_setzero_ps();
   }
+  // Behind the end of a panel comes the one that has been read beside it; what is to be read is the
+  // panel so many behind.
+  constexpr int64_t kBlocksAhead = kPackedAheadBytes / PackedBlockBytes(kKind);
   for (int64_t b = 0; b < blocks; ++b) {
     const std::byte* const block = data + b * PackedBlockBytes(kKind);
+    const int64_t ahead =
+        kPackedAheadBytes + (b + kBlocksAhead < blocks ? 0 : (kPanels - 1) * panel_bytes);
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
-      PackedBlock<kKind>::Add(block + p * panel_bytes, x, b, sums[p]);
+      PackedBlock<kKind>::Add(block + p * panel_bytes, ahead, x, b, sums[p]);
     }
   }
 #pragma GCC unroll 4
