@@ -5,8 +5,8 @@
 
 namespace baton {
 
-// How long a test waits for what should take milliseconds.
-inline constexpr std::chrono::seconds kAwaitMax{30};
+// How long a test waits for what should take milliseconds: it may run beside others, and slowly.
+inline constexpr std::chrono::seconds kAwaitMax{300};
 
 // Polls until `done()`; false after kAwaitMax.
 template <class Condition>
