@@ -6,6 +6,8 @@
 #include <new>
 #include <vector>
 
+#include "engine/base/huge_pages.h"
+
 namespace baton {
 
 // What a vector of activations stands in: aligned to 64 bytes, and large ones in huge pages where
@@ -32,7 +34,6 @@ struct HugeAllocator {
   friend bool operator==(const HugeAllocator&, const HugeAllocator&) { return true; }
 
  private:
-  static constexpr size_t kHugePageBytes = 2 << 20;
   static std::align_val_t Alignment(size_t count) {
     return std::align_val_t(count * sizeof(T) >= 2 * kHugePageBytes ? kHugePageBytes : 64);
   }

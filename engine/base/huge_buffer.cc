@@ -7,10 +7,10 @@
 #include <cstring>
 #include <new>
 
+#include "engine/base/huge_pages.h"
+
 namespace baton {
 namespace {
-
-constexpr size_t kHugePageBytes = 2 << 20;
 
 size_t Alignment(size_t size) { return size >= 2 * kHugePageBytes ? kHugePageBytes : 64; }
 

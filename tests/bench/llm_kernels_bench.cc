@@ -76,7 +76,7 @@ class Product {
         byte_tiles_(static_cast<size_t>(w.cols / 32)),
         tiles_(static_cast<size_t>((m_max + kTileTokens - 1) / kTileTokens * (w.cols / 32))),
         packed_scratch_(static_cast<size_t>(PackedScratchBytes(w.cols))) {
-    if (kernels.packed_matmul != nullptr) packed_ = PackedMatrix(w, team_);
+    if (kernels.packed_matmul != nullptr) packed_ = PackedMatrix(w, team_, arena_);
   }
 
   void Run(int64_t m) {
@@ -113,6 +113,7 @@ class Product {
   const CpuKernels& kernels_;
   const MatrixView w_;
   ThreadTeam team_;
+  HugeArena arena_;
   PackedMatrix packed_;
   std::vector<float> x_;
   std::vector<float> y_;
@@ -132,7 +133,7 @@ class TileProduct {
   TileProduct(const CpuKernels& kernels, const MatrixView& w, int64_t m_max)
       : kernels_(kernels),
         team_(1),
-        w_{.file = w, .packed = PackedMatrix(w, team_), .tiled = true},
+        w_{.file = w, .packed = PackedMatrix(w, team_, arena_), .tiled = true},
         x_(static_cast<size_t>(m_max * w.cols), 0.5f),
         y_(static_cast<size_t>(m_max * w.rows)),
         tiles_(static_cast<size_t>(TileCount(m_max, w.cols))),
@@ -160,6 +161,7 @@ class TileProduct {
  private:
   const CpuKernels& kernels_;
   ThreadTeam team_;
+  HugeArena arena_;
   const PreparedMatrix w_;
   HugeVector<float> x_;
   HugeVector<float> y_;

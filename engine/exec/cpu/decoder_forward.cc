@@ -48,21 +48,25 @@ int64_t ScratchPerThread(const LlmShape& shape, bool in_tiles) {
   return std::max(floats, TileAttentionScratch(RowsPerTask(shape, true) * group, shape.head_dim));
 }
 
-}  // namespace
-
-int64_t DecoderForward::Bytes(const LanguageModel& model, const CpuKernels& kernels, int threads,
-                              int32_t step_tokens_max) {
-  const LlmShape& shape = model.shape();
-  const LlmWeights& weights = model.weights();
-  int64_t bytes =
-      MatrixProducts::WorkspaceBytes(kernels, threads, ProductBounds(shape, step_tokens_max)) +
-      MatrixProducts::PreparedBytes(kernels, weights.output);
+int64_t PreparedBytes(const LlmWeights& weights, const CpuKernels& kernels) {
+  int64_t bytes = MatrixProducts::PreparedBytes(kernels, weights.output);
   for (const LlmLayerWeights& w : weights.layers) {
     for (const MatrixView* matrix :
          {&w.query, &w.key, &w.value, &w.output, &w.gate, &w.up, &w.down}) {
       bytes += MatrixProducts::PreparedBytes(kernels, *matrix);
     }
   }
+  return bytes;
+}
+
+}  // namespace
+
+int64_t DecoderForward::Bytes(const LanguageModel& model, const CpuKernels& kernels, int threads,
+                              int32_t step_tokens_max) {
+  const LlmShape& shape = model.shape();
+  const int64_t bytes =
+      MatrixProducts::WorkspaceBytes(kernels, threads, ProductBounds(shape, step_tokens_max)) +
+      PreparedBytes(model.weights(), kernels);
   const int64_t rows = step_tokens_max;
   const int64_t logit_rows = kLogitRows;
   const int64_t ropes = shape.window_rope.has_value() ? 2 : 1;
@@ -106,8 +110,9 @@ DecoderForward::DecoderForward(std::shared_ptr<const LanguageModel> model,
   up_.resize(rows * shape_.ffn_dim);
   logits_.resize(std::min<size_t>(rows, kLogitRows) * shape_.vocabulary);
 
+  HugeArena prepared(static_cast<size_t>(PreparedBytes(weights_, kernels)));
   const auto prepare = [&](const MatrixView& file) {
-    return products_.Prepare(file, packers == nullptr ? team : *packers);
+    return products_.Prepare(file, packers == nullptr ? team : *packers, prepared);
   };
   for (const LlmLayerWeights& w : weights_.layers) {
     layers_.push_back({.query = prepare(w.query),

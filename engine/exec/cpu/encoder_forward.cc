@@ -27,24 +27,28 @@ MatrixProducts::Bounds ProductBounds(const EncoderShape& shape) {
   return {.rows_max = StepTokensMax(shape), .cols_max = std::max(shape.dim, shape.ffn_dim)};
 }
 
-}  // namespace
-
-int64_t EncoderForward::Bytes(const TextEncoder& encoder, const CpuKernels& kernels, int threads) {
-  const EncoderShape& shape = encoder.shape();
+int64_t PreparedBytes(const TextEncoder& encoder, const CpuKernels& kernels) {
   const EncoderWeights& weights = encoder.weights();
-  int64_t bytes = MatrixProducts::WorkspaceBytes(kernels, threads, ProductBounds(shape));
+  int64_t bytes = 0;
   for (const EncoderLayerWeights& w : weights.layers) {
     for (const LinearView* linear : {&w.query, &w.key, &w.value, &w.output, &w.up, &w.down}) {
       bytes += MatrixProducts::PreparedBytes(kernels, linear->w);
     }
   }
-  int64_t tables = 1;
-  if (IsCrossEncoder(shape)) {
-    tables = shape.token_types > 1 ? 2 : 1;
-    if (weights.dense.w.data != nullptr) {
-      bytes += MatrixProducts::PreparedBytes(kernels, weights.dense.w);
-    }
+  if (IsCrossEncoder(encoder.shape()) && weights.dense.w.data != nullptr) {
+    bytes += MatrixProducts::PreparedBytes(kernels, weights.dense.w);
   }
+  return bytes;
+}
+
+}  // namespace
+
+int64_t EncoderForward::Bytes(const TextEncoder& encoder, const CpuKernels& kernels, int threads) {
+  const EncoderShape& shape = encoder.shape();
+  const EncoderWeights& weights = encoder.weights();
+  const int64_t bytes = MatrixProducts::WorkspaceBytes(kernels, threads, ProductBounds(shape)) +
+                        PreparedBytes(encoder, kernels);
+  const int64_t tables = IsCrossEncoder(shape) && shape.token_types > 1 ? 2 : 1;
   const int64_t rows = StepTokensMax(shape);
   const int64_t floats = rows * (5 * int64_t{shape.dim} + shape.ffn_dim) +
                          3 * int64_t{shape.layers} * shape.dim +
@@ -65,8 +69,9 @@ EncoderForward::EncoderForward(std::shared_ptr<const TextEncoder> encoder,
       products_(kernels, team, ProductBounds(shape_)) {
   const auto rows = static_cast<size_t>(step_tokens_max_);
   const auto dim = static_cast<size_t>(shape_.dim);
+  HugeArena prepared(static_cast<size_t>(PreparedBytes(*encoder_, kernels)));
   const auto prepare = [&](const LinearView& linear) {
-    return products_.Prepare(linear.w, packers == nullptr ? team : *packers);
+    return products_.Prepare(linear.w, packers == nullptr ? team : *packers, prepared);
   };
   for (const EncoderLayerWeights& w : weights_.layers) {
     LayerMatrices& layer = layers_.emplace_back(LayerMatrices{.query = prepare(w.query),

@@ -90,14 +90,16 @@ MatrixProducts::MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, cons
   scratch_.resize(static_cast<size_t>(team_.threads() * scratch_per_thread_));
 }
 
-PreparedMatrix MatrixProducts::Prepare(const MatrixView& file, ThreadTeam& packers) const {
+PreparedMatrix MatrixProducts::Prepare(const MatrixView& file, ThreadTeam& packers,
+                                       HugeArena& memory) const {
   PreparedMatrix matrix{.file = file, .packed = {}, .tiled = IsTiled(kernels_, file)};
-  if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, packers);
+  if (kernels_.packed_matmul != nullptr) matrix.packed = PackedMatrix(file, packers, memory);
   return matrix;
 }
 
 int64_t MatrixProducts::PreparedBytes(const CpuKernels& kernels, const MatrixView& file) {
-  return kernels.packed_matmul == nullptr ? 0 : PackedMatrix::Bytes(file);
+  const int64_t bytes = kernels.packed_matmul == nullptr ? 0 : PackedMatrix::Bytes(file);
+  return bytes == 0 ? 0 : static_cast<int64_t>(HugeArena::Share(static_cast<size_t>(bytes)));
 }
 
 int64_t MatrixProducts::WorkspaceBytes(const CpuKernels& kernels, int threads,

@@ -5,6 +5,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "engine/base/huge_allocator.h"
+#include "engine/base/huge_arena.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/packed_matrix.h"
 #include "engine/exec/cpu/thread_team.h"
@@ -64,8 +65,9 @@ class MatrixProducts {
 
   MatrixProducts(const CpuKernels& kernels, ThreadTeam& team, const Bounds& bounds);
 
-  // `packers` share the packing; they may be other threads than those of the products.
-  PreparedMatrix Prepare(const MatrixView& file, ThreadTeam& packers) const;
+  // `packers` share the packing; they may be other threads than those of the products. `memory`:
+  // for what PreparedBytes tells.
+  PreparedMatrix Prepare(const MatrixView& file, ThreadTeam& packers, HugeArena& memory) const;
 
   // What a prepared matrix takes beside the file, and what the workspace takes.
   static int64_t PreparedBytes(const CpuKernels& kernels, const MatrixView& file);

@@ -105,7 +105,7 @@ int64_t PackedMatrix::Bytes(const MatrixView& w) {
   return panels * (w.cols / PackedBlockColumns(*kind)) * PackedBlockBytes(*kind);
 }
 
-PackedMatrix::PackedMatrix(const MatrixView& w, ThreadTeam& team) {
+PackedMatrix::PackedMatrix(const MatrixView& w, ThreadTeam& team, HugeArena& arena) {
   const std::optional<PackedKind> kind = KindFor(w.type);
   if (!kind || w.rows == 0 || w.cols == 0) return;
   const int64_t panels = (w.rows + kPackedRows - 1) / kPackedRows;
@@ -115,8 +115,8 @@ PackedMatrix::PackedMatrix(const MatrixView& w, ThreadTeam& team) {
   const int64_t file_block_bytes = RowBytes(w.type, columns);
   const int64_t row_bytes = RowBytes(w.type, w.cols);
   // Zeroed: rows behind the last one are of weight 0.
-  data_ = HugeBuffer(static_cast<size_t>(Bytes(w)));
-  std::byte* const data = data_.data();
+  const auto memory = arena.Take(static_cast<size_t>(Bytes(w)));
+  std::byte* const data = memory.get();
   team.ParallelFor(panels, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t panel = begin; panel < end; ++panel) {
       std::byte* out = data + panel * blocks * block_bytes;
@@ -130,6 +130,7 @@ PackedMatrix::PackedMatrix(const MatrixView& w, ThreadTeam& team) {
       }
     }
   });
+  data_ = memory;
   weights_ = {.kind = *kind, .data = data, .rows = w.rows, .cols = w.cols};
 }
 

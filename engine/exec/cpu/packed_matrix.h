@@ -2,8 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
-#include "engine/base/huge_buffer.h"
+#include "engine/base/huge_arena.h"
 #include "engine/exec/cpu/kernels/kernels.h"
 #include "engine/exec/cpu/thread_team.h"
 #include "engine/model/matrix_view.h"
@@ -17,16 +18,16 @@ class PackedMatrix {
  public:
   // Empty: no packed form.
   PackedMatrix() = default;
-  // Empty where the type has no packed form. Uses the team while it runs.
-  PackedMatrix(const MatrixView& w, ThreadTeam& team);
+  // Empty where the type has no packed form. Uses the team and the arena while it runs.
+  PackedMatrix(const MatrixView& w, ThreadTeam& team, HugeArena& arena);
   // What the packed form of `w` takes; 0: it has none.
   static int64_t Bytes(const MatrixView& w);
 
-  bool empty() const { return data_.size() == 0; }
+  bool empty() const { return data_ == nullptr; }
   PackedWeights weights() const { return weights_; }
 
  private:
-  HugeBuffer data_;
+  std::shared_ptr<const std::byte[]> data_;
   PackedWeights weights_ = {};
 };
 

@@ -170,13 +170,14 @@ TEST_CASE("packed products equal their naive twin for ragged sizes") {
   const TensorType type = GENERATE(from_range(kPackedTypes));
   std::mt19937 random(kSeed);
   ThreadTeam team(2);
+  HugeArena arena;
   std::vector<std::byte> scratch(static_cast<size_t>(PackedScratchBytes(2048)));
   CAPTURE(kSeed, Name(type));
   const int64_t block = BlockWeights(type);
   for (const int64_t cols : {block, 2 * block, 5 * block, 544 / block * block}) {
     for (const int64_t rows : {1, 15, 16, 17, 48, 53}) {
       const RandomMatrix w(type, rows, cols, random);
-      const PackedMatrix packed(w.view, team);
+      const PackedMatrix packed(w.view, team, arena);
       REQUIRE_FALSE(packed.empty());
       std::vector<float> weights(static_cast<size_t>(rows * cols));
       for (int64_t r = 0; r < rows; ++r) {
@@ -236,12 +237,13 @@ TEST_CASE("a packed row's products are bit-identical in every batch") {
   const TensorType type = GENERATE(from_range(kPackedTypes));
   std::mt19937 random(kSeed);
   ThreadTeam team(1);
+  HugeArena arena;
   std::vector<std::byte> scratch(static_cast<size_t>(PackedScratchBytes(2048)));
   const int64_t rows = 37;
   const int64_t cols = 768;
   const int64_t m_max = 32;
   const RandomMatrix w(type, rows, cols, random);
-  const PackedMatrix packed(w.view, team);
+  const PackedMatrix packed(w.view, team, arena);
   const std::vector<float> x = RandomVector(m_max * cols, random);
   const auto multiply = [&](int64_t first, int64_t m) {
     const Activations activations(kernels, x.data() + first * cols, m, cols);
@@ -271,8 +273,9 @@ TEST_CASE("a packed row's products are bit-identical in every batch") {
 TEST_CASE("matrices without a packed form stay as they are") {
   std::mt19937 random(kSeed);
   ThreadTeam team(1);
+  HugeArena arena;
   for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kBF16}) {
-    CHECK(PackedMatrix(RandomMatrix(type, 4, 32, random).view, team).empty());
+    CHECK(PackedMatrix(RandomMatrix(type, 4, 32, random).view, team, arena).empty());
   }
 }
 

@@ -57,7 +57,8 @@ struct TileMatrix {
              .rows = rows,
              .cols = cols} {
     ThreadTeam team(1);
-    prepared = {.file = view, .packed = PackedMatrix(view, team), .tiled = true};
+    HugeArena arena;
+    prepared = {.file = view, .packed = PackedMatrix(view, team, arena), .tiled = true};
     weights.resize(static_cast<size_t>(rows * cols));
     for (int64_t r = 0; r < rows; ++r) {
       DequantizeRow(type, view.data + r * RowBytes(type, cols), cols, weights.data() + r * cols);
