@@ -269,7 +269,7 @@ void DecodeAndPrefill(const LlmBenchArgs& args, int rounds, BenchReport& report)
     std::vector<double> decode, batch8, prefill, read, peer_decode, peer_prefill;
     for (int round = 0; round < rounds; ++round) {
       const auto seed = args.seed + static_cast<uint64_t>(round);
-      read.push_back(ReadBandwidth(args.tiny));
+      read.push_back(ReadBandwidth(static_cast<int64_t>(StepBytes(b, shape)), args.tiny));
       decode.push_back(DecodeRate(engine, 1, generated, seed));
       if (!args.peer.empty())
         peer_decode.push_back(PeerRate(args.peer, file.path(), {.generate = generated}));

@@ -1,7 +1,8 @@
 // The CPU executor's matrix products and attention on one thread beside what the machine can do. A
 // batch of one reads every weight from memory once, so its limit is the read bandwidth measured in
-// the same run; larger batches read it once for all their tokens. Figures: TYPE.mN.tokens_per_s is
-// how often a second the whole matrix is multiplied with one token's activations.
+// the same run, of as many bytes; larger batches read it once for all their tokens. Figures:
+// TYPE.mN.tokens_per_s is how often a second the whole matrix is multiplied with one token's
+// activations.
 //
 // tiles.TYPE.mN.top_per_s: the product in tile registers that prompts take, with what comes before
 // it, the rounding of activations; its limit is tiles.bare_top_per_s, tile products one after the
@@ -293,8 +294,8 @@ class LongAttention {
 
 void RunAttention(const BenchArgs& args, const CpuKernels& kernels, BenchReport& report) {
   for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8}) {
-    const double read_gb_per_s = ReadBandwidth(args.tiny);
     LongAttention attention(kernels, type, args.tiny ? 2 : 2048);
+    const double read_gb_per_s = ReadBandwidth(static_cast<int64_t>(attention.bytes()), args.tiny);
     const std::string name = "attention." + std::string(Name(type));
     report.Add(name + ".read_gb_per_s", read_gb_per_s, "GB/s, one thread that only reads");
     for (const int64_t group : {1, 4, 8}) {
@@ -324,8 +325,8 @@ void RunProducts(const BenchArgs& args, const CpuKernels& kernels, BenchReport& 
   for (const TensorType type :
        {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ4_0,
         TensorType::kQ4K, TensorType::kQ5K, TensorType::kQ6K}) {
-    const double read_gb_per_s = ReadBandwidth(args.tiny);
     const Matrix matrix = MakeMatrix(type, rows, cols, args.seed);
+    const double read_gb_per_s = ReadBandwidth(std::ssize(matrix.bytes), args.tiny);
     Product product(kernels, matrix.view, kBatches[std::size(kBatches) - 1]);
     const std::string name(Name(type));
     report.Add(name + ".read_gb_per_s", read_gb_per_s, "GB/s, one thread that only reads");

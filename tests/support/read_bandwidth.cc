@@ -59,8 +59,9 @@ double BestRate(const std::byte* data, size_t bytes, bool tiny) {
 
 }  // namespace
 
-double ReadBandwidth(bool tiny) {
-  const size_t bytes = tiny ? size_t{1} << 16 : size_t{256} << 20;
+double ReadBandwidth(int64_t wanted, bool tiny) {
+  constexpr size_t kStep = kStreams * 4 * kLine;
+  const size_t bytes = (static_cast<size_t>(wanted) + kStep - 1) / kStep * kStep;
   double best = 0;
   {
     const HugeBuffer huge(bytes);
