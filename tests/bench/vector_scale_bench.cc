@@ -3,13 +3,13 @@
 // holds them; figures at the smallest ef whose recall@10 is 0.95:
 //   build.per_s                    points from the first write until all have a graph
 //   build.memory_peak_mib          most memory of this process meanwhile, mapped files not counted
-//   open.first_answer_ms           from opening, with no file in the page cache, to a search's
-//   answer search.p50_us, search.p99_us   single searches in this process, one after the other
+//   open.first_answer_ms           from opening, with no file in the page cache, to an answer
+//   search.p50_us, search.p99_us   single searches in this process, one after the other
 //   rpc.p50_us, rpc.p99_us         the same over gRPC on loopback
-//   memory_mib                     when all that has been searched: this process, and the page
-//   cache
-//                                  of the segments
-// --keep FOLDER keeps the collection there, and takes it from there.
+//   memory_mib                     when all that has been searched: this process, and the
+//                                  segments' page cache
+// --keep FOLDER keeps the collection there, and takes it from there; what an earlier run has not
+// written yet is written now (then there is no build.per_s).
 
 #include <algorithm>
 #include <cstdint>
@@ -115,14 +115,14 @@ double Recall(Search& search, const std::vector<float>& queries, const Truth& tr
   return static_cast<double>(hits) / (static_cast<double>(truth.queries()) * kK);
 }
 
-// Writes until `end` of the generator's rows are in.
-void Fill(VectorStore& store, VectorGenerator& generator, Truth& truth, bool write, int64_t begin,
-          int64_t end) {
+// Rows [begin, end) of the generator; those from `written` on are written.
+void Fill(VectorStore& store, VectorGenerator& generator, Truth& truth, int64_t written,
+          int64_t begin, int64_t end) {
   for (int64_t first = begin; first < end; first += kWritePoints) {
     const int64_t count = std::min(kWritePoints, end - first);
     const std::vector<float> rows = generator.Draw(count);
     truth.See(first, rows);
-    if (!write) continue;
+    if (first < written) continue;
     while (!store.CheckBacklog("c").ok()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
@@ -205,23 +205,23 @@ int Main(int argc, char** argv) {
   {
     const auto store = OrDie(VectorStore::Open(options, metrics));
     const auto known = store->Describe("c");
-    const bool kept = known.ok() && known->points == rows;
-    if (!kept) {
-      if (known.ok()) OrDie(store->DropCollection("c"));
+    const int64_t written = known.ok() ? known->points : 0;
+    if (written > rows) OrDie(absl::InvalidArgumentError("--keep: holds more than --rows"));
+    if (!known.ok()) {
       OrDie(store->CreateCollection({.name = "c", .dimension = kDimension, .metric = Metric::kL2},
                                     ""));
       OrDie(
           store->CreatePayloadIndex("c", {.field = "tenant", .kind = PayloadIndexKind::kKeyword}));
     }
     const auto begin = SteadyClock::now();
-    Fill(*store, generator, truth, !kept, 0, rows - tail);
+    Fill(*store, generator, truth, written, 0, rows - tail);
     WaitUntilMerged(*store, options);
-    if (!kept) {
+    if (written == 0) {
       report.Add("build.per_s", static_cast<double>(rows - tail) / SecondsSince(begin),
                  "points/s, with the exact answers beside");
       report.Add("build.memory_peak_mib", StatusMib("VmHWM") - StatusMib("RssFile"), "MiB");
     }
-    Fill(*store, generator, truth, !kept, rows - tail, rows);
+    Fill(*store, generator, truth, written, rows - tail, rows);
     store->WaitUntilIdle();  // a full buffer is sealed: no thread builds beside what is timed
   }
 
