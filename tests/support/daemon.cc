@@ -81,7 +81,7 @@ void Daemon::ReadPorts(const std::string& port_file) {
     peer_address_ = LineValue(text, "peer");
     if (!grpc_address_.empty() && !http_address_.empty() && text.ends_with('\n')) return;
     if (!process_->IsRunning()) {
-      FAIL("batond ended with " << process_->Wait(kEndMax) << " before it was ready");
+      FAIL("batond ended with " << process_->Wait(kEndMax).value_or(-1) << " before it was ready");
     }
     if (std::chrono::steady_clock::now() > end) {
       FAIL("batond was not ready after " << kReadyMax.count() << " s");
@@ -97,7 +97,11 @@ void Daemon::Kill9() {
 
 void Daemon::SignalTerm() { process_->Signal(SIGTERM); }
 
-int Daemon::WaitForExit() { return process_->Wait(kEndMax); }
+int Daemon::WaitForExit() {
+  const std::optional<int> exit_code = process_->Wait(kEndMax);
+  REQUIRE(exit_code.has_value());
+  return *exit_code;
+}
 
 Daemon::HttpReply Daemon::Get(std::string_view path) const {
   HttpReply reply;
