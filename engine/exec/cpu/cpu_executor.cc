@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -39,14 +41,28 @@ absl::StatusOr<SimdLevel> ChooseSimdLevel(const std::string& name) {
 
 int64_t PageBytes() { return sysconf(_SC_PAGESIZE); }
 
-// This process's resident memory, mapped models included; 0 where the system does not say.
-int64_t ResidentBytes() {
-  std::ifstream statm("/proc/self/statm");
-  int64_t total_pages = 0;
-  int64_t resident_pages = 0;
-  statm >> total_pages >> resident_pages;
-  return statm ? resident_pages * PageBytes() : 0;
-}
+// This process's resident memory, mapped models included. Thread safe.
+class ResidentMemory {
+ public:
+  // 0 where the system does not say. Asks it at most ten times a second: each request's route looks
+  // here, and asking takes as long as the rest of routing.
+  int64_t Bytes(TimeUs now_us) {
+    const std::lock_guard lock(mutex_);
+    if (read_us_ && now_us - *read_us_ < 100'000) return bytes_;
+    read_us_ = now_us;
+    std::ifstream statm("/proc/self/statm");
+    int64_t total_pages = 0;
+    int64_t resident_pages = 0;
+    statm >> total_pages >> resident_pages;
+    bytes_ = statm ? resident_pages * PageBytes() : 0;
+    return bytes_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<TimeUs> read_us_;
+  int64_t bytes_ = 0;
+};
 
 // k-means by FAISS.
 class CpuCluster final : public ClusterSkill {
@@ -108,12 +124,13 @@ class CpuExecutor final : public Executor {
     // Each skill's share of its threads that have work; a language model batch takes all of its.
     const int busy = (llm > 0 ? llm_threads_ : 0) + std::min(search, search_threads_) +
                      std::min(embed, embed_threads_) + std::min(cluster, 1);
+    const TimeUs now_us = clock_.NowUs();
     return {
         .healthy = true,
         .queue_depth = llm + search + embed + cluster,
-        .memory_bytes_used = ResidentBytes(),
+        .memory_bytes_used = memory_.Bytes(now_us),
         .load = static_cast<double>(busy) / (llm_threads_ + search_threads_ + embed_threads_ + 1),
-        .power_w = power_.Watts(clock_.NowUs())};
+        .power_w = power_.Watts(now_us)};
   }
 
   LlmSkill* llm() override { return &llm_; }
@@ -127,6 +144,7 @@ class CpuExecutor final : public Executor {
   ExecutorInfo info_;
   const Clock& clock_;
   mutable PackagePower power_{"/sys/class/powercap"};
+  mutable ResidentMemory memory_;
   const int llm_threads_;
   const int search_threads_;
   const int embed_threads_;
