@@ -12,7 +12,7 @@ struct VectorOptions {
   std::string fsync = "always";
   int64_t fsync_interval_ms = 200;
   int64_t write_buffer_mb = 64;
-  int64_t read_cache_mb = 32;
+  int64_t read_cache_mb = 128;
   int64_t collections_max = 1000;
   int64_t aliases_max = 1000;
   int64_t points_max = 10'000'000;
