@@ -35,8 +35,13 @@ class LinearPool {
   // Where Wants(key).
   void Add(float key, uint32_t node) {
     Candidate* const begin = memory_.data();
-    Candidate* const at = std::upper_bound(begin, begin + size_, key,
-                                           [](float k, const Candidate& c) { return k < c.key; });
+    // The first that is farther, found without a branch that depends on the keys.
+    Candidate* at = begin;
+    for (size_t rest = size_; rest > 0;) {
+      const size_t half = (rest + 1) / 2;
+      at += key < at[half - 1].key ? 0 : half;
+      rest -= half;
+    }
     const auto index = static_cast<size_t>(at - begin);
     std::memmove(at + 1, at, (size_ - index) * sizeof(Candidate));
     *at = {.key = key, .node = node};
@@ -46,16 +51,11 @@ class LinearPool {
 
   // The nearest candidate whose links were not followed yet; once each.
   std::optional<uint32_t> Next() {
-    const std::optional<uint32_t> node = Peek();
-    if (node.has_value()) memory_[next_++].node |= kTaken;
-    return node;
-  }
-
-  // What Next would return, without taking it.
-  std::optional<uint32_t> Peek() {
     while (next_ < size_ && (memory_[next_].node & kTaken) != 0) ++next_;
     if (next_ == size_) return std::nullopt;
-    return memory_[next_].node;
+    const uint32_t node = memory_[next_].node;
+    memory_[next_++].node |= kTaken;
+    return node;
   }
 
   // All of them, the nearest first. The end of the walk.
@@ -107,11 +107,6 @@ class HeapPool {
     const uint32_t node = to_follow_.back().node;
     to_follow_.pop_back();
     return node;
-  }
-
-  std::optional<uint32_t> Peek() const {
-    if (to_follow_.empty()) return std::nullopt;
-    return to_follow_.front().node;
   }
 
   std::span<const Candidate> Finish() {

@@ -96,11 +96,11 @@ struct CodeScorer {
     const float limit = ratio.LargestPart(farthest + whole_length);
     size_t kept = 0;
     for (size_t i = 0; i < nodes.size(); ++i) {
-      if (!(parts[i] < limit)) continue;
-      Prefetch(codes + nodes[i] * stride + part, stride - part);
+      nodes[kept] = nodes[i];
       if (places != nullptr) places[kept] = places[i];
-      nodes[kept++] = nodes[i];
+      kept += parts[i] < limit ? 1 : 0;
     }
+    for (size_t i = 0; i < kept; ++i) Prefetch(codes + nodes[i] * stride + part, stride - part);
     return kept;
   }
   // Of nodes with these keys, those that are nearer than `farthest`.
@@ -314,13 +314,16 @@ std::span<const Candidate> SealedGraph::Follow(const Scorer& scorer, Pool& pool,
     const bool skims = scorer.skims() && farthest < std::numeric_limits<float>::infinity() &&
                        ++hop % kWholeHops != 0 && ratio.Tells();
     size_t count = 0;
+    // No branch depends on whether a node was visited.
     for (int64_t i = 0; i < degree && links[i] != kNoLink; ++i) {
-      if (!scratch.Visit(links[i])) continue;
-      nodes[count++] = links[i];
+      nodes[count] = links[i];
+      count += scratch.Visit(links[i]) ? 1 : 0;
+    }
+    for (size_t i = 0; i < count; ++i) {
       if (skims) {
-        scorer.WantPart(links[i]);
+        scorer.WantPart(nodes[i]);
       } else {
-        scorer.Want(links[i]);
+        scorer.Want(nodes[i]);
       }
     }
     if (skims) {
@@ -380,24 +383,34 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
     scratch.passed.clear();
     count = 0;
   };
-  const auto take = [&](uint32_t node) {
-    nodes[count++] = node;
-    scorer.Want(node);
+  // A match; another is not counted. No branch depends on which: about either there is no telling.
+  const auto take_if = [&](bool match, uint32_t node) {
+    nodes[count] = node;
+    count += match ? 1 : 0;
   };
+  const auto want_from = [&](size_t first) {
+    for (; first < count; ++first) scorer.Want(nodes[first]);
+  };
+  const uint32_t* const bits = matching.all_live ? matching.nodes.data() : nullptr;
   const auto matches = [&](uint32_t node) {
     ++looked;
-    return HasLiveRow(node, matching);
+    return bits != nullptr ? (bits[node / 32] >> node % 32 & 1) != 0 : HasLiveRow(node, matching);
   };
   // What tells whether a node matches has to come from memory.
   const bool wants = matching.nodes.empty();
   // Adds those links of a node that were not visited to scratch.met, and asks for their rows.
   const auto meet = [&](uint32_t from) {
     const uint32_t* const links = all_links + from * degree;
+    size_t end = scratch.met.size();
+    scratch.met.resize(end + degree);
+    uint32_t* const met = scratch.met.data();
+    // As in Follow.
     for (size_t i = 0; i < degree && links[i] != kNoLink; ++i) {
-      if (!scratch.Visit(links[i])) continue;
-      scratch.met.push_back(links[i]);
+      met[end] = links[i];
+      end += scratch.Visit(links[i]) ? 1 : 0;
       if (wants) __builtin_prefetch(rows + links[i]);
     }
+    scratch.met.resize(end);
   };
   // Asks for what tells whether they match.
   const auto want_met = [&] {
@@ -409,13 +422,17 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
     scratch.met.clear();
     meet(from);
     want_met();
+    const size_t first = count;
+    size_t passed = scratch.passed.size();
+    scratch.passed.resize(passed + scratch.met.size());
     for (const uint32_t node : scratch.met) {
-      if (matches(node)) {
-        take(node);
-      } else {
-        scratch.passed.push_back(node);
-      }
+      const bool match = matches(node);
+      take_if(match, node);
+      scratch.passed[passed] = node;
+      passed += match ? 0 : 1;
     }
+    scratch.passed.resize(passed);
+    want_from(first);
   };
   // A match among their links is as good as a link, until there are as many as a node has links.
   // What is not looked past then may be met again.
@@ -428,10 +445,12 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
         meet(scratch.passed[next++]);
       }
       want_met();
+      const size_t first = count;
       size_t i = 0;
       for (; i < scratch.met.size() && count < degree; ++i) {
-        if (matches(scratch.met[i])) take(scratch.met[i]);
+        take_if(matches(scratch.met[i]), scratch.met[i]);
       }
+      want_from(first);
       for (; i < scratch.met.size(); ++i) scratch.Leave(scratch.met[i]);
     }
     for (; next < scratch.passed.size(); ++next) scratch.Leave(scratch.passed[next]);
@@ -447,7 +466,7 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
     count = 0;
   };
   const auto look_around = [&](uint32_t node) {
-    if (scratch.Visit(node) && matches(node)) take(node);
+    if (scratch.Visit(node)) take_if(matches(node), node);
     look_at(node);
     look_past();
   };
@@ -467,7 +486,8 @@ std::span<const Candidate> SealedGraph::FollowMatching(const Scorer& scorer, Poo
   for (const uint32_t seed : matching.seeds) {
     if (count == degree) keep();
     const uint32_t node = matching.row_nodes[seed];
-    if (scratch.Visit(node)) take(node);
+    scorer.Want(node);
+    take_if(scratch.Visit(node), node);
   }
   keep();
   while (const std::optional<uint32_t> from = pool.Next()) {
