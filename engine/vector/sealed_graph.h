@@ -249,12 +249,12 @@ class SealedGraph {
                                         Use use) const;
   bool HasLiveRow(uint32_t node, LiveRow live) const;
   bool HasLiveRow(uint32_t node, const Matching& matching) const;
-  // The nearest by code of all that `next` gives, RescoredRows(wanted) of them. next(nodes, places)
-  // writes some nodes, and what is to stand for each; how many, 0: there are no more. takes(node)
-  // is asked about those that are near.
+  // The nearest by code of all that `next` gives, about `count`: RescoredRows(wanted) of them.
+  // next(nodes, places) writes some nodes, and what is to stand for each; how many, 0: there are no
+  // more. takes(node) is asked about those that are near.
   template <class Next, class Takes>
-  std::span<const Candidate> ScoreAll(const float* query, int64_t wanted, Next next, Takes takes,
-                                      Scratch& scratch) const;
+  std::span<const Candidate> ScoreAll(const float* query, int64_t count, int64_t wanted, Next next,
+                                      Takes takes, Scratch& scratch) const;
 
   template <class T>
   const T* Array(int64_t offset) const {
