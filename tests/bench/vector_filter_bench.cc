@@ -118,7 +118,7 @@ class Bench {
     }
     const int64_t queries = set_.query_count();
     std::vector<std::vector<Neighbor>> exact;
-    Time({.k = kK, .exact = true}, filters_, queries, &exact);
+    const double exact_pace = Time({.k = kK, .exact = true}, filters_, queries, &exact);
     SearchParams params{.k = kK};
     double recall = 0;
     std::vector<std::vector<Neighbor>> found;
@@ -133,7 +133,9 @@ class Bench {
     if (per_mille == kPerMille) unfiltered_ef_ = params.ef;
     // In turns: the machine may not be alone.
     constexpr int kRounds = 5;
-    constexpr int64_t kExactQueries = 20;
+    constexpr double kExactSeconds = 0.2;
+    const int64_t exact_queries = std::clamp(static_cast<int64_t>(exact_pace * kExactSeconds),
+                                             std::min<int64_t>(20, queries), queries);
     const std::vector<FilterPtr> none(filters_.size());
     std::vector<double> qps;
     std::vector<double> new_qps;
@@ -145,8 +147,7 @@ class Bench {
         RenewFilters();
         new_qps.push_back(Time(params, new_filters_, queries, &found));
       }
-      exact_qps.push_back(
-          Time({.k = kK, .exact = true}, filters_, std::min(kExactQueries, queries), &found));
+      exact_qps.push_back(Time({.k = kK, .exact = true}, filters_, exact_queries, &found));
       const double unfiltered = Time({.k = kK, .ef = unfiltered_ef_}, none, queries, &found);
       ratios.push_back(qps.back() / std::max(exact_qps.back(), unfiltered / 10));
     }
