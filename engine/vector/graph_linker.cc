@@ -236,24 +236,25 @@ class GraphLinker::Run {
   template <class Pool>
   std::span<const Candidate> WalkWith(const Candidate& start, int level) {
     Pool pool(std::min<int64_t>(ef_, graph_.nodes_.count()), candidates_);
-    met_.clear();
+    met_ = {start.node};
     const auto visit = [this](uint32_t node) {
       uint64_t& word = visited_[node / 64];
       const uint64_t bit = uint64_t{1} << node % 64;
-      if ((word & bit) != 0) return false;
+      const bool first = (word & bit) == 0;
       word |= bit;
-      met_.push_back(node);
-      return true;
+      return first;
     };
     visit(start.node);
     pool.Add(start.key, start.node);
     while (const std::optional<uint32_t> from = pool.Next()) {
       size_t count = 0;
+      // As in SealedGraph::Follow, no branch depends on whether a node was visited.
       for (const uint32_t link : graph_.Links(*from, level)) {
-        if (!visit(link)) continue;
-        nodes_[count++] = link;
-        space_.Want(link);
+        nodes_[count] = link;
+        count += visit(link) ? 1 : 0;
       }
+      for (size_t i = 0; i < count; ++i) space_.Want(nodes_[i]);
+      met_.insert(met_.end(), nodes_.begin(), nodes_.begin() + static_cast<int64_t>(count));
       space_.Score(query_, {nodes_.data(), count}, keys_.data());
       for (size_t i = 0; i < count; ++i) {
         if (!pool.Wants(keys_[i])) continue;
