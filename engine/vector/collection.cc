@@ -229,6 +229,7 @@ bool Collection::HasJobLocked() const {
 std::optional<SealJob> Collection::TakeJob(int64_t rows_max, TimeUs now_us, bool* too_large) {
   const std::lock_guard lock(mutex_);
   *too_large = false;
+  looked_us_ = now_us;
   if (resting_ && now_us >= rests_until_us_) resting_ = false;
   SealJob job;
   if (!HasJobLocked()) {
@@ -443,11 +444,12 @@ bool Collection::FinishJob(const SealJob& job, std::shared_ptr<Segment> segment)
   return true;
 }
 
-TimeUs Collection::NextTryUs(TimeUs now_us) const {
+TimeUs Collection::NextTryUs() const {
   const std::lock_guard lock(mutex_);
   if (resting_) return rests_until_us_;
+  // It may have come by now: what tells is whether the last look was too early.
   const TimeUs quiet_us = QuietFromUsLocked();
-  return quiet_us > now_us ? quiet_us : kNoDeadline;
+  return quiet_us > looked_us_ ? quiet_us : kNoDeadline;
 }
 
 void Collection::RestLocked(TimeUs now_us) {

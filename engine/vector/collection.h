@@ -179,8 +179,8 @@ class Collection {
       const std::vector<std::shared_ptr<const Segment>>& segments) const;
   // When TakeJob should be tried again though nobody wrote: after a job that failed, or to see
   // whether the collection was left alone so long that its segments are merged further.
-  // kNoDeadline: never.
-  TimeUs NextTryUs(TimeUs now_us) const;
+  // kNoDeadline: never. May have passed.
+  TimeUs NextTryUs() const;
 
  private:
   struct SegmentState {
@@ -285,6 +285,7 @@ class Collection {
   TimeUs rests_until_us_ = kNoDeadline;  // this time does
   WriteSequence quiet_sequence_ = 0;     // sequence_ when a job was last looked for, and
   TimeUs quiet_since_us_ = 0;            // since when it has been that
+  TimeUs looked_us_ = 0;                 // when a job was last looked for
   TimeUs rest_us_ = 0;                   // of the last rest; 0: a job was finished since
   bool dropped_ = false;
   std::vector<float> scaled_;                      // scratch of AppendLocked

@@ -183,7 +183,7 @@ void SegmentBuilder::Run(size_t thread) {
 TimeUs SegmentBuilder::NextTryUs() const {
   TimeUs next_us = kNoDeadline;
   for (const std::shared_ptr<Collection>& collection : collections_()) {
-    next_us = std::min(next_us, collection->NextTryUs(clock_.NowUs()));
+    next_us = std::min(next_us, collection->NextTryUs());
   }
   return next_us;
 }

@@ -1,6 +1,7 @@
 #include "engine/vector/segment_builder.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <random>
@@ -175,6 +176,32 @@ TEST_CASE("a collection that nobody writes to has its segments merged further") 
   const std::vector<float> query = RandomVector(random, 20);
   REQUIRE(Search(*f.View("c"), query, {.k = 10, .exact = true}) ==
           NaiveSearch(twin, Metric::kL2, query, 10));
+}
+
+// Every look at it takes 600 ms: a time that is waited for comes while the builder looks about.
+class SlowClock final : public Clock {
+ public:
+  TimeUs NowUs() const override { return now_us_ += 600'000; }
+
+ private:
+  mutable std::atomic<TimeUs> now_us_{1'000'000};
+};
+
+TEST_CASE("a merge that falls due while the builder looks for work is made") {
+  VectorOptions options = TestOptions("");
+  options.merge_quiet_ms = 1000;
+  const SlowClock clock;
+  Fixture f(options, clock);
+  REQUIRE_OK(f.store->CreateCollection(Spec("c", 20), ""));
+  std::mt19937 random(37);
+  // Two segments: too few for a merge while somebody writes.
+  for (PointId first = 0; first < 2 * 64; first += 64) {
+    f.store->WaitUntilIdle();
+    REQUIRE_OK(CommitOne(*f.store, "c", Points(random, first, 64, 20)).status);
+  }
+  REQUIRE(Eventually([&f] { return f.Built("merge") == 1; }));
+  REQUIRE(f.store->Describe("c")->segments == 1);
+  REQUIRE(f.View("c")->points() == 2 * 64);
 }
 
 TEST_CASE("a small segment does not keep large ones from being merged") {
