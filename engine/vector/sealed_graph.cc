@@ -39,14 +39,14 @@ void Prefetch(const void* data, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i);
 }
 
-// Where codes are as long, a walk looks at a part of each first, and at the rest of those alone
-// that the part does not show to be too far: most of what it meets is, and each cache line is one
-// more miss. Measured on 50,000 pictures of 768 values.
-constexpr int64_t kSkimFrom = 6 * kLineBytes;
+// Codes of so many bytes are looked at in part first, and the rest of those alone that the part
+// does not show to be too far: most of what is met is, and each cache line is one more miss. By
+// `./dev bench vector`: with codes of two lines walks are a seventh faster where the last level of
+// cache holds few of them, and as fast where it holds all.
+constexpr int64_t kSkimFrom = 2 * kLineBytes;
 constexpr int64_t kPartOfCode = 3;
 // A scan meets far more that is too far than a walk, and loses what a part excludes wrongly for
 // good.
-constexpr int64_t kScanSkimFrom = 2 * kLineBytes;
 constexpr float kScanDeviations = 3;
 // Codes of no more bytes than this are most likely in the caches of a core, where a line more costs
 // less than looking twice. By `./dev bench vector-filter`: better with 1,000 codes of two lines,
@@ -716,7 +716,7 @@ std::span<const Candidate> SealedGraph::ScoreAll(const float* query, int64_t cou
   };
   const int64_t kept = RescoredRows(wanted);
   const bool cached = count * header().stride <= kScanCachedBytes;
-  return WithScorer(query, cached ? std::numeric_limits<int64_t>::max() : kScanSkimFrom, scratch,
+  return WithScorer(query, cached ? std::numeric_limits<int64_t>::max() : kSkimFrom, scratch,
                     [&](const auto& scorer) -> std::span<const Candidate> {
                       if (kept <= kLinearPoolMax) {
                         LinearPool pool(kept, scratch.candidates);
